@@ -1,0 +1,58 @@
+"""Environment managers: kinds of environment. A kind is a module that fulfils `EnvironmentManager`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from projrun.errors import UnavailableError, UsageError
+from projrun.plan import Descriptor, Launch, Lock
+from projrun.record import Package
+
+
+class EnvironmentManager(Protocol):
+    def lock(self, descriptor: Descriptor, directory: Path) -> Lock:
+        """The descriptor resolved to exact artifacts. `directory`: the project's, for relative paths."""
+        ...
+
+    def key(self, lock: Lock) -> dict[str, object]:
+        """Every fact that determines what is built; hashed, it names the environment."""
+        ...
+
+    def build(self, lock: Lock, dest: Path) -> None:
+        """Make the environment at `dest`, which does not exist, or raise BuildError."""
+        ...
+
+    def unhealthy(self, dest: Path) -> str | None:
+        """Why a built environment cannot be used, or None. Called on every reuse: no process is started."""
+        ...
+
+    def contents(self, dest: Path) -> tuple[Package, ...]:
+        """The exact packages that are installed at `dest`, sorted by name."""
+        ...
+
+    def launch(self, dest: Path) -> Launch:
+        """How to start a process in the environment at `dest`."""
+        ...
+
+
+KINDS = {
+    "local": "projrun.environments.local",
+    "uv": "projrun.environments.uv",
+}
+
+PLANNED = ("virtualenv", "conda", "docker")
+"""Known names whose engine is not part of this version."""
+
+
+def manager_named(name: str) -> EnvironmentManager:
+    if name in PLANNED:
+        raise UnavailableError(
+            f"the environment manager '{name}' is not part of this version of projrun",
+            f"use --env-manager {' or '.join(sorted(KINDS))}",
+        )
+    if name not in KINDS:
+        known = ", ".join([*KINDS, *PLANNED])
+        raise UsageError(f"there is no environment manager '{name}'", f"choose one of {known}")
+    return cast(EnvironmentManager, import_module(KINDS[name]))

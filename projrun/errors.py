@@ -1,0 +1,81 @@
+"""What can go wrong, in one tree.
+
+ProjrunError                one line for the user, exit code 125 unless said otherwise
+├── UsageError              the command line or the call makes no sense (exit code 2)
+├── UnavailableError        an option whose engine is not part of this version, or not installed
+├── SourceError             the project could not be fetched
+├── ProjectError            the project's own files are wrong; carries file, line and column
+├── ParameterError          a value that the user gave does not fit the entry point
+├── BuildError              the environment could not be resolved or built
+├── LaunchError             the process of the run could not be started
+└── TrackingError           the store of runs could not be read or written, or refused
+
+Everything else that escapes is a bug in projrun; the door in ``projrun.cli.main`` writes it to a file.
+"""
+
+from __future__ import annotations
+
+
+class ProjrunError(Exception):
+    """An error that the user can mend.
+
+    message: what is wrong, one line, no final full stop.
+    hint: the next step, one line, imperative; may be empty.
+    """
+
+    exit_code = 125
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(ProjrunError):
+    exit_code = 2
+
+
+class UnavailableError(ProjrunError):
+    pass
+
+
+class SourceError(ProjrunError):
+    pass
+
+
+class ProjectError(ProjrunError):
+    """file: as the user would name it; line and column count from 1, 0 where there is none."""
+
+    def __init__(
+        self, message: str, hint: str = "", *, file: str = "", line: int = 0, column: int = 0
+    ) -> None:
+        super().__init__(message, hint)
+        self.file, self.line, self.column = file, line, column
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        text = super().__str__()
+        return f"{place}: {text}" if place else text
+
+
+class ParameterError(ProjrunError):
+    pass
+
+
+class BuildError(ProjrunError):
+    pass
+
+
+class LaunchError(ProjrunError):
+    pass
+
+
+class TrackingError(ProjrunError):
+    """error_code: MLflow's name for it, as its REST API answers (INVALID_PARAMETER_VALUE, …)."""
+
+    def __init__(self, message: str, hint: str = "", *, error_code: str = "INTERNAL_ERROR") -> None:
+        super().__init__(message, hint)
+        self.error_code = error_code

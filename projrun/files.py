@@ -1,0 +1,44 @@
+"""Writing and removing files so that nothing is ever seen half done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` in one step: a reader sees the old content or the new, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    with beside(path) as temporary:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A fresh name in the same directory, to be renamed to `path`; whatever is left there goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole tree, read-only directories included; a missing one is fine."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            for directory, _, _ in os.walk(path):
+                os.chmod(directory, 0o700)
+            shutil.rmtree(path)

@@ -1,0 +1,114 @@
+"""The plan: everything that determines a run, before anything runs. Frozen, JSON, versioned.
+
+Data flows downhill: source -> project -> environment -> backend -> record; these are the values handed down.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+PLAN_VERSION = 1
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a tree came from and which tree it is. Holds no credentials."""
+
+    kind: Literal["local", "git"]
+    uri: str
+    """What the user typed, without credentials."""
+    repository: str = ""
+    """URL of the Git remote, without credentials; empty when there is none."""
+    version: str = ""
+    """What the user asked for with -v; empty means the default branch or the tree as it lies."""
+    commit: str = ""
+    """Full commit id; empty outside Git or before the first commit."""
+    branch: str = ""
+    """The branch that was checked out or asked for; empty when detached or a tag or commit."""
+    subdirectory: str = ""
+    """The project's directory below the root of the tree, with forward slashes; empty for the root."""
+    dirty: bool = False
+    """The tree differs from the commit: changed, staged or untracked (unignored) files."""
+
+
+class Checkout(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree on disk that one fetch yields."""
+
+    source: Source
+    root: Path
+    """Top of the tree."""
+    directory: Path
+    """The project's directory: root, or the subdirectory in it."""
+    temporary: bool = False
+    """It belongs to this run and goes when the run ends."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
+    """What the author wrote about the environment."""
+
+    kind: Literal["python_env", "conda_env", "docker_env", "none"]
+    file: str = ""
+    """The descriptor file relative to the project's directory; empty if there is none."""
+    python: str = ""
+    """The Python asked for: `3.11`, `3.11.7`, or a PEP 440 set such as `>=3.10`; empty: not said."""
+    build_dependencies: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    """Requirement lines for pip, `-r` files already read into them."""
+    constraints: tuple[str, ...] = ()
+    """Requirement lines of the `-c` files."""
+    conda_dependencies: tuple[str, ...] = ()
+    """Conda match specs other than python and pip."""
+    channels: tuple[str, ...] = ()
+    docker: dict[str, Any] = {}
+    """The docker_env section as written."""
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """A descriptor resolved to exact artifacts."""
+
+    manager: str
+    python: str
+    """Exact version of the interpreter, such as `3.11.7`."""
+    interpreter: str
+    """Absolute path of the interpreter that the environment is made from."""
+    pylock: str
+    """PEP 751 text with hashes; empty when nothing is to be installed."""
+    notices: tuple[str, ...] = ()
+    """What the user must be told about this resolution, one line each."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start a process inside an environment. Data, not code."""
+
+    variables: dict[str, str | None] = {}
+    """Set on top of the caller's variables; None removes one."""
+    path_entries: tuple[str, ...] = ()
+    """Directories to put in front of PATH."""
+    argv_prefix: tuple[str, ...] = ()
+
+
+class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    manager: str
+    """Name of the environment manager: local, uv, …"""
+    descriptor: Descriptor
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that determines a run."""
+
+    plan_version: int = PLAN_VERSION
+    source: Source
+    project: str
+    """The project's name; the directory's name when the author gives none."""
+    entry_point: str
+    command: str
+    """The text that `bash -c` gets, every value in it quoted."""
+    parameters: dict[str, str] = {}
+    """Every parameter's value as text: declared ones with defaults resolved, then undeclared ones."""
+    environment: PlannedEnvironment
+    backend: str = "local"
+    backend_config: dict[str, Any] = {}
+    variables: dict[str, str | None] = {}
+    """Environment variables that the caller gave for this run."""

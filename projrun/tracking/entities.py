@@ -1,0 +1,57 @@
+"""What the store of runs holds, in MLflow's words. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+RunStatus = Literal["SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED"]
+LifecycleStage = Literal["active", "deleted"]
+
+TERMINATED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
+DEFAULT_EXPERIMENT_ID = "0"
+DEFAULT_EXPERIMENT_NAME = "Default"
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: LifecycleStage = "active"
+    creation_time: int
+    last_update_time: int
+    tags: dict[str, str] = {}
+
+
+class Metric(msgspec.Struct, frozen=True):
+    key: str
+    value: float
+    """May be NaN or infinite."""
+    timestamp: int
+    step: int = 0
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    run_id: str
+    """32 hex digits."""
+    experiment_id: str
+    run_name: str
+    user_id: str
+    status: RunStatus
+    start_time: int
+    end_time: int | None = None
+    artifact_uri: str
+    lifecycle_stage: LifecycleStage = "active"
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    metrics: dict[str, Metric] = {}
+    """The last value of each metric: highest step, then highest timestamp, then highest value."""
+
+
+class ArtifactInfo(msgspec.Struct, frozen=True):
+    path: str
+    """Relative to the root of the run's artifacts, with forward slashes."""
+    is_dir: bool
+    file_size: int | None
+    """Bytes; None for a directory."""
