@@ -47,9 +47,9 @@ def ask(
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
 ) -> Answer:
-    """Run a helper program to its end, without a terminal to prompt on. Raises LaunchError if there is none.
+    """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError.
 
-    The helper is a process group of its own, so that ^C reaches it once, from us, and it leaves nothing behind.
+    The helper is a process group of its own: ^C reaches it once, from us, and it leaves nothing behind.
     """
     with _popen(argv, cwd, environ) as child:
         try:
