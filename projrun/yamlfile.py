@@ -121,10 +121,9 @@ class _Walk:
                 if (key.tag, name) in seen:
                     raise self._error(key, f"has the key '{name}' twice", "remove one of them")
                 seen.add((key.tag, name))
-            self.visit(key, (*path, "?", name), depth + 1)
-            self.visit(value, (*path, name), depth + 1)
-            if name is not None:  # a key stands for its entry: errors point at it
-                self.places[(*path, name)] = self.places[(*path, "?", name)]
+            entry = (*path, name)
+            self.visit(value, entry, depth + 1)
+            self.visit(key, entry, depth + 1)  # last, so that errors about an entry point at its key
 
     def _error(self, node: yaml.Node, message: str, hint: str = "") -> ProjectError:
         mark = node.start_mark
