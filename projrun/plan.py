@@ -43,6 +43,8 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
     """The project's directory: root, or the subdirectory in it."""
     temporary: bool = False
     """It belongs to this run and goes when the run ends."""
+    notices: tuple[str, ...] = ()
+    """What the user must be told about this fetch, one line each."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 import pytest
 
 from projrun.home import Home
+
+Projrun = Callable[..., "subprocess.CompletedProcess[str]"]
+MakeProject = Callable[..., Path]
+
+USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
+)
+"""The packages that the machine has already downloaded, which tests share."""
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Fresh cache and data directories, named in the environment; HOME leads nowhere."""
     root = tmp_path_factory.mktemp("home")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name.startswith(("MLFLOW_", "PROJRUN_")) and name != "PROJRUN_TEST_ENGINES":
+            monkeypatch.delenv(name)
     monkeypatch.setenv("PROJRUN_CACHE_DIR", str(root / "cache"))
     monkeypatch.setenv("PROJRUN_HOME", str(root / "data"))
     monkeypatch.setenv("HOME", str(root / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "user" / ".config"))
+    monkeypatch.setenv("UV_CACHE_DIR", USER_CACHE)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(root / "gitconfig"))
     (root / "gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
     )
     return Home(root / "cache", root / "data")
+
+
+@pytest.fixture
+def projrun() -> Projrun:
+    """Call the command line as a program of its own: `projrun("run", ".", cwd=…, environ={…})`."""
+
+    def call(
+        *arguments: str | Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "projrun", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return call
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> MakeProject:
+    """Write a project of the given files: `make_project(MLproject="…", **{"train.py": "…"})`."""
+
+    def make(name: str = "project", **files: str) -> Path:
+        directory = tmp_path / name
+        for file, text in files.items():
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            (directory / file).write_text(text)
+        return directory
+
+    return make

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol, cast
 
-from projrun.errors import SourceError
+from projrun.errors import SourceError, UnavailableError
 from projrun.home import Home
 from projrun.plan import Checkout
+from projrun.urls import without_credentials
 
 
 class SourceKind(Protocol):
@@ -16,7 +17,10 @@ class SourceKind(Protocol):
         ...
 
     def fetch(self, uri: str, version: str, home: Home) -> Checkout:
-        """The tree at `uri` on disk, at `version` ('' means the default). Raises SourceError."""
+        """The tree at `uri` on disk, at `version` ('' means the default). Raises SourceError.
+
+        A temporary checkout is given back with `release`; one that fails leaves nothing behind.
+        """
         ...
 
 
@@ -28,10 +32,29 @@ KINDS = {
 
 
 def fetch(uri: str, version: str, home: Home) -> Checkout:
+    uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
         kind = cast(SourceKind, import_module(module))
         if kind.claims(uri):
             return kind.fetch(uri, version, home)
+    if is_archive(uri):
+        raise UnavailableError(
+            "running from a zip archive is not part of this version of projrun",
+            "unpack it and give the directory",
+        )
     raise SourceError(
-        f"'{uri}' is neither a directory nor a Git URL", "check the path, or give a URL that git can clone"
+        f"'{without_credentials(uri)}' is neither a directory nor a Git URL",
+        "check the path, or give a URL that git can clone",
     )
+
+
+def is_archive(uri: str) -> bool:
+    return uri.partition("#")[0].lower().endswith(".zip")
+
+
+def release(checkout: Checkout, home: Home) -> None:
+    """Remove a temporary checkout; a project that was used in place stays as it is. Once more is fine."""
+    if checkout.temporary:
+        from projrun.sources.checkouts import remove
+
+        remove(checkout, home)

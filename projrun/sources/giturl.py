@@ -1,0 +1,135 @@
+"""The text of Git URLs: what git is told, what people are shown, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+
+from projrun.errors import SourceError
+from projrun.urls import without_credentials
+
+# compiled when they are needed: a local run needs none
+_URL = r"(?is)(?:git\+)?(https?|ssh|git|file)://(.*)"
+_SSH_ALIAS = r"(?i)(?:git\+ssh|ssh\+git)://"
+_SCP = r"(?s)(?:[A-Za-z0-9][\w.+~-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]):(?!:|//).+"
+_HELPER = r"[A-Za-z0-9][A-Za-z0-9+.-]*::"
+_HOST = r"(?:[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository as git is told of it, credentials apart."""
+
+    url: str
+    """A URL without credentials, an scp-like address or an absolute path."""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        return self.url.startswith(("/", "file://"))
+
+    @property
+    def is_ssh(self) -> bool:
+        return self.url.startswith("ssh://") or (not self.is_local and "://" not in self.url)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of a URL: what credentials are good for."""
+        return "/".join(self.url.split("/", 3)[:3]) if "://" in self.url else ""
+
+    @property
+    def name(self) -> str:
+        """Of the repository: the last part of its path, fit for a directory's name."""
+        last = re.split(r"[/:]", self.url.rstrip("/"))[-1].removesuffix(".git")
+        return re.sub(r"[^\w.-]", "-", last).lstrip(".-") or "project"
+
+
+def looks_like_one(text: str) -> bool:
+    """True for what git could clone and for what we must refuse to hand to git."""
+    return any(re.match(shape, text) for shape in (_URL, _SSH_ALIAS, _SCP, _HELPER))
+
+
+def address_of(text: str) -> Address:
+    """What `text` says, made safe to hand to git. Raises SourceError."""
+    shown = without_credentials(text)
+    if not text.isprintable():
+        raise SourceError(f"{shown!r} holds control characters", "give the URL alone, on one line")
+    if text.startswith("-") or re.match(_HELPER, text):
+        raise SourceError(
+            f"'{shown}' names a transport that projrun does not use", "give an http(s), ssh or file URL"
+        )
+    if url := re.match(_URL, re.sub(_SSH_ALIAS, "ssh://", text)):
+        return _of_url(url[1].lower(), url[2], shown)
+    if re.fullmatch(_SCP, text) and not text.startswith("/"):
+        return Address(text.rstrip("/"))
+    return Address(os.path.abspath(text))
+
+
+def path_of(url: str) -> str:
+    """The path in a file URL. Percent signs may be meant as they stand."""
+    path = url.partition("://")[2].removeprefix("localhost")
+    if os.path.exists(path) or "%" not in path:
+        return path
+    from urllib.parse import unquote
+
+    return unquote(path)
+
+
+def is_repository(directory: str) -> bool:
+    """True for a bare repository and for the `.git` of one that is not."""
+    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects", "refs"))
+
+
+def relative_to(parent: Address, url: str) -> Address:
+    """The address of a submodule, whose URL may start at its parent's (`../other.git`)."""
+    child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
+    if child.is_local and not parent.is_local:
+        raise SourceError(f"'{child.url}' is a path on this machine, but {parent.url} is not on it")
+    if child.origin and child.origin == parent.origin and not child.user:
+        return replace(child, user=parent.user, password=parent.password)
+    return child
+
+
+def _joined(parent: Address, url: str) -> str:
+    base, separator = parent.url, "/"
+    while url.startswith(("./", "../")):
+        if url.startswith("../"):
+            cut = max(base.rfind("/"), base.rfind(":"))
+            if cut <= len(parent.origin) - 1:
+                raise SourceError(f"'{url}' leads above {parent.url}")
+            base, separator = base[:cut], base[cut]
+        url = url.partition("/")[2]
+    return f"{base}{separator}{url}"
+
+
+def _of_url(scheme: str, rest: str, shown: str) -> Address:
+    authority, slash, path = rest.partition("/")
+    userinfo, at, host = authority.rpartition("@")
+    if scheme == "file":
+        return Address(f"file://{rest}".rstrip("/"))
+    if not re.fullmatch(_HOST, host) or userinfo.startswith("-"):
+        # what stands there may be a password with a slash in it: it is not shown
+        raise SourceError(f"the {scheme} URL names no host", "write special characters in it as %XX")
+    if scheme == "ssh":
+        return Address(f"ssh://{userinfo.partition(':')[0]}{at}{host}{slash}{path}".rstrip("/"))
+    if "?" in path:
+        raise SourceError(
+            f"'{shown.partition('?')[0]}' is followed by '?…', which no Git URL has",
+            "leave it out; credentials belong in git's credential helper",
+        )
+    user, password = _decoded(userinfo)
+    return Address(f"{scheme}://{host}{slash}{path}".rstrip("/"), user, password)
+
+
+def _decoded(userinfo: str) -> tuple[str, str]:
+    if not userinfo:
+        return "", ""
+    from urllib.parse import unquote
+
+    user, _, password = userinfo.partition(":")
+    pair = unquote(user), unquote(password)
+    if not all(part.isprintable() for part in pair):
+        raise SourceError("the credentials in the URL hold control characters", "check the URL")
+    return pair

@@ -1,0 +1,66 @@
+"""Projects in a directory: used in place, or checked out apart when a version is asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from projrun.errors import SourceError
+from projrun.home import Home
+from projrun.plan import Checkout, Source
+from projrun.sources.giturl import is_repository, path_of
+from projrun.sources.subdirectory import directory_within, split_off
+from projrun.sources.worktree import below, remote_of, state_of, top_above
+from projrun.urls import without_credentials
+
+
+def claims(uri: str) -> bool:
+    return _place(uri) is not None
+
+
+def fetch(uri: str, version: str, home: Home) -> Checkout:
+    place = _place(uri)
+    assert place is not None
+    start = Path(os.path.realpath(place[0]))
+    if version:
+        from projrun.sources.localversion import checkout_at
+
+        return checkout_at(uri, version, start, place[1], home)
+    directory = directory_within(start, place[1], f"'{place[0]}'")
+    top = top_above(directory)
+    source = Source(kind="local", uri=uri, subdirectory=below(top or start, directory))
+    if top is None:
+        return Checkout(source=source, root=start, directory=directory)
+    try:
+        source = _identified(source, top)
+    except SourceError as error:  # no reason not to run what lies there
+        notice = f"the commit of {top} is not recorded: {error.message}"
+        return Checkout(source=source, root=top, directory=directory, notices=(notice,))
+    return Checkout(source=source, root=top, directory=directory)
+
+
+def _place(uri: str) -> tuple[str, str] | None:
+    """An existing directory and what follows `#`; None for what is to be cloned and for all else.
+
+    A file URL of a plain directory is that directory, as mlflow has it; of a repository it is the repository.
+    """
+    is_url = uri.lower().startswith("file://")
+    directory, inside = split_off(path_of(uri) if is_url else uri)
+    if not os.path.isdir(directory) or is_repository(directory):
+        return None
+    if is_url and directory.rstrip("/").endswith(".git"):
+        return None
+    return directory, inside
+
+
+def _identified(source: Source, top: Path) -> Source:
+    state = state_of(top)
+    return msgspec.structs.replace(
+        source,
+        repository=without_credentials(remote_of(top)),
+        commit=state.commit,
+        branch=state.branch,
+        dirty=state.dirty,
+    )

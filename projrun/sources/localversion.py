@@ -1,0 +1,70 @@
+"""A version of a repository on this machine, checked out apart from the user's own tree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from projrun.errors import SourceError
+from projrun.home import Home
+from projrun.plan import Checkout, Source
+from projrun.sources.checkouts import check_out
+from projrun.sources.gitclient import environment_for, failure, git
+from projrun.sources.giturl import Address, address_of
+from projrun.sources.revision import Revision, check_version, unknown_revision
+from projrun.sources.tree import Tree
+from projrun.sources.worktree import below, remote_of, top_above
+from projrun.urls import without_credentials
+
+
+def checkout_at(uri: str, version: str, start: Path, subdirectory: str, home: Home) -> Checkout:
+    """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
+    check_version(version)
+    top = top_above(start)
+    if top is None:
+        raise SourceError(
+            f"'{start}' is not a Git repository, so it has no version '{version}'",
+            "leave the version out to run it as it lies",
+        )
+    revision, remote = _revision(top, version), remote_of(top)
+    source = Source(
+        kind="local",
+        uri=uri,
+        repository=without_credentials(remote),
+        version=version,
+        commit=revision.commit,
+        branch=revision.branch,
+        subdirectory="/".join(filter(None, (below(top, start), subdirectory.strip("/")))),
+    )
+    parent = _parent(top, remote)
+    return check_out(source, _tree(top, revision, remote), parent, environment_for(parent), home)
+
+
+def _revision(top: Path, version: str) -> Revision:
+    """What `version` means here, or to the remote as it was fetched last."""
+    for name in (version, f"refs/remotes/origin/{version}"):
+        answer = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", cwd=top)
+        if answer.ok:
+            full_name = git("rev-parse", "--symbolic-full-name", name, cwd=top).stdout.strip()
+            branch = re.match(r"refs/(?:heads|remotes/origin)/(.+)", full_name)
+            return Revision(answer.stdout.strip(), branch[1] if branch else "")
+        if answer.stderr.strip():
+            raise failure(answer, str(top))
+    refs = git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", cwd=top)
+    raise unknown_revision(version, str(top), refs.stdout.split())
+
+
+def _tree(top: Path, revision: Revision, remote: str) -> Tree:
+    answer = git("rev-parse", "--git-path", "objects", "--git-path", "shallow", cwd=top)
+    if not answer.ok:
+        raise failure(answer, str(top))
+    objects, shallow = answer.stdout.splitlines()
+    return Tree(revision, top / objects, top / shallow, without_credentials(remote))
+
+
+def _parent(top: Path, remote: str) -> Address:
+    """What the URLs of submodules are relative to."""
+    try:
+        return address_of(remote or str(top))
+    except SourceError:
+        return Address(str(top))

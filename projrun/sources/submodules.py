@@ -1,0 +1,68 @@
+"""Submodules: at their commits, from the cache like any repository."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from projrun.errors import SourceError
+from projrun.home import Home
+from projrun.sources.gitcache import Repository
+from projrun.sources.gitclient import failure, git
+from projrun.sources.giturl import Address, relative_to
+from projrun.sources.tree import fill
+
+
+@dataclass(frozen=True)
+class _Submodule:
+    path: str
+    url: str
+    commit: str
+
+
+def fill_submodules(root: Path, parent: Address, home: Home) -> None:
+    """Fill every submodule below the checkout `root` of `parent`, and theirs."""
+    if not os.path.isfile(root / ".gitmodules"):
+        return
+    for submodule in _submodules(root):
+        try:
+            _fill_one(root, submodule, parent, home)
+        except SourceError as error:
+            raise SourceError(f"submodule '{submodule.path}': {error.message}", error.hint) from None
+
+
+def _fill_one(root: Path, submodule: _Submodule, parent: Address, home: Home) -> None:
+    address = relative_to(parent, submodule.url)
+    directory = root / submodule.path
+    # on a file system that ignores case a link may stand in for one of the directories above
+    if os.path.realpath(directory) != os.path.join(os.path.realpath(root), submodule.path):
+        raise SourceError("its path leads elsewhere", "do not run this project")
+    repository = Repository(address, home)
+    revision = repository.obtain(submodule.commit)
+    fill(directory, repository.tree(revision), repository.environ)
+    fill_submodules(directory, address, home)
+
+
+def _submodules(root: Path) -> list[_Submodule]:
+    """Those that both .gitmodules and the commit know; git itself vouches for the paths in a commit."""
+    urls = _urls(root)
+    if not urls:
+        return []
+    answer = git("--literal-pathspecs", "ls-files", "--stage", "-z", "--", *urls, cwd=root)
+    entries = [entry.partition("\t") for entry in answer.stdout.split("\0") if entry.startswith("160000 ")]
+    return [_Submodule(path, urls[path], stage.split()[1]) for stage, _, path in entries if path in urls]
+
+
+def _urls(root: Path) -> dict[str, str]:
+    """Path -> URL, as .gitmodules has them."""
+    pattern = r"^submodule\..*\.(path|url)$"
+    answer = git("config", "--file", ".gitmodules", "-z", "--get-regexp", pattern, cwd=root)
+    if answer.code > 1:  # 1: there are none
+        raise failure(answer, ".gitmodules")
+    values: dict[str, str] = {}
+    for entry in answer.stdout.split("\0"):
+        key, _, value = entry.partition("\n")
+        values[key] = value
+    paths = {key.removesuffix(".path"): value for key, value in values.items() if key.endswith(".path")}
+    return {path: values.get(f"{name}.url", "") for name, path in paths.items()}

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from projrun.urls import without_credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:pw@host/a.git", "https://host/a.git"),
+        ("https://token@host/a.git", "https://host/a.git"),
+        ("https://u:p@ss@host/a", "https://host/a"),
+        ("https://u:p/w@host/a", "https://host/a"),
+        ("https://host:8080/@scope/a@v1", "https://host:8080/@scope/a@v1"),
+        ("https://host/a@v1#b", "https://host/a@v1#b"),
+        ("ssh://git@host/a", "ssh://git@host/a"),
+        ("ssh://git:pw@host/a", "ssh://git@host/a"),
+        ("git@host:a/b.git", "git@host:a/b.git"),
+        ("two: https://a:b@x/1 and http://c@y/2", "two: https://x/1 and http://y/2"),
+        ("/a/path@x", "/a/path@x"),
+    ],
+)
+def test_credentials_are_not_shown(text: str, shown: str) -> None:
+    assert without_credentials(text) == shown
