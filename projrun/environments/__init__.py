@@ -12,7 +12,12 @@ from projrun.record import Package
 
 
 class EnvironmentManager(Protocol):
-    def lock(self, descriptor: Descriptor, directory: Path) -> Lock:
+    """`log` is a file that gets what the tools say that are asked."""
+
+    BUILDS: bool
+    """False if it only uses what is there: then `key`, `build` and the like are never called."""
+
+    def lock(self, descriptor: Descriptor, directory: Path, log: Path) -> Lock:
         """The descriptor resolved to exact artifacts. `directory`: the project's, for relative paths."""
         ...
 
@@ -20,7 +25,7 @@ class EnvironmentManager(Protocol):
         """Every fact that determines what is built; hashed, it names the environment."""
         ...
 
-    def build(self, lock: Lock, dest: Path) -> None:
+    def build(self, lock: Lock, dest: Path, log: Path) -> None:
         """Make the environment at `dest`, which does not exist, or raise BuildError."""
         ...
 

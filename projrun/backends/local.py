@@ -1,0 +1,55 @@
+"""This machine: the command runs as a child of the projrun process that supervises it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from projrun.backends import Handle, Result
+from projrun.plan import Launch, Plan
+from projrun.process import Child, merged
+
+_children: dict[str, Child] = {}
+
+
+def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
+    environ = merged(os.environ, plan.variables, launch.variables)
+    if launch.path_entries:
+        environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
+    child = Child(
+        [*launch.argv_prefix, "bash", "-c", plan.command],
+        cwd=directory,
+        environ=environ,
+        log=log,
+        out=_descriptor(1, sys.stdout),
+        err=_descriptor(2, sys.stderr),
+    )
+    _children[str(child.pid)] = child
+    return Handle(backend="local", id=str(child.pid), log=str(log))
+
+
+def wait(handle: Handle, timeout_s: float | None = None) -> Result | None:
+    try:
+        return Result(_children[handle.id].wait(timeout_s))
+    except TimeoutError:
+        return None
+
+
+def cancel(handle: Handle, signal: int) -> Result:
+    return Result(_children[handle.id].end(signal))
+
+
+def logs(handle: Handle) -> Path:
+    return Path(handle.log)
+
+
+def _descriptor(number: int, stream: object) -> int | None:
+    """Our own stream's descriptor; None where it is closed."""
+    if stream is None:
+        return None
+    try:
+        os.fstat(number)
+    except OSError:
+        return None
+    return number
