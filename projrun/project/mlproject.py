@@ -1,0 +1,255 @@
+"""The MLproject file: finding it, and what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.errors import ProjectError
+from projrun.plan import Descriptor
+from projrun.project.descriptors import read_descriptor
+from projrun.project.shapes import Number, ParameterShape, conform
+from projrun.yamlfile import Document, load
+
+FILE_NAME = "mlproject"
+"""In any case; `MLproject` is usual."""
+
+_GLUED = re.compile(r"(type|default|description):(.*)", re.DOTALL)
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    type: str = "string"
+    """As the author wrote it."""
+    default: str | None = None
+    """Text, as mlflow would pass it (`True`, `0.01`); None when there is none."""
+    description: str = ""
+    choices: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    required: bool = True
+    """False: without a value, its part of the command is left out."""
+    flag: str = ""
+    """The option that stands in the command when the value is true."""
+    output: bool = False
+    """A path that the run makes."""
+
+
+class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    command: str
+    """The template."""
+    parameters: dict[str, Parameter] = {}
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    """Where the command stands."""
+    fault: str = ""
+    """Why it cannot be run; empty when it can. Other entry points of the file can still be."""
+    warnings: tuple[str, ...] = ()
+
+    def error(self, message: str, hint: str = "") -> ProjectError:
+        return ProjectError(message, hint, file=self.file, line=self.line, column=self.column)
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    """The directory's name when the author gives none."""
+    directory: Path
+    file: str = ""
+    """Name of the MLproject file in the directory; empty when there is none."""
+    entry_points: dict[str, EntryPoint] = {}
+    descriptor: Descriptor
+    warnings: tuple[str, ...] = ()
+
+    def entry_point(self, name: str) -> EntryPoint:
+        """The declared entry point, or the script of that name. Raises ProjectError."""
+        declared = self.entry_points.get(name)
+        if declared is None:
+            return self._script(name)
+        if declared.fault:
+            raise declared.error(declared.fault, "write command: …")
+        return declared
+
+    def _script(self, name: str) -> EntryPoint:
+        command = _script_command(name)
+        if command is None:
+            raise self._unknown(name)
+        if "\0" in name or not (self.directory / name).is_file():
+            raise ProjectError(
+                f"there is no script '{name}' in the project", self._known(name), file=self.file
+            )
+        return EntryPoint(name=name, command=command.replace("{", "{{").replace("}", "}}"))
+
+    def _unknown(self, name: str) -> ProjectError:
+        if not self.entry_points and not self.file:
+            hint = "add an MLproject file, or name a script with --entry-point, such as train.py"
+            return ProjectError(f"there is no MLproject file and '{name}' is no script", hint)
+        return ProjectError(f"there is no entry point '{name}'", self._known(name), file=self.file)
+
+    def _known(self, name: str) -> str:
+        if not self.entry_points:
+            return "name a script of the project with --entry-point, such as train.py"
+        near = nearest(name, self.entry_points)
+        question = f"did you mean '{near}'? " if near else ""
+        return f"{question}choose one of {', '.join(self.entry_points)}, or a script (.py, .sh, .R)"
+
+
+def nearest(name: str, known: Any) -> str:
+    """The one of `known` that `name` is probably meant to be, or ''."""
+    import difflib
+
+    found = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.78)
+    return found[0] if found else ""
+
+
+def _script_command(name: str) -> str | None:
+    extension = os.path.splitext(name)[1]
+    if extension == ".py":
+        return f"python {shlex.quote(name)}"
+    if extension == ".sh":
+        return f"{os.environ.get('SHELL', 'bash')} {shlex.quote(name)}"
+    if extension == ".R":
+        in_r = name.replace("\\", "\\\\").replace("'", "\\'")
+        in_bash = re.sub(r'([\\"$`])', r"\\\1", in_r)
+        return f"Rscript -e \"mlflow::mlflow_source('{in_bash}')\" --args"
+    return None
+
+
+def read(directory: Path) -> Project:
+    file = find(directory)
+    document = load(directory / file, file) if file else None
+    try:
+        return _project(directory, file, document)
+    except (ValueError, OverflowError) as error:
+        # Numbers of thousands of digits, lone surrogates: valid YAML, but neither text nor a file name
+        problem = str(error).split(";")[0]
+        raise ProjectError(f"holds a value that cannot be used: {problem}", "mend it", file=file) from None
+
+
+def _project(directory: Path, file: str, document: Document | None) -> Project:
+    data = _top(document)
+    descriptor, warnings = read_descriptor(directory, document)
+    return Project(
+        name=str(data.get("name") or "") or os.path.basename(os.path.abspath(directory)),
+        directory=directory,
+        file=file,
+        entry_points=_entry_points(document, data.get("entry_points")) if document else {},
+        descriptor=descriptor,
+        warnings=warnings,
+    )
+
+
+def find(directory: Path) -> str:
+    """The name of the MLproject file in `directory`, or ''. A directory of that name is none."""
+    try:
+        names = sorted(
+            entry.name
+            for entry in os.scandir(directory)
+            if entry.name.lower() == FILE_NAME and not entry.is_dir()
+        )
+    except OSError as error:
+        raise ProjectError(
+            f"the project's directory cannot be read: {error.strerror}", file=str(directory)
+        ) from None
+    if len(names) > 1:
+        both = " and ".join(f"'{name}'" for name in names)
+        raise ProjectError(f"the project has {both}", "keep one of them", file=names[1])
+    return names[0] if names else ""
+
+
+def _top(document: Document | None) -> dict[Any, Any]:
+    if document is None or document.data is None:
+        return {}
+    if not isinstance(document.data, dict):
+        raise document.error(
+            "is not a mapping of keys to values", "start with lines such as 'name: …' and 'entry_points:'"
+        )
+    return document.data
+
+
+def _entry_points(document: Document, written: object) -> dict[str, EntryPoint]:
+    if written is not None and not isinstance(written, dict):
+        hint = "write 'main:' with 'command: …' below it"
+        raise document.error("'entry_points' is not a mapping of names to commands", hint, "entry_points")
+    return {str(name): _entry_point(document, str(name), body) for name, body in (written or {}).items()}
+
+
+def _entry_point(document: Document, name: str, body: object) -> EntryPoint:
+    where = ("entry_points", name)
+    if not isinstance(body, dict):
+        raise document.error(
+            f"entry point '{name}' is not a mapping", "write 'command: …' and 'parameters:' below it", *where
+        )
+    command = body.get("command")
+    written = body.get("parameters")
+    if written is not None and not isinstance(written, dict):
+        hint = "write lines such as 'alpha: float'"
+        raise document.error(
+            f"'parameters' of entry point '{name}' is not a mapping", hint, *where, "parameters"
+        )
+    line, column = document.place(*where, "command")
+    warnings: list[str] = []
+    return EntryPoint(
+        name=name,
+        command=command if isinstance(command, str) else "",
+        parameters={
+            str(key): _parameter(document, (*where, "parameters", str(key)), key, value, warnings)
+            for key, value in (written or {}).items()
+        },
+        file=document.file,
+        line=line,
+        column=column,
+        fault="" if isinstance(command, str) else f"entry point '{name}' has no command",
+        warnings=tuple(warnings),
+    )
+
+
+def _parameter(
+    document: Document, where: tuple[object, ...], key: object, body: object, warnings: list[str]
+) -> Parameter:
+    name = str(key)
+    if isinstance(key, bool) or key is None:
+        warnings.append(f"{document.file}: YAML reads the name of parameter '{name}' as a constant; quote it")
+    if body is None or isinstance(body, str):
+        return Parameter(name=name, type=body or "string")
+    if not isinstance(body, dict):
+        raise document.error(
+            f"parameter '{name}' is neither a type nor a mapping",
+            f"write '{name}: float', or '{name}: {{type: float, default: {body}}}'",
+            *where,
+        )
+    warnings.extend(_glued(document, where, name, body))
+    shape = conform(document, body, ParameterShape, f"parameter '{name}'", *where)
+    return Parameter(
+        name=name,
+        type="string" if "type" not in body else str(shape.type),
+        default=None if shape.default is None else str(shape.default),
+        description="" if shape.description is None else str(shape.description),
+        choices=tuple(str(choice) for choice in shape.choices or ()),
+        min=_number(shape.min),
+        max=_number(shape.max),
+        required=shape.required is not False,
+        flag=shape.flag or "",
+        output=shape.output is True,
+    )
+
+
+def _glued(document: Document, where: tuple[object, ...], name: str, body: dict[Any, Any]) -> list[str]:
+    """`{type:int, default:10}`: without a blank behind the colon, YAML takes all of it as a key."""
+    found = [match for key in body if isinstance(key, str) and (match := _GLUED.fullmatch(key))]
+    line = document.place(*where)[0]
+    return [
+        f"{document.file}:{line}: parameter '{name}' has a key '{match[0]}', which means nothing; "
+        f"write '{match[1]}: {match[2].strip()}' with a blank"
+        for match in found
+    ]
+
+
+def _number(written: Number | None) -> float | None:
+    return None if written is None else float(written)

@@ -1,0 +1,160 @@
+"""The types of parameters: whether a value fits, and what the command gets for it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from projrun.errors import UnavailableError
+from projrun.project.mlproject import Parameter
+
+_INT = re.compile(r"\s*[+-]?[0-9]+\s*")
+_FLOAT = re.compile(
+    r"\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)\s*", re.IGNORECASE
+)
+_SCHEME = re.compile(r"[\x00-\x20]*[A-Za-z][A-Za-z0-9+.-]*:")
+_TRUE = ("true", "1", "yes")
+_FALSE = ("false", "0", "no")
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_LIST = re.compile(r"list(?:\[\s*(\w+)\s*\])?", re.IGNORECASE)
+_SEPARATOR = re.compile(r"\s*,\s*|\s+")
+
+_KINDS = {
+    "string": "string",
+    "str": "string",
+    "float": "float",
+    "number": "float",
+    "double": "float",
+    "int": "int",
+    "integer": "int",
+    "bool": "bool",
+    "boolean": "bool",
+    "list": "list",
+}
+_EXACT = ("path", "uri")
+"""Only in lower case: `Path` is plain text for mlflow."""
+
+
+def kind_of(parameter: Parameter) -> str:
+    """string, float, int, bool, path, uri, list or list[…]; '' when the type is unknown."""
+    written = parameter.type.strip()
+    if written in _EXACT:
+        return written
+    found = _LIST.fullmatch(written)
+    if found and found[1]:
+        item = _KINDS.get(found[1].lower(), "")
+        return f"list[{item}]" if item else ""
+    return _KINDS.get(written.lower(), "")
+
+
+def is_true(value: str) -> bool:
+    return value.strip().lower() in _TRUE
+
+
+def misfit(parameter: Parameter, value: str) -> str:
+    """Why `value` does not fit, as in `'abc' is not a float`; '' when it does."""
+    kind = kind_of(parameter)
+    if kind.startswith("list["):
+        return _list_misfit(kind[5:-1], value)
+    reason = _kind_misfit(kind, value)
+    return reason or _limit_misfit(parameter, kind, value) or _choice_misfit(parameter, kind, value)
+
+
+def _kind_misfit(kind: str, value: str) -> str:
+    check = _CHECKS.get(kind)
+    return "" if check is None or check(value) else f"{shown(value)} is not {_ARTICLES[kind]}"
+
+
+def is_int(value: str) -> bool:
+    return _INT.fullmatch(value) is not None
+
+
+def is_float(value: str) -> bool:
+    return _FLOAT.fullmatch(value) is not None
+
+
+def is_bool(value: str) -> bool:
+    return value.strip().lower() in _TRUE + _FALSE
+
+
+def is_uri(value: str) -> bool:
+    return _SCHEME.match(value) is not None
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {"int": is_int, "float": is_float, "bool": is_bool, "uri": is_uri}
+_ARTICLES = {
+    "int": "an int",
+    "float": "a float",
+    "bool": "a bool (true or false)",
+    "uri": "a uri (scheme:…)",
+}
+
+
+def _list_misfit(item: str, value: str) -> str:
+    inner = value.strip()
+    if inner[:1] + inner[-1:] in ("[]", "()"):
+        inner = inner[1:-1]
+    for part in _SEPARATOR.split(inner.strip().strip(",")):
+        if part and (reason := _kind_misfit(item, part.strip("'\""))):
+            return f"{reason}, in {shown(value)}"
+    return ""
+
+
+def _limit_misfit(parameter: Parameter, kind: str, value: str) -> str:
+    if kind not in ("int", "float"):
+        return ""
+    number = float(value)
+    if parameter.min is not None and not number >= parameter.min:
+        return f"{shown(value)} is less than {parameter.min:g}"
+    if parameter.max is not None and not number <= parameter.max:
+        return f"{shown(value)} is more than {parameter.max:g}"
+    return ""
+
+
+def _choice_misfit(parameter: Parameter, kind: str, value: str) -> str:
+    if not parameter.choices or value in parameter.choices:
+        return ""
+    if kind in ("int", "float"):
+        numbers = [float(choice) for choice in parameter.choices if is_float(choice)]
+        if float(value) in numbers:
+            return ""
+    if kind == "bool" and is_true(value) in [is_true(choice) for choice in parameter.choices]:
+        return ""
+    return f"{shown(value)} is not one of {', '.join(parameter.choices)}"
+
+
+def shown(value: str) -> str:
+    """`value` in quotes, made fit for a message."""
+    text = value if len(value) <= 60 else value[:59] + "…"
+    return f"'{text}'" if text.isprintable() else repr(text)
+
+
+# paths
+
+
+def local_path(value: str, caller: Path) -> str:
+    """The absolute path that a value of type path means. Raises UnavailableError for a remote one.
+
+    caller: the directory that relative paths start from.
+    """
+    path = _file_uri(value)
+    absolute = os.path.normpath(os.path.join(os.path.abspath(caller), value if path is None else path))
+    if path is None and is_uri(value) and not os.path.exists(absolute):
+        raise UnavailableError(
+            f"{shown(value)} is remote, and remote values of path parameters are not part of this version",
+            "download it and give the local path",
+        )
+    return absolute
+
+
+def _file_uri(value: str) -> str | None:
+    """The path in a `file:` URI of this machine; None when `value` is none."""
+    found = re.match(
+        r"file:(?://(?:localhost)?(?=/|$))?([^/].*|/(?!/).*|)$", value, re.IGNORECASE | re.DOTALL
+    )
+    if found is None:
+        return None
+    path = re.split(r"[?#]", found[1])[0]
+    return os.fsdecode(_PERCENT.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path)))

@@ -1,0 +1,154 @@
+"""Putting values into a command: each quoted for the place where it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from bisect import bisect_left
+
+import msgspec
+
+from projrun.errors import ParameterError, ProjectError
+from projrun.project.mlproject import EntryPoint
+from projrun.project.parameters import shown
+from projrun.project.placeholders import Template
+from projrun.project.spots import Context, HereDocument, Scan, Spot, Word
+
+_IN_DOUBLE = re.compile(r"([\\\"$`])")
+_IN_HERE = re.compile(r"([\\$`])")
+_BASH_INTERNAL = re.compile(r"[\x01\x7f]+")  # bash 5.2 doubles them in "…" in array=( … )
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+_REDIRECTION = re.compile(r"[0-9]*(?:&>>?|>>|>\||<>|>|<)[ \t]*\Z")
+
+
+class Filling(msgspec.Struct, frozen=True):
+    """What takes the place of a placeholder."""
+
+    value: str | None
+    """None: its word is left out."""
+    with_option: bool = True
+    """The option before the word goes with it."""
+
+
+def fill(template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint) -> str:
+    if not template.names:
+        return template.text
+    return _Filler(template, scan, fillings, entry_point).filled()
+
+
+Edit = tuple[int, int, str]
+"""Start, end, and the text that takes the place of what is between."""
+
+
+def _start(edit: Edit) -> int:
+    return edit[0]
+
+
+class _Filler:
+    def __init__(
+        self, template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint
+    ) -> None:
+        self.text, self.scan, self.entry_point = template.text, scan, entry_point
+        self.edits: list[Edit] = []
+        for name, spot in zip(template.names, scan.spots):
+            filling = fillings[name]
+            if spot.escaped and spot.context is Context.BARE:
+                self.edits.append((spot.at - 1, spot.at, ""))  # it would take away the meaning of a quote
+            if filling.value is not None:
+                self.edits.append((spot.at, spot.at + 1, self._quoted(name, spot, filling.value)))
+            else:
+                gone = self._fragment(spot, filling.with_option) if spot.word else (spot.at, spot.at + 1)
+                self.edits.append((*gone, ""))
+        self.edits.sort(key=lambda edit: (edit[0], -edit[1]))
+
+    def filled(self) -> str:
+        for here in self.scan.heres:
+            self._check_here(here)
+        return self._between(0, len(self.text))
+
+    def _between(self, start: int, end: int) -> str:
+        parts: list[str] = []
+        at = start
+        for index in range(bisect_left(self.edits, start, key=_start), len(self.edits)):
+            edit_start, edit_end, text = self.edits[index]
+            if edit_start >= end:
+                break
+            if edit_start >= at:
+                parts += self.text[at:edit_start], text
+            at = max(at, edit_end)
+        return "".join([*parts, self.text[at:end]])
+
+    def _fragment(self, spot: Spot, with_option: bool) -> tuple[int, int]:
+        """The word of a placeholder without a value, with what leads up to it."""
+        word = spot.word
+        assert word is not None
+        start = word.start
+        if redirection := _REDIRECTION.search(self.text, max(0, start - 16), start):
+            start = redirection.start()
+        elif with_option and self._is_option(word.before) and self._alone(word):
+            assert word.before is not None
+            start = word.before.start
+        while start and self.text[start - 1] in " \t" and self.text[start - 2 : start - 1] != "\\":
+            start -= 1
+        return start, word.end
+
+    def _is_option(self, word: Word | None) -> bool:
+        return word is not None and self.text[word.start] == "-"
+
+    def _alone(self, word: Word) -> bool:
+        return len(self.text[word.start : word.end].strip("'\"")) == 1
+
+    def _check_here(self, here: HereDocument) -> None:
+        body = self._between(here.start, here.end)
+        if any(here.ends_at(line) for line in body.split("\n")):
+            raise ParameterError(
+                f"a value holds the line {shown(here.delimiter)}, which ends the here-document it goes into",
+                "give another value",
+            )
+
+    def _quoted(self, name: str, spot: Spot, value: str) -> str:
+        if spot.extends_name and spot.context is Context.HERE:
+            raise self._refused("a placeholder follows the name of a shell variable", "write ${NAME}")
+        if spot.context is Context.ARITHMETIC and not _WHOLE_NUMBER.fullmatch(value):
+            raise ParameterError(
+                f"parameter '{name}': {shown(value)} goes into arithmetic of the shell; give a whole number"
+            )
+        text = self._bare(spot, value) if spot.context is Context.BARE else _in_quotes(spot, value)
+        return _IN_HERE.sub(r"\\\1", text) if spot.backticked else text
+
+    def _bare(self, spot: Spot, value: str) -> str:
+        quoted = shlex.quote(value)
+        if quoted != value:
+            return quoted
+        following = self.text[spot.at + 1 : spot.at + 2]
+        needed = (
+            spot.extends_name
+            or (value.isdigit() and following in ("<", ">"))  # 2>file
+            or (spot.in_braces and ("," in value or ".." in value))
+            or (spot.in_condition and value.startswith(("-", "=")))
+        )
+        return f"'{value}'" if needed else value
+
+    def _refused(self, message: str, hint: str) -> ProjectError:
+        return self.entry_point.error(message, hint)
+
+
+def _in_quotes(spot: Spot, value: str) -> str:
+    if spot.context is Context.SINGLE:
+        return value.replace("'", "'\\''")
+    if spot.context is Context.DOUBLE:
+        # "$NAME""value": an empty string ends the name
+        start = ('""' if spot.extends_name else "") + _behind_backslash(spot)
+        return start + _BASH_INTERNAL.sub("\"'\\g<0>'\"", _IN_DOUBLE.sub(r"\\\1", value))
+    if spot.context is Context.HERE:
+        return _behind_backslash(spot) + _IN_HERE.sub(r"\\\1", value)
+    if spot.context is Context.ANSI:
+        return value.replace("\\", "\\\\").replace("'", "\\'")
+    if spot.context is Context.COMMENT:
+        return shlex.quote(value).replace("\n", " ")
+    return value
+
+
+def _behind_backslash(spot: Spot) -> str:
+    """A backslash that stood for itself must go on doing so."""
+    return "\\" if spot.escaped else ""

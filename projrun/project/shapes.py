@@ -1,0 +1,129 @@
+"""What authors write, as types: the parser checks against them and the JSON Schemas are made from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from projrun.yamlfile import Document
+
+_VERSION = r"\d+(?:\.\d+)*(?:\.\*|(?:a|b|rc)\d+)?"
+_COMPARISON = r"(?:===?|~=|!=|[<>]=?)"
+PYTHON_PATTERN = rf"^\s*(?:{_COMPARISON}?\s*{_VERSION}(?:\s*,\s*{_COMPARISON}\s*{_VERSION})*)?\s*$"
+"""A version or a PEP 440 set of versions."""
+
+# YAML 1.1 reads `1e-3` as text
+NumberText = Annotated[str, Meta(pattern=r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")]
+Number = int | float | NumberText
+Scalar = str | int | float | bool | None
+FileName = Annotated[str, Meta(description="A file, relative to the project's directory.")]
+
+
+class ParameterShape(msgspec.Struct):
+    """A parameter of an entry point. mlflow reads `type` and `default` and ignores the other keys."""
+
+    type: Annotated[
+        Any,
+        Meta(
+            description="What the value must be. An unknown type means string.",
+            examples=["string", "float", "int", "bool", "path", "uri", "list", "list[int]"],
+        ),
+    ] = "string"
+    default: Annotated[Any, Meta(description="The value when the user gives none; null means required.")] = (
+        None
+    )
+    description: Annotated[Any, Meta(description="One line for whoever runs the project.")] = None
+    choices: Annotated[
+        Annotated[list[Scalar], Meta(min_length=1)] | None, Meta(description="The only values allowed.")
+    ] = None
+    min: Annotated[Number | None, Meta(description="The smallest value allowed, for int and float.")] = None
+    max: Annotated[Number | None, Meta(description="The largest value allowed, for int and float.")] = None
+    required: Annotated[
+        bool | None, Meta(description="false: without a value, its part of the command is left out.")
+    ] = None
+    flag: Annotated[
+        Annotated[str, Meta(pattern=r"^-[^\s]+$")] | None,
+        Meta(description="For bool: the option that stands in the command when the value is true."),
+    ] = None
+    output: Annotated[bool | None, Meta(description="For path: the run makes it, it need not exist.")] = None
+
+
+class EntryPointShape(msgspec.Struct):
+    """A command that the project offers."""
+
+    command: Annotated[
+        str, Meta(description="Text for bash; `{name}` is replaced by that parameter's value.")
+    ]
+    parameters: Annotated[
+        dict[str, ParameterShape | str | None] | None,
+        Meta(description="Name: type, or name: {type: …, default: …}."),
+    ] = None
+
+
+class DockerShape(msgspec.Struct):
+    """A container to run in."""
+
+    image: Annotated[str, Meta(min_length=1, description="The image to start from.")]
+    volumes: Annotated[list[str] | None, Meta(description="Mounts, `/path/outside:/path/inside`.")] = None
+    environment: Annotated[
+        list[str | Annotated[list[Scalar], Meta(min_length=2, max_length=2)]] | None,
+        Meta(description="NAME copies a variable from the host; [NAME, value] sets one."),
+    ] = None
+
+
+class ProjectShape(msgspec.Struct):
+    """An MLproject file."""
+
+    name: Annotated[Any, Meta(description="The project's name; its directory's when there is none.")] = None
+    python_env: Annotated[FileName | None, Meta(description="A python_env.yaml.")] = None
+    conda_env: Annotated[FileName | None, Meta(description="A conda environment file.")] = None
+    docker_env: DockerShape | None = None
+    entry_points: Annotated[
+        dict[str, EntryPointShape] | None,
+        Meta(description="What can be run, by name; `main` is the default."),
+    ] = None
+
+
+class PythonEnvShape(msgspec.Struct):
+    """A python_env.yaml file."""
+
+    python: Annotated[
+        str | int | float | UnsetType | None,
+        Meta(
+            description="`3.11`, `3.11.7` or a set such as `>=3.10`. Quoted: a bare 3.10 is the number 3.1.",
+            extra_json_schema={"pattern": PYTHON_PATTERN, "not": {"enum": [3.1, 3.2, 3.3]}},
+        ),
+    ] = UNSET
+    build_dependencies: Annotated[
+        list[str] | None, Meta(description="Requirements that are installed before the others.")
+    ] = None
+    dependencies: Annotated[
+        list[str] | None, Meta(description="Requirement lines for pip; `-r FILE` and `-c FILE` are read.")
+    ] = None
+
+
+Shape = TypeVar("Shape")
+
+_AT = re.compile(r" - at `(\$?[^`]*)`$")
+_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+
+
+def conform(document: Document, raw: object, shape: type[Shape], what: str, *path: object) -> Shape:
+    """`raw`, which stands at `path`, as a `shape`; a ProjectError at the part that does not fit."""
+    known = getattr(shape, "__struct_fields__", ())
+    if isinstance(raw, dict):
+        raw = {key: value for key, value in raw.items() if key in known}
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as error:
+        problem = str(error)
+        at = _AT.search(problem)
+        steps = [name or int(index) for name, index in _STEP.findall(at[1])] if at else []
+        where = "".join(f"'{step}' of " if isinstance(step, str) else "" for step in steps[:1])
+        text = problem[: at.start()] if at else problem
+        raise document.error(
+            f"{where}{what}: {text[:1].lower()}{text[1:]}", "mend it", *path, *steps
+        ) from None
