@@ -8,10 +8,13 @@ import msgspec
 
 RunStatus = Literal["SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED"]
 LifecycleStage = Literal["active", "deleted"]
+ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 
 TERMINATED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 DEFAULT_EXPERIMENT_ID = "0"
 DEFAULT_EXPERIMENT_NAME = "Default"
+RUN_NAME_TAG = "mlflow.runName"
+LOGGED_MODELS_TAG = "mlflow.log-model.history"
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,18 @@ class Metric(msgspec.Struct, frozen=True):
     step: int = 0
 
 
+class DatasetInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A data set that a run says it read."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+    tags: dict[str, str] = {}
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     """32 hex digits."""
@@ -47,6 +62,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     metrics: dict[str, Metric] = {}
     """The last value of each metric: highest step, then highest timestamp, then highest value."""
+    inputs: tuple[DatasetInput, ...] = ()
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True):

@@ -1,0 +1,275 @@
+"""The web application: MLflow's REST API as a list of routes. The one file that knows starlette."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from projrun.errors import ProjrunError, TrackingError
+from projrun.server import addresses
+from projrun.server.guard import JSON_TYPE, Guard
+from projrun.server.handlers import HANDLERS, Handler
+from projrun.server.messages import from_body, from_query
+from projrun.tracking import Store
+from projrun.tracking.limits import invalid, shown
+from projrun.tracking.wire import Json, file_json
+from projrun.version import __version__
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+Endpoint = Callable[["Request"], Awaitable["Response"]]
+
+PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
+"""What stands before mlflow/… and mlflow-artifacts/…; `preview` is what clients before 1.0 ask for."""
+
+STATUSES = {
+    "BAD_REQUEST": 400,
+    "INVALID_PARAMETER_VALUE": 400,
+    "RESOURCE_ALREADY_EXISTS": 400,
+    "PERMISSION_DENIED": 403,
+    "ENDPOINT_NOT_FOUND": 404,
+    "RESOURCE_DOES_NOT_EXIST": 404,
+    "NOT_IMPLEMENTED": 501,
+    "TEMPORARILY_UNAVAILABLE": 503,
+}
+
+FEATURES = {
+    "datasets": "evaluation datasets",
+    "gateway": "the AI gateway",
+    "issues": "issues",
+    "jobs": "server jobs",
+    "label-schemas": "label schemas",
+    "logged-models": "logged models",
+    "metrics/get-history-bulk-interval": "sampled metric histories",
+    "model-versions": "the model registry",
+    "presigned": "presigned URLs",
+    "prompt-optimization": "prompt optimization",
+    "registered-models": "the model registry",
+    "review-queues": "review queues",
+    "runs/outputs": "logged models",
+    "scorers": "scorers",
+    "traces": "traces",
+    "unified-traces": "traces",
+    "webhooks": "webhooks",
+    "workspaces": "workspaces",
+}
+"""Parts of MLflow's API, by the first part of the path, that this version does not have."""
+
+CHUNK = 1 << 20
+ARTIFACT_HEADERS = {
+    "content-type": "application/octet-stream",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+_log = logging.getLogger("projrun.server")
+_log.addHandler(logging.NullHandler())
+
+
+def create_app(store: Store, *, token: str = "", hosts: Iterable[str] = ()) -> Starlette:
+    """MLflow's REST API over `store`.
+
+    token: what clients must present (MLFLOW_TRACKING_TOKEN, or as a password); '' lets everyone in.
+    hosts: names by which clients may call the server, besides localhost and loopback addresses.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+
+    return Starlette(
+        routes=routes(store),
+        # A path with a line break matches no route at all.
+        exception_handlers={404: _unrouted},
+        middleware=[Middleware(Guard, token=token, hosts=tuple(hosts))],
+    )
+
+
+def routes(store: Store) -> list[BaseRoute]:
+    from starlette.routing import Route
+
+    table: list[BaseRoute] = []
+    for prefix in PREFIXES:
+        for handler in HANDLERS:
+            endpoint = _answering(partial(_handle, store, handler))
+            table.append(Route(f"{prefix}mlflow/{handler.path}", endpoint, methods=list(handler.methods)))
+        files = f"{prefix}mlflow-artifacts/artifacts"
+        table += [
+            Route(files, _answering(partial(_list, store)), methods=["GET"]),
+            Route(files + "/{address:path}", _answering(partial(_download, store)), methods=["GET"]),
+            Route(files + "/{address:path}", _answering(partial(_upload, store)), methods=["PUT"]),
+            Route(files + "/{address:path}", _answering(partial(_delete, store)), methods=["DELETE"]),
+        ]
+    table += [Route("/health", _answering(_health)), Route("/version", _answering(_version))]
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    return [*table, Route("/{path:path}", _answering(_unknown), methods=methods)]
+
+
+def _answering(endpoint: Endpoint) -> Endpoint:
+    """`endpoint` with every error answered in MLflow's shape."""
+
+    async def answer(request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import Response
+
+        try:
+            return await endpoint(request)
+        except TrackingError as error:
+            return _error(error.error_code, str(error))
+        except ProjrunError as error:
+            return _error("INTERNAL_ERROR", str(error))
+        except ClientDisconnect:
+            return Response()
+        except Exception as error:
+            _log.exception("%s %s", request.method, request.url.path)
+            return _error("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
+
+    return answer
+
+
+async def _handle(store: Store, handler: Handler, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+
+    body = await _body(request, handler.max_body)
+    query = request.query_params.multi_items()
+
+    def work() -> Json:
+        if request.method == "GET" and query:
+            return handler.answer(store, from_query(handler.message, query))
+        return handler.answer(store, from_body(handler.message, body))
+
+    return _json(200, await run_in_threadpool(work))
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _list(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+
+    def work() -> Json:
+        run_id, path = addresses.resolved(store, request.query_params.get("path", ""))
+        infos = store.list_artifacts(run_id, addresses.plain(path))
+        # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
+        return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
+
+    return _json(200, await run_in_threadpool(work))
+
+
+async def _download(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import StreamingResponse
+
+    def look() -> tuple[str, str, int]:
+        run_id, path = addresses.resolved(store, request.path_params["address"])
+        with store.open_artifact(run_id, path) as file:
+            return run_id, path, os.fstat(file.fileno()).st_size
+
+    run_id, path, size = await run_in_threadpool(look)
+    headers = {
+        **ARTIFACT_HEADERS,
+        "content-length": str(size),
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
+    }
+    return StreamingResponse(_chunks(store, run_id, path, size), headers=headers)
+
+
+async def _chunks(store: Store, run_id: str, path: str, size: int) -> AsyncIterator[bytes]:
+    """Exactly `size` bytes: a log that grows meanwhile must not outgrow the length that was announced."""
+    from starlette.concurrency import run_in_threadpool
+
+    with ExitStack() as stack:
+        file = await run_in_threadpool(stack.enter_context, store.open_artifact(run_id, path))
+        while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+
+
+async def _upload(store: Store, request: Request) -> Response:
+    from anyio import from_thread
+    from starlette.concurrency import run_in_threadpool
+
+    stream = request.stream()
+
+    async def following() -> bytes:
+        return await anext(stream, b"")
+
+    def parts() -> Iterator[bytes]:
+        while part := from_thread.run(following):
+            yield part
+
+    def work() -> None:
+        run_id, path = addresses.resolved(store, request.path_params["address"])
+        store.write_artifact(run_id, path, parts())
+
+    await run_in_threadpool(work)
+    return _json(200, {})
+
+
+async def _delete(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+
+    def work() -> None:
+        run_id, path = addresses.resolved(store, request.path_params["address"])
+        store.delete_artifact(run_id, path)
+
+    await run_in_threadpool(work)
+    return _json(200, {})
+
+
+async def _health(request: Request) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse("OK")
+
+
+async def _version(request: Request) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse(f"projrun {__version__}")
+
+
+async def _unknown(request: Request) -> Response:
+    path = request.url.path
+    _, mlflow, rest = path.partition("/mlflow/")
+    for part, feature in FEATURES.items():
+        if path.startswith(("/api/", "/ajax-api/")) and mlflow and f"{rest}/".startswith(f"{part}/"):
+            raise TrackingError(
+                f"this version of projrun does not have {feature} ({part})",
+                "set MLFLOW_TRACKING_URI to an MLflow server to use them",
+                error_code="NOT_IMPLEMENTED",
+            )
+    raise TrackingError(f"there is no {request.method} {shown(path)}", error_code="ENDPOINT_NOT_FOUND")
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    return await _answering(_unknown)(request)
+
+
+def _error(error_code: str, message: str) -> Response:
+    return _json(STATUSES.get(error_code, 500), {"error_code": error_code, "message": message})
+
+
+def _json(status: int, content: Json) -> Response:
+    from starlette.responses import Response
+
+    headers = {"content-type": JSON_TYPE, "x-content-type-options": "nosniff"}
+    return Response(msgspec.json.encode(content), status, headers)

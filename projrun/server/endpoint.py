@@ -1,0 +1,112 @@
+"""The run's own MLflow REST API on loopback. The web server is imported when the first client connects."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from projrun.tracking import Store
+
+if TYPE_CHECKING:
+    import uvicorn
+
+BACKLOG = 128
+GRACE_S = 2
+
+
+class Endpoint:
+    """The store as an MLflow server, for the processes of one run.
+
+    url: http://127.0.0.1:PORT, good as MLFLOW_TRACKING_URI.
+    token: good as MLFLOW_TRACKING_TOKEN; without it every request is refused.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.token = os.urandom(32).hex()
+        self._store = store
+        self._socket = _listening()
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._wakeup, self._waker = os.pipe()
+        self._closed = False
+        self._thread = threading.Thread(target=self._wait_and_serve, name="projrun-endpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; requests in progress get `GRACE_S` seconds to finish. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        os.close(self._waker)  # makes the other end readable
+        self._thread.join(2 * GRACE_S)
+        if not self._thread.is_alive():
+            os.close(self._wakeup)
+        self._socket.close()
+
+    def _wait_and_serve(self) -> None:
+        ready, _, _ = select.select([self._socket.fileno(), self._wakeup], [], [])
+        if self._wakeup not in ready:
+            _serve(self._store, self.token, self._socket, self._wakeup)
+
+
+def _listening() -> socket.socket:
+    # With the protocol named, asyncio sets TCP_NODELAY on the connections; with 0 it does not.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _serve(store: Store, token: str, listening: socket.socket, wakeup: int) -> None:
+    """Serve until `wakeup` is readable."""
+    import asyncio
+    import logging
+
+    # A logger without a handler would write to the user's terminal.
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+    asyncio.run(_server(store, token, wakeup).serve([listening]))
+
+
+def _server(store: Store, token: str, wakeup: int) -> uvicorn.Server:
+    import asyncio
+
+    import uvicorn
+
+    from projrun.server.app import create_app
+
+    class Server(uvicorn.Server):
+        async def main_loop(self) -> None:
+            """Returns at once when it is time, where uvicorn would look every 0.1 s."""
+            stop = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(wakeup, stop.set)
+            await stop.wait()
+            loop.remove_reader(wakeup)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Without open connections there is nothing for uvicorn to wait for."""
+            for server in self.servers:
+                server.close()
+            if self.server_state.connections or self.server_state.tasks:
+                await super().shutdown(sockets)
+
+    return Server(
+        uvicorn.Config(
+            create_app(store, token=token),
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )

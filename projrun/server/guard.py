@@ -1,0 +1,129 @@
+"""Who may talk to the server. One gate before every route, as ASGI middleware without a framework."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
+JSON_TYPE = "application/json"
+WITH_JSON = ("POST", "PATCH", "DELETE")
+
+
+class Refusal(NamedTuple):
+    status: int
+    error_code: str
+    message: str
+
+
+class Guard:
+    """Refuses by Host (DNS rebinding), Origin and content type (forged requests from web pages) and token.
+
+    hosts: the names or addresses that the server was bound to, as clients may call it.
+    """
+
+    def __init__(self, app: App, token: str = "", hosts: Iterable[str] = ()) -> None:
+        self._app, self._token = app, token
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self.refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(refusal, send)
+
+    def refusal(self, scope: Scope) -> Refusal | None:
+        """Why the request is refused; None when it is not."""
+        hosts = _values(scope, b"host")
+        if len(hosts) != 1 or not self._is_known(hosts[0]):
+            return Refusal(403, "PERMISSION_DENIED", "the Host header does not name this server")
+        origins = _values(scope, b"origin")
+        if any(origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}") for origin in origins):
+            return Refusal(403, "PERMISSION_DENIED", "requests from other web pages are refused")
+        if self._token and not self._is_authorized(_values(scope, b"authorization")):
+            return Refusal(401, "UNAUTHENTICATED", "the token is missing or wrong: set MLFLOW_TRACKING_TOKEN")
+        if scope["method"] in WITH_JSON and _has_body(scope) and not _is_json(scope):
+            return Refusal(400, "INVALID_PARAMETER_VALUE", f"the content type must be {JSON_TYPE}")
+        return None
+
+    def _is_known(self, header: str) -> bool:
+        host = _without_port(header).lower()
+        if host in self._hosts or host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return address.is_loopback or not self._hosts.isdisjoint(ANY_ADDRESS)
+
+    def _is_authorized(self, headers: list[str]) -> bool:
+        scheme, _, credentials = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+        given = credentials.strip()
+        if scheme.lower() == "basic":
+            given = _password(given)
+        elif scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def _without_port(header: str) -> str:
+    """The host of a Host header, '' for one that is malformed."""
+    if header.startswith("["):
+        host, bracket, port = header[1:].partition("]")
+        return host if bracket and (not port or _is_port(port)) else ""
+    host, colon, port = header.partition(":")
+    return host if not colon or _is_port(f":{port}") else ""
+
+
+def _is_port(text: str) -> bool:
+    return text[0] == ":" and text[1:].isascii() and text[1:].isdigit()
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _has_body(scope: Scope) -> bool:
+    return bool(_values(scope, b"transfer-encoding")) or any(
+        length != "0" for length in _values(scope, b"content-length")
+    )
+
+
+def _is_json(scope: Scope) -> bool:
+    types = _values(scope, b"content-type")
+    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == JSON_TYPE
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    body = msgspec.json.encode({"error_code": refusal.error_code, "message": refusal.message})
+    headers = [
+        (b"content-type", JSON_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,260 @@
+"""MLflow's REST API over a store: what each request does and answers. No web framework in here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from projrun.server import addresses
+from projrun.server import messages as m
+from projrun.tracking import Store
+from projrun.tracking.entities import Metric
+from projrun.tracking.limits import check_page, invalid
+from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
+
+MAX_BODY = 32_000_000
+MAX_BATCH_BODY = 1_000_000
+MAX_HISTORY = 25_000
+MAX_BULK_RUNS = 100
+
+
+class Handler(NamedTuple):
+    methods: tuple[str, ...]
+    path: str
+    """Below …/mlflow/."""
+    message: type[m.Message]
+    answer: Callable[[Store, Any], Json]
+    max_body: int = MAX_BODY
+
+
+def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
+    tags = m.mapping(message.tags)
+    experiment_id = store.create_experiment(message.name, tags, message.artifact_location or "")
+    return {"experiment_id": experiment_id}
+
+
+def get_experiment(store: Store, message: m.OfExperiment) -> Json:
+    experiment = store.get_experiment(message.experiment())
+    return {"experiment": experiment_json(experiment, addresses.of_experiment(store, experiment))}
+
+
+def get_experiment_by_name(store: Store, message: m.GetExperimentByName) -> Json:
+    name = m.required("experiment_name", message.experiment_name)
+    experiment = store.get_experiment_by_name(name)
+    if experiment is None:
+        raise addresses.missing(f"Could not find experiment with name '{name}'")
+    return {"experiment": experiment_json(experiment, addresses.of_experiment(store, experiment))}
+
+
+def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
+    found, token = store.search_experiments(
+        message.filter or "",
+        message.order_by or (),
+        1000 if message.max_results is None else message.max_results,
+        message.page_token or "",
+        m.view_type_of(message.view_type),
+    )
+    entries = [experiment_json(each, addresses.of_experiment(store, each)) for each in found]
+    return _page({"experiments": entries}, token)
+
+
+def update_experiment(store: Store, message: m.UpdateExperiment) -> Json:
+    store.rename_experiment(message.experiment(), m.required("new_name", message.new_name))
+    return {}
+
+
+def delete_experiment(store: Store, message: m.OfExperiment) -> Json:
+    store.delete_experiment(message.experiment())
+    return {}
+
+
+def restore_experiment(store: Store, message: m.OfExperiment) -> Json:
+    store.restore_experiment(message.experiment())
+    return {}
+
+
+def set_experiment_tag(store: Store, message: m.ExperimentTag) -> Json:
+    store.set_experiment_tag(message.experiment(), message.key, message.value)
+    return {}
+
+
+def delete_experiment_tag(store: Store, message: m.ExperimentTag) -> Json:
+    store.delete_experiment_tag(message.experiment(), message.key)
+    return {}
+
+
+def create_run(store: Store, message: m.CreateRun) -> Json:
+    run = store.create_run(
+        message.experiment(),
+        run_name=message.run_name or "",
+        user_id=message.user_id or "",
+        start_time=message.start_time,
+        tags=m.mapping(message.tags),
+    )
+    return {"run": run_json(run, addresses.of_run(store, run))}
+
+
+def get_run(store: Store, message: m.OfRun) -> Json:
+    run = store.get_run(message.run())
+    return {"run": run_json(run, addresses.of_run(store, run))}
+
+
+def update_run(store: Store, message: m.UpdateRun) -> Json:
+    status = m.status_of(message.status)
+    run = store.update_run(message.run(), status=status, end_time=message.end_time, run_name=message.run_name)
+    return {"run_info": run_info_json(run, addresses.of_run(store, run))}
+
+
+def delete_run(store: Store, message: m.OfRun) -> Json:
+    store.delete_run(message.run())
+    return {}
+
+
+def restore_run(store: Store, message: m.OfRun) -> Json:
+    store.restore_run(message.run())
+    return {}
+
+
+def search_runs(store: Store, message: m.SearchRuns) -> Json:
+    if not message.experiment_ids:  # MLflow finds nothing then; a Store would search everywhere
+        return {"runs": []}
+    found, token = store.search_runs(
+        message.experiment_ids,
+        message.filter or "",
+        message.order_by or (),
+        1000 if message.max_results is None else message.max_results,
+        message.page_token or "",
+        m.view_type_of(message.run_view_type),
+    )
+    return _page({"runs": [run_json(run, addresses.of_run(store, run)) for run in found]}, token)
+
+
+def log_metric(store: Store, message: m.LogMetric) -> Json:
+    metric = Metric(message.key, message.value, message.timestamp, message.step or 0)
+    store.log_batch(message.run(), metrics=[metric])
+    return {}
+
+
+def log_param(store: Store, message: m.KeyValue) -> Json:
+    store.log_batch(message.run(), params={message.key: message.value})
+    return {}
+
+
+def set_tag(store: Store, message: m.KeyValue) -> Json:
+    store.log_batch(message.run(), tags={message.key: message.value})
+    return {}
+
+
+def delete_tag(store: Store, message: m.KeyValue) -> Json:
+    store.delete_tag(message.run(), message.key)
+    return {}
+
+
+def log_batch(store: Store, message: m.LogBatch) -> Json:
+    store.log_batch(
+        message.run(),
+        [item.metric() for item in message.metrics or ()],
+        m.unique(message.params),
+        m.mapping(message.tags),
+    )
+    return {}
+
+
+def log_model(store: Store, message: m.LogModel) -> Json:
+    try:
+        model = msgspec.json.decode(message.model_json, type=dict[str, object])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise invalid(f"model_json is not a JSON object: {error}") from None
+    if absent := {"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys():
+        raise invalid(f"model_json lacks {', '.join(sorted(absent))}")
+    kept = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
+    store.log_model(message.run(), {key: model[key] for key in kept if key in model})
+    return {}
+
+
+def log_inputs(store: Store, message: m.LogInputs) -> Json:
+    """Datasets are stored. `models` names logged models, which this store does not have: they are dropped."""
+    store.log_inputs(message.run(), [item.input() for item in message.datasets or ()])
+    return {}
+
+
+def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
+    key = m.required("metric_key", message.metric_key)
+    if message.max_results is None:
+        found = store.get_metric_history(message.run(), key)
+        return {"metrics": [metric_json(metric) for metric in found]}
+    check_page(message.max_results)
+    offset = _offset(message.page_token or "")
+    found = store.get_metric_history(message.run(), key, message.max_results + 1, offset)
+    token = str(offset + message.max_results) if len(found) > message.max_results else ""
+    return _page({"metrics": [metric_json(metric) for metric in found[: message.max_results]]}, token)
+
+
+def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Json:
+    if not 1 <= len(message.run_id) <= MAX_BULK_RUNS:
+        raise invalid(f"run_id is given {len(message.run_id)} times", f"give 1 to {MAX_BULK_RUNS}")
+    limit = min(MAX_HISTORY if message.max_results is None else message.max_results, MAX_HISTORY)
+    check_page(limit)
+    found: list[Json] = []
+    for run_id in sorted(message.run_id):
+        metrics = store.get_metric_history(run_id, message.metric_key, limit - len(found))
+        found += [{**metric_json(metric), "run_id": run_id} for metric in metrics]
+        if len(found) >= limit:
+            break
+    return {"metrics": found}
+
+
+def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
+    run = store.get_run(message.run())
+    files = store.list_artifacts(run.run_id, addresses.plain(message.path or ""))
+    return {"root_uri": addresses.of_run(store, run), "files": [file_json(info) for info in files]}
+
+
+def search_logged_models(store: Store, message: m.Message) -> Json:
+    """There are none in this store. Clients since 3.0 ask for them whenever they list a run's artifacts."""
+    return {"models": []}
+
+
+GET, POST = ("GET",), ("POST",)
+
+HANDLERS = (
+    Handler(POST, "experiments/create", m.CreateExperiment, create_experiment),
+    Handler(GET, "experiments/get", m.OfExperiment, get_experiment),
+    Handler(GET, "experiments/get-by-name", m.GetExperimentByName, get_experiment_by_name),
+    Handler(("GET", "POST"), "experiments/search", m.SearchExperiments, search_experiments),
+    Handler(GET, "experiments/list", m.SearchExperiments, search_experiments),
+    Handler(POST, "experiments/update", m.UpdateExperiment, update_experiment),
+    Handler(POST, "experiments/delete", m.OfExperiment, delete_experiment),
+    Handler(POST, "experiments/restore", m.OfExperiment, restore_experiment),
+    Handler(POST, "experiments/set-experiment-tag", m.ExperimentTag, set_experiment_tag),
+    Handler(POST, "experiments/delete-experiment-tag", m.ExperimentTag, delete_experiment_tag),
+    Handler(POST, "runs/create", m.CreateRun, create_run),
+    Handler(GET, "runs/get", m.OfRun, get_run),
+    Handler(POST, "runs/update", m.UpdateRun, update_run),
+    Handler(POST, "runs/delete", m.OfRun, delete_run),
+    Handler(POST, "runs/restore", m.OfRun, restore_run),
+    Handler(POST, "runs/search", m.SearchRuns, search_runs),
+    Handler(POST, "runs/log-metric", m.LogMetric, log_metric),
+    Handler(POST, "runs/log-parameter", m.KeyValue, log_param),
+    Handler(POST, "runs/log-batch", m.LogBatch, log_batch, MAX_BATCH_BODY),
+    Handler(POST, "runs/set-tag", m.KeyValue, set_tag),
+    Handler(POST, "runs/delete-tag", m.KeyValue, delete_tag),
+    Handler(POST, "runs/log-model", m.LogModel, log_model),
+    Handler(POST, "runs/log-inputs", m.LogInputs, log_inputs),
+    Handler(GET, "metrics/get-history", m.GetMetricHistory, get_metric_history),
+    Handler(GET, "metrics/get-history-bulk", m.GetMetricHistoryBulk, get_metric_history_bulk),
+    Handler(GET, "artifacts/list", m.ListArtifacts, list_artifacts),
+    Handler(POST, "logged-models/search", m.Message, search_logged_models),
+)
+
+
+def _page(answer: Json, token: str) -> Json:
+    return {**answer, "next_page_token": token} if token else answer
+
+
+def _offset(page_token: str) -> int:
+    if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 18):
+        raise invalid("page_token is not one that this server gave")
+    return int(page_token or 0)

@@ -1,0 +1,243 @@
+"""What clients send: one type per request of MLflow's REST API, checked as it is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, TypeVar
+
+import msgspec
+
+from projrun.errors import TrackingError
+from projrun.tracking.entities import DatasetInput, Metric, RunStatus
+from projrun.tracking.limits import invalid, shown
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+"""In the order of MLflow's numbers for them, from 1."""
+VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
+
+
+class Message(msgspec.Struct, kw_only=True):
+    lists: ClassVar[tuple[str, ...]] = ()
+    """Fields that a query string may give several times."""
+
+
+M = TypeVar("M", bound=Message)
+
+
+class OfRun(Message, kw_only=True):
+    run_id: str | None = None
+    run_uuid: str | None = None
+    """The older name of run_id; clients send either or both."""
+
+    def run(self) -> str:
+        return required("run_id", self.run_id or self.run_uuid)
+
+
+class OfExperiment(Message, kw_only=True):
+    experiment_id: str | None = None
+
+    def experiment(self) -> str:
+        return required("experiment_id", self.experiment_id)
+
+
+class Pair(msgspec.Struct):
+    key: str
+    value: str = ""
+
+
+class MetricItem(msgspec.Struct):
+    key: str
+    value: float
+    timestamp: Int64
+    step: Int64 | None = None
+
+    def metric(self) -> Metric:
+        return Metric(self.key, self.value, self.timestamp, self.step or 0)
+
+
+class CreateExperiment(Message, kw_only=True):
+    name: str
+    artifact_location: str | None = None
+    tags: list[Pair] | None = None
+
+
+class GetExperimentByName(Message, kw_only=True):
+    experiment_name: str
+
+
+class SearchExperiments(Message, kw_only=True):
+    lists = ("order_by",)
+    max_results: Int64 | None = None
+    page_token: str | None = None
+    filter: str | None = None
+    order_by: list[str] | None = None
+    view_type: str | int | None = None
+
+
+class UpdateExperiment(OfExperiment, kw_only=True):
+    new_name: str | None = None
+
+
+class ExperimentTag(OfExperiment, kw_only=True):
+    key: str
+    value: str = ""
+
+
+class CreateRun(OfExperiment, kw_only=True):
+    user_id: str | None = None
+    run_name: str | None = None
+    start_time: Int64 | None = None
+    tags: list[Pair] | None = None
+
+
+class UpdateRun(OfRun, kw_only=True):
+    status: str | int | None = None
+    end_time: Int64 | None = None
+    run_name: str | None = None
+
+
+class LogMetric(OfRun, kw_only=True):
+    key: str
+    value: float
+    timestamp: Int64
+    step: Int64 | None = None
+
+
+class KeyValue(OfRun, kw_only=True):
+    key: str
+    value: str = ""
+
+
+class LogBatch(OfRun, kw_only=True):
+    metrics: list[MetricItem] | None = None
+    params: list[Pair] | None = None
+    tags: list[Pair] | None = None
+
+
+class LogModel(OfRun, kw_only=True):
+    model_json: str
+
+
+class DatasetContent(msgspec.Struct):
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str | None = None
+    profile: str | None = None
+
+
+class DatasetItem(msgspec.Struct):
+    dataset: DatasetContent
+    tags: list[Pair] | None = None
+
+    def input(self) -> DatasetInput:
+        content = self.dataset
+        return DatasetInput(
+            name=content.name,
+            digest=content.digest,
+            source_type=content.source_type,
+            source=content.source,
+            schema=content.schema or "",
+            profile=content.profile or "",
+            tags={tag.key: tag.value for tag in self.tags or ()},
+        )
+
+
+class LogInputs(OfRun, kw_only=True):
+    datasets: list[DatasetItem] | None = None
+    models: list[object] | None = None
+
+
+class SearchRuns(Message, kw_only=True):
+    experiment_ids: list[str] | None = None
+    filter: str | None = None
+    run_view_type: str | int | None = None
+    max_results: Int64 | None = None
+    order_by: list[str] | None = None
+    page_token: str | None = None
+
+
+class GetMetricHistory(OfRun, kw_only=True):
+    metric_key: str
+    page_token: str | None = None
+    max_results: Int64 | None = None
+
+
+class GetMetricHistoryBulk(Message, kw_only=True):
+    lists = ("run_id",)
+    run_id: list[str]
+    metric_key: str
+    max_results: Int64 | None = None
+
+
+class ListArtifacts(OfRun, kw_only=True):
+    path: str | None = None
+    page_token: str | None = None
+
+
+def required(name: str, value: str | None) -> str:
+    if not value:
+        raise invalid(f"Missing value for required parameter '{name}'")
+    return value
+
+
+def from_body(message: type[M], body: bytes) -> M:
+    """INVALID_PARAMETER_VALUE for whatever does not fit. Numbers may come as strings."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=message, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _unfit(error) from None
+
+
+def from_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
+    fields: dict[str, object] = dict(query)
+    for name in message.lists:
+        if name in fields:
+            fields[name] = [value for key, value in query if key == name]
+    try:
+        return msgspec.convert(fields, type=message, strict=False)
+    except msgspec.MsgspecError as error:
+        raise _unfit(error) from None
+
+
+def mapping(pairs: Sequence[Pair] | None) -> dict[str, str]:
+    return {pair.key: pair.value for pair in pairs or ()}
+
+
+def unique(pairs: Sequence[Pair] | None) -> Mapping[str, str]:
+    """Parameters; one that is named twice is an error even if both values are the same, as in MLflow."""
+    result = mapping(pairs)
+    if len(result) != len(pairs or ()):
+        keys = [pair.key for pair in pairs or ()]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise invalid(f"the parameter {shown(twice)} is in the batch more than once")
+    return result
+
+
+def status_of(value: str | int | None) -> RunStatus | None:
+    if value is None or value == "":
+        return None
+    if value in STATUSES:
+        return STATUSES[STATUSES.index(value)]
+    return STATUSES[_number("status", value, STATUSES) - 1]
+
+
+def view_type_of(value: str | int | None) -> str:
+    if value is None or value == "":
+        return VIEW_TYPES[0]
+    return value if value in VIEW_TYPES else VIEW_TYPES[_number("view type", value, VIEW_TYPES) - 1]
+
+
+def _number(kind: str, value: str | int, names: Sequence[str]) -> int:
+    text = str(value)
+    if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= len(names):
+        return int(text)
+    raise invalid(f"{shown(text)} is not a {kind}", f"use one of {', '.join(names)}")
+
+
+def _unfit(error: Exception) -> TrackingError:
+    text = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+    return invalid(f"The request does not fit: {text}")

@@ -1,0 +1,176 @@
+"""What an MLflow server of any version answers, as entities. What it leaves out is empty."""
+
+from __future__ import annotations
+
+import msgspec
+
+from projrun.errors import TrackingError
+from projrun.tracking.artifacts import checked_segments
+from projrun.tracking.entities import (
+    ArtifactInfo,
+    DatasetInput,
+    Experiment,
+    LifecycleStage,
+    Metric,
+    Run,
+    RunStatus,
+)
+
+
+class _Pair(msgspec.Struct):
+    key: str
+    value: str = ""
+
+
+class _Metric(msgspec.Struct):
+    key: str
+    value: float = 0.0
+    timestamp: int = 0
+    step: int = 0
+
+
+class _Info(msgspec.Struct):
+    run_id: str = ""
+    run_uuid: str = ""
+    run_name: str = ""
+    experiment_id: str = ""
+    user_id: str = ""
+    status: RunStatus = "RUNNING"
+    start_time: int = 0
+    end_time: int | None = None
+    artifact_uri: str = ""
+    lifecycle_stage: LifecycleStage = "active"
+
+
+class _Data(msgspec.Struct):
+    metrics: list[_Metric] = []
+    params: list[_Pair] = []
+    tags: list[_Pair] = []
+
+
+class _Dataset(msgspec.Struct):
+    name: str = ""
+    digest: str = ""
+    source_type: str = ""
+    source: str = ""
+    schema: str = ""
+    profile: str = ""
+
+
+class _DatasetInput(msgspec.Struct):
+    dataset: _Dataset
+    tags: list[_Pair] = []
+
+
+class _Inputs(msgspec.Struct):
+    dataset_inputs: list[_DatasetInput] = []
+
+
+class _Run(msgspec.Struct):
+    info: _Info
+    data: _Data = msgspec.field(default_factory=_Data)
+    inputs: _Inputs = msgspec.field(default_factory=_Inputs)
+
+
+class _File(msgspec.Struct):
+    path: str
+    is_dir: bool = False
+    file_size: int | None = None
+
+
+class _Experiment(msgspec.Struct):
+    experiment_id: str
+    name: str = ""
+    artifact_location: str = ""
+    lifecycle_stage: LifecycleStage = "active"
+    creation_time: int = 0
+    last_update_time: int = 0
+    tags: list[_Pair] = []
+
+
+def experiment(content: object) -> Experiment:
+    try:
+        answer = msgspec.convert(content, type=_Experiment, strict=False)
+    except msgspec.ValidationError as error:
+        raise _unfit("an experiment", error) from None
+    return Experiment(
+        experiment_id=answer.experiment_id,
+        name=answer.name,
+        artifact_location=answer.artifact_location,
+        lifecycle_stage=answer.lifecycle_stage,
+        creation_time=answer.creation_time,
+        last_update_time=answer.last_update_time,
+        tags=_mapping(answer.tags),
+    )
+
+
+def run(content: object) -> Run:
+    try:
+        answer = msgspec.convert(content, type=_Run, strict=False)
+    except msgspec.ValidationError as error:
+        raise _unfit("a run", error) from None
+    info, data = answer.info, answer.data
+    tags = _mapping(data.tags)
+    return Run(
+        run_id=info.run_id or info.run_uuid,
+        experiment_id=info.experiment_id,
+        run_name=info.run_name or tags.get("mlflow.runName", ""),
+        user_id=info.user_id,
+        status=info.status,
+        start_time=info.start_time,
+        end_time=info.end_time,
+        artifact_uri=info.artifact_uri,
+        lifecycle_stage=info.lifecycle_stage,
+        params=_mapping(data.params),
+        tags=tags,
+        metrics={metric.key: _metric(metric) for metric in data.metrics},
+        inputs=tuple(_input(each) for each in answer.inputs.dataset_inputs),
+    )
+
+
+def files(content: object, path: str) -> list[ArtifactInfo]:
+    """What artifacts/list says of the directory `path`. Of a file, some servers list the file itself."""
+    try:
+        answer = msgspec.convert(content or [], type=list[_File], strict=False)
+    except msgspec.ValidationError as error:
+        raise _unfit("artifacts", error) from None
+    for file in answer:
+        checked_segments(file.path)
+    found = [ArtifactInfo(f.path, f.is_dir, None if f.is_dir else f.file_size) for f in answer]
+    return [info for info in found if info.path != path]
+
+
+def metrics(content: object) -> list[Metric]:
+    try:
+        answer = msgspec.convert(content or [], type=list[_Metric], strict=False)
+    except msgspec.ValidationError as error:
+        raise _unfit("a metric", error) from None
+    return [_metric(metric) for metric in answer]
+
+
+def _metric(metric: _Metric) -> Metric:
+    return Metric(metric.key, metric.value, metric.timestamp, metric.step)
+
+
+def _input(answer: _DatasetInput) -> DatasetInput:
+    content = answer.dataset
+    return DatasetInput(
+        name=content.name,
+        digest=content.digest,
+        source_type=content.source_type,
+        source=content.source,
+        schema=content.schema,
+        profile=content.profile,
+        tags=_mapping(answer.tags),
+    )
+
+
+def _mapping(answer: list[_Pair]) -> dict[str, str]:
+    return {pair.key: pair.value for pair in answer}
+
+
+def _unfit(what: str, error: Exception) -> TrackingError:
+    return TrackingError(
+        f"the tracking server did not answer with {what}: {error}",
+        "check that MLFLOW_TRACKING_URI is an MLflow server",
+    )

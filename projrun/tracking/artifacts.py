@@ -1,0 +1,148 @@
+"""Artifacts as files below one directory per run. No path and no symbolic link leads out of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from projrun.errors import TrackingError
+from projrun.files import remove
+from projrun.tracking.entities import ArtifactInfo
+from projrun.tracking.limits import check_text, invalid, shown
+
+
+class Directory:
+    """The artifacts of one run: `root / place`. The directory need not exist."""
+
+    def __init__(self, root: Path, place: str) -> None:
+        self._root = root.resolve()
+        self._base = self._root / place
+
+    def listed(self, path: str) -> list[ArtifactInfo]:
+        """What stands in the directory `path`, '' for the top; nothing for a file or what does not exist."""
+        directory = self._existing(path) if path else self._base
+        try:
+            if self._base.is_symlink() or not directory.is_dir():
+                return []
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError as error:
+            raise _failed(error, path) from None
+        prefix = f"{path}/" if path else ""
+        infos = (self._info(Path(entry.path), prefix + entry.name) for entry in entries)
+        return [info for info in infos if info is not None]
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[BinaryIO]:
+        try:
+            # NONBLOCK: opening a named pipe would wait for its writer.
+            descriptor = os.open(self._existing(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except OSError as error:
+            raise _failed(error, path) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise invalid(f"the artifact {shown(path)} is not a file")
+        with open(descriptor, "rb") as file:
+            yield file
+
+    def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
+        target = self.prepared(path)
+        temporary = self._root / f".upload-{os.urandom(16).hex()}"  # outside of what is listed
+        try:
+            with open(temporary, "xb") as file:
+                file.writelines([content] if isinstance(content, bytes) else content)
+            os.replace(temporary, target)
+        except OSError as error:
+            raise _failed(error, path) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def prepared(self, path: str) -> Path:
+        """Where the file `path` is to be written; its directory exists afterwards."""
+        target = self._existing(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            is_directory = target.is_dir()
+        except OSError as error:
+            raise _failed(error, path) from None
+        if is_directory:
+            raise invalid(f"the artifact {shown(path)} is a directory")
+        return target
+
+    def delete(self, path: str) -> None:
+        """Remove a file or a directory with all that is in it; of a link, the link alone."""
+        *parents, name = checked_segments(path)
+        parent = self._existing("/".join(parents)) if parents else self._base
+        target = parent / name
+        if self._base.is_symlink() or not os.path.lexists(target):
+            raise _missing(path)
+        try:
+            remove(target)
+        except OSError as error:
+            raise _failed(error, path) from None
+
+    def _existing(self, path: str) -> Path:
+        """The real file behind `path`, links followed; it need not exist."""
+        target = self._base.joinpath(*checked_segments(path))
+        try:
+            real = target.resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            raise invalid(f"the artifact path {shown(path)} cannot be followed: {error}") from None
+        if self._base not in real.parents:
+            raise invalid(f"the artifact path {shown(path)} leads out of the run's artifacts")
+        return real
+
+    def _info(self, file: Path, path: str) -> ArtifactInfo | None:
+        """None for what is neither a file nor a directory of this run."""
+        try:
+            real = file.resolve()
+            status = real.stat()
+        except (OSError, RuntimeError):
+            return None
+        if self._base not in real.parents or not _is_text(path):
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return ArtifactInfo(path, True, None)
+        return ArtifactInfo(path, False, status.st_size) if stat.S_ISREG(status.st_mode) else None
+
+
+def checked_segments(path: str) -> list[str]:
+    check_text("artifact path", path)
+    segments = path.split("/")
+    if "\0" in path or any(segment in ("", ".", "..") for segment in segments):
+        raise invalid(
+            f"the artifact path {shown(path)} is not a relative path of plain names",
+            "use one such as plots/a.png",
+        )
+    return segments
+
+
+def _is_text(path: str) -> bool:
+    try:
+        check_text("artifact path", path)
+    except TrackingError:
+        return False
+    return True
+
+
+def _missing(path: str) -> TrackingError:
+    return TrackingError(f"there is no artifact {shown(path)}", error_code="RESOURCE_DOES_NOT_EXIST")
+
+
+def _failed(error: OSError, path: str) -> TrackingError:
+    if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):
+        return invalid(f"the artifact path {shown(path)}: {error.strerror}")
+    if isinstance(error, FileNotFoundError):
+        return _missing(path)
+    if error.errno == errno.ENAMETOOLONG:
+        return invalid(f"the artifact path {shown(path)} is too long")
+    return TrackingError(
+        f"the artifact {shown(path)}: {error.strerror or error}",
+        "look at the space and the rights in PROJRUN_HOME",
+    )

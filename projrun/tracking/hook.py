@@ -1,0 +1,150 @@
+"""The tracking hook: what every run leaves in the store, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+from projrun.errors import ProjrunError, SourceError, TrackingError
+from projrun.interrupts import signal_of
+from projrun.output import one_line, warn
+from projrun.plan import Plan
+from projrun.record import (
+    ENVIRONMENT_LOG_ARTIFACT,
+    LOCK_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    RECORD_ARTIFACT,
+    Outcome,
+    Record,
+    to_json,
+)
+from projrun.request import Request
+from projrun.tracking import Store
+from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, Run
+from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR, tags_of_outcome, tags_of_plan, tags_of_request
+from projrun.urls import without_credentials
+
+MAX_PARAM = 6000
+"""MLflow refuses longer values; the record has them whole."""
+MAX_BATCH = 100
+"""MLflow refuses more parameters at once."""
+
+
+class RunHook:
+    """Opens the run of a request when its plan is known, or settles it when none can be made.
+
+    A mistyped parameter or entry point leaves no run. A fetch that fails is a run that FAILED, and so is
+    anything that goes wrong for a run that exists already.
+    """
+
+    def __init__(self, store: Store, request: Request, supervisor: str = "") -> None:
+        self._store, self._request = store, request
+        self._tags = tags_of_request(without_credentials(request.uri), request.entry_point, user())
+        if supervisor:
+            self._tags[SUPERVISOR] = supervisor
+        if parent := os.environ.get("MLFLOW_RUN_ID"):
+            self._tags[PARENT_RUN_ID] = parent
+        self._experiment_id = experiment_for(store, request)
+        if request.run_id:
+            store.get_run(request.run_id)
+            store.log_batch(request.run_id, tags=self._tags)
+
+    def open(self, plan: Plan | None = None) -> Run:
+        """A new run, or the one that the request names; SCHEDULED."""
+        tags: Mapping[str, str] = {**self._tags, **(tags_of_plan(plan) if plan else {})}
+        name = self._request.run_name
+        if self._request.run_id:
+            run = self._store.update_run(self._request.run_id, status="SCHEDULED", run_name=name or None)
+        else:
+            run = self._store.create_run(
+                self._experiment_id, run_name=name, user_id=user(), tags=tags, status="SCHEDULED"
+            )
+            tags = {}
+        self._store.log_batch(run.run_id, tags=tags)
+        params = [(key, value[:MAX_PARAM]) for key, value in plan.parameters.items()] if plan else []
+        for first in range(0, len(params), MAX_BATCH):
+            self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_BATCH]))
+        return run
+
+    def give_up(self, error: ProjrunError, started: int) -> None:
+        """There is no plan, because of `error`."""
+        if self._request.run_id or isinstance(error, SourceError):
+            settle(self._store, self.open().run_id, failed(error, started))
+
+
+def experiment_for(store: Store, request: Request) -> str:
+    """The experiment's id: the request's, else the environment's; one that is named and unknown is made."""
+    by_environment = not (request.experiment_id or request.experiment_name)
+    identifier = request.experiment_id or (by_environment and os.environ.get("MLFLOW_EXPERIMENT_ID")) or ""
+    if identifier:
+        return store.get_experiment(identifier).experiment_id
+    name = request.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
+    if not name:
+        return DEFAULT_EXPERIMENT_ID
+    if found := store.get_experiment_by_name(name):
+        return found.experiment_id
+    try:
+        return store.create_experiment(name)
+    except TrackingError:  # another process was faster
+        if found := store.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
+
+
+def remember(store: Store, record: Record, pylock: str) -> None:
+    """Keep the record, the lock and the logs with the run, and settle it."""
+    try:
+        store.write_artifact(record.run_id, RECORD_ARTIFACT, to_json(record))
+        if pylock:
+            store.write_artifact(record.run_id, LOCK_ARTIFACT, pylock.encode())
+        for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT):
+            store.finish_file(record.run_id, log)
+    except TrackingError as error:  # a full disk, a server that is away: how it ended is known all the same
+        warn(f"the record of run {record.run_id} is not complete: {error}")
+    settle(store, record.run_id, record.outcome)
+
+
+def settle(store: Store, run_id: str, outcome: Outcome) -> None:
+    store.log_batch(run_id, tags=tags_of_outcome(outcome))
+    store.update_run(run_id, status=outcome.status, end_time=outcome.end_time)
+
+
+def ended(exit_code: int, started: int) -> Outcome:
+    return Outcome(
+        status="FAILED" if exit_code else "FINISHED",
+        exit_code=exit_code,
+        reason=f"the command exited with code {exit_code}" if exit_code else "",
+        start_time=started,
+        end_time=now(),
+    )
+
+
+def failed(error: Exception, started: int) -> Outcome:
+    return Outcome(status="FAILED", reason=one_line(str(error)), start_time=started, end_time=now())
+
+
+def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
+    number = signal_of(interrupt)
+    return Outcome(
+        status="KILLED",
+        exit_code=128 + number,
+        reason=f"interrupted by signal {number}",
+        start_time=started,
+        end_time=now(),
+    )
+
+
+def user() -> str:
+    """The user's login name, or their number where they have none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def now() -> int:
+    """Milliseconds since the epoch."""
+    return int(time.time() * 1000)

@@ -1,0 +1,150 @@
+"""What may be stored: the names and lengths that MLflow allows, so that a run fits into any MLflow store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from projrun.errors import TrackingError
+from projrun.tracking.entities import DatasetInput, Metric
+
+MAX_METRICS = 1000
+MAX_PARAMS = 100
+MAX_TAGS = 100
+MAX_ENTITIES = 1000
+MAX_KEY = 250
+MAX_PARAM_VALUE = 6000
+MAX_TAG_VALUE = 8000
+MAX_EXPERIMENT_NAME = 500
+MAX_EXPERIMENT_TAG_VALUE = 20_000
+MAX_ARTIFACT_LOCATION = 2048
+MAX_RUN_NAME = 250
+MAX_DATASET_NAME = 500
+MAX_DATASET_DIGEST = 36
+MAX_DATASET_SOURCE = 65_535
+MAX_DATASET_SCHEMA = 1_048_575
+MAX_DATASET_PROFILE = 16_777_215
+MAX_RUNS_PER_PAGE = 50_000
+MAX_FILTER = 100_000
+INT64 = 2**63
+
+TRUNCATE_VARIABLE = "MLFLOW_TRUNCATE_LONG_VALUES"
+
+_NAME = re.compile(r"[/\w.\- :]*")
+
+
+def invalid(message: str, hint: str = "") -> TrackingError:
+    return TrackingError(message, hint, error_code="INVALID_PARAMETER_VALUE")
+
+
+def shown(text: str) -> str:
+    """`text` fit for an error message."""
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def check_key(kind: str, key: str) -> None:
+    """`kind` is what the key names: metric, parameter, tag. It must also do as a relative file path."""
+    check_text(kind, key)
+    if not _NAME.fullmatch(key):
+        raise invalid(
+            f"the {kind} name {shown(key)} has a character that names may not have",
+            "use letters, digits, blanks and / _ - . :",
+        )
+    if os.path.normpath(key) != key or key == "." or key.startswith(("..", "/")):
+        raise invalid(f"the {kind} name {shown(key)} would not do as a file path", "use a name such as a/b")
+    check_length(f"{kind} name", key, MAX_KEY)
+
+
+def check_text(kind: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise invalid(f"the {kind} {shown(text)} is not valid Unicode text") from None
+
+
+def check_length(kind: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise invalid(f"the {kind} {shown(text)} exceeds the maximum length of {limit} characters")
+
+
+def fitted(kind: str, text: str, limit: int) -> str:
+    """`text` cut to `limit` characters; as in MLflow, an error instead if the environment says so."""
+    check_text(kind, text)
+    if len(text) > limit and os.environ.get(TRUNCATE_VARIABLE, "true").lower() in ("false", "0"):
+        check_length(kind, text, limit)
+    return text[:limit]
+
+
+def check_experiment_name(name: str) -> None:
+    check_text("experiment name", name)
+    if not name.strip():
+        raise invalid("the experiment name is empty", "give it a name")
+    check_length("experiment name", name, MAX_EXPERIMENT_NAME)
+
+
+def checked_run_name(name: str) -> str:
+    check_text("run name", name)
+    check_length("run name", name, MAX_RUN_NAME)
+    return name
+
+
+def check_experiment_tag(key: str, value: str) -> None:
+    check_key("tag", key)
+    check_text("tag value", value)
+    check_length("tag value", value, MAX_EXPERIMENT_TAG_VALUE)
+
+
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    for key in tags:
+        check_key("tag", key)
+    return {key: fitted("tag value", value, MAX_TAG_VALUE) for key, value in tags.items()}
+
+
+def checked_params(params: Mapping[str, str]) -> dict[str, str]:
+    for key in params:
+        check_key("parameter", key)
+    return {key: fitted("parameter value", value, MAX_PARAM_VALUE) for key, value in params.items()}
+
+
+def check_metric(metric: Metric) -> None:
+    check_key("metric", metric.key)
+    if not 0 <= metric.timestamp < INT64:
+        raise invalid(
+            f"the timestamp {metric.timestamp} of metric {shown(metric.key)} is not in milliseconds"
+        )
+    if not -INT64 <= metric.step < INT64:
+        raise invalid(f"the step {metric.step} of metric {shown(metric.key)} does not fit into 64 bits")
+
+
+def check_time(name: str, time_ms: int) -> None:
+    if not -INT64 <= time_ms < INT64:
+        raise invalid(f"{name} {time_ms} does not fit into 64 bits")
+
+
+def check_batch(metrics: Sequence[Metric], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    counts = (("metrics", len(metrics), MAX_METRICS), ("parameters", len(params), MAX_PARAMS))
+    for kind, count, limit in (*counts, ("tags", len(tags), MAX_TAGS)):
+        if count > limit:
+            raise invalid(f"a batch of {count} {kind} exceeds the limit of {limit}", "log it in parts")
+    total = len(metrics) + len(params) + len(tags)
+    if total > MAX_ENTITIES:
+        raise invalid(f"a batch of {total} entries exceeds the limit of {MAX_ENTITIES}", "log it in parts")
+
+
+def check_dataset(dataset: DatasetInput) -> None:
+    if not dataset.name or not dataset.digest:
+        raise invalid("a dataset has no name or no digest")
+    check_length("dataset name", dataset.name, MAX_DATASET_NAME)
+    check_length("dataset digest", dataset.digest, MAX_DATASET_DIGEST)
+    check_length("dataset source", dataset.source, MAX_DATASET_SOURCE)
+    check_length("dataset schema", dataset.schema, MAX_DATASET_SCHEMA)
+    check_length("dataset profile", dataset.profile, MAX_DATASET_PROFILE)
+    texts = (dataset.name, dataset.digest, dataset.source, dataset.schema, dataset.profile)
+    for text in (*texts, dataset.source_type, *dataset.tags, *dataset.tags.values()):
+        check_text("dataset's", text)
+
+
+def check_page(max_results: int, limit: int = MAX_RUNS_PER_PAGE) -> None:
+    if not 1 <= max_results <= limit:
+        raise invalid(f"max_results is {max_results}", f"ask for 1 to {limit}")

@@ -1,0 +1,123 @@
+"""The schema of tracking.db, as named steps. A released step is never changed; new ones are appended.
+
+`PRAGMA user_version` counts the steps, so that one query tells that nothing is to be done. The table
+`migrations` names them, so that a database that another version of projrun wrote can be told apart.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from projrun.errors import TrackingError
+from projrun.locking import locked
+
+MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "0001_runs",
+        (
+            """CREATE TABLE experiments (
+                experiment_id INTEGER PRIMARY KEY AUTOINCREMENT,
+                name TEXT NOT NULL UNIQUE,
+                artifact_location TEXT NOT NULL DEFAULT '',
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active',
+                creation_time INTEGER NOT NULL,
+                last_update_time INTEGER NOT NULL
+            )""",
+            """CREATE TABLE experiment_tags (
+                experiment_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (experiment_id, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE runs (
+                id INTEGER PRIMARY KEY,
+                run_id TEXT NOT NULL UNIQUE,
+                experiment_id INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                user_id TEXT NOT NULL,
+                status TEXT NOT NULL,
+                start_time INTEGER NOT NULL,
+                end_time INTEGER,
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active'
+            )""",
+            "CREATE INDEX runs_by_experiment ON runs (experiment_id, start_time)",
+            """CREATE TABLE params (
+                run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE tags (
+                run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            # SQLite stores NaN as NULL, which a primary key cannot hold: value 0 and is_nan 1 stand for it.
+            """CREATE TABLE metrics (
+                run INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL,
+                PRIMARY KEY (run, key, step, timestamp, value, is_nan)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE latest_metrics (
+                run INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL,
+                PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE datasets (
+                run INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, source_type TEXT NOT NULL,
+                source TEXT NOT NULL, schema TEXT NOT NULL, profile TEXT NOT NULL, tags TEXT NOT NULL,
+                PRIMARY KEY (run, name, digest)
+            )""",
+            """INSERT INTO experiments (experiment_id, name, creation_time, last_update_time)
+                SELECT 0, 'Default', now, now FROM (SELECT 1000 * CAST(strftime('%s') AS INTEGER) AS now)""",
+        ),
+    ),
+)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    return _version(connection) == len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database up to date. Any number of processes may try at once."""
+    # Switching a new database to WAL fails at once, without waiting, when two processes do it together.
+    with locked(path.with_name(f"{path.name}.lock")):
+        if _version(connection) == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+        _refuse_unknown(connection, path)
+        for number, (name, statements) in enumerate(MIGRATIONS, 1):
+            if number > _version(connection):
+                _apply(connection, number, name, statements)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _refuse_unknown(connection: sqlite3.Connection, path: Path) -> None:
+    known = {name for name, _ in MIGRATIONS}
+    unknown = sorted(_applied(connection) - known)
+    if unknown or _version(connection) > len(MIGRATIONS):
+        which = f" (it has the migration {unknown[0]})" if unknown else ""
+        raise TrackingError(
+            f"{path} was written by a newer version of projrun{which}",
+            "upgrade projrun, or set PROJRUN_HOME to another directory",
+        )
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone():
+        return set()
+    return {name for (name,) in connection.execute("SELECT name FROM migrations")}
+
+
+def _apply(connection: sqlite3.Connection, number: int, name: str, statements: tuple[str, ...]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
+        )
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, int(time.time() * 1000)))
+        connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,206 @@
+"""The embedded store: tracking.db and a directory of artifacts in projrun's home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
+
+from projrun.home import Home
+from projrun.tracking import experiments, runs
+from projrun.tracking.artifacts import Directory
+from projrun.tracking.database import Database, not_accessible
+from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
+from projrun.tracking.migrations import is_current, migrate
+
+
+def open_store(home: Home) -> SqliteStore:
+    """The store in `home.data`, made if need be. TrackingError when it cannot be had."""
+    try:
+        home.artifacts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_accessible(error, home.data) from None
+    database = Database(home.tracking_db)
+    try:
+        with database.connection() as connection:
+            if not is_current(connection):
+                migrate(connection, home.tracking_db)
+    except OSError as error:
+        raise not_accessible(error, home.data) from None
+    return SqliteStore(database, home.artifacts)
+
+
+class SqliteStore:
+    def __init__(self, database: Database, artifacts: Path) -> None:
+        self.uri = str(database.path)
+        self.artifact_root = artifacts.as_uri()
+        self._db, self._artifacts = database, artifacts
+
+    def create_experiment(
+        self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""
+    ) -> str:
+        location = ""
+        if artifact_location:
+            from projrun.tracking.locations import checked_location
+
+            location = checked_location(artifact_location, self.artifact_root)
+        with self._db.writing() as db:
+            return str(experiments.insert(db, name, tags or {}, location))
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        with self._db.reading() as db:
+            return experiments.get(db, experiment_id, self.artifact_root)
+
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
+        with self._db.reading() as db:
+            return experiments.get_by_name(db, name, self.artifact_root)
+
+    def search_experiments(
+        self,
+        filter_string: str = "",
+        order_by: Sequence[str] = (),
+        max_results: int = 1000,
+        page_token: str = "",
+        view_type: str = "ACTIVE_ONLY",
+    ) -> tuple[list[Experiment], str]:
+        from projrun.tracking import queries
+
+        with self._db.reading() as db:
+            return queries.search_experiments(
+                db, filter_string, order_by, max_results, page_token, view_type, self.artifact_root
+            )
+
+    def rename_experiment(self, experiment_id: str, name: str) -> None:
+        with self._db.writing() as db:
+            experiments.rename(db, experiment_id, name)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        with self._db.writing() as db:
+            experiments.delete(db, experiment_id)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        with self._db.writing() as db:
+            experiments.restore(db, experiment_id)
+
+    def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
+        with self._db.writing() as db:
+            experiments.set_tag(db, experiment_id, key, value)
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        with self._db.writing() as db:
+            experiments.delete_tag(db, experiment_id, key)
+
+    def create_run(
+        self,
+        experiment_id: str,
+        *,
+        run_name: str = "",
+        user_id: str = "",
+        start_time: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        status: RunStatus = "RUNNING",
+    ) -> Run:
+        with self._db.writing() as db:
+            run_id = runs.insert(db, experiment_id, run_name, user_id, start_time, tags or {}, status)
+            return runs.get(db, run_id, self.artifact_root)
+
+    def get_run(self, run_id: str) -> Run:
+        with self._db.reading() as db:
+            return runs.get(db, run_id, self.artifact_root)
+
+    def update_run(
+        self,
+        run_id: str,
+        *,
+        status: RunStatus | None = None,
+        end_time: int | None = None,
+        run_name: str | None = None,
+    ) -> Run:
+        with self._db.writing() as db:
+            runs.update(db, run_id, status, end_time, run_name)
+            return runs.get(db, run_id, self.artifact_root)
+
+    def delete_run(self, run_id: str) -> None:
+        with self._db.writing() as db:
+            runs.move(db, run_id, "deleted")
+
+    def restore_run(self, run_id: str) -> None:
+        with self._db.writing() as db:
+            runs.move(db, run_id, "active")
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str = "",
+        order_by: Sequence[str] = (),
+        max_results: int = 1000,
+        page_token: str = "",
+        run_view_type: str = "ACTIVE_ONLY",
+    ) -> tuple[list[Run], str]:
+        from projrun.tracking import queries
+
+        with self._db.reading() as db:
+            return queries.search_runs(
+                db,
+                experiment_ids,
+                filter_string,
+                order_by,
+                max_results,
+                page_token,
+                run_view_type,
+                self.artifact_root,
+            )
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        with self._db.writing() as db:
+            runs.log(db, run_id, metrics, params or {}, tags or {})
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        with self._db.writing() as db:
+            runs.delete_tag(db, run_id, key)
+
+    def log_model(self, run_id: str, model: Mapping[str, object]) -> None:
+        with self._db.writing() as db:
+            runs.log_model(db, run_id, model)
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
+        with self._db.writing() as db:
+            runs.log_inputs(db, run_id, datasets)
+
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, offset: int = 0
+    ) -> list[Metric]:
+        with self._db.reading() as db:
+            return runs.history(db, run_id, key, max_results, offset)
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactInfo]:
+        return self._directory(run_id).listed(path)
+
+    def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._directory(run_id).opened(path)
+
+    def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
+        self._directory(run_id).write(path, content)
+
+    def delete_artifact(self, run_id: str, path: str) -> None:
+        self._directory(run_id).delete(path)
+
+    def log_file(self, run_id: str, path: str) -> Path:
+        return self._directory(run_id).prepared(path)
+
+    def finish_file(self, run_id: str, path: str) -> None:
+        """Nothing to do: the file grew where it belongs."""
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _directory(self, run_id: str) -> Directory:
+        with self._db.connection() as db:
+            return Directory(self._artifacts, runs.place(db, run_id))

@@ -1,0 +1,50 @@
+"""The tags of a run: MLflow's names where MLflow has one, `projrun.…` for the rest."""
+
+from __future__ import annotations
+
+from projrun.plan import Plan
+from projrun.record import Outcome
+from projrun.version import __version__
+
+ENVIRONMENT_KEY = "projrun.environment.key"
+EXIT_CODE = "projrun.exit_code"
+REASON = "projrun.reason"
+SUPERVISOR = "projrun.supervisor"
+PARENT_RUN_ID = "mlflow.parentRunId"
+MAX_TAG = 8000
+"""MLflow refuses longer values."""
+
+
+def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
+    """What is known of a run before its project is."""
+    return {
+        "mlflow.user": user,
+        "mlflow.project.entryPoint": entry_point,
+        "mlflow.source.name": uri,
+        "mlflow.source.type": "PROJECT",
+        "projrun.version": __version__,
+    }
+
+
+def tags_of_plan(plan: Plan) -> dict[str, str]:
+    source = plan.source
+    tags = {
+        "mlflow.project.env": plan.environment.manager,
+        "mlflow.project.backend": plan.backend,
+        "mlflow.source.git.commit": source.commit,
+        "mlflow.source.git.repoURL": source.repository,
+        "mlflow.source.git.branch": source.branch,
+        "projrun.source.dirty": str(source.dirty).lower() if source.commit else "",
+        "projrun.source.subdirectory": source.subdirectory,
+        "projrun.source.version": source.version,
+        "projrun.project": plan.project,
+        "projrun.command": plan.command[:MAX_TAG],
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def tags_of_outcome(outcome: Outcome) -> dict[str, str]:
+    tags = {REASON: outcome.reason[:MAX_TAG]} if outcome.reason else {}
+    if outcome.exit_code is not None:
+        tags[EXIT_CODE] = str(outcome.exit_code)
+    return tags

@@ -1,0 +1,90 @@
+"""Entities as MLflow's REST API writes them: JSON objects, lists of key and value, NaN as a string."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run
+
+Json = dict[str, object]
+
+
+def number(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def pairs(mapping: Mapping[str, str]) -> list[Json]:
+    return [{"key": key, "value": value} for key, value in mapping.items()]
+
+
+def metric_json(metric: Metric) -> Json:
+    return {
+        "key": metric.key,
+        "value": number(metric.value),
+        "timestamp": metric.timestamp,
+        "step": metric.step,
+    }
+
+
+def experiment_json(experiment: Experiment, artifact_location: str) -> Json:
+    return {
+        "experiment_id": experiment.experiment_id,
+        "name": experiment.name,
+        "artifact_location": artifact_location,
+        "lifecycle_stage": experiment.lifecycle_stage,
+        "last_update_time": experiment.last_update_time,
+        "creation_time": experiment.creation_time,
+        "tags": pairs(experiment.tags),
+    }
+
+
+def run_json(run: Run, artifact_uri: str) -> Json:
+    data: Json = {
+        "metrics": [metric_json(metric) for metric in run.metrics.values()],
+        "params": pairs(run.params),
+        "tags": pairs(run.tags),
+    }
+    inputs: Json = {"dataset_inputs": [dataset_json(dataset) for dataset in run.inputs]}
+    return {"info": run_info_json(run, artifact_uri), "data": data, "inputs": inputs}
+
+
+def run_info_json(run: Run, artifact_uri: str) -> Json:
+    info: Json = {
+        "run_id": run.run_id,
+        "run_uuid": run.run_id,
+        "run_name": run.run_name,
+        "experiment_id": run.experiment_id,
+        "user_id": run.user_id,
+        "status": run.status,
+        "start_time": run.start_time,
+        "artifact_uri": artifact_uri,
+        "lifecycle_stage": run.lifecycle_stage,
+    }
+    if run.end_time is not None:
+        info["end_time"] = run.end_time
+    return info
+
+
+def dataset_json(dataset: DatasetInput) -> Json:
+    content: Json = {
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "source_type": dataset.source_type,
+        "source": dataset.source,
+    }
+    for key, text in (("schema", dataset.schema), ("profile", dataset.profile)):
+        if text:
+            content[key] = text
+    return {"tags": pairs(dataset.tags), "dataset": content}
+
+
+def file_json(info: ArtifactInfo) -> Json:
+    entry: Json = {"path": info.path, "is_dir": info.is_dir}
+    if info.file_size is not None:
+        entry["file_size"] = info.file_size
+    return entry

@@ -1,0 +1,32 @@
+"""Stores of every kind, for the tests that all of them must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from projrun.home import Home
+from projrun.server.endpoint import Endpoint
+from projrun.tracking import KINDS, Store, open_store
+
+
+@pytest.fixture
+def embedded(home: Home) -> Iterator[Store]:
+    with closing(open_store(home)) as store:
+        yield store
+
+
+@pytest.fixture(params=sorted(KINDS))
+def store(
+    request: pytest.FixtureRequest, home: Home, embedded: Store, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """The embedded store itself, and the same behind our server as a remote one."""
+    if request.param == "sqlite":
+        yield embedded
+        return
+    with closing(Endpoint(embedded)) as endpoint:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
+        with closing(open_store(home, endpoint.url)) as remote:
+            yield remote
