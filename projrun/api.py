@@ -1,8 +1,144 @@
+"""The Python face: `run` takes the arguments of `mlflow.projects.run`."""
+
 from __future__ import annotations
 
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
 
-class SubmittedRun: ...
+from projrun.backends import read_config
+from projrun.errors import ExecutionError
+from projrun.home import home_from
+from projrun.process import Detached, detach
+from projrun.request import Request
+from projrun.runner import run as run_request
+from projrun.runner import schedule, status_of
+from projrun.tracking.entities import TERMINATED, RunStatus
 
 
-def run() -> SubmittedRun:
-    return SubmittedRun()
+class SubmittedRun:
+    """A run that was launched.
+
+    run_id: 32 hex digits, as in the store.
+    """
+
+    def __init__(self, run_id: str, supervisor: Detached | None = None) -> None:
+        self.run_id = run_id
+        self._supervisor = supervisor
+
+    def wait(self) -> bool:
+        """Block until the run has ended; True if it FINISHED."""
+        if self._supervisor is not None:
+            self._supervisor.wait()
+        return self.get_status() == "FINISHED"
+
+    def get_status(self) -> RunStatus:
+        """SCHEDULED, RUNNING, FINISHED, FAILED or KILLED."""
+        if self._supervisor is not None:
+            self._supervisor.poll()  # so that an ended one does not stay as a zombie
+        return status_of(self.run_id, home_from())
+
+    def cancel(self) -> None:
+        """End the run: it becomes KILLED. Returns when it has ended; nothing happens if it had before."""
+        if self._supervisor is not None and self.get_status() not in TERMINATED:
+            self._supervisor.send_signal(signal.SIGTERM)
+            self._supervisor.wait()
+
+
+def run(
+    uri: str,
+    entry_point: str = "main",
+    version: str | None = None,
+    parameters: Mapping[str, object] | None = None,
+    docker_args: Mapping[str, object] | None = None,
+    experiment_name: str | None = None,
+    experiment_id: str | None = None,
+    backend: str = "local",
+    backend_config: Mapping[str, Any] | str | None = None,
+    storage_dir: str | None = None,
+    synchronous: bool = True,
+    run_id: str | None = None,
+    run_name: str | None = None,
+    env_manager: str | None = None,
+    build_image: bool = False,
+    docker_auth: Mapping[str, str] | None = None,
+) -> SubmittedRun:
+    """Run a project, as `projrun run` does.
+
+    Args:
+        uri: directory or Git URL, either with an optional `#subdirectory`.
+        entry_point: declared entry point, or a .py or .sh file of the project.
+        version: branch, tag or commit of a project in Git.
+        parameters: values for the entry point; each is passed as `str(value)`.
+        docker_args, build_image, docker_auth: for projects in containers.
+        experiment_name, experiment_id: experiment of the run, one of the two; a name is made if missing.
+        backend: where to execute.
+        backend_config: mapping, or path of a .json file.
+        storage_dir: where remote values of path parameters are downloaded to.
+        synchronous: wait for the end. If False, a process of its own supervises the run.
+        run_id: use this run instead of creating one.
+        run_name: name of the run.
+        env_manager: `local`, `uv`, …; None: what the project is written for.
+
+    Returns:
+        The run; it has ended if `synchronous`.
+
+    Raises:
+        ExecutionError: `synchronous` and the command failed.
+        ProjrunError: the run could not be started, or an argument asks for what is not there.
+    """
+    request = Request(
+        uri=str(uri),
+        entry_point=entry_point,
+        version=version or "",
+        parameters={str(name): str(value) for name, value in (parameters or {}).items()},
+        docker_args=docker_args or {},
+        experiment_name=experiment_name or "",
+        experiment_id=str(experiment_id or ""),
+        backend=backend,
+        backend_config=read_config(backend_config)
+        if isinstance(backend_config, str)
+        else dict(backend_config or {}),
+        storage_dir=storage_dir or "",
+        run_id=run_id or "",
+        run_name=run_name or "",
+        env_manager=env_manager or "",
+        build_image=build_image,
+        docker_auth=docker_auth or {},
+    )
+    return _run_here(request) if synchronous else _run_beside(request)
+
+
+def _run_here(request: Request) -> SubmittedRun:
+    record = run_request(request, home_from())
+    outcome = record.outcome
+    if outcome.status != "FINISHED":
+        raise ExecutionError(
+            f"run {record.run_id} {outcome.status}: {outcome.reason}",
+            f"see `projrun runs logs {record.run_id[:8]}`",
+            run_id=record.run_id,
+            exit_code=outcome.exit_code or 0,
+        )
+    return SubmittedRun(record.run_id)
+
+
+def _run_beside(request: Request) -> SubmittedRun:
+    """Have a `projrun run` of its own perform the run."""
+    run_id = request.run_id or schedule(request, home_from())
+    parameters = [f"--param-list={name}={value}" for name, value in request.parameters.items()]
+    options = {
+        "--entry-point": request.entry_point,
+        "--version": request.version,
+        "--experiment-id": request.experiment_id,
+        "--experiment-name": request.experiment_name,
+        "--backend": request.backend,
+        "--backend-config": json.dumps(request.backend_config) if request.backend_config else "",
+        "--env-manager": request.env_manager,
+        "--run-name": request.run_name,
+        "--run-id": run_id,
+    }
+    given = [f"{name}={value}" for name, value in options.items() if value]
+    supervisor = detach([sys.executable, "-m", "projrun", "run", *given, *parameters, "--", request.uri])
+    return SubmittedRun(run_id, supervisor)

@@ -8,6 +8,7 @@ ProjrunError                one line for the user, exit code 125 unless said oth
 ├── ParameterError          a value that the user gave does not fit the entry point
 ├── BuildError              the environment could not be resolved or built
 ├── LaunchError             the process of the run could not be started
+├── ExecutionError          the run's command ran and failed (raised by the Python API alone)
 └── TrackingError           the store of runs could not be read or written, or refused
 
 Everything else that escapes is a bug in projrun; the door in ``projrun.cli.main`` writes it to a file.
@@ -71,6 +72,14 @@ class BuildError(ProjrunError):
 
 class LaunchError(ProjrunError):
     pass
+
+
+class ExecutionError(ProjrunError):
+    """run_id: the failed run's; exit_code: what its command exited with."""
+
+    def __init__(self, message: str, hint: str, *, run_id: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.run_id, self.exit_code = run_id, exit_code
 
 
 class TrackingError(ProjrunError):

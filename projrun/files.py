@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +23,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def beside(path: Path) -> Iterator[Path]:
     """A fresh name in the same directory, to be renamed to `path`; whatever is left there goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         yield temporary
     finally:
@@ -37,6 +35,8 @@ def remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     elif path.exists():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             for directory, _, _ in os.walk(path):

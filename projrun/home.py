@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory is a cache of projrun. It may be removed at any time that no run is using it.
@@ -14,8 +15,7 @@ CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 """
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(msgspec.Struct, frozen=True):
     """The two directories. Neither need exist yet; whoever writes below them makes them."""
 
     cache: Path

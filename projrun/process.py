@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from projrun.errors import LaunchError
 from projrun.interrupts import uninterrupted
@@ -39,8 +40,7 @@ def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
     return result
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a finished helper process said."""
 
     code: int
@@ -161,8 +161,7 @@ class Child:
         return self.wait()
 
 
-@dataclass(frozen=True)
-class _Channel:
+class _Channel(msgspec.Struct, frozen=True):
     read_end: int
     write_end: int
 

@@ -11,6 +11,7 @@ from projrun.plan import Plan
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
 LOCK_ARTIFACT = "projrun/pylock.toml"
+ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
 OUTPUT_ARTIFACT = "projrun/output.log"
 
 

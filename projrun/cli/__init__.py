@@ -1,0 +1,1 @@
+"""Doors: one small file per verb. Their bodies import what they need."""

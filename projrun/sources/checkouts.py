@@ -7,7 +7,6 @@ is free has lost its run and goes with the next checkout that is made.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +41,7 @@ def _new_place(home: Home, name: str) -> Iterator[Path]:
     home.mark_cache()
     home.checkouts.mkdir(mode=0o700, exist_ok=True)
     _sweep(home)
-    place = home.checkouts / uuid.uuid4().hex
+    place = home.checkouts / os.urandom(16).hex()
     lock = FileLock(place.with_suffix(".lock"))
     try:
         with locked(_gate(home), shared=True):

@@ -1,0 +1,93 @@
+"""The command line, and the one door that every error leaves by."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from projrun.errors import ProjrunError
+from projrun.output import complain
+from projrun.version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERBS = {
+    "run": ("projrun.cli.run", "Run a project from a directory or a Git URL."),
+    "runs": ("projrun.cli.runs", "List and show runs and their output."),
+}
+"""Verb -> module that holds a command of that name, and its line in the help text."""
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module only when the verb is called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = getattr(import_module(VERBS[name][0]), name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="projrun %(version)s")
+def cli() -> None:
+    """Run projects in exactly the environment that they were made for, and keep a record of every run.
+
+    Reads the MLproject format. Start with `projrun run DIRECTORY`, then `projrun runs list`.
+    """
+
+
+def main() -> None:
+    sys.exit(guarded(sys.argv[1:]))
+
+
+def guarded(arguments: list[str]) -> int:
+    """Run the command line; the exit code. No error of the user's shows a traceback."""
+    from projrun.interrupts import raise_on_termination, signal_of
+
+    raise_on_termination()
+    try:
+        code = cli.main(arguments, prog_name="projrun", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ProjrunError as error:
+        complain(str(error))
+        return error.exit_code
+    except click.Abort as abort:  # what click makes of KeyboardInterrupt
+        cause = abort.__cause__
+        complain("interrupted")
+        return 128 + signal_of(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt())
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        complain(f"a bug in projrun: {type(error).__name__}: {error}; please report it with {_bug_report()}")
+        return 3
+
+
+def _bug_report() -> Path:
+    """A file that can be pasted into a bug report, and its path."""
+    import platform
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    _, name = tempfile.mkstemp(prefix="projrun-bug-", suffix=".md")
+    report = Path(name)
+    report.write_text(
+        f"projrun {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n"
+        f"    projrun {' '.join(sys.argv[1:2])}\n\n```\n{traceback.format_exc()}```\n"
+    )
+    return report

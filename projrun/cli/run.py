@@ -1,0 +1,149 @@
+"""projrun run"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("uri")
+@click.option(
+    "-e",
+    "--entry-point",
+    default="main",
+    show_default=True,
+    metavar="NAME",
+    help="Entry point of the project. A name that it does not declare and that is a .py or .sh file in it is "
+    "run as a script.",
+)
+@click.option(
+    "-v",
+    "--version",
+    default="",
+    metavar="VERSION",
+    help="Branch, tag or commit of a project in Git. A local repository is run from a separate checkout.",
+)
+@click.option(
+    "-P",
+    "--param-list",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of the entry point; repeatable. One that it does not declare is appended to the "
+    "command as `--NAME VALUE`.",
+)
+@click.option(
+    "-A",
+    "--docker-args",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="An argument for `docker run`; repeatable.",
+)
+@click.option("--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing.")
+@click.option("--experiment-id", default="", metavar="ID", help="Experiment of the run, by its id.")
+@click.option("-b", "--backend", default="local", show_default=True, help="Where to execute the run.")
+@click.option(
+    "-c",
+    "--backend-config",
+    default="",
+    metavar="FILE|JSON",
+    help="A .json file or JSON text for the backend.",
+)
+@click.option(
+    "--env-manager",
+    default="",
+    metavar="MANAGER",
+    help="local (no environment of its own), uv, virtualenv, conda or docker. Default: what the project is "
+    "written for.",
+)
+@click.option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local.")
+@click.option(
+    "--storage-dir",
+    default="",
+    metavar="DIR",
+    help="Where remote values of path parameters are downloaded to.",
+)
+@click.option("--run-id", default="", metavar="ID", help="Use this run instead of creating one.")
+@click.option("--run-name", default="", metavar="NAME", help="Name of the run.")
+@click.option(
+    "--build-image", is_flag=True, help="Build an image that holds the project (docker projects only)."
+)
+def run(
+    uri: str,
+    param_list: tuple[str, ...],
+    docker_args: tuple[str, ...],
+    backend_config: str,
+    no_conda: bool,
+    env_manager: str,
+    **same_named: Any,
+) -> int:
+    """Run the project at URI: a directory or a Git URL, either with an optional #subdirectory.
+
+    The project's environment is built if need be, the entry point's command runs in it, and the run is
+    recorded with its parameters, commit, environment, output and exit code. projrun exits with the command's
+    own exit code; 125 means that the command could not be run.
+
+    \b
+    projrun run . -P alpha=0.5
+    projrun run https://git.example.org/team/project.git#training -v v1.2 -e validate
+    """
+    from projrun.backends import read_config
+    from projrun.home import home_from
+    from projrun.output import warn
+    from projrun.request import Request
+    from projrun.runner import run as run_request
+
+    if no_conda:
+        warn("--no-conda is deprecated; say --env-manager local")
+        env_manager = _no_conda(env_manager)
+    request = Request(
+        uri=uri,
+        parameters=_parameters(param_list),
+        docker_args=_docker_args(docker_args),
+        backend_config=read_config(backend_config) if backend_config else {},
+        env_manager=env_manager,
+        **same_named,
+    )
+    home = home_from()
+    record = run_request(request, home)
+    _say_goodbye(record, str(home.data))
+    assert record.outcome.exit_code is not None
+    return record.outcome.exit_code
+
+
+def _no_conda(env_manager: str) -> str:
+    if env_manager not in ("", "local"):
+        raise click.UsageError("--no-conda and --env-manager exclude each other; leave --no-conda out.")
+    return "local"
+
+
+def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-P {pair!r}: expected NAME=VALUE, for example -P alpha=0.5.")
+        if name in values:
+            raise click.UsageError(f"-P {name} is given twice; give it once.")
+        values[name] = value
+    return values
+
+
+def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
+    arguments: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        arguments[name] = value if equals else True
+    return arguments
+
+
+def _say_goodbye(record: Any, data: str) -> None:
+    """What was run, where it is kept, and how to look at it."""
+    from projrun.output import say
+
+    outcome, plan = record.outcome, record.plan
+    seconds = (outcome.end_time - outcome.start_time) / 1000
+    why = f" ({outcome.reason})" if outcome.reason else ""
+    say(f"{plan.project}, entry point {plan.entry_point}: {outcome.status} after {seconds:.1f} s{why}")
+    say(f"kept in {data}; look at it with: projrun runs show {record.run_id[:8]}")

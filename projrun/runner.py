@@ -1,0 +1,184 @@
+"""From a request to a record: the only file that knows all stations.
+
+run:  check -> fetch -> make_plan -> (create the run) -> provide the environment -> execute -> remember
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import msgspec
+
+from projrun import sources
+from projrun.backends import Handle, backend_named
+from projrun.environments import manager_named
+from projrun.environments.store import Provided, provide
+from projrun.errors import ProjrunError, UnavailableError, UsageError
+from projrun.home import Home
+from projrun.interrupts import signal_of, uninterrupted
+from projrun.output import warn
+from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
+from projrun.project import read_project
+from projrun.project.command import render
+from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Outcome, Platform, Record
+from projrun.request import Request
+from projrun.server.variables import tracking_variables
+from projrun.tracking import Store, open_store
+from projrun.tracking.entities import Run, RunStatus
+from projrun.tracking.hook import RunHook, ended, failed, killed, now, remember
+from projrun.tracking.supervision import settle_lost_runs, supervising
+from projrun.tracking.tags import ENVIRONMENT_KEY
+from projrun.version import __version__
+
+
+def run(request: Request, home: Home) -> Record:
+    """Do what the request says and wait for its end.
+
+    Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
+    it could not be run, and KeyboardInterrupt when it was interrupted; a run that exists by then is settled.
+    """
+    check(request)
+    started = now()
+    with closing(_open_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
+        hook = RunHook(store, request, supervisor)
+        try:
+            checkout = sources.fetch(request.uri, request.version, home)
+            stack.callback(sources.release, checkout, home)
+            plan = make_plan(request, checkout)
+        except ProjrunError as error:
+            hook.give_up(error, started)
+            raise
+        return _perform(store, hook.open(plan), plan, checkout, home)
+
+
+def schedule(request: Request, home: Home) -> str:
+    """A new run, SCHEDULED, for another process to perform as its `run_id`. Returns its id."""
+    check(request)
+    with closing(_open_store(home)) as store:
+        return RunHook(store, request).open().run_id
+
+
+def status_of(run_id: str, home: Home) -> RunStatus:
+    with closing(_open_store(home)) as store:
+        return store.get_run(run_id).status
+
+
+def _open_store(home: Home) -> Store:
+    """The store that the environment names, in which no run is without a living supervisor."""
+    store = open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
+    settle_lost_runs(home, store)
+    return store
+
+
+def check(request: Request) -> None:
+    """Refuse what cannot work whatever the project says, before anything is fetched."""
+    if request.experiment_name and request.experiment_id:
+        raise UsageError("--experiment-name and --experiment-id exclude each other", "give one of them")
+    backend_named(request.backend)
+    if request.env_manager:
+        manager_named(request.env_manager)
+    for option, given in (
+        ("--docker-args", request.docker_args),
+        ("--build-image", request.build_image),
+        ("docker_auth", request.docker_auth),
+    ):
+        if given:
+            raise UnavailableError(
+                f"{option}: running in containers is not part of this version of projrun", "leave it out"
+            )
+    if request.storage_dir:
+        raise UnavailableError(
+            "--storage-dir: remote values of path parameters are not part of this version of projrun",
+            "leave it out and give local paths",
+        )
+
+
+def make_plan(request: Request, checkout: Checkout) -> Plan:
+    """Everything that determines the run, from the project's files and the user's values."""
+    project = read_project(checkout.directory)
+    rendered = render(project.entry_point(request.entry_point), request.parameters, caller=Path.cwd())
+    for warning in (*project.warnings, *rendered.warnings):
+        warn(warning)
+    return Plan(
+        source=checkout.source,
+        project=project.name,
+        entry_point=request.entry_point,
+        command=rendered.command,
+        parameters=rendered.parameters,
+        environment=PlannedEnvironment(
+            manager=_manager_for(project.descriptor, request.env_manager), descriptor=project.descriptor
+        ),
+        backend=request.backend,
+        backend_config=dict(request.backend_config),
+    )
+
+
+def _manager_for(descriptor: Descriptor, asked: str) -> str:
+    """The manager that the user asked for, or the one that the descriptor is written for."""
+    written_for = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
+    if asked == "uv" and descriptor.kind == "docker_env":
+        asked = ""  # an image cannot be had from uv
+    name = asked or written_for[descriptor.kind]
+    manager_named(name)
+    return name
+
+
+def _perform(store: Store, run: Run, plan: Plan, checkout: Checkout, home: Home) -> Record:
+    """Provide the environment, execute, and remember, whatever happens on the way."""
+    started = now()
+    provided: Provided | None = None
+    outcome = failed(RuntimeError("a bug in projrun ended it"), started)
+    log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
+    wanted = plan.environment
+    try:
+        with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
+            outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
+    except KeyboardInterrupt as interrupt:
+        outcome = killed(interrupt, started)
+        raise
+    except ProjrunError as error:
+        outcome = failed(error, started)
+        raise
+    finally:
+        record = _record(run, plan, provided, outcome)
+        with uninterrupted():
+            remember(store, record, provided.lock.pylock if provided else "")
+    return record
+
+
+def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: Path) -> int:
+    """Run the command, with the run's tracking endpoint in its environment; its exit code."""
+    for notice in provided.lock.notices:
+        warn(notice)
+    backend = backend_named(plan.backend)
+    log = store.log_file(run.run_id, OUTPUT_ARTIFACT)
+    store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
+    store.update_run(run.run_id, status="RUNNING")
+    handle: Handle | None = None
+    with tracking_variables(store, run) as variables:
+        launch = msgspec.structs.replace(
+            provided.launch, variables={**provided.launch.variables, **variables}
+        )
+        try:
+            with uninterrupted():
+                handle = backend.submit(plan, launch, directory, log)
+            result = backend.wait(handle)
+            assert result is not None  # there was no time-out
+            return result.exit_code
+        except KeyboardInterrupt as interrupt:
+            if handle is not None:
+                backend.cancel(handle, signal_of(interrupt))
+            raise
+
+
+def _record(run: Run, plan: Plan, provided: Provided | None, outcome: Outcome) -> Record:
+    system = os.uname()
+    return Record(
+        run_id=run.run_id,
+        plan=plan,
+        environment=provided.environment if provided else None,
+        platform=Platform(system=system.sysname, machine=system.machine, projrun=__version__),
+        outcome=outcome,
+    )

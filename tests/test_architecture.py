@@ -1,0 +1,166 @@
+"""The rules of the house (docs/architecture.md), read from the syntax tree: late imports count too."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from projrun import backends, environments, sources, tracking
+from projrun.backends import Backend
+from projrun.cli.main import VERBS
+from projrun.environments import EnvironmentManager
+from projrun.sources import SourceKind
+
+PACKAGE = Path(__file__).parent.parent / "projrun"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = [
+    {
+        "errors",
+        "output",
+        "process",
+        "locking",
+        "files",
+        "digests",
+        "home",
+        "yamlfile",
+        "urls",
+        "version",
+        "interrupts",
+    },
+    {"plan", "record", "request"},
+    {"sources", "project", "environments", "backends", "tracking"},
+    {"server"},
+    {"runner"},
+    {"api", "cli", "__init__", "__main__"},
+]
+STATIONS = FLOORS[2]
+MONOPOLIES = {
+    "subprocess": {"process.py"},
+    "sqlite3": {"tracking/"},
+    "yaml": {"yamlfile.py"},
+    "starlette": {"server/app.py"},
+    "uvicorn": {"server/endpoint.py"},
+}
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+def room(module: str) -> str:
+    """The part of the package that `projrun.room.rest` belongs to."""
+    return [*module.split("."), "__init__"][1]
+
+
+def floor(of_room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if of_room in rooms)
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
+            for name in (f"{node.module}.{alias.name}" for alias in node.names):
+                yield node.lineno, name if is_module(name) else str(node.module)
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_go_only_downwards_and_stations_are_strangers(file: Path) -> None:
+    here = room(".".join(("projrun", *file.relative_to(PACKAGE).with_suffix("").parts)))
+    for line, module in imports(file):
+        if module.split(".")[0] != "projrun" or (there := room(module)) == here:
+            continue
+        assert floor(there) <= floor(here), f"{file}:{line}: {here} imports {there} from above"
+        assert not {here, there} <= STATIONS, f"{file}:{line}: station {here} imports station {there}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_monopolies_are_kept(file: Path) -> None:
+    for line, module in imports(file):
+        owners = MONOPOLIES.get(module.split(".")[0])
+        assert owners is None or any(name_of(file).startswith(owner) for owner in owners), (
+            f"{file}:{line}: {module} belongs to {owners}"
+        )
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_nothing_changes_the_process_that_it_runs_in(file: Path) -> None:
+    text = file.read_text()
+    assert not re.search(r"os\.(chdir|putenv|unsetenv)\b", text)
+    assert not re.search(r"os\.environ(\[[^\]]+\]\s*=[^=]|\.(update|pop|setdefault|clear)\b)", text)
+    if room(f"projrun.{name_of(file).split('/')[0]}") != "cli":
+        assert not re.search(r"\bsys\.exit\(|\bos\._exit\(|raise SystemExit", text)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {module_name(file): {m for _, m in imports(file) if m.startswith("projrun")} for file in FILES}
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join((*path, module))}"
+        for other in graph.get(module, ()):
+            if other in graph and other not in done:
+                visit(other, (*path, module))
+        done.add(module)
+
+    done: set[str] = set()
+    for module in sorted(graph):
+        visit(module, ())
+
+
+def module_name(file: Path) -> str:
+    parts = ("projrun", *file.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize(
+    ("station", "mark"),
+    [(sources, "fetch"), (environments, "BUILDS"), (backends, "submit"), (tracking, "open_store")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark: str) -> None:
+    folder = Path(str(station.__file__)).parent
+    package = str(station.__name__)
+    modules = [f"{package}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"]
+    kinds = {name for name in modules if hasattr(importlib.import_module(name), mark)}
+    assert kinds == set(station.KINDS.values())
+
+
+def test_every_kind_fulfils_its_contract() -> None:
+    """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
+    from projrun.backends import local as local_backend
+    from projrun.environments import local, uv
+    from projrun.sources import git
+    from projrun.sources import local as directory
+
+    managers: list[EnvironmentManager] = [local, uv]
+    kinds: list[SourceKind] = [directory, git]
+    here: list[Backend] = [local_backend]
+    assert len(managers) == len(environments.KINDS)
+    assert len(kinds) == len(sources.KINDS)
+    assert len(here) == len(backends.KINDS)
+
+
+def test_every_verb_has_a_file_and_a_heading_in_the_manual() -> None:
+    manual = (PACKAGE.parent / "docs" / "cli.md").read_text()
+    headings = set(re.findall(r"^## `projrun (\S+)`", manual, re.MULTILINE))
+    assert headings == set(VERBS)
+    assert {file.stem for file in (PACKAGE / "cli").glob("*.py")} == {*VERBS, "__init__", "main"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_files_stay_short(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= 300
