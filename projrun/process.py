@@ -89,12 +89,23 @@ def follow(
     child: Child | None = None
     try:
         with uninterrupted():
+            argv = tied_to_us(argv)
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
         return child.wait()
     except BaseException:
         if child is not None:
             child.end(signal.SIGTERM)
         raise
+
+
+def tied_to_us(argv: Sequence[str]) -> list[str]:
+    """`argv` so that the kernel kills the process when projrun dies, even by SIGKILL; as it is elsewhere.
+
+    The alternative, a hook between fork and exec, is not safe beside threads.
+    """
+    setpriv = "/usr/bin/setpriv"  # of util-linux; a link is busybox, whose own cannot do it
+    can = os.path.isfile(setpriv) and not os.path.islink(setpriv)
+    return [setpriv, "--pdeathsig", "KILL", *argv] if can else list(argv)
 
 
 Detached = subprocess.Popen[bytes]

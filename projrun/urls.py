@@ -6,12 +6,12 @@ import re
 
 # The user part ends at the last @ before the path; without one there, and where what follows the colon is no
 # port and so is a password with a slash in it, at the last @ of all.
-_USER_PART = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^/\s]*|[^/\s:@]*:(?!\d+(?:/|$))\S*)@)")
+_USER_PART = r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^/\s]*|[^/\s:@]*:(?!\d+(?:/|$))\S*)@)"
 
 
 def without_credentials(text: str) -> str:
     """`text` with the user part of every URL removed; the user name of an ssh URL is an address and stays."""
-    return _USER_PART.sub(_keep_ssh_user, text)
+    return re.sub(_USER_PART, _keep_ssh_user, text) if "://" in text else text
 
 
 def _keep_ssh_user(match: re.Match[str]) -> str:

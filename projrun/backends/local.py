@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projrun.backends import Handle, Result
 from projrun.plan import Launch, Plan
-from projrun.process import Child, merged
+from projrun.process import Child, merged, tied_to_us
 
 _children: dict[str, Child] = {}
 
@@ -18,7 +18,7 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
     if launch.path_entries:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
     child = Child(
-        [*launch.argv_prefix, "bash", "-c", plan.command],
+        tied_to_us([*launch.argv_prefix, "bash", "-c", plan.command]),
         cwd=directory,
         environ=environ,
         log=log,

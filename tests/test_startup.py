@@ -1,0 +1,110 @@
+"""What the hot path may cost: imports, processes and network calls are counted, not seconds."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeProject
+
+THIRD_PARTY = {"click", "msgspec", "yaml", "_yaml", "_cython", "cython_runtime", "typing_extensions"}
+"""The C part of yaml brings its own names; msgspec takes typing_extensions where it is installed."""
+HEAVY = set(
+    [
+        "asyncio",
+        "concurrent",
+        "ctypes",
+        "email",
+        "getpass",
+        "hashlib",
+        "http",
+        "importlib.metadata",
+        "json",
+        "logging",
+        "multiprocessing",
+        "shutil",
+        "ssl",
+        "tempfile",
+        "unittest",
+        "urllib.request",
+        "xml",
+        "zipfile",
+    ]
+)
+NOOP = "name: noop\nentry_points: {main: {parameters: {x: {type: int, default: 1}}, command: 'true {x}'}}"
+SCRIPT = """
+import sys
+from projrun.cli.main import guarded
+code = guarded(sys.argv[1:])
+print([code, sorted(sys.modules)])
+"""
+
+
+def modules_after(*arguments: str | Path) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPT, *map(str, arguments)], capture_output=True, text=True
+    )
+    code, modules = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(modules)
+
+
+def without_what_the_test_imports(modules: set[str]) -> set[str]:
+    bare = subprocess.run(
+        [sys.executable, "-I", "-c", "import sys; print(sorted(sys.modules))"],
+        capture_output=True,
+        text=True,
+    )
+    return modules - set(ast.literal_eval(bare.stdout))
+
+
+def foreign(modules: set[str]) -> set[str]:
+    names = {"_cython" if name.startswith("_cython") else name.split(".")[0] for name in modules}
+    return names - set(sys.stdlib_module_names) - {"projrun"}
+
+
+@pytest.fixture
+def noop(make_project: MakeProject) -> Path:
+    return make_project(MLproject=NOOP)
+
+
+def test_help_imports_click_alone() -> None:
+    modules = without_what_the_test_imports(modules_after("--help"))
+    assert foreign(modules) == {"click"}
+    assert {name for name in modules if name.startswith("projrun.")} == {
+        *("projrun.cli", "projrun.cli.main", "projrun.errors", "projrun.interrupts", "projrun.output"),
+        "projrun.version",
+    }
+
+
+@pytest.mark.parametrize("manager", ["local", "uv"])
+def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None:
+    arguments = ("run", noop, "--env-manager", manager)
+    modules_after(*arguments)
+    modules = without_what_the_test_imports(modules_after(*arguments))
+    assert foreign(modules) <= THIRD_PARTY
+    allowed = {"hashlib"} if manager == "uv" else set()
+    assert not (modules & HEAVY) - allowed
+
+
+@pytest.mark.parametrize("manager", ["local", "uv"])
+def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", manager]
+    subprocess.run(arguments, check=True, capture_output=True)
+    trace = tmp_path / "trace"
+    hook = tmp_path / "sitecustomize.py"
+    hook.write_text(
+        "import sys\n"
+        "def hear(event, arguments):\n"
+        "    if event in ('subprocess.Popen', 'socket.connect', 'socket.getaddrinfo'):\n"
+        f"        open({str(trace)!r}, 'a').write(event + '\\n')\n"
+        "sys.addaudithook(hear)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(arguments, check=True, capture_output=True, env=environ)
+    assert trace.read_text().split() == ["subprocess.Popen"]
