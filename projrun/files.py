@@ -30,6 +30,15 @@ def beside(path: Path) -> Iterator[Path]:
         remove(temporary)
 
 
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory of our own, gone at the end. The import is late because it costs more than most runs need."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="projrun-") as name:
+        yield Path(name)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a whole tree, read-only directories included; a missing one is fine."""
     if path.is_symlink() or path.is_file():

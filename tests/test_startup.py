@@ -14,28 +14,26 @@ from tests.conftest import MakeProject
 
 THIRD_PARTY = {"click", "msgspec", "yaml", "_yaml", "_cython", "cython_runtime", "typing_extensions"}
 """The C part of yaml brings its own names; msgspec takes typing_extensions where it is installed."""
-HEAVY = set(
-    [
-        "asyncio",
-        "concurrent",
-        "ctypes",
-        "email",
-        "getpass",
-        "hashlib",
-        "http",
-        "importlib.metadata",
-        "json",
-        "logging",
-        "multiprocessing",
-        "shutil",
-        "ssl",
-        "tempfile",
-        "unittest",
-        "urllib.request",
-        "xml",
-        "zipfile",
-    ]
-)
+HEAVY = {
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "email",
+    "getpass",
+    "hashlib",
+    "http",
+    "importlib.metadata",
+    "json",
+    "logging",
+    "multiprocessing",
+    "shutil",
+    "ssl",
+    "tempfile",
+    "unittest",
+    "urllib.request",
+    "xml",
+    "zipfile",
+}
 NOOP = "name: noop\nentry_points: {main: {parameters: {x: {type: int, default: 1}}, command: 'true {x}'}}"
 SCRIPT = """
 import sys

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from projrun.environments import pythons
 from projrun.errors import BuildError, UnavailableError
+from projrun.files import temporary_directory
 from projrun.output import one_line
 from projrun.plan import Descriptor, Launch, Lock
 from projrun.process import ask, follow, merged
@@ -63,8 +63,8 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     )
     if not lock.pylock:
         return
-    with tempfile.TemporaryDirectory(prefix="projrun-") as temporary:
-        pylock = Path(temporary, "pylock.toml")
+    with temporary_directory() as temporary:
+        pylock = temporary / "pylock.toml"
         pylock.write_text(lock.pylock)
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
@@ -110,9 +110,9 @@ def _refuse_what_is_not_there(descriptor: Descriptor) -> None:
 def _resolve(
     requirements: tuple[str, ...], constraints: tuple[str, ...], python: Path, directory: Path, log: Path
 ) -> str:
-    with tempfile.TemporaryDirectory(prefix="projrun-") as temporary:
-        wanted, bounds = Path(temporary, "requirements.txt"), Path(temporary, "constraints.txt")
-        pylock = Path(temporary, "pylock.toml")
+    with temporary_directory() as temporary:
+        wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
+        pylock = temporary / "pylock.toml"
         wanted.write_text("\n".join(requirements) + "\n")
         bounds.write_text("\n".join(constraints) + "\n")
         options = ["--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml", "-o", str(pylock)]
