@@ -32,7 +32,7 @@ def beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_directory() -> Iterator[Path]:
-    """A directory of our own, gone at the end. The import is late because it costs more than most runs need."""
+    """A directory of our own, gone at the end. Its import is late: it costs more than most runs need."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="projrun-") as name:
