@@ -49,10 +49,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """Text of unknown shape made fit for one line of talk: no control characters, not endless."""
+    """Text of unknown shape made fit for one line of talk: no control characters, the middle left out."""
     printable = "".join(char if char.isprintable() else " " for char in text)
     collapsed = " ".join(printable.split())
-    return collapsed if len(collapsed) <= limit else collapsed[: limit - 1] + "…"
+    half = limit // 2
+    return collapsed if len(collapsed) <= limit else f"{collapsed[: half - 1]}…{collapsed[-half:]}"
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from projrun.errors import LaunchError
 from projrun.interrupts import uninterrupted
-from projrun.output import is_terminal
+from projrun.output import is_terminal, warn
 
 Variables = Mapping[str, str | None]
 """Environment variables to set on top of others; None removes one."""
@@ -201,6 +201,7 @@ def _terminal_channel(like: int) -> _Channel:
 
 def _pump(copies: dict[int, int | None], log: BinaryIO) -> None:
     """Copy each channel to the log and to its stream until all are at their end."""
+    complete = True
     with log, selectors.DefaultSelector() as selector:
         for source in copies:
             selector.register(source, selectors.EVENT_READ)
@@ -211,7 +212,9 @@ def _pump(copies: dict[int, int | None], log: BinaryIO) -> None:
                     selector.unregister(ready.fd)
                     os.close(ready.fd)
                     continue
-                _write(log.fileno(), chunk)
+                if complete and not _write(log.fileno(), chunk):
+                    complete = False
+                    warn(f"the log {log.name} is not complete: its disk may be full")
                 target = copies[ready.fd]
                 if target is not None and not _write(target, chunk):
                     copies[ready.fd] = None  # its reader is gone; the log goes on

@@ -137,10 +137,14 @@ def _run_uv(arguments: list[str], log: Path, cwd: Path | None = None) -> None:
 
 def _error(said: str) -> BuildError:
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
-    lines = [re.sub(r"^[\s│├╰─▶×]+", "", line).strip() for line in plain.splitlines()]
-    told = one_line(" ".join(line for line in lines if line and not line.startswith("hint:")))
+    telling = re.search(r"^\s*(×|error:).*", plain, re.MULTILINE | re.DOTALL)
+    lines = (telling[0] if telling else plain).splitlines()
+    lines = [re.sub(r"^[\s│├╰─▶×]+", "", line).strip() for line in lines]
+    told = one_line(" ".join(line for line in lines if line and not line.startswith(("hint:", "warning:"))))
     if _NETWORK.search(plain):
         hint = "check the network, the proxy and the index settings, then run it again"
+    elif "No space left" in plain:
+        hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
     else:
         hint = "correct the requirements of the project, then run it again"
     return BuildError(f"the environment could not be made: {told}", hint)
@@ -158,4 +162,4 @@ def _uv() -> str:
 def _environ() -> dict[str, str]:
     """uv with the user's index settings, but never another environment or a download of an interpreter."""
     never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_PYTHON": None, "UV_PROJECT": None}
-    return merged(os.environ, never, {"UV_PYTHON_DOWNLOADS": "never"})
+    return merged(os.environ, never, {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"})

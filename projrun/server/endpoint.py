@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from projrun.output import warn
 from projrun.tracking import Store
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class Endpoint:
 
     def _wait_and_serve(self) -> None:
         ready, _, _ = select.select([self._socket.fileno(), self._wakeup], [], [])
-        if self._wakeup not in ready:
+        if self._wakeup in ready:
+            return
+        try:
             _serve(self._store, self.token, self._socket, self._wakeup)
+        except Exception as error:  # clients must not wait for a server that will never answer
+            warn(f"the run's tracking endpoint ended: {type(error).__name__}: {error}")
+            self._socket.close()
 
 
 def _listening() -> socket.socket:

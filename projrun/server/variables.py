@@ -33,4 +33,5 @@ def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]
             "MLFLOW_TRACKING_PASSWORD": None,
             "NO_PROXY": not_proxied,
             "no_proxy": not_proxied,
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the address ends with the run
         }

@@ -147,7 +147,10 @@ class Store(Protocol):
         ...
 
     def finish_file(self, run_id: str, path: str) -> None:
-        """The file that `log_file` gave is complete. May be called again when it has grown since."""
+        """The file that `log_file` gave is complete; one that nobody wrote is no artifact.
+
+        May be called again when it has grown since.
+        """
         ...
 
     def close(self) -> None: ...

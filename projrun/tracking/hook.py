@@ -40,7 +40,7 @@ class RunHook:
 
     def __init__(self, store: Store, request: Request, supervisor: str = "") -> None:
         self._store, self._request = store, request
-        self._tags = tags_of_request(without_credentials(request.uri), request.entry_point, user())
+        self._tags = tags_of_request(_source_name(request.uri), request.entry_point, user())
         if supervisor:
             self._tags[SUPERVISOR] = supervisor
         if parent := os.environ.get("MLFLOW_RUN_ID"):
@@ -133,6 +133,11 @@ def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
         start_time=started,
         end_time=now(),
     )
+
+
+def _source_name(uri: str) -> str:
+    """The uri so that it means the same elsewhere: a directory by its absolute path, no credentials."""
+    return os.path.abspath(uri) if os.path.isdir(uri) else without_credentials(uri)
 
 
 def user() -> str:

@@ -221,7 +221,10 @@ class RestStore:
         return Directory(self._files, run_id).prepared(path)
 
     def finish_file(self, run_id: str, path: str) -> None:
-        with self.log_file(run_id, path).open("rb") as file:
+        local = self.log_file(run_id, path)
+        if not local.exists():
+            return
+        with local.open("rb") as file:
             self._artifacts(run_id).write(path, iter(partial(file.read, CHUNK), b""))
 
     def close(self) -> None:

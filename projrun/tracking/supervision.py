@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from projrun.errors import TrackingError
@@ -40,11 +40,13 @@ def supervising(home: Home, store: Store) -> Iterator[str]:
         try:
             yield name
         except BaseException:
-            _settle(name, store)
+            with suppress(TrackingError):  # where the store cannot be written now, the file stays for later
+                _settle(name, store)
+                place.unlink(missing_ok=True)
             raise
+        place.unlink(missing_ok=True)
     finally:
         temporary.unlink(missing_ok=True)
-        place.unlink(missing_ok=True)
         lock.release()
 
 

@@ -411,3 +411,11 @@ def test_many_threads_share_a_store(store: Store) -> None:
         thread.join()
     assert failures == []
     assert all(len(store.get_metric_history(run, f"m{number}")) == 10 for number in range(8))
+
+
+def test_a_log_that_nobody_wrote_is_no_artifact(store: Store) -> None:
+    run = start(store)
+    store.log_file(run.run_id, "logs/empty.log")
+    store.finish_file(run.run_id, "logs/empty.log")
+    with pytest.raises(TrackingError):
+        store.open_artifact(run.run_id, "logs/empty.log").__enter__()
