@@ -33,6 +33,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(root / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "user" / ".config"))
     monkeypatch.setenv("UV_CACHE_DIR", USER_CACHE)
+    # Debian has python3 and no python; commands of projects say python.
+    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(root / "gitconfig"))
     (root / "gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
