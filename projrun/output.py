@@ -57,9 +57,10 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """A reader that went away (a closed pipe) is no reason to fail a run."""
+    """A reader that went away is no reason to fail a run, nor is an encoding that lacks a sign."""
+    encoding = stream.encoding or "utf-8"
     try:
-        stream.write(text + "\n")
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except (BrokenPipeError, ValueError):
         pass

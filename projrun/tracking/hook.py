@@ -62,10 +62,18 @@ class RunHook:
             )
             tags = {}
         self._store.log_batch(run.run_id, tags=tags)
-        params = [(key, value[:MAX_PARAM]) for key, value in plan.parameters.items()] if plan else []
-        for first in range(0, len(params), MAX_BATCH):
-            self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_BATCH]))
+        if plan:
+            self._log_params(run, plan)
         return run
+
+    def _log_params(self, run: Run, plan: Plan) -> None:
+        params = [(key, value[:MAX_PARAM]) for key, value in plan.parameters.items()]
+        try:
+            for first in range(0, len(params), MAX_BATCH):
+                self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_BATCH]))
+        except TrackingError as error:  # a name that MLflow does not allow
+            settle(self._store, run.run_id, failed(error, run.start_time))
+            raise
 
     def give_up(self, error: ProjrunError, started: int) -> None:
         """There is no plan, because of `error`."""

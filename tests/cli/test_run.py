@@ -284,6 +284,19 @@ def test_a_uri_that_is_nothing_is_a_failed_run(projrun: Projrun, tmp_path: Path)
     assert only_run(projrun)["status"] == "FAILED"
 
 
+def test_a_name_that_cannot_be_recorded_is_a_failed_run_that_says_so(projrun: Projrun, typed: Path) -> None:
+    done = projrun("run", typed, "--env-manager", "local", "-P", "a;b=1")
+    assert done.returncode == 125
+    assert "a;b" in str(only_run(projrun)["tags"])
+
+
+def test_signs_that_the_terminal_lacks_are_escaped(projrun: Projrun, typed: Path) -> None:
+    projrun("run", typed, "--env-manager", "local", "--run-name", "ünï")
+    listed = projrun("runs", "list", environ={"PYTHONIOENCODING": "ascii"})
+    assert listed.returncode == 0
+    assert "\\xfcn\\xef" in listed.stdout
+
+
 def test_a_full_or_read_only_home_is_a_clear_error(projrun: Projrun, typed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = projrun("run", typed, environ={"PROJRUN_HOME": str(tmp_path / "file" / "data")})
