@@ -88,11 +88,14 @@ def run(
     projrun run . -P alpha=0.5
     projrun run https://git.example.org/team/project.git#training -v v1.2 -e validate
     """
+    import os
+
     from projrun.backends import read_config
     from projrun.home import home_from
     from projrun.output import warn
     from projrun.request import Request
     from projrun.runner import run as run_request
+    from projrun.urls import without_credentials
 
     if no_conda:
         warn("--no-conda is deprecated; say --env-manager local")
@@ -107,7 +110,7 @@ def run(
     )
     home = home_from()
     record = run_request(request, home)
-    _say_goodbye(record, str(home.data))
+    _say_goodbye(record, without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data))
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code
 
@@ -138,7 +141,7 @@ def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
     return arguments
 
 
-def _say_goodbye(record: Any, data: str) -> None:
+def _say_goodbye(record: Any, place: str) -> None:
     """What was run, where it is kept, and how to look at it."""
     from projrun.output import say
 
@@ -146,4 +149,4 @@ def _say_goodbye(record: Any, data: str) -> None:
     seconds = (outcome.end_time - outcome.start_time) / 1000
     why = f" ({outcome.reason})" if outcome.reason else ""
     say(f"{plan.project}, entry point {plan.entry_point}: {outcome.status} after {seconds:.1f} s{why}")
-    say(f"kept in {data}; look at it with: projrun runs show {record.run_id[:8]}")
+    say(f"kept in {place}; look at it with: projrun runs show {record.run_id[:8]}")
