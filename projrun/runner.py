@@ -117,10 +117,12 @@ def make_plan(request: Request, checkout: Checkout) -> Plan:
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    written_for = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
-    if asked == "uv" and descriptor.kind == "docker_env":
-        asked = ""  # an image cannot be had from uv
-    name = asked or written_for[descriptor.kind]
+    if descriptor.kind == "docker_env" and asked != "local":
+        raise UnavailableError(
+            "the project runs in a container (docker_env), which is not part of this version of projrun",
+            "use --env-manager local to run it without one",
+        )
+    name = asked or ("conda" if descriptor.kind == "conda_env" else "uv")
     manager_named(name)
     return name
 

@@ -20,7 +20,7 @@ BUILDS = True
 _LOCAL = re.compile(r"(-e\b|--editable\b|\.{1,2}/|/|file:|[^#]*@\s*file:)|\.$")
 _NETWORK = re.compile(
     r"dns error|error sending request|tcp connect|timed out|connection (refused|reset)"
-    r"|network (was |is )?(disabled|unreachable)",
+    r"|network (was |is )?(disabled|unreachable)|failed to connect|could not resolve host",
     re.IGNORECASE,
 )
 
@@ -141,6 +141,7 @@ def _error(said: str) -> BuildError:
     lines = (telling[0] if telling else plain).splitlines()
     lines = [re.sub(r"^[\s│├╰─▶×]+", "", line).strip() for line in lines]
     told = one_line(" ".join(line for line in lines if line and not line.startswith(("hint:", "warning:"))))
+    told = told.removeprefix("error: ").rstrip(".")
     if _NETWORK.search(plain):
         hint = "check the network, the proxy and the index settings, then run it again"
     elif "No space left" in plain:
