@@ -13,10 +13,6 @@ import projrun
 from projrun.errors import ExecutionError, ParameterError, UnavailableError
 from tests.conftest import MakeProject, Projrun
 
-ARGUMENTS = (
-    "uri entry_point version parameters docker_args experiment_name experiment_id backend backend_config "
-    "storage_dir synchronous run_id run_name env_manager build_image docker_auth"
-)
 PROJECT = """
 entry_points:
   main:
@@ -29,12 +25,6 @@ entry_points:
 @pytest.fixture
 def project(make_project: MakeProject) -> str:
     return str(make_project(MLproject=PROJECT))
-
-
-def test_the_arguments_are_mlflows() -> None:
-    import inspect
-
-    assert " ".join(inspect.signature(projrun.run).parameters) == ARGUMENTS
 
 
 def test_a_synchronous_run_has_finished(project: str) -> None:

@@ -1,0 +1,46 @@
+"""The command line and the Python face, held against the real mlflow."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+
+import click
+import pytest
+
+import projrun
+from projrun.cli.run import run
+from tests.clients import MLFLOW, python_with
+
+ASK = """
+import inspect, json, click, mlflow.projects
+from mlflow.cli import run
+context = click.Context(run)
+options = {p.name: sorted(p.opts) for p in run.params if isinstance(p, click.Option)}
+print(json.dumps([options, list(inspect.signature(mlflow.projects.run).parameters)]))
+"""
+OURS_ALONE = {"no_conda"}
+"""mlflow dropped it; commands that people kept still say it."""
+
+
+@pytest.fixture(scope="module")
+def mlflow_says(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[str]], list[str]]:
+    python = python_with(tmp_path_factory.mktemp("mlflow") / "venv", MLFLOW)
+    done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True)
+    options, arguments = json.loads(done.stdout.splitlines()[-1])
+    return options, arguments
+
+
+def test_every_option_of_mlflow_run_is_there(mlflow_says: tuple[dict[str, list[str]], list[str]]) -> None:
+    theirs, _ = mlflow_says
+    ours = {option.name: sorted(option.opts) for option in run.params if isinstance(option, click.Option)}
+    assert {name: ours.get(name) for name in theirs} == theirs
+    assert set(ours) >= OURS_ALONE
+
+
+def test_the_python_face_takes_the_same_arguments(
+    mlflow_says: tuple[dict[str, list[str]], list[str]],
+) -> None:
+    _, theirs = mlflow_says
+    assert list(inspect.signature(projrun.run).parameters) == theirs
