@@ -108,6 +108,20 @@ class PythonEnvShape(msgspec.Struct):
 Shape = TypeVar("Shape")
 
 _AT = re.compile(r" - at `(\$?[^`]*)`$")
+_WANTED: dict[str | int, str] = {
+    "choices": "a list with at least one value",
+    "min": "a number",
+    "max": "a number",
+    "required": "true or false",
+    "flag": "an option, such as --shuffle",
+    "output": "true or false",
+    "image": "the name of an image",
+    "volumes": "a list of texts, such as ['/outside:/inside']",
+    "environment": "a list of NAME or [NAME, value]",
+    "python": "a version in quotes, such as '3.11'",
+    "build_dependencies": "a list of requirements",
+    "dependencies": "a list of requirements",
+}
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 
 
@@ -124,6 +138,8 @@ def conform(document: Document, raw: object, shape: type[Shape], what: str, *pat
         steps = [name or int(index) for name, index in _STEP.findall(at[1])] if at else []
         where = "".join(f"'{step}' of " if isinstance(step, str) else "" for step in steps[:1])
         text = problem[: at.start()] if at else problem
-        raise document.error(
-            f"{where}{what}: {text[:1].lower()}{text[1:]}", "mend it", *path, *steps
-        ) from None
+        wanted = _WANTED.get(steps[0] if steps else "", "")
+        if wanted and "matching regex" in text:
+            text = f"expected {wanted}"
+        hint = f"write {wanted}" if wanted else "mend it"
+        raise document.error(f"{where}{what}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None
