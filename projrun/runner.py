@@ -32,6 +32,9 @@ from projrun.tracking.supervision import settle_lost_runs, supervising
 from projrun.tracking.tags import ENVIRONMENT_KEY
 from projrun.version import __version__
 
+WRITTEN_FOR = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
+"""Kind of descriptor -> the manager that it is written for."""
+
 
 def run(request: Request, home: Home) -> Record:
     """Do what the request says and wait for its end.
@@ -117,10 +120,9 @@ def make_plan(request: Request, checkout: Checkout) -> Plan:
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    written_for = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
     if asked == "uv" and descriptor.kind == "docker_env":
         asked = ""  # an image cannot be had from uv
-    name = asked or written_for[descriptor.kind]
+    name = asked or WRITTEN_FOR[descriptor.kind]
     manager_named(name)
     return name
 
