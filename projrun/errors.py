@@ -48,13 +48,23 @@ class SourceError(ProjrunError):
 
 
 class ProjectError(ProjrunError):
-    """file: as the user would name it; line and column count from 1, 0 where there is none."""
+    """file: as the user would name it; line and column count from 1, 0 where there is none.
+
+    rule: the id under which `projrun validate` reports it; empty for those of no rule of their own.
+    """
 
     def __init__(
-        self, message: str, hint: str = "", *, file: str = "", line: int = 0, column: int = 0
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        file: str = "",
+        line: int = 0,
+        column: int = 0,
+        rule: str = "",
     ) -> None:
         super().__init__(message, hint)
-        self.file, self.line, self.column = file, line, column
+        self.file, self.line, self.column, self.rule = file, line, column, rule
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)

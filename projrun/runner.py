@@ -32,6 +32,9 @@ from projrun.tracking.supervision import settle_lost_runs, supervising
 from projrun.tracking.tags import ENVIRONMENT_KEY
 from projrun.version import __version__
 
+WRITTEN_FOR = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
+"""Kind of descriptor -> the manager that it is written for."""
+
 
 def run(request: Request, home: Home) -> Record:
     """Do what the request says and wait for its end.
@@ -122,7 +125,7 @@ def _manager_for(descriptor: Descriptor, asked: str) -> str:
             "the project runs in a container (docker_env), which is not part of this version of projrun",
             "use --env-manager local to run it without one",
         )
-    name = asked or ("conda" if descriptor.kind == "conda_env" else "uv")
+    name = asked or WRITTEN_FOR[descriptor.kind]
     manager_named(name)
     return name
 

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": ("projrun.cli.run", "Run a project from a directory or a Git URL."),
+    "describe": (
+        "projrun.cli.describe",
+        "Show what a project offers: entry points, parameters, environment.",
+    ),
+    "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "runs": ("projrun.cli.runs", "List and show runs and their output."),
+    "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""
 
@@ -65,6 +71,8 @@ def guarded(arguments: list[str]) -> int:
     from projrun.interrupts import raise_on_termination, signal_of
 
     raise_on_termination()
+    if "_PROJRUN_COMPLETE" in os.environ:
+        import_module("projrun.cli.completion")
     try:
         code = cli.main(arguments, prog_name="projrun", standalone_mode=False)
         return code if isinstance(code, int) else 0

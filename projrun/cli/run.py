@@ -2,16 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from projrun.project.mlproject import EntryPoint
 
-@click.command()
-@click.argument("uri")
+_ARGUMENTS = "projrun.arguments"
+
+
+class _Run(click.Command):
+    """Its help goes on with the parameters of the entry point that the command line names."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(context, args)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(context, formatter)
+        arguments = context.meta.get(_ARGUMENTS, [])
+        given = self.make_context("run", list(arguments), resilient_parsing=True).params
+        if given["uri"]:
+            _write_parameters(formatter, given)
+
+
+def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> None:
+    from projrun.errors import ProjrunError
+    from projrun.output import one_line, warn
+    from projrun.project.summary import summary
+
+    try:
+        entry_point = _entry_point(given["uri"], given["version"], given["entry_point"])
+    except ProjrunError as error:
+        warn(f"the project's parameters cannot be shown: {error}")
+        return
+    rows = [(one_line(name), summary(parameter)) for name, parameter in entry_point.parameters.items()]
+    with formatter.section(f"Parameters of entry point '{one_line(entry_point.name)}' (-P NAME=VALUE)"):
+        formatter.write_dl(rows) if rows else formatter.write_text("It declares none.")
+
+
+def _entry_point(uri: str, version: str, name: str) -> EntryPoint:
+    from projrun.home import home_from
+    from projrun.project import read_project
+    from projrun.sources import fetched
+
+    with fetched(uri, version, home_from()) as checkout:
+        return read_project(checkout.directory).entry_point(name)
+
+
+def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+    from projrun.cli.completion import directories
+
+    return directories(incomplete)
+
+
+def _complete_entry_point(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+    from projrun.cli.completion import entry_points
+
+    return entry_points(context, incomplete)
+
+
+def _complete_parameter(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+    from projrun.cli.completion import parameters
+
+    return parameters(context, incomplete)
+
+
+@click.command(cls=_Run)
+@click.argument("uri", shell_complete=complete_uri)
 @click.option(
     "-e",
     "--entry-point",
+    shell_complete=_complete_entry_point,
     default="main",
     show_default=True,
     metavar="NAME",
@@ -28,6 +91,7 @@ import click
 @click.option(
     "-P",
     "--param-list",
+    shell_complete=_complete_parameter,
     multiple=True,
     metavar="NAME=VALUE",
     help="A parameter of the entry point; repeatable. One that it does not declare is appended to the "
@@ -83,6 +147,8 @@ def run(
     The project's environment is built if need be, the entry point's command runs in it, and the run is
     recorded with its parameters, commit, environment, output and exit code. projrun exits with the command's
     own exit code; 125 means that the command could not be run.
+
+    `projrun run URI -e NAME --help` shows the parameters of that entry point too.
 
     \b
     projrun run . -P alpha=0.5

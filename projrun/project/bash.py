@@ -25,7 +25,7 @@ _SPLIT_OPERATOR = re.compile(r"[$<>]\\\n|\(\\\n\(")
 
 def scan(text: str) -> Scan:
     """Raises LexError."""
-    result = Scan(spots=[], heres=[], option_lines=[])
+    result = Scan(spots=[], heres=[], option_lines=[], option_starts=[])
     if MARK in text and _SPLIT_OPERATOR.search(text):
         raise LexError("a line ends in the middle of an operator")
     lexer = Lexer(text, 0, len(text), result, _read)
@@ -141,6 +141,7 @@ class _Commands:
             self.here_documents()
         elif found:
             lexer.result.option_lines.append(found[1].rstrip(" \\"))
+            lexer.result.option_starts.append(found.start(1))
 
     def operator_over(self) -> None:
         self.previous = None

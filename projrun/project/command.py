@@ -35,7 +35,7 @@ def render(entry_point: EntryPoint, user_values: Mapping[str, str], *, caller: P
     values = _Values(entry_point, user_values, caller)
     extras = {name: value for name, value in user_values.items() if name not in entry_point.parameters}
     values.check(extras)
-    scan = _scan(entry_point, template, extras)
+    scan = scan_of(entry_point, template, extras)
     command = fill(template, scan, values.fillings, entry_point)
     return Rendered(
         command=_with_extras(command, extras),
@@ -136,7 +136,8 @@ class _Values:
             raise ParameterError("; ".join(self.problems), f"add {hint}" if hint else "")
 
 
-def _scan(entry_point: EntryPoint, template: Template, extras: Mapping[str, str]) -> Scan:
+def scan_of(entry_point: EntryPoint, template: Template, extras: Mapping[str, str]) -> Scan:
+    """How bash reads the command. Raises ProjectError where that leaves no safe place for a value."""
     try:
         scan = scan_bash(template.text)
         if len(scan.spots) != len(template.names):
@@ -145,7 +146,9 @@ def _scan(entry_point: EntryPoint, template: Template, extras: Mapping[str, str]
         if not template.names and not extras:
             return Scan()  # bash will say what it thinks of it
         hint = "move that part to a script that takes the values as arguments"
-        raise entry_point.error(f"no value can safely be put into this command: {error}", hint) from None
+        raise entry_point.error(
+            f"no value can safely be put into this command: {error}", hint, rule="unsafe-command"
+        ) from None
     if extras and scan.end:
         names = ", ".join(shown(name) for name in extras)
         raise entry_point.error(

@@ -32,7 +32,9 @@ def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
     named = [key for key in ENV_KEYS if key in data]
     if mlproject and len(named) > 1:
         names = " and ".join(f"'{key}'" for key in named)
-        raise mlproject.error(f"has {names}, which exclude each other", "keep one of them", named[1])
+        raise mlproject.error(
+            f"has {names}, which exclude each other", "keep one of them", named[1], rule="two-environments"
+        )
     if mlproject and named and data[named[0]]:
         return _named(directory, mlproject, named[0], data[named[0]])
     for kind, file in BESIDE:
@@ -43,7 +45,12 @@ def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
 
 def _named(directory: Path, mlproject: Document, key: str, value: object) -> Read:
     if key == "docker_env":
-        return _docker(mlproject, value), ()
+        return docker_of(mlproject, value), ()
+    return _from_file(directory, key, named_file(directory, mlproject, key, value))
+
+
+def named_file(directory: Path, mlproject: Document, key: str, value: object) -> str:
+    """The file that the value of `python_env` or `conda_env` names, which exists."""
     if not isinstance(value, str):
         raise mlproject.error(
             f"'{key}' is to be the name of a file",
@@ -52,8 +59,10 @@ def _named(directory: Path, mlproject: Document, key: str, value: object) -> Rea
         )
     if "\0" in value or not (directory / value).is_file():
         hint = "add the file, or correct the name (it is relative to the project's directory)"
-        raise mlproject.error(f"'{key}' names '{value}', which does not exist", hint, key)
-    return _from_file(directory, key, value)
+        raise mlproject.error(
+            f"'{key}' names '{value}', which does not exist", hint, key, rule="missing-file"
+        )
+    return value
 
 
 def _from_file(directory: Path, kind: str, file: str) -> Read:
@@ -62,7 +71,7 @@ def _from_file(directory: Path, kind: str, file: str) -> Read:
     return read(document, directory, file)
 
 
-def _docker(mlproject: Document, value: object) -> Descriptor:
+def docker_of(mlproject: Document, value: object) -> Descriptor:
     shape = conform(mlproject, value, DockerShape, "'docker_env'", "docker_env")
     docker = {key: part for key, part in to_builtins(shape).items() if part}
     return Descriptor(kind="docker_env", docker=docker)
@@ -72,8 +81,8 @@ def _docker(mlproject: Document, value: object) -> Descriptor:
 
 
 def _python_env(document: Document, directory: Path, file: str) -> Read:
-    data = _mapping(document)
-    _refuse_conda_export(document, data)
+    data = mapping_of(document)
+    refuse_conda_export(document, data)
     shape = conform(document, data, PythonEnvShape, "the python_env file")
     wanted = Requirements(directory)
     wanted.add(shape.build_dependencies or (), directory, file)
@@ -83,7 +92,7 @@ def _python_env(document: Document, directory: Path, file: str) -> Read:
     descriptor = Descriptor(
         kind="python_env",
         file=file,
-        python=_python(document, shape.python),
+        python=python_of(document, shape.python),
         build_dependencies=build,
         dependencies=tuple(wanted.lines),
         constraints=tuple(wanted.constraints),
@@ -96,7 +105,7 @@ def _python_env(document: Document, directory: Path, file: str) -> Read:
     )
 
 
-def _refuse_conda_export(document: Document, data: dict[Any, Any]) -> None:
+def refuse_conda_export(document: Document, data: dict[Any, Any]) -> None:
     dependencies = data.get("dependencies")
     nested = isinstance(dependencies, list) and any(isinstance(item, dict) for item in dependencies)
     if nested or "channels" in data:
@@ -105,20 +114,24 @@ def _refuse_conda_export(document: Document, data: dict[Any, Any]) -> None:
             "is a conda environment, not a python_env file",
             f"name it in the MLproject file as 'conda_env: {document.file}'",
             *where,
+            rule="conda-as-python-env",
         )
 
 
-def _python(document: Document, written: str | int | float | UnsetType | None) -> str:
+def python_of(document: Document, written: str | int | float | UnsetType | None) -> str:
     if written is None or isinstance(written, UnsetType):
         return ""
     text = str(written).strip()
     if isinstance(written, float) and len(text) == 3 and text < "3.4":
         raise document.error(
-            f"python: {text}0 without quotes is the number {text}", f"write python: '{text}0'", "python"
+            f"python: {text}0 without quotes is the number {text}",
+            f"write python: '{text}0'",
+            "python",
+            rule="unquoted-python",
         )
     if text and not _PYTHON.match(text):
         hint = "write a version such as '3.11' or '3.11.7', or a set such as '>=3.10,<3.13'"
-        raise document.error(f"'{text}' is not a Python version", hint, "python")
+        raise document.error(f"'{text}' is not a Python version", hint, "python", rule="bad-python")
     return text
 
 
@@ -126,15 +139,15 @@ def _python(document: Document, written: str | int | float | UnsetType | None) -
 
 
 def _conda_env(document: Document, directory: Path, file: str) -> Read:
-    data = _mapping(document)
+    data = mapping_of(document)
     packages: list[str] = []
     wanted = Requirements(directory)
-    for index, item in enumerate(_sequence(document, data, "dependencies")):
+    for index, item in enumerate(sequence_of(document, data, "dependencies")):
         if isinstance(item, str):
             packages.append(item.strip())
         else:
-            _add_pip(document, wanted, directory, index, item)
-    python, build, others, warnings = _sorted_packages(document, packages)
+            add_pip(document, wanted, directory, index, item)
+    python, build, others, warnings = sorted_packages(document, packages)
     descriptor = Descriptor(
         kind="conda_env",
         file=file,
@@ -143,12 +156,12 @@ def _conda_env(document: Document, directory: Path, file: str) -> Read:
         dependencies=tuple(wanted.lines),
         constraints=tuple(wanted.constraints),
         conda_dependencies=others,
-        channels=tuple(str(channel) for channel in _sequence(document, data, "channels")),
+        channels=tuple(str(channel) for channel in sequence_of(document, data, "channels")),
     )
     return descriptor, warnings
 
 
-def _add_pip(document: Document, wanted: Requirements, directory: Path, index: int, item: object) -> None:
+def add_pip(document: Document, wanted: Requirements, directory: Path, index: int, item: object) -> None:
     lines = item.get("pip") if isinstance(item, dict) and set(item) == {"pip"} else 0
     if lines is not None and not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
         raise document.error(
@@ -164,7 +177,7 @@ def _add_pip(document: Document, wanted: Requirements, directory: Path, index: i
         wanted.add([line], base, document.file)
 
 
-def _sorted_packages(
+def sorted_packages(
     document: Document, packages: list[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """(python, build requirements, other packages, warnings)."""
@@ -176,7 +189,10 @@ def _sorted_packages(
             python = python or version.removeprefix("==")
             if python and not _PYTHON.match(python):
                 raise document.error(
-                    f"'{spec}' is not a Python version", "write 'python=3.11'", "dependencies"
+                    f"'{spec}' is not a Python version",
+                    "write 'python=3.11'",
+                    "dependencies",
+                    rule="bad-python",
                 )
             if not version:
                 warnings.append(f"{document.file}: 'python' is named without a version")
@@ -196,7 +212,7 @@ def _pep440(conda: str) -> str:
     return re.sub(r"\s+", "", version)
 
 
-def _mapping(document: Document) -> dict[Any, Any]:
+def mapping_of(document: Document) -> dict[Any, Any]:
     if document.data is None:
         return {}
     if not isinstance(document.data, dict):
@@ -204,7 +220,7 @@ def _mapping(document: Document) -> dict[Any, Any]:
     return document.data
 
 
-def _sequence(document: Document, data: dict[Any, Any], key: str) -> list[Any]:
+def sequence_of(document: Document, data: dict[Any, Any], key: str) -> list[Any]:
     value = data.get(key)
     if value is not None and not isinstance(value, list):
         raise document.error(f"'{key}' is not a list", f"write {key}: with '- …' lines below it", key)

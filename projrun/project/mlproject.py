@@ -53,8 +53,8 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be run; empty when it can. Other entry points of the file can still be."""
     warnings: tuple[str, ...] = ()
 
-    def error(self, message: str, hint: str = "") -> ProjectError:
-        return ProjectError(message, hint, file=self.file, line=self.line, column=self.column)
+    def error(self, message: str, hint: str = "", *, rule: str = "") -> ProjectError:
+        return ProjectError(message, hint, file=self.file, line=self.line, column=self.column, rule=rule)
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +104,8 @@ def nearest(name: str, known: Any) -> str:
     """The one of `known` that `name` is probably meant to be, or ''."""
     import difflib
 
+    if len(name) > 100 or len(known) > 500:
+        return ""  # it would take seconds
     found = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.78)
     return found[0] if found else ""
 
@@ -159,7 +161,7 @@ def find(directory: Path) -> str:
         ) from None
     if len(names) > 1:
         both = " and ".join(f"'{name}'" for name in names)
-        raise ProjectError(f"the project has {both}", "keep one of them", file=names[1])
+        raise ProjectError(f"the project has {both}", "keep one of them", file=names[1], rule="two-files")
     return names[0] if names else ""
 
 
@@ -177,10 +179,10 @@ def _entry_points(document: Document, written: object) -> dict[str, EntryPoint]:
     if written is not None and not isinstance(written, dict):
         hint = "write 'main:' with 'command: …' below it"
         raise document.error("'entry_points' is not a mapping of names to commands", hint, "entry_points")
-    return {str(name): _entry_point(document, str(name), body) for name, body in (written or {}).items()}
+    return {str(name): entry_point_of(document, str(name), body) for name, body in (written or {}).items()}
 
 
-def _entry_point(document: Document, name: str, body: object) -> EntryPoint:
+def entry_point_of(document: Document, name: str, body: object) -> EntryPoint:
     where = ("entry_points", name)
     if not isinstance(body, dict):
         raise document.error(
@@ -199,7 +201,7 @@ def _entry_point(document: Document, name: str, body: object) -> EntryPoint:
         name=name,
         command=command if isinstance(command, str) else "",
         parameters={
-            str(key): _parameter(document, (*where, "parameters", str(key)), key, value, warnings)
+            str(key): parameter_of(document, (*where, "parameters", str(key)), key, value, warnings)
             for key, value in (written or {}).items()
         },
         file=document.file,
@@ -210,7 +212,7 @@ def _entry_point(document: Document, name: str, body: object) -> EntryPoint:
     )
 
 
-def _parameter(
+def parameter_of(
     document: Document, where: tuple[object, ...], key: object, body: object, warnings: list[str]
 ) -> Parameter:
     name = str(key)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 import msgspec
 
+from projrun.errors import ProjectError
 from projrun.project.mlproject import EntryPoint, nearest
 from projrun.project.spots import MARK
 
@@ -20,18 +22,35 @@ class Template(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     """The parameters of the marks, in order."""
     warnings: tuple[str, ...] = ()
+    origins: tuple[tuple[int, int], ...] = ()
+    """Where each piece begins: in the text, in the command."""
+
+    def origin(self, offset: int) -> int:
+        """The offset in the command of what stands at `offset` in the text."""
+        in_text, in_command = self.origins[bisect_right(self.origins, (offset, len(self.text) * 2)) - 1]
+        return in_command + offset - in_text
 
 
-def split(entry_point: EntryPoint) -> Template:
-    """Raises ProjectError for a placeholder that nothing declares."""
+class Mistake(msgspec.Struct, frozen=True):
+    """A placeholder that is refused."""
+
+    at: int
+    """Its offset in the command."""
+    error: ProjectError
+
+
+def split(entry_point: EntryPoint, mistakes: list[Mistake] | None = None) -> Template:
+    """Raises ProjectError for a placeholder that nothing declares, unless `mistakes` collects them."""
     if MARK in entry_point.command:
-        raise entry_point.error("the command holds a NUL character", "remove it")
-    return _Splitter(entry_point).split()
+        raise entry_point.error("the command holds a NUL character", "remove it", rule="unsafe-command")
+    return _Splitter(entry_point, mistakes).split()
 
 
 class _Splitter:
-    def __init__(self, entry_point: EntryPoint) -> None:
-        self.entry_point = entry_point
+    def __init__(self, entry_point: EntryPoint, mistakes: list[Mistake] | None) -> None:
+        self.entry_point, self.mistakes = entry_point, mistakes
+        self.origins: list[tuple[int, int]] = []
+        self.length = 0
         self.text: list[str] = []
         self.names: list[str] = []
         self.warnings: list[str] = []
@@ -41,50 +60,62 @@ class _Splitter:
         command = self.entry_point.command
         at = 0
         while found := _PIECE.match(command, at):
-            at = found.end()
+            start, at = at, found.end()
             piece = found[0]
             if piece == "}}" and self.open:
                 piece, at = "}", at - 1
-            self.piece(piece, found[1])
+            self.piece(piece, found[1], start)
         self.shell_variables(command)
-        return Template("".join(self.text), tuple(self.names), tuple(self.warnings))
+        return Template("".join(self.text), tuple(self.names), tuple(self.warnings), tuple(self.origins))
 
-    def piece(self, piece: str, name: str | None) -> None:
+    def piece(self, piece: str, name: str | None, start: int) -> None:
         if name is not None and name in self.entry_point.parameters:
             self.names.append(name)
             piece = MARK
         elif name is not None:
-            self.refuse_mistake(name)
+            self.refuse(name, start)
         elif piece in ("{{", "}}"):
             piece = piece[0]
         elif piece in ("{", "${"):
             self.open += 1
         elif piece == "}":
             self.open = max(self.open - 1, 0)
+        self.origins.append((self.length, start))
+        self.length += len(piece)
         self.text.append(piece)
 
-    def refuse_mistake(self, inner: str) -> None:
+    def refuse(self, inner: str, start: int) -> None:
+        error = self.mistake(inner)
+        if error is None:
+            return
+        if self.mistakes is None:
+            raise error
+        self.mistakes.append(Mistake(start, error))
+
+    def mistake(self, inner: str) -> ProjectError | None:
         declared = self.entry_point.parameters
         formatted = _FORMAT.match(inner)
         if inner.strip() in declared:
-            raise self.entry_point.error(
+            return self.entry_point.error(
                 f"blanks stand in the placeholder '{{{inner}}}'",
                 f"write {{{inner.strip()}}}, or {{{{{inner}}}}} for braces",
+                rule="formatted-placeholder",
             )
         if formatted and formatted[1] in declared:
-            raise self.entry_point.error(
+            return self.entry_point.error(
                 f"the placeholder '{{{inner}}}' asks for formatting, which is not done",
                 f"write {{{formatted[1]}}}, or {{{{{inner}}}}} for braces",
+                rule="formatted-placeholder",
             )
-        if _NAME_SHAPED.fullmatch(inner):
-            raise self.undeclared(inner)
+        return self.undeclared(inner) if _NAME_SHAPED.fullmatch(inner) else None
 
-    def undeclared(self, name: str) -> Exception:
+    def undeclared(self, name: str) -> ProjectError:
         near = nearest(name, self.entry_point.parameters)
         question = f"did you mean '{{{near}}}'? " if near else ""
         return self.entry_point.error(
             f"the command has a placeholder '{{{name}}}' that no parameter declares",
             f"{question}declare '{name}' under parameters, or write {{{{{name}}}}} for braces",
+            rule="undeclared-placeholder",
         )
 
     def shell_variables(self, command: str) -> None:

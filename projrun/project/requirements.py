@@ -26,6 +26,8 @@ class Requirements:
     def __init__(self, directory: Path) -> None:
         self.lines: list[str] = []
         self.constraints: list[str] = []
+        self.origins: list[tuple[str, int]] = []
+        """For each of `lines`: its file and line; the line is 0 when it was given to `add` itself."""
         self._directory = directory
         self._done: set[tuple[str, bool]] = set()
 
@@ -44,6 +46,7 @@ class Requirements:
                 self.constraints.append(line)
             else:
                 self.lines.append(self._with_path(line, base))
+                self.origins.append((file, number if stack else 0))
 
     def _read(self, path: Path, constraint: bool, includer: str, line: int, stack: tuple[str, ...]) -> None:
         if "\0" in str(path):
@@ -100,6 +103,7 @@ def _text(path: Path, name: str, includer: str, line: int) -> str:
             "add the file or remove the line that names it",
             file=includer,
             line=line,
+            rule="missing-file",
         ) from None
     if len(content) > MAX_BYTES:
         raise ProjectError(f"is larger than {MAX_BYTES} bytes", file=name)

@@ -1,4 +1,7 @@
-"""What authors write, as types: the parser checks against them and the JSON Schemas are made from them."""
+"""What authors write, as types: the parser checks against them and the JSON Schemas are made from them.
+
+Unknown keys are forbidden for the schemas' sake: editors then mark them. The parser leaves them out before.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,22 @@ PYTHON_PATTERN = rf"^\s*(?:{_COMPARISON}?\s*{_VERSION}(?:\s*,\s*{_COMPARISON}\s*
 NumberText = Annotated[str, Meta(pattern=r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")]
 Number = int | float | NumberText
 Scalar = str | int | float | bool | None
+
+
+def _any_case(words: str) -> str:
+    """A pattern for editors, whose regular expressions know no flags."""
+    return "".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in words)
+
+
+_TYPES = _any_case("string|str|float|number|double|integer|int|boolean|bool|list")
+TYPE_PATTERN = rf"^\s*({_TYPES}|{_any_case('list')}\[\s*({_TYPES})\s*\]|path|uri)\s*$"
+"""The types of parameters that are known."""
+
+TypeName = Annotated[str, Meta(description="The type.", extra_json_schema={"pattern": TYPE_PATTERN})]
 FileName = Annotated[str, Meta(description="A file, relative to the project's directory.")]
 
 
-class ParameterShape(msgspec.Struct):
+class ParameterShape(msgspec.Struct, forbid_unknown_fields=True):
     """A parameter of an entry point. mlflow reads `type` and `default` and ignores the other keys."""
 
     type: Annotated[
@@ -30,6 +45,7 @@ class ParameterShape(msgspec.Struct):
         Meta(
             description="What the value must be. An unknown type means string.",
             examples=["string", "float", "int", "bool", "path", "uri", "list", "list[int]"],
+            extra_json_schema={"pattern": TYPE_PATTERN},
         ),
     ] = "string"
     default: Annotated[Any, Meta(description="The value when the user gives none; null means required.")] = (
@@ -51,19 +67,19 @@ class ParameterShape(msgspec.Struct):
     output: Annotated[bool | None, Meta(description="For path: the run makes it, it need not exist.")] = None
 
 
-class EntryPointShape(msgspec.Struct):
+class EntryPointShape(msgspec.Struct, forbid_unknown_fields=True):
     """A command that the project offers."""
 
     command: Annotated[
         str, Meta(description="Text for bash; `{name}` is replaced by that parameter's value.")
     ]
     parameters: Annotated[
-        dict[str, ParameterShape | str | None] | None,
+        dict[str, ParameterShape | TypeName | None] | None,
         Meta(description="Name: type, or name: {type: …, default: …}."),
     ] = None
 
 
-class DockerShape(msgspec.Struct):
+class DockerShape(msgspec.Struct, forbid_unknown_fields=True):
     """A container to run in."""
 
     image: Annotated[str, Meta(min_length=1, description="The image to start from.")]
@@ -74,7 +90,7 @@ class DockerShape(msgspec.Struct):
     ] = None
 
 
-class ProjectShape(msgspec.Struct):
+class ProjectShape(msgspec.Struct, forbid_unknown_fields=True):
     """An MLproject file."""
 
     name: Annotated[Any, Meta(description="The project's name; its directory's when there is none.")] = None
@@ -87,7 +103,7 @@ class ProjectShape(msgspec.Struct):
     ] = None
 
 
-class PythonEnvShape(msgspec.Struct):
+class PythonEnvShape(msgspec.Struct, forbid_unknown_fields=True):
     """A python_env.yaml file."""
 
     python: Annotated[
@@ -108,6 +124,20 @@ class PythonEnvShape(msgspec.Struct):
 Shape = TypeVar("Shape")
 
 _AT = re.compile(r" - at `(\$?[^`]*)`$")
+_WANTED: dict[str | int, str] = {
+    "choices": "a list with at least one value",
+    "min": "a number",
+    "max": "a number",
+    "required": "true or false",
+    "flag": "an option, such as --shuffle",
+    "output": "true or false",
+    "image": "the name of an image",
+    "volumes": "a list of texts, such as ['/outside:/inside']",
+    "environment": "a list of NAME or [NAME, value]",
+    "python": "a version in quotes, such as '3.11'",
+    "build_dependencies": "a list of requirements",
+    "dependencies": "a list of requirements",
+}
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 
 
@@ -124,6 +154,8 @@ def conform(document: Document, raw: object, shape: type[Shape], what: str, *pat
         steps = [name or int(index) for name, index in _STEP.findall(at[1])] if at else []
         where = "".join(f"'{step}' of " if isinstance(step, str) else "" for step in steps[:1])
         text = problem[: at.start()] if at else problem
-        raise document.error(
-            f"{where}{what}: {text[:1].lower()}{text[1:]}", "mend it", *path, *steps
-        ) from None
+        wanted = _WANTED.get(steps[0] if steps else "", "")
+        if wanted and "matching regex" in text:
+            text = f"expected {wanted}"
+        hint = f"write {wanted}" if wanted else "mend it"
+        raise document.error(f"{where}{what}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None

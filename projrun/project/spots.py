@@ -69,6 +69,8 @@ class Scan(msgspec.Struct):
     heres: list[HereDocument] = []
     option_lines: list[str] = []
     """Lines that start a command of their own but begin with an option."""
+    option_starts: list[int] = []
+    """Where in the text those begin."""
     end: str = ""
     """What the text ends in when words cannot be appended to it: a comment, a here-document."""
 

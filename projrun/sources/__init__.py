@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -46,6 +48,16 @@ def fetch(uri: str, version: str, home: Home) -> Checkout:
         f"'{without_credentials(uri)}' is neither a directory nor a Git URL",
         "check the path, or give a URL that git can clone",
     )
+
+
+@contextmanager
+def fetched(uri: str, version: str, home: Home) -> Iterator[Checkout]:
+    """A checkout for as long as the block lasts."""
+    checkout = fetch(uri, version, home)
+    try:
+        yield checkout
+    finally:
+        release(checkout, home)
 
 
 def is_archive(uri: str) -> bool:

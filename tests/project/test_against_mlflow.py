@@ -20,6 +20,7 @@ from tests.conftest import USER_CACHE
 from tests.project.corpus import CASES, Case, Run
 
 REFERENCE = Path(__file__).parent / "mlflow_reference.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mlproject.md"
 
 
@@ -128,6 +129,17 @@ def test_same_as_mlflow_or_a_documented_difference(case: Case, answers: dict[str
     for run, theirs in zip(case.runs, answer.get("runs", ())):
         command = rendered(project, run, places / "caller") if project else None
         check_difference(f"{case.name} {run.values}", command, theirs.get("command"), run.difference)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
+def test_mlflow_reads_the_examples_too(example: Path, mlflow_python: Path, tmp_path: Path) -> None:
+    question = json.dumps([{"directory": str(example), "runs": []}])
+    done = subprocess.run(
+        [mlflow_python, REFERENCE], input=question, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    project = read_project(example)
+    theirs = json.loads(done.stdout)[0]["project"]
+    assert theirs == {**described(project, example), "name": project.name}
 
 
 def test_every_difference_is_a_row_of_the_documentation() -> None:

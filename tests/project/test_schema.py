@@ -11,6 +11,9 @@ import pytest
 
 from projrun.errors import ProjectError
 from projrun.project import read_project
+from projrun.project.check import check
+from projrun.project.mlproject import Parameter
+from projrun.project.parameters import kind_of
 from projrun.project.schema import DIRECTORY, encoded, schemas
 from projrun.yamlfile import parse
 from tests.project.corpus import CASES, Case
@@ -24,6 +27,16 @@ NOT_OF_THE_FILE = {
 }
 """Cases that are refused for something that a schema of one file does not see."""
 
+SCHEMA_OF = {"MLproject": "mlproject.schema.json", "python_env.yaml": "python_env.schema.json"}
+
+STRICTER = {
+    "unknown_keys": "unknown keys",
+    "spark_job": "an unknown key",
+    "no_blank": "unknown keys, made by missing blanks",
+    "type_names": "unknown types",
+}
+"""Cases that are run with a warning, which an editor should mark."""
+
 PYTHON_ENVS = {
     "": True,
     "python: '3.11'\n": True,
@@ -32,7 +45,6 @@ PYTHON_ENVS = {
     "python: '>=3.9,<3.12'\n": True,
     "python: three\n": False,
     "python: [3]\n": False,
-    "dependencies: [numpy, six]\nother: 1\n": True,
     "dependencies: numpy\n": False,
     "dependencies: [{pip: [numpy]}]\n": False,
     "channels: [defaults]\n": False,
@@ -74,7 +86,52 @@ def accepted(directory: Path) -> bool:
 def test_schema_and_parser_agree(case: Case, tmp_path: Path) -> None:
     for name, content in case.files.items():
         (tmp_path / name).write_bytes(content.encode())
-    assert valid("mlproject.schema.json", case.files["MLproject"]) == accepted(tmp_path)
+    if valid("mlproject.schema.json", case.files["MLproject"]):
+        assert accepted(tmp_path)
+    else:
+        assert {finding.severity for finding in check(tmp_path)} & {"error", "warning"}
+        assert accepted(tmp_path) == (case.name in STRICTER)
+
+
+TYPES = "string STRING str int Integer float number double bool Boolean path Path uri URI list list[int]"
+OTHER_TYPES = [
+    "List[Str]",
+    "list[path]",
+    "list[",
+    "flaot",
+    "",
+    " int ",
+    "int\n",
+    "list[ float ]",
+    "any",
+    "string!",
+]
+
+
+@pytest.mark.parametrize("name", [*TYPES.split(), *OTHER_TYPES])
+def test_schema_and_parser_know_the_same_types(name: str) -> None:
+    for body in (name, {"type": name}):
+        data = {"entry_points": {"main": {"command": "ls", "parameters": {"a": body}}}}
+        validator = jsonschema.Draft202012Validator(schemas()["mlproject.schema.json"])
+        assert validator.is_valid(data) == bool(kind_of(Parameter(name="a", type=name)))
+
+
+def test_unknown_keys_of_a_python_env_are_marked_and_read(tmp_path: Path) -> None:
+    text = "python: '3.11'\nother: 1\n"
+    (tmp_path / "python_env.yaml").write_text(text)
+    assert not valid("python_env.schema.json", text)
+    assert accepted(tmp_path)
+    assert "unknown-key" in [finding.rule for finding in check(tmp_path)]
+
+
+def test_the_examples_name_the_schemas() -> None:
+    examples = [file for file in (DIRECTORY.parent / "examples").glob("*/*") if file.name in SCHEMA_OF]
+    assert examples
+    for file in examples:
+        comment, _, path = file.read_text().splitlines()[0].partition("=")
+        assert comment == "# yaml-language-server: $schema"
+        assert (file.parent / path).resolve() == DIRECTORY / SCHEMA_OF[file.name]
+        assert valid(SCHEMA_OF[file.name], file.read_text())
 
 
 @pytest.mark.parametrize(("text", "good"), PYTHON_ENVS.items())

@@ -1,0 +1,167 @@
+"""projrun completion, and what it offers: names from a project that lies on this machine.
+
+The variable `_PROJRUN_COMPLETE`, which the scripts set, is click's protocol; `main` imports this file when it
+is set, so that the class below takes the place of click's own for bash.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
+
+if TYPE_CHECKING:
+    from projrun.project.mlproject import Parameter, Project
+
+VARIABLE = "_PROJRUN_COMPLETE"
+
+_HARMLESS = re.compile(r"\w[\w.,:+/@-]*")
+"""What means nothing to a shell: a stranger's project must not put `$( … )` on the user's command line."""
+
+_BASH = """\
+%(complete_func)s() {
+    local type value
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain)
+                [[ $value == *= ]] && compopt -o nospace
+                COMPREPLY+=("$value") ;;
+        esac
+    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_PROGRAM="$1" COMP_WORDBREAKS="$COMP_WORDBREAKS" \\
+        %(complete_var)s=bash_complete "$1" 2>/dev/null)
+}
+
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that completes projrun's commands, options, entry points and parameters in SHELL.
+
+    \b
+    bash:  echo 'eval "$(projrun completion bash)"' >> ~/.bashrc
+    zsh:   echo 'eval "$(projrun completion zsh)"' >> ~/.zshrc
+    fish:  projrun completion fish > ~/.config/fish/completions/projrun.fish
+    """
+    from projrun.output import data
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    data(kind(click.get_current_context().find_root().command, {}, "projrun", VARIABLE).source().strip())
+
+
+@add_completion_class
+class _Bash(BashComplete):
+    """bash breaks words at `=`, so click's own would take `-P alpha=1` for three words."""
+
+    source_template = _BASH
+    typed = ""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ["COMP_LINE"]
+        words = split_arg_string(line)
+        program = os.environ.get("COMP_PROGRAM", "")
+        words = words[words.index(program) + 1 if program in words else 1 :]
+        if not words or line[-1:].isspace():
+            return words, ""
+        self.typed = words[-1]
+        return words[:-1], words[-1]
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """bash replaces only what stands behind the last `=` or `:`."""
+        breaks = [char for char in os.environ.get("COMP_WORDBREAKS", "=:") if char in "=:"]
+        kept = max((self.typed.rfind(char) + 1 for char in breaks), default=0)
+        return f"{item.type},{item.value[kept:]}"
+
+
+def directories(incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Declared ones, or the scripts of a project that declares none."""
+    project = _project(context)
+    if project is None:
+        return []
+    names = list(project.entry_points) or [
+        entry.name
+        for entry in sorted(project.directory.iterdir())
+        if entry.suffix in (".py", ".sh", ".R") and entry.is_file()
+    ]
+    return _matching(((name, "") for name in names), incomplete)
+
+
+def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
+    """`NAME=` of those that are not given yet, and behind it the values that are known."""
+    from projrun.errors import ProjrunError
+
+    project = _project(context)
+    if project is None:
+        return []
+    try:
+        declared = project.entry_point(context.params.get("entry_point") or "main").parameters
+    except ProjrunError:
+        return []
+    name, equals, _ = incomplete.partition("=")
+    if equals:
+        found = declared.get(name)
+        values = _values(found) if found else ()
+        return _matching(((f"{name}={value}", "") for value in values), incomplete)
+    given = {pair.partition("=")[0] for pair in context.params.get("param_list") or ()}
+    offered = (parameter for parameter in declared.values() if parameter.name not in given)
+    return _matching(((f"{parameter.name}=", _about(parameter)) for parameter in offered), incomplete)
+
+
+def _about(parameter: Parameter) -> str:
+    from projrun.output import one_line
+
+    return one_line(f"{parameter.type} {parameter.description}", 80)
+
+
+def _values(parameter: Parameter) -> tuple[str, ...]:
+    from projrun.project.parameters import kind_of
+
+    return parameter.choices or (("true", "false") if kind_of(parameter) == "bool" else ())
+
+
+def _matching(offered: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
+    """offered: words, and what to say about each."""
+    return [
+        CompletionItem(word, help=about or None)
+        for word, about in offered
+        if word.startswith(incomplete) and _HARMLESS.fullmatch(word.replace("=", "", 1))
+    ]
+
+
+def _project(context: click.Context) -> Project | None:
+    """The project at the URI typed so far, or here; None when it is not a directory: no network is asked."""
+    from pathlib import Path
+
+    from projrun.errors import ProjrunError
+    from projrun.project import read_project
+    from projrun.sources.subdirectory import directory_within, split_off
+
+    # While an option lacks its value, click leaves the arguments before it unparsed
+    uri = context.params.get("uri") or next(iter(context.args), ".")
+    place, inside = split_off(os.path.expanduser(uri))
+    if not os.path.isdir(place):
+        return None
+    try:
+        return read_project(directory_within(Path(place), inside, place))
+    except ProjrunError:
+        return None

@@ -1,0 +1,163 @@
+"""projrun describe"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.run import complete_uri
+
+if TYPE_CHECKING:
+    from projrun.plan import Checkout, Descriptor
+    from projrun.project.findings import Finding
+    from projrun.project.mlproject import EntryPoint, Project
+
+
+@click.command()
+@click.argument("uri", default=".", shell_complete=complete_uri)
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def describe(uri: str, version: str, as_json: bool) -> None:
+    """Show what the project at URI (default: this directory) offers, and run nothing.
+
+    That is where it comes from, its entry points with their parameters, and its environment.
+    """
+    import json
+
+    from projrun.home import home_from
+    from projrun.output import data, warn
+    from projrun.project import read_project
+    from projrun.project.check import check
+    from projrun.sources import fetched
+
+    with fetched(uri, version, home_from()) as checkout:
+        project = read_project(checkout.directory)
+        facts = _facts(checkout, project, check(project.directory))
+    data(json.dumps(facts, indent=2) if as_json else _text(facts))
+    for warning in facts["warnings"] if not as_json else ():
+        warn(warning)
+
+
+def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    return {
+        "name": project.name,
+        "source": to_builtins(checkout.source),
+        "file": project.file,
+        "entry_points": [_entry_point(entry_point) for entry_point in project.entry_points.values()],
+        "environment": _environment(project.descriptor),
+        "warnings": [
+            *checkout.notices,
+            *(_warning(finding) for finding in findings if finding.severity != "note"),
+        ],
+    }
+
+
+def _warning(finding: Finding) -> str:
+    from projrun.output import one_line
+
+    return one_line(f"{finding.file}:{finding.line}:{finding.column}: {finding.message}; {finding.fix}")
+
+
+def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
+    """`required`: a run without a value of the user's is refused."""
+    from msgspec import to_builtins
+
+    from projrun.project.summary import is_needed, summary
+
+    return {
+        "name": entry_point.name,
+        "command": entry_point.command,
+        "fault": entry_point.fault,
+        "parameters": [
+            {**to_builtins(parameter), "required": is_needed(parameter), "summary": summary(parameter)}
+            for parameter in entry_point.parameters.values()
+        ],
+    }
+
+
+def _environment(descriptor: Descriptor) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    from projrun.environments import manager_named
+    from projrun.errors import ProjrunError
+    from projrun.runner import WRITTEN_FOR
+
+    manager = WRITTEN_FOR[descriptor.kind]
+    because = "the project names no environment"
+    if descriptor.kind != "none":
+        because = f"the project has a {descriptor.kind}"
+    try:
+        manager_named(manager)
+        problem = ""
+    except ProjrunError as error:
+        problem = str(error)
+    return {**to_builtins(descriptor), "manager": manager, "because": because, "problem": problem}
+
+
+# text
+
+
+def _text(facts: dict[str, Any]) -> str:
+    parts = [_head(facts)]
+    for entry_point in facts["entry_points"]:
+        parts.append(_entry_point_text(entry_point))
+    parts.append(_environment_text(facts["environment"]))
+    return "\n\n".join(parts)
+
+
+def _head(facts: dict[str, Any]) -> str:
+    source = facts["source"]
+    commit = source["commit"][:12]
+    state = ", with changes that are not committed" if source["dirty"] else ""
+    return _listed(
+        [
+            ("project", facts["name"]),
+            ("from", source["uri"]),
+            ("repository", source["repository"]),
+            ("commit", f"{commit}{state}" if commit else ""),
+            ("branch", source["branch"]),
+            ("directory", source["subdirectory"]),
+            ("file", facts["file"] or "none: scripts can be run"),
+        ]
+    )
+
+
+def _entry_point_text(entry_point: dict[str, Any]) -> str:
+    from projrun.output import one_line
+
+    command = one_line(entry_point["command"]) or entry_point["fault"]
+    lines = [f"entry point {one_line(entry_point['name'])}", f"  {command}"]
+    rows = [(one_line(p["name"]), p["summary"]) for p in entry_point["parameters"]]
+    if rows:
+        lines.append(_listed(rows, "  "))
+    return "\n".join(lines)
+
+
+def _environment_text(environment: dict[str, Any]) -> str:
+    from projrun.output import one_line
+
+    requirements = [*environment["dependencies"], *environment["conda_dependencies"]]
+    rows = [
+        ("manager", f"{environment['manager']}, because {environment['because']}"),
+        ("problem", environment["problem"]),
+        ("file", environment["file"]),
+        ("image", environment["docker"].get("image", "")),
+        ("python", environment["python"] or "not said"),
+        ("packages", one_line(", ".join(requirements)) or "none"),
+    ]
+    if environment["kind"] == "docker_env":
+        rows = rows[:4]
+    return "environment\n" + _listed(rows, "  ")
+
+
+def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
+    """Two columns; rows without a value are left out."""
+    from projrun.output import one_line
+
+    filled = [(label, one_line(str(value))) for label, value in rows if value]
+    width = max(len(label) for label, _ in filled)
+    return "\n".join(f"{indent}{label.ljust(width)}  {value}".rstrip() for label, value in filled)

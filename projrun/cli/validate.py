@@ -1,0 +1,189 @@
+"""projrun validate"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.run import complete_uri
+
+if TYPE_CHECKING:
+    from projrun.plan import Checkout
+    from projrun.project.findings import Finding
+
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+@click.command()
+@click.argument("uri", default=".", shell_complete=complete_uri)
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="How to print the findings. github: annotations of GitHub Actions.",
+)
+def validate(uri: str, version: str, form: str) -> int:
+    """Find what is wrong with the files of the project at URI (default: this directory).
+
+    Every finding says where, what, why and what to do. The exit code is 1 when there are errors; warnings
+    and notes leave it 0. The rules are in docs/validate.md.
+    """
+    from projrun.home import home_from
+    from projrun.output import data
+    from projrun.project.check import check
+    from projrun.sources import fetched
+
+    with fetched(uri, version, home_from()) as checkout:
+        findings = _named_for_the_user(check(checkout.directory), checkout)
+    text = _FORMATS[form](findings)
+    if text:
+        data(text)
+    _sum_up(findings)
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list[Finding]:
+    """Files as seen from the user's directory, or from the top of a repository that was fetched."""
+    import os
+
+    import msgspec
+
+    from projrun.output import one_line
+
+    top = checkout.root if checkout.temporary else os.path.realpath(".")
+    prefix = os.path.relpath(checkout.directory, top)
+    if prefix.startswith(".."):
+        prefix = str(checkout.directory)
+    return [
+        msgspec.structs.replace(
+            finding,
+            file=os.path.normpath(os.path.join(prefix, finding.file)),
+            message=one_line(finding.message),
+            fix=one_line(finding.fix),
+        )
+        for finding in findings
+    ]
+
+
+def _sum_up(findings: Sequence[Finding]) -> None:
+    from collections import Counter
+
+    from projrun.output import say
+    from projrun.project.findings import MAX_FINDINGS
+
+    counts = Counter(finding.severity for finding in findings)
+    parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
+    say(", ".join(parts) or "nothing found")
+    if len(findings) == MAX_FINDINGS:
+        say(f"only the first {MAX_FINDINGS} findings are shown")
+
+
+def _text(findings: Sequence[Finding]) -> str:
+    import sys
+
+    from projrun.output import styled
+    from projrun.project.findings import RULES
+
+    colours = {"error": "red", "warning": "yellow", "note": "dim"}
+    lines = []
+    for found in findings:
+        severity = styled(found.severity, colours[found.severity], sys.stdout)
+        lines.append(
+            f"{found.file}:{found.line}:{found.column}: {severity}: {found.message} [{found.rule}]\n"
+            f"    why: {RULES[found.rule].explanation}\n"
+            f"    fix: {found.fix}"
+        )
+    return "\n".join(lines)
+
+
+def _json(findings: Sequence[Finding]) -> str:
+    import json
+
+    import msgspec
+
+    from projrun.project.findings import RULES
+
+    return json.dumps(
+        [{**msgspec.to_builtins(found), "explanation": RULES[found.rule].explanation} for found in findings],
+        indent=2,
+    )
+
+
+def _github(findings: Sequence[Finding]) -> str:
+    commands = {"error": "error", "warning": "warning", "note": "notice"}
+    return "\n".join(
+        f"::{commands[found.severity]} file={_property(found.file)},line={found.line},col={found.column},"
+        f"title={_property(found.rule)}::{_escaped(_sentence(found))}"
+        for found in findings
+    )
+
+
+def _escaped(text: str) -> str:
+    """As https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _sentence(found: Finding) -> str:
+    return f"{found.message}; {found.fix}" if found.fix else found.message
+
+
+def _sarif(findings: Sequence[Finding]) -> str:
+    import json
+
+    from projrun.project.findings import RULES
+    from projrun.version import __version__
+
+    rules = list(RULES)
+    driver = {
+        "name": "projrun",
+        "version": __version__,
+        "rules": [
+            {
+                "id": rule,
+                "shortDescription": {"text": RULES[rule].explanation},
+                "defaultConfiguration": {"level": RULES[rule].severity},
+            }
+            for rule in rules
+        ],
+    }
+    results = [_sarif_result(found, rules.index(found.rule)) for found in findings]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _sarif_result(found: Finding, rule_index: int) -> dict[str, Any]:
+    from pathlib import PurePath
+    from urllib.parse import quote
+
+    uri = quote(PurePath(found.file).as_posix(), errors="surrogateescape")
+    return {
+        "ruleId": found.rule,
+        "ruleIndex": rule_index,
+        "level": found.severity,
+        "message": {"text": _sentence(found)},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": uri},
+                    "region": {"startLine": found.line, "startColumn": found.column},
+                }
+            }
+        ],
+    }
+
+
+_FORMATS: dict[str, Callable[[Sequence[Finding]], str]] = {
+    "text": _text,
+    "json": _json,
+    "sarif": _sarif,
+    "github": _github,
+}
