@@ -15,7 +15,9 @@ from projrun.errors import ProjectError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
-MAX_NODES = 100_000
+_HARMLESS_BYTES = 2_000
+"""A file of this size cannot be so deep that it exhausts the stack."""
+MAX_NODES = 20_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -67,6 +69,7 @@ class Text:
         mark = node.start_mark
         self._line, self._column = mark.line + 1, mark.column + 1
         self._source = content[mark.index : node.end_mark.index]
+        self._line_starts = array("L", (found.end() for found in _LINE_END.finditer(self._source)))
         self._in_source = _Runs(_source_runs(self._source, node.style or ""))
         self._in_value = _Runs(
             (found.start(), found.end() - found.start()) for found in _RUN.finditer(node.value)
@@ -75,10 +78,10 @@ class Text:
     def place(self, offset: int) -> tuple[int, int]:
         """(line, column) from 1, in the file, of the character at `offset` of the value."""
         index = self._in_source.start_of(self._in_value.count_before(offset))
-        before = list(_LINE_END.finditer(self._source, 0, index))
+        before = bisect_right(self._line_starts, index)
         if not before:
             return self._line, self._column + index
-        return self._line + len(before), index - before[-1].end() + 1
+        return self._line + before, index - self._line_starts[before - 1] + 1
 
 
 class _Runs:
@@ -162,7 +165,8 @@ def load(path: Path, name: str = "", tolerated: list[ProjectError] | None = None
     """
     file = name or str(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file_to_read:
+            content = file_to_read.read(MAX_BYTES + 1)
     except OSError as error:
         raise ProjectError(
             f"cannot be read: {error.strerror}",
@@ -180,6 +184,8 @@ def load(path: Path, name: str = "", tolerated: list[ProjectError] | None = None
 def parse(content: bytes | str, file: str, tolerated: list[ProjectError] | None = None) -> Document:
     loader = None
     try:
+        if len(content) > _HARMLESS_BYTES:
+            _refuse_masses(content, file)
         loader = _Loader(content)
         node = loader.get_single_node()
         if node is None:
@@ -218,6 +224,32 @@ def parse(content: bytes | str, file: str, tolerated: list[ProjectError] | None 
             loader.dispose()
 
 
+def _refuse_masses(content: bytes | str, file: str) -> None:
+    """Look at depth and size before nodes are made: libyaml does that recursively, and crashes in the end."""
+    depth = count = 0
+    loader = _Loader(content)
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            count += isinstance(event, yaml.NodeEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH or count > MAX_NODES:
+                raise _too_large(file, event.start_mark, deep=depth > MAX_DEPTH)
+    finally:
+        loader.dispose()
+
+
+def _too_large(file: str, mark: yaml.Mark, *, deep: bool) -> ProjectError:
+    message, hint = f"is nested more than {MAX_DEPTH} levels deep", "make it flatter"
+    if not deep:
+        message = f"has more than {MAX_NODES} parts (aliases counted each time)"
+        hint = "keep data in files of its own"
+    return ProjectError(
+        message, hint, file=file, line=mark.line + 1, column=mark.column + 1, rule="too-large"
+    )
+
+
 def dump(data: object) -> str:
     """YAML text of plain data, keys in the order given."""
     return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
@@ -238,13 +270,8 @@ class _Walk:
 
     def visit(self, node: yaml.Node, path: Key, depth: int) -> None:
         self.count += 1
-        if depth > MAX_DEPTH:
-            raise self._error(
-                node, f"is nested more than {MAX_DEPTH} levels deep", "make it flatter", rule="too-large"
-            )
-        if self.count > MAX_NODES:
-            many = f"has more than {MAX_NODES} parts (aliases counted each time)"
-            raise self._error(node, many, "keep data in files of its own", rule="too-large")
+        if depth > MAX_DEPTH or self.count > MAX_NODES:
+            raise _too_large(self.file, node.start_mark, deep=depth > MAX_DEPTH)
         self.places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.MappingNode):
             self._mapping(node, path, depth)

@@ -148,6 +148,8 @@ class _CommandCheck:
 
     def add(self, rule: str, message: str, fix: str, offset: int = -1) -> None:
         """offset: in the command; -1: the command as a whole."""
+        if self.found.is_full():
+            return
         place = self.document.place(*self.path)
         if offset >= 0:
             self.text = self.text or self.document.text_at(*self.path)
@@ -169,7 +171,8 @@ class _CommandCheck:
 
     def mistake(self, mistake: Mistake) -> None:
         error = mistake.error
-        placeholder = self.entry_point.command[mistake.at :].partition("}")[0].strip("{ ")
+        end = self.entry_point.command.find("}", mistake.at)
+        placeholder = self.entry_point.command[mistake.at : end].strip("{ ")
         if placeholder not in self.unread:
             self.add(error.rule, error.message, error.hint, mistake.at)
 

@@ -59,7 +59,7 @@ def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None
         if (directory / file).exists():
             _check_file(directory, kind, file, found)
             return
-    if mlproject.data is not None and read_descriptor(directory, mlproject)[0].kind == "none":
+    if isinstance(mlproject.data, dict) and read_descriptor(directory, mlproject)[0].kind == "none":
         fix = "write a python_env.yaml with python and dependencies"
         found.add("no-environment", "the project says nothing about its environment", fix, mlproject.file)
 

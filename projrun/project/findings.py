@@ -94,7 +94,7 @@ class Findings:
 
     def add(self, rule: str, message: str, fix: str, file: str, place: tuple[int, int] = (0, 0)) -> None:
         """place: line and column from 1; 0 where there is none, which means the beginning."""
-        if len(self._found) < MAX_FINDINGS:
+        if not self.is_full():
             self._found.append(
                 Finding(
                     rule=rule,
@@ -106,6 +106,9 @@ class Findings:
                     column=place[1] or 1,
                 )
             )
+
+    def is_full(self) -> bool:
+        return len(self._found) >= MAX_FINDINGS
 
     def add_error(self, error: ProjectError, file: str, place: tuple[int, int] = (0, 0)) -> None:
         """file and place: where the error names none."""
@@ -141,7 +144,7 @@ class Findings:
         self, document: Document, data: dict[Any, Any], known: Sequence[str], *path: object
     ) -> None:
         for key in data:
-            if key not in known:
+            if key not in known and not self.is_full():
                 near = nearest(str(key), known)
                 fix = (
                     f"did you mean '{near}'?" if near else f"remove it; the keys here are {', '.join(known)}"

@@ -15,6 +15,10 @@ _PIECE = re.compile(r"\{\{|\}\}|\$\{(?!\{)|\{([^{}]*)\}|[{}]|[^{}$]+|\$")
 _NAME_SHAPED = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*")
 _FORMAT = re.compile(r"(.+?)\s*[!:\[]")
 
+MAX_COMMAND = 100_000
+"""Linux takes no argument longer than 128 KiB, which is what the command is to `bash -c`."""
+MAX_MISTAKES = 200
+
 
 class Template(msgspec.Struct, frozen=True):
     text: str
@@ -41,6 +45,10 @@ class Mistake(msgspec.Struct, frozen=True):
 
 def split(entry_point: EntryPoint, mistakes: list[Mistake] | None = None) -> Template:
     """Raises ProjectError for a placeholder that nothing declares, unless `mistakes` collects them."""
+    if len(entry_point.command) > MAX_COMMAND:
+        hint = "move it to a script and call that"
+        message = f"the command is longer than {MAX_COMMAND} characters"
+        raise entry_point.error(message, hint, rule="too-large")
     if MARK in entry_point.command:
         raise entry_point.error("the command holds a NUL character", "remove it", rule="unsafe-command")
     return _Splitter(entry_point, mistakes).split()
@@ -85,7 +93,7 @@ class _Splitter:
         self.text.append(piece)
 
     def refuse(self, inner: str, start: int) -> None:
-        error = self.mistake(inner)
+        error = self.mistake(inner) if len(self.mistakes or ()) < MAX_MISTAKES else None
         if error is None:
             return
         if self.mistakes is None:

@@ -95,7 +95,8 @@ def _finished(number: int, parts: list[str]) -> Iterator[tuple[int, str]]:
 
 def _text(path: Path, name: str, includer: str, line: int) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ProjectError(
