@@ -106,7 +106,9 @@ def nearest(name: str, known: Any) -> str:
 
     if len(name) > 100 or len(known) > 500:
         return ""  # it would take seconds
-    found = difflib.get_close_matches(name, [str(item) for item in known], 1, 0.78)
+    names = [str(item) for item in known]
+    swapped = [other for other in names if sorted(other) == sorted(name)]
+    found = swapped or difflib.get_close_matches(name, names, 1, 0.78)
     return found[0] if found else ""
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from projrun.errors import ProjectError
 from projrun.project import read_project
+from projrun.project.mlproject import nearest
 
 Write = Callable[..., Path]
 
@@ -195,3 +196,8 @@ def test_a_constant_as_a_name_is_told(write: Write) -> None:
 
 def test_endless_numbers_are_refused(write: Write) -> None:
     assert "cannot be used" in refused(write(f"name: 0x{'f' * 5000}\n"))
+
+
+@pytest.mark.parametrize(("name", "meant"), [("nmae", "name"), ("alhpa", "alpha"), ("zeta", ""), ("", "")])
+def test_the_name_that_is_probably_meant(name: str, meant: str) -> None:
+    assert nearest(name, ["name", "alpha", "beta"]) == meant
