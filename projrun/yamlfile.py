@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from projrun.errors import ProjectError
+from projrun.scalars import Text
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
@@ -51,103 +48,15 @@ class Document:
     def text_at(self, *path: object) -> Text | None:
         """The text at `path`, whose characters can be asked for their places; None where there is none."""
         node = self._scalars.get(path)
-        return Text(node, _decoded(self._content)) if node is not None else None
+        if node is None:
+            return None
+        start, end = node.start_mark, node.end_mark
+        source = _decoded(self._content)[start.index : end.index]
+        return Text(node.value, source, node.style or "", (start.line + 1, start.column + 1))
 
     def error(self, message: str, hint: str = "", *path: object, rule: str = "") -> ProjectError:
         line, column = self.place(*path)
         return ProjectError(message, hint, file=self.file, line=line, column=column, rule=rule)
-
-
-class Text:
-    """A scalar as it stands in the file.
-
-    Folding, indentation and line ends change only blanks, so a character of the value is found by counting
-    what is not blank.
-    """
-
-    def __init__(self, node: yaml.ScalarNode, content: str) -> None:
-        mark = node.start_mark
-        self._line, self._column = mark.line + 1, mark.column + 1
-        self._source = content[mark.index : node.end_mark.index]
-        self._line_starts = array("L", (found.end() for found in _LINE_END.finditer(self._source)))
-        self._in_source = _Runs(_source_runs(self._source, node.style or ""))
-        self._in_value = _Runs(
-            (found.start(), found.end() - found.start()) for found in _RUN.finditer(node.value)
-        )
-
-    def place(self, offset: int) -> tuple[int, int]:
-        """(line, column) from 1, in the file, of the character at `offset` of the value."""
-        index = self._in_source.start_of(self._in_value.count_before(offset))
-        before = bisect_right(self._line_starts, index)
-        if not before:
-            return self._line, self._column + index
-        return self._line + before, index - self._line_starts[before - 1] + 1
-
-
-class _Runs:
-    """Stretches of text without blanks: where each begins, and how many characters are in those before it."""
-
-    def __init__(self, runs: Iterator[tuple[int, int]]) -> None:
-        self._starts, self._counts = (
-            array("L"),
-            array("L"),
-        )  # a list of tuples would take 100 MB for 1 MB of text
-        count = 0
-        for start, length in runs:
-            self._starts.append(start)
-            self._counts.append(count)
-            count += length
-        self._total = count
-
-    def count_before(self, offset: int) -> int:
-        run = bisect_right(self._starts, offset) - 1
-        if run < 0:
-            return 0
-        end = self._counts[run + 1] if run + 1 < len(self._counts) else self._total
-        return min(self._counts[run] + offset - self._starts[run], end)
-
-    def start_of(self, count: int) -> int:
-        run = bisect_right(self._counts, count) - 1
-        return self._starts[run] + count - self._counts[run] if run >= 0 else 0
-
-
-_RUN = re.compile(r"\S+")
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
-_PIECES = {
-    "'": re.compile(r"''|[^\s']+"),
-    '"': re.compile(r"\\(?:x(..)|u(.{4})|U(.{8})|(\s|[ntrvf_NLP])|.)|[^\s\\]+"),
-}
-
-
-def _source_runs(source: str, style: str) -> Iterator[tuple[int, int]]:
-    """(start, number of characters of the value) of each stretch without blanks."""
-    properties = _PROPERTIES.match(source)
-    start = properties.end() if properties else 0
-    if style in _PIECES:
-        yield from _quoted_runs(_PIECES[style], source, start + 1)
-        return
-    if style in ("|", ">"):
-        start = source.find("\n", start) + 1
-    for found in _RUN.finditer(source, start):
-        yield found.start(), found.end() - found.start()
-
-
-def _quoted_runs(pieces: re.Pattern[str], source: str, start: int) -> Iterator[tuple[int, int]]:
-    for found in pieces.finditer(source, start):
-        piece = found[0]
-        if piece == "''":
-            yield found.start(), 1
-        elif not piece.startswith("\\"):
-            yield found.start(), len(piece)
-        elif not _is_blank(found):
-            yield found.start(), 1
-
-
-def _is_blank(escape: re.Match[str]) -> bool:
-    """Whether an escape in double quotes stands for a blank, or for nothing."""
-    number = escape[1] or escape[2] or escape[3]
-    return chr(int(number, 16)).isspace() if number else escape[4] is not None
 
 
 def _decoded(content: bytes | str) -> str:

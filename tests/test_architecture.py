@@ -30,6 +30,7 @@ FLOORS = [
         "digests",
         "home",
         "yamlfile",
+        "scalars",
         "urls",
         "version",
         "interrupts",

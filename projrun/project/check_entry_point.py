@@ -16,7 +16,8 @@ from projrun.project.parameters import is_uri, kind_of, misfit, shown
 from projrun.project.placeholders import Mistake, Template, split
 from projrun.project.shapes import EntryPointShape, ParameterShape
 from projrun.project.spots import MARK, Context, Scan
-from projrun.yamlfile import Document, Text
+from projrun.scalars import Text
+from projrun.yamlfile import Document
 
 _GLUED = re.compile(r"\w+:.*", re.DOTALL)
 _TYPES = ("string", "float", "int", "bool", "path", "uri", "list")

@@ -57,7 +57,7 @@ def named_file(directory: Path, mlproject: Document, key: str, value: object) ->
             f"write the environment to a file and name it: {key}: FILE",
             key,
         )
-    if "\0" in value or not (directory / value).is_file():
+    if not os.path.isfile(directory / value):  # which is false, and no error, for impossible names
         hint = "add the file, or correct the name (it is relative to the project's directory)"
         raise mlproject.error(
             f"'{key}' names '{value}', which does not exist", hint, key, rule="missing-file"
@@ -173,7 +173,7 @@ def add_pip(document: Document, wanted: Requirements, directory: Path, index: in
     beside = directory / os.path.dirname(document.file)
     for line in lines or ():
         found = re.match(r"(?:-[rc]|--requirement|--constraint)[ =]?\s*(.+)", line)
-        base = beside if found and (beside / found[1]).is_file() else directory
+        base = beside if found and os.path.isfile(beside / found[1]) else directory
         wanted.add([line], base, document.file)
 
 

@@ -66,7 +66,7 @@ class Requirements:
     def _with_path(self, line: str, base: Path) -> str:
         """`--find-links` of a file in a subdirectory is relative to that file."""
         option = _FIND_LINKS.match(line)
-        if option is None or base == self._directory or not (base / option[2]).exists():
+        if option is None or base == self._directory or not os.path.exists(base / option[2]):
             return line
         return f"{option[1]} {os.path.relpath(base / option[2], self._directory)}"
 

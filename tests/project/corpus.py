@@ -90,6 +90,18 @@ CASES: tuple[Case, ...] = (
     ),
     case("bom", "\ufeff" + SIMPLE, run(alpha="1", beta="b")),
     Case("two_files", {"MLproject": SIMPLE, "MLProject": SIMPLE}, (), "two-files"),
+    case(
+        "tab_inside",
+        "name:\tdemo\nentry_points: {main: {command:\t'p\t{a}', parameters: {a: str}}}\n",
+        run(a="x"),
+        difference="tabs",
+    ),
+    Case(
+        "directory_of_that_name",
+        {"MLproject/MLproject": SIMPLE, "train.py": ""},
+        (run(entry="train.py"),),
+        "directory-name",
+    ),
     # names
     case("no_name", "entry_points: {main: {command: ls}}\n", run()),
     case("number_name", "name: 12\nentry_points: {main: {command: ls}}\n", run()),
@@ -100,6 +112,22 @@ CASES: tuple[Case, ...] = (
     ),
     case(
         "conda_env", "name: a\nconda_env: env.yaml\n", env__yaml="dependencies: [python=3.8, pip: [numpy]]\n"
+    ),
+    Case(
+        "environment_above",
+        {
+            "MLproject": "conda_env: ../environment.yml\n",
+            "../environment.yml": "dependencies: [python=3.8]\n",
+        },
+        (),
+    ),
+    Case(
+        "environment_in_directory",
+        {
+            "MLproject": "conda_env: envs/environment.yml\n",
+            "envs/environment.yml": "dependencies: [python=3.8]\n",
+        },
+        (),
     ),
     case("docker_env", "name: a\ndocker_env: {image: python:3.11}\n"),
     case("docker_full", "docker_env:\n  image: i\n  volumes: ['/a:/b']\n  environment: [[A, b], C]\n"),
@@ -293,6 +321,16 @@ CASES: tuple[Case, ...] = (
         run("extensions"),
         run("extensions", a="true"),
     ),
+    case(
+        "no_blank_at_all",
+        main("p --a {a} --b {b}", "a: {type:int}\nb: {type: int, default:10}"),
+        run(a="1", b="2"),
+        run(a="1"),
+    ),
+    case("default_tuple", main("p {a}", "a: {type: string, default: '(1, 2)'}"), run()),
+    case("default_negative", main("p {a}", "a: {type: float, default: -1.5e-7}"), run()),
+    case("list_types", main("p {a} {b}", "a: list\nb: list[int]"), run(a="1 2", b="[1, 2]")),
+    case("described", main("p {a}", "a: {type: int, default: 1, description: 'how many'}"), run()),
     # commands
     case("folded", block(">", "python train.py", "--alpha {alpha}", "--beta {beta}"), run(beta="b")),
     case(
@@ -352,6 +390,14 @@ CASES: tuple[Case, ...] = (
         main("cat {a} | sort > out.txt && echo done; cd ..; ls {a}", "a: str"),
         run(a="x"),
         run(a="a b"),
+    ),
+    case("change_directory", main("'cd ..; ls {a}'", "a: str"), run(a="x"), run(a="a b")),
+    case("glob_path", main("p {dir}/{name}/*.nc", "dir: str\nname: str"), run(dir="d", name="n")),
+    case("option_with_equals", main("p --flag={x} key={x}", "x: str"), run(x="1"), run(x="a b")),
+    case(
+        "double_quoted_over_lines",
+        main('"python train.py \\\n      --alpha {alpha} \\\n      --beta {beta}"', TWO),
+        run(alpha="1", beta="b"),
     ),
     case("escaped_braces", main('"p \'{{\\"a\\": {a}}}\' {{x}}"', "a: int"), run(a="1")),
     case("shell_variable", main("p ${HOME} $USER {a}", "a: int"), run("braces", a="1")),

@@ -194,6 +194,13 @@ def test_a_constant_as_a_name_is_told(write: Write) -> None:
     assert "'False'" in project.entry_points["main"].warnings[0]
 
 
+def test_names_that_no_file_can_have_are_missing_files(write: Write) -> None:
+    long = "x" * 300
+    assert "which does not exist" in refused(write(f"conda_env: {long}\n"))
+    with pytest.raises(ProjectError, match="there is no script"):
+        read_project(write("name: a\n")).entry_point(f"{long}.py")
+
+
 def test_endless_numbers_are_refused(write: Write) -> None:
     assert "cannot be used" in refused(write(f"name: 0x{'f' * 5000}\n"))
 

@@ -33,6 +33,7 @@ STRICTER = {
     "unknown_keys": "unknown keys",
     "spark_job": "an unknown key",
     "no_blank": "unknown keys, made by missing blanks",
+    "no_blank_at_all": "unknown keys, made by missing blanks",
     "type_names": "unknown types",
 }
 """Cases that are run with a warning, which an editor should mark."""
@@ -85,6 +86,7 @@ def accepted(directory: Path) -> bool:
 )
 def test_schema_and_parser_agree(case: Case, tmp_path: Path) -> None:
     for name, content in case.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content.encode())
     if valid("mlproject.schema.json", case.files["MLproject"]):
         assert accepted(tmp_path)
