@@ -91,6 +91,17 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     argv_prefix: tuple[str, ...] = ()
 
 
+class PlannedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or directory that a parameter of type path names."""
+
+    parameter: str
+    value: str
+    """As given, without credentials."""
+    path: str
+    """Absolute; of a remote value, where it is downloaded to."""
+    remote: bool = False
+
+
 class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     manager: str
     """Name of the environment manager: local, uv, …"""
@@ -109,6 +120,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The text that `bash -c` gets, every value in it quoted."""
     parameters: dict[str, str] = {}
     """Every parameter's value as text: declared ones with defaults resolved, then undeclared ones."""
+    inputs: tuple[PlannedInput, ...] = ()
     environment: PlannedEnvironment
     backend: str = "local"
     backend_config: dict[str, Any] = {}

@@ -17,3 +17,14 @@ def without_credentials(text: str) -> str:
 def _keep_ssh_user(match: re.Match[str]) -> str:
     scheme, user = match[1], re.split("[:@]", match[2])[0]
     return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
+
+
+_SECRET_FIELD = re.compile(
+    r"([?&](?:[^=&#\s]*(?:signature|token|secret|password|credential|key)[^=&#\s]*|sig)=)[^&#\s]*",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
+    return _SECRET_FIELD.sub(r"\1…", without_credentials(text))

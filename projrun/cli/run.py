@@ -62,7 +62,8 @@ import click
     "--storage-dir",
     default="",
     metavar="DIR",
-    help="Where remote values of path parameters are downloaded to.",
+    help="Where remote values of path parameters are downloaded to, to stay. Default: a directory that goes "
+    "when the run ends.",
 )
 @click.option("--run-id", default="", metavar="ID", help="Use this run instead of creating one.")
 @click.option("--run-name", default="", metavar="NAME", help="Name of the run.")
