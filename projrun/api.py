@@ -69,7 +69,7 @@ def run(
 
     Args:
         uri: directory or Git URL, either with an optional `#subdirectory`.
-        entry_point: declared entry point, or a .py or .sh file of the project.
+        entry_point: declared entry point, or a .py, .sh, .R or .ipynb file of the project.
         version: branch, tag or commit of a project in Git.
         parameters: values for the entry point; each is passed as `str(value)`.
         docker_args, build_image, docker_auth: for projects in containers.

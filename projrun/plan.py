@@ -50,7 +50,8 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the author wrote about the environment."""
 
-    kind: Literal["python_env", "conda_env", "docker_env", "none"]
+    kind: Literal["python_env", "conda_env", "docker_env", "script", "pyproject", "none"]
+    """What it is written in; `script`: in the entry point's own file (PEP 723)."""
     file: str = ""
     """The descriptor file relative to the project's directory; empty if there is none."""
     python: str = ""
@@ -124,5 +125,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     environment: PlannedEnvironment
     backend: str = "local"
     backend_config: dict[str, Any] = {}
+    programs: dict[str, str] = {}
+    """Programs that must be there and that an environment may lack, and how to get them."""
+    artifact_files: dict[str, str] = {}
+    """Artifacts that the command writes, by the environment variable that names it the file."""
     variables: dict[str, str | None] = {}
     """Environment variables that the caller gave for this run."""

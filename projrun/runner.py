@@ -7,6 +7,7 @@ run:  check -> fetch -> make_plan -> (create the run) -> gather the inputs -> pr
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from projrun import inputs, sources
 from projrun.backends import Handle, backend_named
 from projrun.environments import manager_named
 from projrun.environments.store import Provided, provide
-from projrun.errors import ProjrunError, UnavailableError, UsageError
+from projrun.errors import ProjrunError, TrackingError, UnavailableError, UsageError
 from projrun.home import Home
 from projrun.inputs.storage import Storage, discard, make, storage_for
 from projrun.interrupts import signal_of, uninterrupted
-from projrun.output import warn
+from projrun.output import say, warn
 from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
-from projrun.project import read_project
+from projrun.project import environment_of, read_project
 from projrun.project.command import render
 from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Platform, Record
 from projrun.request import Request
@@ -108,16 +109,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
     """Everything that determines the run, from the project's files and the user's values."""
     project = read_project(checkout.directory)
-    rendered = render(
-        project.entry_point(request.entry_point),
-        request.parameters,
-        caller=Path.cwd(),
-        storage=storage.directory,
-    )
+    entry_point = project.entry_point(request.entry_point)
+    rendered = render(entry_point, request.parameters, caller=Path.cwd(), storage=storage.directory)
     for name, url in rendered.urls.items():
         _check_url(name, url)
-    for warning in (*project.warnings, *rendered.warnings):
+    descriptor, warnings = environment_of(project, entry_point)
+    for warning in (*project.warnings, *rendered.warnings, *warnings):
         warn(warning)
+    script = entry_point.script
     plan = Plan(
         source=checkout.source,
         project=project.name,
@@ -125,11 +124,11 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=PlannedEnvironment(
-            manager=_manager_for(project.descriptor, request.env_manager), descriptor=project.descriptor
-        ),
+        environment=_environment(descriptor, request.env_manager, script.requirements if script else ()),
         backend=request.backend,
         backend_config=dict(request.backend_config),
+        programs=script.programs if script else {},
+        artifact_files=script.artifact_files if script else {},
     )
     return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls)
 
@@ -142,12 +141,23 @@ def _check_url(parameter: str, url: str) -> None:
         raise type(error)(message, error.hint) from None
 
 
+def _environment(descriptor: Descriptor, asked: str, requirements: tuple[str, ...]) -> PlannedEnvironment:
+    manager = _manager_for(descriptor, asked)
+    if requirements and manager_named(manager).BUILDS:
+        from projrun.project.conventions import with_requirements
+
+        descriptor, added = with_requirements(descriptor, requirements)
+        if added:
+            say(f"added to the environment for the entry point: {', '.join(added)}")
+    return PlannedEnvironment(manager=manager, descriptor=descriptor)
+
+
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    written_for = {"python_env": "uv", "none": "uv", "conda_env": "conda", "docker_env": "docker"}
+    written_for = {"conda_env": "conda", "docker_env": "docker"}
     if asked == "uv" and descriptor.kind == "docker_env":
         asked = ""  # an image cannot be had from uv
-    name = asked or written_for[descriptor.kind]
+    name = asked or written_for.get(descriptor.kind, "uv")
     manager_named(name)
     return name
 
@@ -192,10 +202,12 @@ def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: 
     log = store.log_file(run.run_id, OUTPUT_ARTIFACT)
     store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
     store.update_run(run.run_id, status="RUNNING")
+    files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
     handle: Handle | None = None
     with tracking_variables(store, run) as variables:
+        named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
-            provided.launch, variables={**provided.launch.variables, **variables}
+            provided.launch, variables={**provided.launch.variables, **variables, **named}
         )
         try:
             with uninterrupted():
@@ -207,6 +219,19 @@ def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: 
             if handle is not None:
                 backend.cancel(handle, signal_of(interrupt))
             raise
+        finally:
+            with uninterrupted():
+                _keep(store, run, plan, files)
+
+
+def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None:
+    """The artifacts that the command wrote itself are complete, as far as they came."""
+    for name, path in plan.artifact_files.items():
+        if files[name].exists():
+            try:
+                store.finish_file(run.run_id, path)
+            except TrackingError as error:
+                warn(f"the artifact {path} was not kept: {error}")
 
 
 def _record(

@@ -15,8 +15,8 @@ import click
     default="main",
     show_default=True,
     metavar="NAME",
-    help="Entry point of the project. A name that it does not declare and that is a .py or .sh file in it is "
-    "run as a script.",
+    help="Entry point of the project. A name that it does not declare and that is a .py, .sh, .R or "
+    ".ipynb file in it is run as a script.",
 )
 @click.option(
     "-v",

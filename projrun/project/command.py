@@ -50,7 +50,7 @@ def render(
     scan = _scan(entry_point, template, extras)
     filled = fill(template, scan, values.fillings, entry_point)
     return Rendered(
-        command=_with_extras(filled.text, extras),
+        command=_with_extras(filled.text, extras, entry_point.script.option if entry_point.script else "--"),
         parameters={**values.recorded, **extras},
         inputs=tuple(values.inputs),
         urls=values.urls,
@@ -205,10 +205,10 @@ def _lost(entry_point: EntryPoint, lost: Mapping[str, str], given: Mapping[str, 
     ]
 
 
-def _with_extras(command: str, extras: Mapping[str, str]) -> str:
+def _with_extras(command: str, extras: Mapping[str, str], option: str) -> str:
     if not extras:
         return command
-    options = [f"--{shlex.quote(name)} {shlex.quote(value)}" for name, value in extras.items()]
+    options = [f"{option}{shlex.quote(name)} {shlex.quote(value)}" for name, value in extras.items()]
     return " ".join([_open_ended(command), *options])
 
 
