@@ -68,7 +68,7 @@ def _r_script(name: str, as_mlflow: bool) -> Script:
 
 def _notebook(directory: Path, name: str) -> Script:
     path = f"./{name}" if name.startswith("-") else name
-    kernel = " -k python3" if _is_python(directory / name, name) else ""
+    kernel = " -k python3 -l python" if _is_python(directory / name, name) else ""
     options = f"--log-output --no-progress-bar{kernel}"
     return Script(
         file=name,
@@ -84,7 +84,9 @@ def _is_python(path: Path, name: str) -> bool:
     """Its kernel is then the environment's own, whatever it was called where the notebook was written."""
     try:
         document: Any = json.loads(path.read_bytes())
-        language = document.get("metadata", {}).get("kernelspec", {}).get("language", "python")
+        metadata = document.get("metadata", {})
+        kernel, info = metadata.get("kernelspec", {}), metadata.get("language_info", {})
+        language = kernel.get("language") or info.get("name") or "python"
     except (OSError, ValueError, AttributeError, RecursionError):
         raise ProjectError("is not a notebook", "open it in Jupyter and save it again", file=name) from None
     return str(language).lower() == "python"

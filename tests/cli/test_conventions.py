@@ -60,7 +60,8 @@ def environment(projrun: Projrun) -> dict[str, Any]:
     return planned
 
 
-def notebook(*cells: str, kernel: str = "conda-env-somewhere-py", language: str = "python") -> str:
+def notebook(*cells: str) -> str:
+    """Cells as they come: the first has the parameters. Without a kernel, as tools write them."""
     tagged: list[dict[str, Any]] = [
         {
             "cell_type": "code",
@@ -72,8 +73,7 @@ def notebook(*cells: str, kernel: str = "conda-env-somewhere-py", language: str 
         }
         for number, source in enumerate(cells)
     ]
-    spec = {"name": kernel, "display_name": kernel, "language": language}
-    return json.dumps({"cells": tagged, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5})
+    return json.dumps({"cells": tagged, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
 def test_a_script_brings_its_own_environment(projrun: Projrun, make_project: MakeProject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from projrun.errors import ProjectError
 from projrun.project import environment_of, read_project
 from projrun.project.conventions import with_requirements
+from projrun.project.scripts import script
 
 ALL = {
     "MLproject": "python_env: named.yaml\n",
@@ -78,3 +80,22 @@ def test_what_a_notebook_needs_is_added_once(tmp_path: Path) -> None:
     descriptor = read_project(tmp_path).descriptor
     extended, added = with_requirements(descriptor, ("papermill", "ipykernel"))
     assert (extended.dependencies, added) == (("Papermill[s3]>=2", "ipykernel"), ("ipykernel",))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kernel"),
+    [
+        ({}, " -k python3 -l python"),
+        ({"kernelspec": {"name": "conda-env-x", "language": "python"}}, " -k python3 -l python"),
+        ({"language_info": {"name": "R"}}, ""),
+        ({"kernelspec": {"name": "julia-1.9", "language": "julia"}}, ""),
+    ],
+)
+def test_python_notebooks_use_the_kernel_of_the_environment(
+    tmp_path: Path, metadata: dict[str, object], kernel: str
+) -> None:
+    (tmp_path / "-a b.ipynb").write_text(json.dumps({"cells": [], "metadata": metadata}))
+    found = script(tmp_path, "-a b.ipynb", as_mlflow=False)
+    assert found.command == (
+        f"papermill --log-output --no-progress-bar{kernel} './-a b.ipynb' \"$PROJRUN_NOTEBOOK\""
+    )
