@@ -19,12 +19,14 @@ def _keep_ssh_user(match: re.Match[str]) -> str:
     return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
 
 
-_SECRET_FIELD = re.compile(
-    r"([?&](?:[^=&#\s]*(?:signature|token|secret|password|credential|key)[^=&#\s]*|sig)=)[^&#\s]*",
-    re.IGNORECASE,
-)
+_FIELD = re.compile(r"([?&])([^=&?#\s]*)=([^&#\s]*)")
+_SECRET = re.compile(r"signature|token|secret|password|credential|key|\Asig\Z", re.IGNORECASE)
 
 
 def without_secrets(text: str) -> str:
     """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
-    return _SECRET_FIELD.sub(r"\1…", without_credentials(text))
+    return _FIELD.sub(_without_value, without_credentials(text))
+
+
+def _without_value(field: re.Match[str]) -> str:
+    return f"{field[1]}{field[2]}=…" if _SECRET.search(field[2]) else field[0]

@@ -55,6 +55,8 @@ def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progres
         raise InputError("there is no such file", "check the address") from None
     except (ProjrunError, MemoryError):
         raise
+    except ImportError as error:
+        raise InputError(one_line(str(error), 200), "install what the driver needs beside projrun") from None
     except Exception as error:  # each driver has exceptions of its own, with no base in common
         told = one_line(without_secrets(str(error)), 300) or type(error).__name__
         raise InputError(told, "check the address, the credentials and the network") from None

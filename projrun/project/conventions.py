@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from projrun.yamlfile import MAX_BYTES
 
 PYPROJECT = "pyproject.toml"
 
-_BLOCK = re.compile(r"^# /// ([a-zA-Z0-9-]+)$\s((?:^#(?:| .*)$\s)+)^# ///$", re.MULTILINE)
+_OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _REFERENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?\s*")
 _SOURCE_DIRECTORIES = ("src", "")
 
@@ -138,16 +138,31 @@ def _inline(directory: Path, file: str) -> Read | None:
             text = opened.read(MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
     except OSError as error:
         raise ProjectError(f"cannot be read: {error.strerror}", file=file) from None
-    blocks = [block for block in _BLOCK.finditer(text) if block[1] == "script"]
+    blocks = list(_blocks(text.split("\n")))
     if not blocks:
         return None
-    first_line = text.count("\n", 0, blocks[0].start(2)) + 1
     if len(blocks) > 1:
-        line = text.count("\n", 0, blocks[1].start()) + 1
+        line = blocks[1][0] - 1
         raise ProjectError("has a second '# /// script' block", "keep one of them", file=file, line=line)
-    content = "".join(line[2:] or "\n" for line in blocks[0][2].splitlines(keepends=True))
+    first_line, content = blocks[0]
     document = tomlfile.parse(content, file, first_line)
     return _descriptor("script", file, document), _ignored(document, file)
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Number of the first line and content of every block of PEP 723 that is of type `script`."""
+    at = 0
+    while at < len(lines):
+        opening = _OPENING.fullmatch(lines[at])
+        at += 1
+        if opening is None:
+            continue
+        first = at
+        while at < len(lines) and (lines[at] == "#" or lines[at].startswith("# ")):
+            at += 1
+        closing = max((number for number in range(first, at) if lines[number] == "# ///"), default=first)
+        if opening[1] == "script" and closing > first:
+            yield first + 1, "".join(f"{line[2:]}\n" for line in lines[first:closing])
 
 
 # both

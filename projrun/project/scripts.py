@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -82,6 +81,8 @@ def _notebook(directory: Path, name: str) -> Script:
 
 def _is_python(path: Path, name: str) -> bool:
     """Its kernel is then the environment's own, whatever it was called where the notebook was written."""
+    import json
+
     try:
         document: Any = json.loads(path.read_bytes())
         metadata = document.get("metadata", {})

@@ -68,6 +68,8 @@ def test_dynamic_dependencies_do_not_matter_to_a_script_with_its_own(tmp_path: P
         ("# /// pyproject\n# dependencies = ['a']\n# ///\n", ()),
         ("#/// script\n# dependencies = ['a']\n# ///\n", ()),
         ("# /// script\n# dependencies = ['a']\n", ()),
+        ("# /// other\n# a = 1\n# ///\n\n# /// script\n# dependencies = ['a']\n# ///\n", ("a",)),
+        ("# /// script\n" * 80_000, ()),
     ],
 )
 def test_blocks_as_pep_723_has_them(tmp_path: Path, text: str, found: tuple[str, ...] | None) -> None:
