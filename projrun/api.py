@@ -69,14 +69,15 @@ def run(
 
     Args:
         uri: directory or Git URL, either with an optional `#subdirectory`.
-        entry_point: declared entry point, or a .py or .sh file of the project.
+        entry_point: declared entry point, or a .py, .sh, .R or .ipynb file of the project.
         version: branch, tag or commit of a project in Git.
         parameters: values for the entry point; each is passed as `str(value)`.
         docker_args, build_image, docker_auth: for projects in containers.
         experiment_name, experiment_id: experiment of the run, one of the two; a name is made if missing.
         backend: where to execute.
         backend_config: mapping, or path of a .json file.
-        storage_dir: where remote values of path parameters are downloaded to.
+        storage_dir: where remote values of path parameters are downloaded to, to stay; None: to a
+            directory that goes when the run ends.
         synchronous: wait for the end. If False, a process of its own supervises the run.
         run_id: use this run instead of creating one.
         run_name: name of the run.
@@ -136,6 +137,7 @@ def _run_beside(request: Request) -> SubmittedRun:
         "--backend": request.backend,
         "--backend-config": json.dumps(request.backend_config) if request.backend_config else "",
         "--env-manager": request.env_manager,
+        "--storage-dir": request.storage_dir,
         "--run-name": request.run_name,
         "--run-id": run_id,
     }

@@ -6,6 +6,7 @@ ProjrunError                one line for the user, exit code 125 unless said oth
 ├── SourceError             the project could not be fetched
 ├── ProjectError            the project's own files are wrong; carries file, line and column
 ├── ParameterError          a value that the user gave does not fit the entry point
+├── InputError              a file that the run reads could not be downloaded or read
 ├── BuildError              the environment could not be resolved or built
 ├── LaunchError             the process of the run could not be started
 ├── ExecutionError          the run's command ran and failed (raised by the Python API alone)
@@ -73,6 +74,10 @@ class ProjectError(ProjrunError):
 
 
 class ParameterError(ProjrunError):
+    pass
+
+
+class InputError(ProjrunError):
     pass
 
 

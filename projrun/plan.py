@@ -50,7 +50,8 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the author wrote about the environment."""
 
-    kind: Literal["python_env", "conda_env", "docker_env", "none"]
+    kind: Literal["python_env", "conda_env", "docker_env", "script", "pyproject", "none"]
+    """What it is written in; `script`: in the entry point's own file (PEP 723)."""
     file: str = ""
     """The descriptor file relative to the project's directory; empty if there is none."""
     python: str = ""
@@ -91,6 +92,17 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     argv_prefix: tuple[str, ...] = ()
 
 
+class PlannedInput(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or directory that a parameter of type path names."""
+
+    parameter: str
+    value: str
+    """As given, without credentials."""
+    path: str
+    """Absolute; of a remote value, where it is downloaded to."""
+    remote: bool = False
+
+
 class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     manager: str
     """Name of the environment manager: local, uv, …"""
@@ -109,8 +121,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The text that `bash -c` gets, every value in it quoted."""
     parameters: dict[str, str] = {}
     """Every parameter's value as text: declared ones with defaults resolved, then undeclared ones."""
+    inputs: tuple[PlannedInput, ...] = ()
     environment: PlannedEnvironment
     backend: str = "local"
     backend_config: dict[str, Any] = {}
+    programs: dict[str, str] = {}
+    """Programs that must be there and that an environment may lack, and how to get them."""
+    artifact_files: dict[str, str] = {}
+    """Artifacts that the command writes, by the environment variable that names it the file."""
     variables: dict[str, str | None] = {}
     """Environment variables that the caller gave for this run."""

@@ -32,6 +32,23 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     lock_sha256: str = ""
 
 
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What a parameter of type path held before the process started."""
+
+    parameter: str
+    value: str
+    """As given, without credentials."""
+    path: str
+    """Absolute; of a remote value, where it was downloaded to."""
+    size: int
+    """Bytes; of a directory, of all files in it."""
+    sha256: str = ""
+    """Of a file's content. Of a directory: of lines `SHA256 NAME`, one for every file in it, sorted by name
+    (relative, with forward slashes, as UTF-8). Empty for what has no content of its own, such as a device."""
+    files: int | None = None
+    """How many files a directory holds; None for a file."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["FINISHED", "FAILED", "KILLED"]
     exit_code: int | None = None
@@ -56,6 +73,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     environment: Environment | None = None
     """None when no environment came to be."""
+    inputs: tuple[Input, ...] = ()
     platform: Platform
     outcome: Outcome
 

@@ -17,3 +17,16 @@ def without_credentials(text: str) -> str:
 def _keep_ssh_user(match: re.Match[str]) -> str:
     scheme, user = match[1], re.split("[:@]", match[2])[0]
     return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
+
+
+_FIELD = re.compile(r"([?&])([^=&?#\s]*)=([^&#\s]*)")
+_SECRET = re.compile(r"signature|token|secret|password|credential|key|\Asig\Z", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
+    return _FIELD.sub(_without_value, without_credentials(text))
+
+
+def _without_value(field: re.Match[str]) -> str:
+    return f"{field[1]}{field[2]}=…" if _SECRET.search(field[2]) else field[0]

@@ -11,10 +11,11 @@ from types import ModuleType
 
 import pytest
 
-from projrun import backends, environments, sources, tracking
+from projrun import backends, environments, inputs, sources, tracking
 from projrun.backends import Backend
 from projrun.cli.main import VERBS
 from projrun.environments import EnvironmentManager
+from projrun.inputs import InputKind
 from projrun.sources import SourceKind
 
 PACKAGE = Path(__file__).parent.parent / "projrun"
@@ -31,12 +32,14 @@ FLOORS = [
         "home",
         "yamlfile",
         "scalars",
+        "tomlfile",
         "urls",
         "version",
         "interrupts",
+        "scratch",
     },
     {"plan", "record", "request"},
-    {"sources", "project", "environments", "backends", "tracking"},
+    {"sources", "project", "inputs", "environments", "backends", "tracking"},
     {"server"},
     {"runner"},
     {"api", "cli", "__init__", "__main__"},
@@ -46,6 +49,9 @@ MONOPOLIES = {
     "subprocess": {"process.py"},
     "sqlite3": {"tracking/"},
     "yaml": {"yamlfile.py"},
+    "tomllib": {"tomlfile.py"},
+    "tomli": {"tomlfile.py"},
+    "fsspec": {"inputs/filesystem.py"},
     "starlette": {"server/app.py"},
     "uvicorn": {"server/endpoint.py"},
 }
@@ -104,7 +110,8 @@ def test_nothing_changes_the_process_that_it_runs_in(file: Path) -> None:
     assert not re.search(r"os\.(chdir|putenv|unsetenv)\b", text)
     assert not re.search(r"os\.environ(\[[^\]]+\]\s*=[^=]|\.(update|pop|setdefault|clear)\b)", text)
     if room(f"projrun.{name_of(file).split('/')[0]}") != "cli":
-        assert not re.search(r"\bsys\.exit\(|\bos\._exit\(|raise SystemExit", text)
+        calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+        assert not calls & {"sys.exit", "os._exit", "SystemExit"}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -129,7 +136,13 @@ def module_name(file: Path) -> str:
 
 @pytest.mark.parametrize(
     ("station", "mark"),
-    [(sources, "fetch"), (environments, "BUILDS"), (backends, "submit"), (tracking, "open_store")],
+    [
+        (sources, "fetch"),
+        (environments, "BUILDS"),
+        (backends, "submit"),
+        (inputs, "check"),
+        (tracking, "open_store"),
+    ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark: str) -> None:
@@ -144,14 +157,17 @@ def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends import local as local_backend
     from projrun.environments import local, uv
+    from projrun.inputs import filesystem, runs, web
     from projrun.sources import git
     from projrun.sources import local as directory
 
     managers: list[EnvironmentManager] = [local, uv]
     kinds: list[SourceKind] = [directory, git]
+    places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)
     assert len(kinds) == len(sources.KINDS)
+    assert len(places) == len(inputs.KINDS)
     assert len(here) == len(backends.KINDS)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from projrun.urls import without_credentials
+from projrun.urls import without_credentials, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,16 @@ from projrun.urls import without_credentials
 )
 def test_credentials_are_not_shown(text: str, shown: str) -> None:
     assert without_credentials(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@h/a?X-Amz-Signature=ab%2F&v=1", "https://h/a?X-Amz-Signature=…&v=1"),
+        ("https://h/a?sv=1&sig=abc", "https://h/a?sv=1&sig=…"),
+        ("https://h/a" + "?key" * 30_000, "https://h/a" + "?key" * 30_000),
+        ("https://h/a?api_key=x&design=1#token=1", "https://h/a?api_key=…&design=1#token=1"),
+    ],
+)
+def test_signatures_are_not_shown(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown

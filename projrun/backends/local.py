@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.backends import Handle, Result
+from projrun.errors import LaunchError
 from projrun.plan import Launch, Plan
 from projrun.process import Child, merged, tied_to_us
 
@@ -17,6 +19,7 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
     environ = merged(os.environ, plan.variables, launch.variables)
     if launch.path_entries:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
+    _check_programs(plan.programs, environ.get("PATH", os.defpath))
     child = Child(
         tied_to_us([*launch.argv_prefix, "bash", "-c", plan.command]),
         cwd=directory,
@@ -42,6 +45,17 @@ def cancel(handle: Handle, signal: int) -> Result:
 
 def logs(handle: Handle) -> Path:
     return Path(handle.log)
+
+
+def _check_programs(programs: Mapping[str, str], path: str) -> None:
+    """bash would only say 127."""
+    if not programs:
+        return
+    import shutil
+
+    for program, hint in programs.items():
+        if shutil.which(program, path=path) is None:
+            raise LaunchError(f"the run needs {program}, which is not in its environment", hint)
 
 
 def _descriptor(number: int, stream: object) -> int | None:

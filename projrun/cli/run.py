@@ -78,8 +78,8 @@ def _complete_parameter(context: click.Context, parameter: click.Parameter, inco
     default="main",
     show_default=True,
     metavar="NAME",
-    help="Entry point of the project. A name that it does not declare and that is a .py or .sh file in it is "
-    "run as a script.",
+    help="Entry point of the project. A name that it does not declare and that is a .py, .sh, .R or "
+    ".ipynb file in it is run as a script.",
 )
 @click.option(
     "-v",
@@ -126,7 +126,8 @@ def _complete_parameter(context: click.Context, parameter: click.Parameter, inco
     "--storage-dir",
     default="",
     metavar="DIR",
-    help="Where remote values of path parameters are downloaded to.",
+    help="Where remote values of path parameters are downloaded to, to stay. Default: a directory that goes "
+    "when the run ends.",
 )
 @click.option("--run-id", default="", metavar="ID", help="Use this run instead of creating one.")
 @click.option("--run-name", default="", metavar="NAME", help="Name of the run.")

@@ -2,6 +2,7 @@
 
 read_project(directory) -> Project        name, entry points, environment descriptor
 project.entry_point(name) -> EntryPoint   declared, or a script
+environment_of(project, entry_point) -> Descriptor, warnings   a script may have its own
 command.render(entry_point, values, caller=…) -> Rendered   text for bash, parameters, warnings
 """
 
@@ -9,9 +10,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from projrun.plan import Descriptor
 from projrun.project import mlproject
 
 
 def read_project(directory: Path) -> mlproject.Project:
     """The project in `directory`. Raises ProjectError with file, line and column."""
-    return mlproject.read(directory)
+    project = mlproject.read(directory)
+    if (project.file and project.descriptor.kind != "none") or not (directory / "pyproject.toml").is_file():
+        return project
+    from projrun.project.conventions import with_pyproject
+
+    return with_pyproject(project)
+
+
+def environment_of(
+    project: mlproject.Project, entry_point: mlproject.EntryPoint
+) -> tuple[Descriptor, tuple[str, ...]]:
+    """The descriptor for `entry_point`, and what to warn about. Raises ProjectError."""
+    if not entry_point.script and not project.environment_fault:
+        return project.descriptor, ()
+    from projrun.project import conventions
+
+    return conventions.environment_of(project, entry_point)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.errors import ParameterError, ProjrunError
+from projrun.errors import ParameterError
+from projrun.plan import PlannedInput
 from projrun.project.bash import scan as scan_bash
 from projrun.project.mlproject import EntryPoint, Parameter, nearest
-from projrun.project.parameters import is_true, kind_of, local_path, misfit, shown
+from projrun.project.parameters import download_name, is_true, kind_of, local_path, misfit, shown
 from projrun.project.placeholders import Template, split
 from projrun.project.quoting import Filling, fill
 from projrun.project.spots import MARK, LexError, Scan
+from projrun.urls import without_secrets
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,26 +25,39 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """Text for `bash -c`."""
     parameters: dict[str, str]
     """Values as given: declared ones in their order with defaults resolved, then the others."""
+    inputs: tuple[PlannedInput, ...] = ()
+    urls: dict[str, str] = {}
+    """The remote values of inputs, by parameter, as given: they may hold credentials."""
     warnings: tuple[str, ...] = ()
 
 
-def render(entry_point: EntryPoint, user_values: Mapping[str, str], *, caller: Path) -> Rendered:
-    """The command of `entry_point` with these values. Raises ParameterError, ProjectError, UnavailableError.
+def render(
+    entry_point: EntryPoint,
+    user_values: Mapping[str, str],
+    *,
+    caller: Path,
+    storage: Path = Path("/"),
+) -> Rendered:
+    """The command of `entry_point` with these values. Raises ParameterError, ProjectError.
 
     caller: the directory that relative values of type path start from.
+    storage: the directory that remote ones will be downloaded to.
     """
     template = split(entry_point)
-    values = _Values(entry_point, user_values, caller)
+    values = _Values(entry_point, user_values, caller, storage)
     extras = {name: value for name, value in user_values.items() if name not in entry_point.parameters}
     values.check(extras)
     scan = scan_of(entry_point, template, extras)
-    command = fill(template, scan, values.fillings, entry_point)
+    filled = fill(template, scan, values.fillings, entry_point)
     return Rendered(
-        command=_with_extras(command, extras),
+        command=_with_extras(filled.text, extras, entry_point.script.option if entry_point.script else "--"),
         parameters={**values.recorded, **extras},
+        inputs=tuple(values.inputs),
+        urls=values.urls,
         warnings=(
             *entry_point.warnings,
             *values.warnings,
+            *_lost(entry_point, filled.lost, user_values),
             *(f"{entry_point.file}:{entry_point.line}: {text}" for text in template.warnings),
             *(_option_line(entry_point, line) for line in scan.option_lines),
             *_near_misses(entry_point, extras),
@@ -53,8 +68,12 @@ def render(entry_point: EntryPoint, user_values: Mapping[str, str], *, caller: P
 class _Values:
     """Resolves every declared parameter, collecting what is wrong."""
 
-    def __init__(self, entry_point: EntryPoint, given: Mapping[str, str], caller: Path) -> None:
-        self.caller = caller
+    def __init__(
+        self, entry_point: EntryPoint, given: Mapping[str, str], caller: Path, storage: Path
+    ) -> None:
+        self.caller, self.storage = caller, storage
+        self.inputs: list[PlannedInput] = []
+        self.urls: dict[str, str] = {}
         self.fillings: dict[str, Filling] = {}
         self.recorded: dict[str, str] = {}
         self.warnings: list[str] = []
@@ -104,20 +123,36 @@ class _Values:
     def _path_misfit(self, parameter: Parameter, value: str) -> str:
         if not value:
             return "the path is empty"
-        if parameter.output or os.path.exists(self._path(parameter, value)):
-            return ""
-        return f"{shown(value)} does not exist"
+        path = local_path(value, self.caller)
+        if not path:
+            return self._remote_misfit(parameter, value)
+        return "" if parameter.output or os.path.exists(path) else f"{shown(value)} does not exist"
 
-    def _path(self, parameter: Parameter, value: str) -> str:
-        try:
-            return local_path(value, self.caller)
-        except ProjrunError as error:
-            raise type(error)(f"parameter '{parameter.name}': {error.message}", error.hint) from None
+    def _remote_misfit(self, parameter: Parameter, value: str) -> str:
+        if parameter.output:
+            return f"{shown(without_secrets(value))} is remote, and what a run makes must be a local path"
+        if value.lower().startswith("file:"):
+            return f"{shown(value)} is a file of another machine"
+        return ""
 
     def _filling(self, parameter: Parameter, kind: str, value: str) -> Filling:
         if parameter.flag:
             return Filling(parameter.flag if is_true(value) else None, with_option=False)
         return Filling(self._path(parameter, value) if kind == "path" else value)
+
+    def _path(self, parameter: Parameter, value: str) -> str:
+        """The path for the command. What the run reads there is one of its inputs."""
+        local = local_path(value, self.caller)
+        path = local or str(self.storage / f"param_{len(self.urls)}" / download_name(value))
+        if not local:
+            self.urls[parameter.name] = value
+            self.recorded[parameter.name] = without_secrets(value)
+        if not parameter.output:
+            known = self.recorded[parameter.name]
+            self.inputs.append(
+                PlannedInput(parameter=parameter.name, value=known, path=path, remote=not local)
+            )
+        return path
 
     def check(self, extras: Mapping[str, str]) -> None:
         """Raise all that is wrong with the values, in one line."""
@@ -158,10 +193,25 @@ def scan_of(entry_point: EntryPoint, template: Template, extras: Mapping[str, st
     return scan
 
 
-def _with_extras(command: str, extras: Mapping[str, str]) -> str:
+def _lost(entry_point: EntryPoint, lost: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
+    """Warnings of defaults that the command does not hold; a user's value must not be dropped."""
+    for name in lost.keys() & given.keys():
+        raise ParameterError(
+            f"parameter '{name}' would be lost: it shares a word of the command with '{lost[name]}', "
+            "which has no value",
+            f"add -P {shlex.quote(lost[name])}=VALUE, or leave '{name}' out",
+        )
+    return [
+        f"{entry_point.file}:{entry_point.line}: the default of parameter '{name}' is not in the command: it "
+        f"shares a word with '{other}', which has no value"
+        for name, other in lost.items()
+    ]
+
+
+def _with_extras(command: str, extras: Mapping[str, str], option: str) -> str:
     if not extras:
         return command
-    options = [f"--{shlex.quote(name)} {shlex.quote(value)}" for name, value in extras.items()]
+    options = [f"{option}{shlex.quote(name)} {shlex.quote(value)}" for name, value in extras.items()]
     return " ".join([_open_ended(command), *options])
 
 

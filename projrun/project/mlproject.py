@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import msgspec
 
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
-from projrun.project.descriptors import read_descriptor
+from projrun.project.descriptors import ENV_KEYS, read_descriptor
+from projrun.project.scripts import Script, is_script, script
 from projrun.project.shapes import Number, ParameterShape, conform
 from projrun.yamlfile import Document, load
 
@@ -51,6 +51,8 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where the command stands."""
     fault: str = ""
     """Why it cannot be run; empty when it can. Other entry points of the file can still be."""
+    script: Script | None = None
+    """The file that is run, where that is not a declared entry point."""
     warnings: tuple[str, ...] = ()
 
     def error(self, message: str, hint: str = "", *, rule: str = "") -> ProjectError:
@@ -65,6 +67,10 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the MLproject file in the directory; empty when there is none."""
     entry_points: dict[str, EntryPoint] = {}
     descriptor: Descriptor
+    environment_named: bool = False
+    """The MLproject file names the descriptor."""
+    environment_fault: str = ""
+    """Why pyproject.toml tells no environment, where it would be the one to."""
     warnings: tuple[str, ...] = ()
 
     def entry_point(self, name: str) -> EntryPoint:
@@ -77,14 +83,16 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return declared
 
     def _script(self, name: str) -> EntryPoint:
-        command = _script_command(name)
-        if command is None:
+        if not is_script(name):
             raise self._unknown(name)
         if not os.path.isfile(self.directory / name):  # which is false, and no error, for impossible names
             raise ProjectError(
                 f"there is no script '{name}' in the project", self._known(name), file=self.file
             )
-        return EntryPoint(name=name, command=command.replace("{", "{{").replace("}", "}}"))
+        found = script(self.directory, name, as_mlflow=bool(self.file))
+        return EntryPoint(
+            name=name, command=found.command.replace("{", "{{").replace("}", "}}"), script=found
+        )
 
     def _unknown(self, name: str) -> ProjectError:
         if not self.entry_points and not self.file:
@@ -97,7 +105,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             return "name a script of the project with --entry-point, such as train.py"
         near = nearest(name, self.entry_points)
         question = f"did you mean '{near}'? " if near else ""
-        return f"{question}choose one of {', '.join(self.entry_points)}, or a script (.py, .sh, .R)"
+        return f"{question}choose one of {', '.join(self.entry_points)}, or a script (.py, .sh, .R, .ipynb)"
 
 
 def nearest(name: str, known: Any) -> str:
@@ -110,19 +118,6 @@ def nearest(name: str, known: Any) -> str:
     swapped = [other for other in names if sorted(other) == sorted(name)]
     found = swapped or difflib.get_close_matches(name, names, 1, 0.78)
     return found[0] if found else ""
-
-
-def _script_command(name: str) -> str | None:
-    extension = os.path.splitext(name)[1]
-    if extension == ".py":
-        return f"python {shlex.quote(name)}"
-    if extension == ".sh":
-        return f"{os.environ.get('SHELL', 'bash')} {shlex.quote(name)}"
-    if extension == ".R":
-        in_r = name.replace("\\", "\\\\").replace("'", "\\'")
-        in_bash = re.sub(r'([\\"$`])', r"\\\1", in_r)
-        return f"Rscript -e \"mlflow::mlflow_source('{in_bash}')\" --args"
-    return None
 
 
 def read(directory: Path) -> Project:
@@ -145,6 +140,7 @@ def _project(directory: Path, file: str, document: Document | None) -> Project:
         file=file,
         entry_points=_entry_points(document, data.get("entry_points")) if document else {},
         descriptor=descriptor,
+        environment_named=any(data.get(key) for key in ENV_KEYS),
         warnings=warnings,
     )
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from projrun.errors import UnavailableError
 from projrun.project.mlproject import Parameter
 
 _INT = re.compile(r"\s*[+-]?[0-9]+\s*")
@@ -135,18 +134,21 @@ def shown(value: str) -> str:
 
 
 def local_path(value: str, caller: Path) -> str:
-    """The absolute path that a value of type path means. Raises UnavailableError for a remote one.
+    """The absolute path that a value of type path means; '' when it is remote.
 
     caller: the directory that relative paths start from.
     """
     path = _file_uri(value)
     absolute = os.path.normpath(os.path.join(os.path.abspath(caller), value if path is None else path))
-    if path is None and is_uri(value) and not os.path.exists(absolute):
-        raise UnavailableError(
-            f"{shown(value)} is remote, and remote values of path parameters are not part of this version",
-            "download it and give the local path",
-        )
-    return absolute
+    return "" if path is None and is_uri(value) and not os.path.exists(absolute) else absolute
+
+
+def download_name(url: str) -> str:
+    """What the file or directory at `url` is called once it is here: programs look at extensions."""
+    path = re.split(r"[?#]", url.partition(":")[2])[0].rstrip("/")
+    name = path.rpartition("/")[2].rpartition("@")[2]
+    unescaped = os.fsdecode(_unescaped(name))
+    return "download" if unescaped in ("", ".", "..") or re.search(r"[/\0]", unescaped) else unescaped[-200:]
 
 
 def _file_uri(value: str) -> str | None:
@@ -157,4 +159,8 @@ def _file_uri(value: str) -> str | None:
     if found is None:
         return None
     path = re.split(r"[?#]", found[1])[0]
-    return os.fsdecode(_PERCENT.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(path)))
+    return os.fsdecode(_unescaped(path))
+
+
+def _unescaped(text: str) -> bytes:
+    return _PERCENT.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(text))

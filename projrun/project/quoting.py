@@ -30,10 +30,17 @@ class Filling(msgspec.Struct, frozen=True):
     """The option before the word goes with it."""
 
 
-def fill(template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint) -> str:
+class Filled(msgspec.Struct, frozen=True):
+    text: str
+    lost: dict[str, str] = {}
+    """Parameters whose value stands nowhere, because all their words went with another's, which is named."""
+
+
+def fill(template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint) -> Filled:
     if not template.names:
-        return template.text
-    return _Filler(template, scan, fillings, entry_point).filled()
+        return Filled(template.text)
+    filler = _Filler(template, scan, fillings, entry_point)
+    return Filled(filler.filled(), filler.lost)
 
 
 Edit = tuple[int, int, str]
@@ -50,6 +57,7 @@ class _Filler:
     ) -> None:
         self.text, self.scan, self.entry_point = template.text, scan, entry_point
         self.edits: list[Edit] = []
+        gone_for: list[tuple[int, int, str]] = []
         for name, spot in zip(template.names, scan.spots):
             filling = fillings[name]
             if spot.escaped and spot.context is Context.BARE:
@@ -59,7 +67,9 @@ class _Filler:
             else:
                 gone = self._fragment(spot, filling.with_option) if spot.word else (spot.at, spot.at + 1)
                 self.edits.append((*gone, ""))
+                gone_for.append((*gone, name))
         self.edits.sort(key=lambda edit: (edit[0], -edit[1]))
+        self.lost = _lost(template, scan, fillings, gone_for)
 
     def filled(self) -> str:
         for here in self.scan.heres:
@@ -131,6 +141,22 @@ class _Filler:
 
     def _refused(self, message: str, hint: str) -> ProjectError:
         return self.entry_point.error(message, hint)
+
+
+def _lost(
+    template: Template, scan: Scan, fillings: dict[str, Filling], gone_for: list[tuple[int, int, str]]
+) -> dict[str, str]:
+    """See Filled. gone_for: start and end of what is left out, and the parameter without a value."""
+    lost: dict[str, str] = {}
+    kept: set[str] = set()
+    for name, spot in zip(template.names, scan.spots):
+        if fillings[name].value is not None:
+            absent = [other for start, end, other in gone_for if start <= spot.at < end]
+            if absent:
+                lost[name] = absent[0]
+            else:
+                kept.add(name)
+    return {name: other for name, other in lost.items() if name not in kept}
 
 
 def _in_quotes(spot: Spot, value: str) -> str:

@@ -149,7 +149,6 @@ def test_dashed_names_are_names(projrun: Projrun, typed: Path) -> None:
         (("--env-manager", "virtualenv"), "virtualenv.*not part of this version"),
         (("-A", "gpus=all"), "--docker-args.*not part of this version"),
         (("--build-image",), "--build-image.*not part of this version"),
-        (("--storage-dir", "x"), "--storage-dir.*not part of this version"),
         (("--experiment-id", "77"), "77"),
         (("--run-id", "0" * 32), "0000"),
     ],

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projrun.errors import ParameterError, ProjectError, ProjrunError, UnavailableError
+from projrun.errors import ParameterError, ProjectError, ProjrunError
+from projrun.plan import PlannedInput
 from projrun.project.command import Rendered, render
 from projrun.project.mlproject import EntryPoint, Parameter
 
@@ -165,11 +166,24 @@ def test_paths_become_absolute_and_must_exist(tmp_path: Path) -> None:
     assert rendered("p {data}", output, caller=tmp_path, data="new").command == f"p {tmp_path}/new"
 
 
-def test_a_remote_path_names_its_parameter() -> None:
+def test_a_remote_path_is_planned_and_its_url_kept_apart(tmp_path: Path) -> None:
     data = Parameter(name="data", type="path")
-    assert "parameter 'data': 's3://b/k' is remote" in refused(
-        UnavailableError, "p {data}", data, data="s3://b/k"
+    found = rendered("p {data}", data, data="s3://me:pw@b/k.csv")
+    assert found.command == "p /param_0/k.csv"
+    assert found.parameters == {"data": "s3://b/k.csv"}
+    assert found.inputs == (
+        PlannedInput(parameter="data", value="s3://b/k.csv", path="/param_0/k.csv", remote=True),
     )
+    assert found.urls == {"data": "s3://me:pw@b/k.csv"}
+
+
+def test_a_value_that_would_vanish_with_another_is_refused() -> None:
+    other = Parameter(name="y", default="1")
+    message = refused(ParameterError, "p {x}:{y}", OPTIONAL, other, y="2")
+    assert "parameter 'y' would be lost: it shares a word of the command with 'x'" in message
+    warnings = rendered("p {x}:{y}", OPTIONAL, other).warnings
+    assert ["default of parameter 'y' is not in the command" in text for text in warnings] == [True]
+    assert rendered("p {x}:{y} {y}", OPTIONAL, other, y="2").warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_unknown_entry_points_get_the_nearest_name(write: Write) -> None:
         project.entry_point("trian")
     assert str(caught.value) == (
         "MLproject: there is no entry point 'trian'; did you mean 'train'? "
-        "choose one of train, evaluate, or a script (.py, .sh, .R)"
+        "choose one of train, evaluate, or a script (.py, .sh, .R, .ipynb)"
     )
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projrun.errors import UnavailableError
 from projrun.project.mlproject import Parameter
-from projrun.project.parameters import kind_of, local_path, misfit
+from projrun.project.parameters import download_name, kind_of, local_path, misfit
 
 
 @pytest.mark.parametrize(
@@ -89,11 +88,27 @@ def test_paths(value: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["s3://b/k", "https://x/y", "runs:/1/m", "file://host/a", "dbfs:/x"])
-def test_remote_paths_are_not_there_yet(value: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        UnavailableError, match="remote values of path parameters are not part of this version"
-    ):
-        local_path(value, tmp_path)
+def test_remote_paths_are_not_of_this_machine(value: str, tmp_path: Path) -> None:
+    assert local_path(value, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://x/a/b.csv", "b.csv"),
+        ("https://x/a/b%20c.csv?version=2#part", "b c.csv"),
+        ("s3://bucket/set/", "set"),
+        ("https://x", "x"),
+        ("https://me:pw@x", "x"),
+        ("https://x/a/%2e%2e", "download"),
+        ("https://x/%2fetc%2fpasswd", "download"),
+        ("https://x/a%00b", "download"),
+        ("runs:/1/m.bin", "m.bin"),
+        ("zip://in/a.csv::file:///b.zip", "b.zip"),
+    ],
+)
+def test_names_of_downloads(url: str, name: str) -> None:
+    assert download_name(url) == name
 
 
 def test_a_file_that_looks_like_a_uri_is_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Inputs: files that a run reads. Where remote ones come from is a kind: a module that fulfils `InputKind`.
+
+check(url)                              refuse what can never be had, before anything is downloaded
+gather(planned, urls, run_artifacts)    download what is remote; size and digest of all
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from projrun.errors import InputError, ProjrunError
+from projrun.files import beside
+from projrun.plan import PlannedInput
+from projrun.record import Input
+from projrun.urls import without_secrets
+
+if TYPE_CHECKING:
+    from projrun.inputs.progress import Progress
+
+
+class ArtifactEntry(Protocol):
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def is_dir(self) -> bool: ...
+
+    @property
+    def file_size(self) -> int | None: ...
+
+
+class RunArtifacts(Protocol):
+    """The artifacts of all runs, as a store of runs gives them."""
+
+    def list_artifacts(self, run_id: str, path: str = "") -> Sequence[ArtifactEntry]:
+        """The entries of one directory; none for a file or what does not exist."""
+        ...
+
+    def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]: ...
+
+
+class InputKind(Protocol):
+    def claims(self, url: str) -> bool:
+        """True if `url` is of this kind. Never asks the network."""
+        ...
+
+    def check(self, url: str) -> None:
+        """Raise ParameterError or UnavailableError when it can never be had. Never asks the network."""
+        ...
+
+    def fetch(self, url: str, target: Path, run_artifacts: RunArtifacts, progress: Progress) -> None:
+        """Make `target`, which does not exist, the file or directory at `url`, whole. Raises InputError."""
+        ...
+
+
+KINDS = {
+    # asked in this order; fsspec is asked last because it claims everything
+    "web": "projrun.inputs.web",
+    "runs": "projrun.inputs.runs",
+    "filesystem": "projrun.inputs.filesystem",
+}
+
+
+def check(url: str) -> None:
+    _kind_of(url).check(url)
+
+
+def gather(
+    planned: Sequence[PlannedInput], urls: Mapping[str, str], run_artifacts: RunArtifacts
+) -> tuple[Input, ...]:
+    """Download what is remote and say what each input is. urls: of remote ones, by parameter, as given."""
+    if not planned:
+        return ()
+    from projrun.inputs.measure import measure
+
+    for one in planned:
+        if one.remote:
+            _download(one, urls[one.parameter], run_artifacts)
+    return tuple(measure(one) for one in planned)
+
+
+def _download(planned: PlannedInput, url: str, run_artifacts: RunArtifacts) -> None:
+    from projrun.inputs.progress import Progress
+
+    target = Path(planned.path)
+    try:
+        with beside(target) as temporary, Progress(target.name) as progress:
+            _kind_of(url).fetch(url, temporary, run_artifacts, progress)
+            temporary.rename(target)
+    except (ProjrunError, OSError) as error:
+        reason = error.message if isinstance(error, ProjrunError) else error.strerror or str(error)
+        hint = error.hint if isinstance(error, ProjrunError) else ""
+        raise InputError(
+            f"parameter '{planned.parameter}': {without_secrets(url)} could not be downloaded: {reason}", hint
+        ) from None
+
+
+def _kind_of(url: str) -> InputKind:
+    kinds = (cast(InputKind, import_module(module)) for module in KINDS.values())
+    return next(kind for kind in kinds if kind.claims(url))

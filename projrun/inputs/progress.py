@@ -1,0 +1,61 @@
+"""How far a download is: on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import BinaryIO
+
+from projrun.output import is_terminal, one_line, styled
+
+CHUNK = 1 << 20
+_INTERVAL_S = 0.1
+
+
+class Progress:
+    """Copies streams and shows how many bytes have come. total: of all of them, 0 when it is not known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = one_line(name, 60)
+        self.done = 0
+        self.total = 0
+        self._shown_at = 0.0
+        self._shows = is_terminal(sys.stderr)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shows and self._shown_at:
+            self._write("\r\033[K")
+
+    def copy(self, source: BinaryIO, target: BinaryIO) -> int:
+        """Copy all of `source`, in pieces; the number of bytes."""
+        copied = 0
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+            copied += len(chunk)
+            self._add(len(chunk))
+        return copied
+
+    def _add(self, size: int) -> None:
+        self.done += size
+        if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
+            self._shown_at = time.monotonic()
+            of = f" of {in_words(self.total)}" if self.total else ""
+            head = styled("projrun: ", "dim", sys.stderr)
+            self._write(f"\r\033[K{head}downloading {self.name}: {in_words(self.done)}{of}")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def in_words(size: int) -> str:
+    """Bytes as people say them: `12.3 MB`."""
+    number, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,204 @@
+"""What a project says without an MLproject file: pyproject.toml, and metadata in a script (PEP 723).
+
+The environment of an entry point is the first of: what the MLproject file names, the script's own metadata,
+python_env.yaml, conda.yaml, pyproject.toml, nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun import tomlfile
+from projrun.errors import ProjectError
+from projrun.plan import Descriptor
+from projrun.project.descriptors import Read
+from projrun.project.mlproject import EntryPoint, Project
+from projrun.project.shapes import PYTHON_PATTERN
+from projrun.yamlfile import MAX_BYTES
+
+PYPROJECT = "pyproject.toml"
+
+_OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
+_REFERENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?\s*")
+_SOURCE_DIRECTORIES = ("src", "")
+
+
+# pyproject.toml
+
+
+def with_pyproject(project: Project) -> Project:
+    """The project with what its pyproject.toml says where nothing else does."""
+    try:
+        return _with_pyproject(project, tomlfile.load(project.directory / PYPROJECT, PYPROJECT))
+    except ProjectError as error:
+        if not project.file:
+            raise
+        return msgspec.structs.replace(project, environment_fault=str(error))  # mlflow does not look at it
+
+
+def _with_pyproject(project: Project, document: dict[str, Any]) -> Project:
+    table = _table(document, "project", PYPROJECT)
+    if table is None:
+        return project
+    named: dict[str, Any] = {}
+    if not project.file:
+        named["entry_points"] = _entry_points(project.directory, table)
+        named["name"] = str(table.get("name") or project.name)
+    if project.descriptor.kind == "none" and not project.environment_named:
+        dynamic = table.get("dynamic")
+        if isinstance(dynamic, list) and "dependencies" in dynamic:
+            named["environment_fault"] = (
+                f"{PYPROJECT}: the dependencies are dynamic: only building the project would tell them; "
+                "write them into [project], or add a python_env.yaml"
+            )
+        else:
+            named["descriptor"] = _descriptor("pyproject", PYPROJECT, table)
+            named["warnings"] = (*project.warnings, *_ignored(document, PYPROJECT, ("sources", "index")))
+    return msgspec.structs.replace(project, **named)
+
+
+def _entry_points(directory: Path, table: dict[str, Any]) -> dict[str, EntryPoint]:
+    scripts = _table(table, "scripts", PYPROJECT) or {}
+    found = {name: _entry_point(directory, name, target) for name, target in scripts.items()}
+    if len(found) == 1 and "main" not in found:
+        found["main"] = msgspec.structs.replace(*found.values(), name="main")
+    return found
+
+
+def _entry_point(directory: Path, name: str, target: object) -> EntryPoint:
+    reference = _REFERENCE.fullmatch(target) if isinstance(target, str) else None
+    if reference is None:
+        raise ProjectError(
+            f"the script '{name}' is not 'module:function'",
+            f'write {name} = "package.module:main"',
+            file=PYPROJECT,
+        )
+    module, attribute = reference[1], reference[2]
+    sources = _source_directory(directory, module)
+    if sources is None:
+        raise ProjectError(
+            f"the module '{module}' of script '{name}' is neither in src/ nor beside {PYPROJECT}",
+            "put it there: the project is run from its sources, not installed",
+            file=PYPROJECT,
+        )
+    code = (
+        f"import sys; from {module} import {attribute.partition('.')[0]}; "
+        f"sys.argv[0] = {name!r}; sys.exit({attribute}())"
+    )
+    path = f'"$PWD{"/" * bool(sources)}{sources}${{PYTHONPATH:+:$PYTHONPATH}}"'
+    command = f"PYTHONPATH={path} python -c {shlex.quote(code)}"
+    template = command.replace("{", "{{").replace("}", "}}")
+    return EntryPoint(name=name, command=template, file=PYPROJECT)
+
+
+def _source_directory(directory: Path, module: str) -> str | None:
+    top = module.partition(".")[0]
+    for sources in _SOURCE_DIRECTORIES:
+        place = directory / sources / top
+        if place.is_dir() or place.with_suffix(".py").is_file():
+            return sources
+    return None
+
+
+# scripts
+
+
+def environment_of(project: Project, entry_point: EntryPoint) -> Read:
+    """The descriptor for one entry point, and what to warn about. Raises ProjectError."""
+    script = entry_point.script
+    if project.environment_named:
+        return project.descriptor, ()
+    if script and script.file.endswith(".py") and (found := _inline(project.directory, script.file)):
+        return found
+    if project.environment_fault and project.file:
+        return project.descriptor, (f"{project.environment_fault}; it is ignored, as mlflow does",)
+    if project.environment_fault:
+        raise ProjectError(project.environment_fault)
+    return project.descriptor, ()
+
+
+def with_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[Descriptor, tuple[str, ...]]:
+    """The descriptor with those of `wanted` that it does not name, and which these are."""
+    named = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in descriptor.dependencies}
+    added = tuple(name for name in wanted if name not in named)
+    dependencies = (*descriptor.dependencies, *added)
+    return msgspec.structs.replace(descriptor, dependencies=dependencies), added
+
+
+def _inline(directory: Path, file: str) -> Read | None:
+    """What the `# /// script` block of a Python file says; None without one."""
+    try:
+        with open(directory / file, "rb") as opened:
+            text = opened.read(MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
+    except OSError as error:
+        raise ProjectError(f"cannot be read: {error.strerror}", file=file) from None
+    blocks = list(_blocks(text.split("\n")))
+    if not blocks:
+        return None
+    if len(blocks) > 1:
+        line = blocks[1][0] - 1
+        raise ProjectError("has a second '# /// script' block", "keep one of them", file=file, line=line)
+    first_line, content = blocks[0]
+    document = tomlfile.parse(content, file, first_line)
+    return _descriptor("script", file, document), _ignored(document, file)
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Number of the first line and content of every block of PEP 723 that is of type `script`."""
+    at = 0
+    while at < len(lines):
+        opening = _OPENING.fullmatch(lines[at])
+        at += 1
+        if opening is None:
+            continue
+        first = at
+        while at < len(lines) and (lines[at] == "#" or lines[at].startswith("# ")):
+            at += 1
+        closing = max((number for number in range(first, at) if lines[number] == "# ///"), default=first)
+        if opening[1] == "script" and closing > first:
+            yield first + 1, "".join(f"{line[2:]}\n" for line in lines[first:closing])
+
+
+# both
+
+
+def _descriptor(kind: Any, file: str, table: dict[str, Any]) -> Descriptor:
+    python = table.get("requires-python", "")
+    if not isinstance(python, str) or not re.match(PYTHON_PATTERN, python):
+        raise ProjectError(
+            f"requires-python: '{python}' is not a Python version", "write '>=3.10', for example", file=file
+        )
+    return Descriptor(kind=kind, file=file, python=python.strip(), dependencies=_dependencies(table, file))
+
+
+def _dependencies(table: dict[str, Any], file: str) -> tuple[str, ...]:
+    written = table.get("dependencies", [])
+    if not isinstance(written, list) or not all(map(_is_requirement, written)):
+        hint = 'write dependencies = ["name>=1", …], without options of pip'
+        raise ProjectError("'dependencies' is not a list of requirements", hint, file=file)
+    return tuple(" ".join(line.split()) for line in written)
+
+
+def _is_requirement(line: object) -> bool:
+    return isinstance(line, str) and re.match(r"\s*[A-Za-z0-9][^\0\n]*$", line) is not None
+
+
+def _ignored(document: dict[str, Any], file: str, keys: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A warning of settings for uv, which are not looked at. keys: those that matter; empty: all."""
+    tool = document.get("tool")
+    settings = tool.get("uv") if isinstance(tool, dict) else None
+    found = [key for key in (settings if isinstance(settings, dict) else ()) if not keys or key in keys]
+    return (f"{file}: [tool.uv] is ignored: {', '.join(map(str, found))}",) if found else ()
+
+
+def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any] | None:
+    table = document.get(key)
+    if table is not None and not isinstance(table, dict):
+        raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
+    return table
