@@ -206,6 +206,7 @@ def _description(store: Store, run: Run) -> str:
     sections = {
         "": facts,
         "parameters": sorted(run.params.items()),
+        "inputs": _inputs(_record(store, run) or {}),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
         "artifacts": [(path, f"{size} bytes") for path, size in _files(store, run, "")],
@@ -216,6 +217,13 @@ def _description(store: Store, run: Run) -> str:
             body = table(("", ""), [("  " * bool(title) + one_line(a), one_line(b)) for a, b in rows])
             parts.append(f"{title}:{body}" if title else body.lstrip("\n"))
     return "\n".join(parts)
+
+
+def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (one["parameter"], f"{one['size']} bytes, sha256 {one['sha256'][:16]}, {one['value']}")
+        for one in record.get("inputs", ())
+    ]
 
 
 def _files(store: Store, run: Run, directory: str) -> Iterator[tuple[str, int]]:

@@ -81,6 +81,9 @@ def test_a_web_address_is_downloaded_read_recorded_and_goes(
             "files": None,
         }
     ]
+    recorded = sha256(b"a,b\n1,2\n")
+    described = projrun("runs", "show", shown["run_id"]).stdout
+    assert f"data  8 bytes, sha256 {recorded[:16]}, {url}" in described
     assert "downloading" not in done.stderr  # no terminal
 
 
