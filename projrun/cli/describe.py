@@ -121,7 +121,7 @@ def _head(facts: dict[str, Any]) -> str:
             ("commit", f"{commit}{state}" if commit else ""),
             ("branch", source["branch"]),
             ("directory", source["subdirectory"]),
-            ("file", facts["file"] or "none: scripts can be run"),
+            ("file", facts["file"] or "none: run by convention"),
         ]
     )
 

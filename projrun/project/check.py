@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from projrun.errors import ProjectError
+from projrun.project import read_project
 from projrun.project.check_entry_point import check_entry_point
 from projrun.project.check_environment import check_environment
 from projrun.project.findings import Finding, Findings
@@ -40,9 +41,20 @@ def _file(directory: Path, found: Findings) -> str:
         found.add_error(error, "MLproject")
         return error.file if error.rule == "two-files" else ""
     if not file:
+        _check_convention(directory, found)
+    return file
+
+
+def _check_convention(directory: Path, found: Findings) -> None:
+    """What a project without an MLproject file runs by."""
+    try:
+        project = read_project(directory)
+    except ProjectError as error:
+        found.add_error(error, "pyproject.toml")
+        return
+    if not project.entry_points:
         hint = "write one, or name a script with --entry-point"
         found.add("no-file", "there is no MLproject file", hint, "MLproject")
-    return file
 
 
 def _check_document(document: Document, found: Findings) -> None:

@@ -42,7 +42,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 RULES: dict[str, Rule] = {
     # the file
-    "no-file": Rule("warning", "without an MLproject file only scripts can be run"),
+    "no-file": Rule("note", "without it only scripts can be run, and what pyproject.toml declares"),
     "two-files": Rule("error", "which one is read would depend on the machine"),
     "unreadable": Rule("error", "what cannot be read cannot be run"),
     "not-yaml": Rule("error", "the file is read as YAML"),

@@ -154,3 +154,12 @@ def test_continued_requirements_are_read_as_one(tmp_path: Path) -> None:
 def test_findings_have_an_end(tmp_path: Path) -> None:
     keys = "".join(f"key{number}: 1\n" for number in range(MAX_FINDINGS + 100))
     assert len(found_in(tmp_path, keys)) == MAX_FINDINGS
+
+
+def test_a_project_by_convention_needs_no_file(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[project.scripts]\ngo = 'x:main'\n")
+    (tmp_path / "x.py").write_text("def main(): pass\n")
+    assert [finding.rule for finding in check(tmp_path)] == []
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[project.scripts]\ngo = 3\n")
+    (finding,) = check(tmp_path)
+    assert (finding.file, finding.severity) == ("pyproject.toml", "error")
