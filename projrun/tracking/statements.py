@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from projrun.tracking.filters import Clause, Order, Subject, attribute, parse_filter, parse_order
 from projrun.tracking.limits import check_text, invalid, shown
 
+MAX_VALUES = 32_000
+"""Of one search. SQLite binds 32766 at most."""
+
 Bound = list[object]
 
 
@@ -34,8 +37,14 @@ class Statement:
 
     def filter(self, text: str, of_metrics: Condition | None = None) -> None:
         """`text` as MLflow's search language. of_metrics: what a metric must fulfil besides."""
-        for clause in checked(parse_filter(text, self.subject)):
-            self.where(self._condition(clause, of_metrics))
+        for clause in self.parsed(text):
+            self.add(clause, of_metrics)
+
+    def parsed(self, text: str) -> list[Clause]:
+        return _checked(parse_filter(text, self.subject))
+
+    def add(self, clause: Clause, of_metrics: Condition | None = None) -> None:
+        self.where(self._condition(clause, of_metrics))
 
     def order(self, text: str) -> None:
         order = parse_order(text, self.subject)
@@ -54,6 +63,8 @@ class Statement:
         where = " AND ".join(self.conditions) or "1"
         parts = [self.select, "WHERE", where, "ORDER BY", ", ".join(self.orders)]
         bound = [*self.bound, *self.order_bound, max_results + 1, offset]
+        if len(bound) > MAX_VALUES:
+            raise invalid(f"the search compares with more than {MAX_VALUES} values")
         rows = db.execute(" ".join([*parts, "LIMIT ? OFFSET ?"]), bound).fetchall()
         token = _token(offset + max_results) if len(rows) > max_results else ""
         return rows[:max_results], token
@@ -114,7 +125,7 @@ def comparison(column: str, comparator: str, value: object) -> Condition:
     return Condition(f"{column} {comparator} ?", [value])
 
 
-def checked(clauses: list[Clause]) -> list[Clause]:
+def _checked(clauses: list[Clause]) -> list[Clause]:
     for clause in clauses:
         for text in (clause.key, *(clause.value if isinstance(clause.value, tuple) else (clause.value,))):
             check_text("filter's", str(text))
