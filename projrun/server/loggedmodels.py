@@ -7,6 +7,7 @@ from projrun.server.addresses import keeping_models, of_model, plain
 from projrun.server.handlers import GET, POST, Handler, page
 from projrun.server.messages import mapping, unique
 from projrun.tracking import Store
+from projrun.tracking.limits import invalid
 from projrun.tracking.modelentities import LoggedModel
 from projrun.tracking.modelstores import LoggedModels
 from projrun.tracking.modelwire import logged_model_json
@@ -54,8 +55,10 @@ def log_params(store: Store, message: m.ModelParams) -> Json:
 
 
 def search(store: Store, message: m.SearchLoggedModels) -> Json:
+    if not message.experiment_ids:
+        raise invalid("Missing value for required parameter 'experiment_ids'")
     found, token = _models(store).search(
-        message.experiment_ids or (),
+        message.experiment_ids,
         message.filter or "",
         [item.dataset() for item in message.datasets or ()],
         [item.order() for item in message.order_by or ()],

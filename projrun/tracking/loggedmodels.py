@@ -26,6 +26,7 @@ from projrun.tracking.limits import (
 from projrun.tracking.modelentities import Dataset, LoggedModel, LoggedModelStatus, ModelMetric, ModelOrder
 from projrun.tracking.modellimits import (
     MAX_LINKS,
+    MAX_MODEL_ID,
     MAX_MODEL_TYPE,
     MAX_RUN_ID,
     checked_length,
@@ -144,8 +145,8 @@ class EmbeddedLoggedModels:
             raise invalid(f"{len(steps)} models exceed the limit of {MAX_LINKS}", "log them in parts")
         with self._db.writing() as db:
             run = runs.active_number(db, run_id)
-            for model_id in steps:
-                active_number(db, model_id)
+            for model_id in steps:  # it need not be a model of this store
+                checked_length("model id", model_id, MAX_MODEL_ID)
             rows = [(run, role, model_id, step) for model_id, step in steps.items()]
             db.executemany("INSERT OR REPLACE INTO run_models VALUES (?, ?, ?, ?)", rows)
 
