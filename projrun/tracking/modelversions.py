@@ -41,30 +41,21 @@ def insert(
     tags: Mapping[str, str],
 ) -> int:
     """The number of the new version."""
+    checked_length("description", description, MAX_DESCRIPTION)
+    checked_length("run link", run_link, MAX_RUN_LINK)
     model, now = model_number(db, name), now_ms()
-    (last,) = db.execute("SELECT last_version FROM registered_models WHERE id = ?", (model,)).fetchone()
     db.execute(
-        "UPDATE registered_models SET last_version = ?, last_updated_time = ? WHERE id = ?",
-        (last + 1, now, model),
+        "UPDATE registered_models SET last_version = last_version + 1, last_updated_time = ? WHERE id = ?",
+        (now, model),
     )
+    (version,) = db.execute("SELECT last_version FROM registered_models WHERE id = ?", (model,)).fetchone()
     cursor = db.execute(
         "INSERT INTO model_versions (model, version, stage, description, source, location, run_id, run_link,"
         " model_id, creation_time, last_updated_time) VALUES (?, ?, 'None', ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            model,
-            last + 1,
-            checked_length("description", description, MAX_DESCRIPTION),
-            source,
-            location,
-            run_id,
-            checked_length("run link", run_link, MAX_RUN_LINK),
-            model_id,
-            now,
-            now,
-        ),
+        (model, version, description, source, location, run_id, run_link, model_id, now, now),
     )
     _put_tags(db, int(cursor.lastrowid or 0), tags)
-    return int(last) + 1
+    return int(version)
 
 
 def get(db: sqlite3.Connection, name: str, version: int) -> ModelVersion:
