@@ -1,11 +1,23 @@
-"""Artifact URIs as clients see them: `mlflow-artifacts:/<experiment id>/<run id>/artifacts`, and back."""
+"""Artifact URIs as clients see them, and back.
+
+Of a run `mlflow-artifacts:/<experiment id>/<run id>/artifacts`,
+of a logged model `mlflow-artifacts:/<experiment id>/models/<model id>/artifacts`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, BinaryIO
+
 from projrun.errors import TrackingError
 from projrun.tracking import Store
-from projrun.tracking.entities import Experiment, Run
+from projrun.tracking.entities import ArtifactInfo, Experiment, Run
 from projrun.tracking.limits import shown
+
+if TYPE_CHECKING:
+    from projrun.tracking.modelentities import LoggedModel
+    from projrun.tracking.modelstores import Files, KeepsModels
 
 SCHEME = "mlflow-artifacts:"
 
@@ -22,14 +34,58 @@ def of_run(store: Store, run: Run) -> str:
     return run.artifact_uri
 
 
-def resolved(store: Store, address: str) -> tuple[str, str]:
-    """Run id and path of what follows `…/mlflow-artifacts/artifacts/`; path '' for the run's directory."""
+def of_model(store: Store, model: LoggedModel) -> str:
+    if _is_ours(store, model.artifact_uri):
+        return f"{SCHEME}/{model.experiment_id}/models/{model.model_id}/artifacts"
+    return model.artifact_uri
+
+
+class RunFiles:
+    """The artifacts of one run."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+
+    def listed(self, path: str) -> list[ArtifactInfo]:
+        return self._store.list_artifacts(self._run_id, path)
+
+    def opened(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._store.open_artifact(self._run_id, path)
+
+    def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
+        self._store.write_artifact(
+            self._run_id, path, content if isinstance(content, bytes) else iter(content)
+        )
+
+    def delete(self, path: str) -> None:
+        self._store.delete_artifact(self._run_id, path)
+
+
+def resolved(store: Store, address: str) -> tuple[Files, str]:
+    """What follows `…/mlflow-artifacts/artifacts/`: whose files, and the path there; '' for all of them."""
     experiment_id, _, rest = address.strip("/").partition("/")
-    run_id, _, rest = rest.partition("/")
+    owner, _, rest = rest.partition("/")
+    files: Files
+    if owner == "models":
+        owner, _, rest = rest.partition("/")
+        models = keeping_models(store).logged_models
+        found_in = models.get(owner, allow_deleted=True).experiment_id
+        files = models.artifacts(owner)
+    else:
+        found_in = store.get_run(owner).experiment_id
+        files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
-    if fixed != "artifacts" or store.get_run(run_id).experiment_id != experiment_id:
+    if fixed != "artifacts" or found_in != experiment_id:
         raise missing(f"there is no artifact {shown(address)}")
-    return run_id, path
+    return files, path
+
+
+def keeping_models(store: Store) -> KeepsModels:
+    from projrun.tracking.modelstores import KeepsModels
+
+    if not isinstance(store, KeepsModels):
+        raise TrackingError("this store keeps no models", error_code="NOT_IMPLEMENTED")
+    return store
 
 
 def plain(path: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from projrun.errors import ProjrunError, TrackingError
-from projrun.server import addresses
+from projrun.server import addresses, loggedmodels, registry
 from projrun.server.guard import JSON_TYPE, Guard
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.server.messages import from_body, from_query
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
+
+    from projrun.tracking.modelstores import Files
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
@@ -50,14 +52,10 @@ FEATURES = {
     "issues": "issues",
     "jobs": "server jobs",
     "label-schemas": "label schemas",
-    "logged-models": "logged models",
     "metrics/get-history-bulk-interval": "sampled metric histories",
-    "model-versions": "the model registry",
     "presigned": "presigned URLs",
     "prompt-optimization": "prompt optimization",
-    "registered-models": "the model registry",
     "review-queues": "review queues",
-    "runs/outputs": "logged models",
     "scorers": "scorers",
     "traces": "traces",
     "unified-traces": "traces",
@@ -100,7 +98,7 @@ def routes(store: Store) -> list[BaseRoute]:
 
     table: list[BaseRoute] = []
     for prefix in PREFIXES:
-        for handler in HANDLERS:
+        for handler in (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS):
             endpoint = _answering(partial(_handle, store, handler))
             table.append(Route(f"{prefix}mlflow/{handler.path}", endpoint, methods=list(handler.methods)))
         files = f"{prefix}mlflow-artifacts/artifacts"
@@ -144,9 +142,13 @@ async def _handle(store: Store, handler: Handler, request: Request) -> Response:
     query = request.query_params.multi_items()
 
     def work() -> Json:
-        if request.method == "GET" and query:
-            return handler.answer(store, from_query(handler.message, query))
-        return handler.answer(store, from_body(handler.message, body))
+        if query and (request.method == "GET" or not body):
+            message = from_query(handler.message, query)
+        else:
+            message = from_body(handler.message, body)
+        for name, value in request.path_params.items():
+            setattr(message, name, value)
+        return handler.answer(store, message)
 
     return _json(200, await run_in_threadpool(work))
 
@@ -166,8 +168,8 @@ async def _list(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> Json:
-        run_id, path = addresses.resolved(store, request.query_params.get("path", ""))
-        infos = store.list_artifacts(run_id, addresses.plain(path))
+        files, path = addresses.resolved(store, request.query_params.get("path", ""))
+        infos = files.listed(addresses.plain(path))
         # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
@@ -178,26 +180,26 @@ async def _download(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import StreamingResponse
 
-    def look() -> tuple[str, str, int]:
-        run_id, path = addresses.resolved(store, request.path_params["address"])
-        with store.open_artifact(run_id, path) as file:
-            return run_id, path, os.fstat(file.fileno()).st_size
+    def look() -> tuple[Files, str, int]:
+        files, path = addresses.resolved(store, request.path_params["address"])
+        with files.opened(path) as file:
+            return files, path, os.fstat(file.fileno()).st_size
 
-    run_id, path, size = await run_in_threadpool(look)
+    files, path, size = await run_in_threadpool(look)
     headers = {
         **ARTIFACT_HEADERS,
         "content-length": str(size),
         "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
     }
-    return StreamingResponse(_chunks(store, run_id, path, size), headers=headers)
+    return StreamingResponse(_chunks(files, path, size), headers=headers)
 
 
-async def _chunks(store: Store, run_id: str, path: str, size: int) -> AsyncIterator[bytes]:
+async def _chunks(files: Files, path: str, size: int) -> AsyncIterator[bytes]:
     """Exactly `size` bytes: a log that grows meanwhile must not outgrow the length that was announced."""
     from starlette.concurrency import run_in_threadpool
 
     with ExitStack() as stack:
-        file = await run_in_threadpool(stack.enter_context, store.open_artifact(run_id, path))
+        file = await run_in_threadpool(stack.enter_context, files.opened(path))
         while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
             size -= len(chunk)
             yield chunk
@@ -217,8 +219,8 @@ async def _upload(store: Store, request: Request) -> Response:
             yield part
 
     def work() -> None:
-        run_id, path = addresses.resolved(store, request.path_params["address"])
-        store.write_artifact(run_id, path, parts())
+        files, path = addresses.resolved(store, request.path_params["address"])
+        files.write(path, parts())
 
     await run_in_threadpool(work)
     return _json(200, {})
@@ -228,8 +230,8 @@ async def _delete(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> None:
-        run_id, path = addresses.resolved(store, request.path_params["address"])
-        store.delete_artifact(run_id, path)
+        files, path = addresses.resolved(store, request.path_params["address"])
+        files.delete(path)
 
     await run_in_threadpool(work)
     return _json(200, {})

@@ -10,7 +10,6 @@ import msgspec
 from projrun.server import addresses
 from projrun.server import messages as m
 from projrun.tracking import Store
-from projrun.tracking.entities import Metric
 from projrun.tracking.limits import check_page, invalid
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
@@ -57,7 +56,7 @@ def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
         m.view_type_of(message.view_type),
     )
     entries = [experiment_json(each, addresses.of_experiment(store, each)) for each in found]
-    return _page({"experiments": entries}, token)
+    return page({"experiments": entries}, token)
 
 
 def update_experiment(store: Store, message: m.UpdateExperiment) -> Json:
@@ -128,12 +127,11 @@ def search_runs(store: Store, message: m.SearchRuns) -> Json:
         message.page_token or "",
         m.view_type_of(message.run_view_type),
     )
-    return _page({"runs": [run_json(run, addresses.of_run(store, run)) for run in found]}, token)
+    return page({"runs": [run_json(run, addresses.of_run(store, run)) for run in found]}, token)
 
 
 def log_metric(store: Store, message: m.LogMetric) -> Json:
-    metric = Metric(message.key, message.value, message.timestamp, message.step or 0)
-    store.log_batch(message.run(), metrics=[metric])
+    store.log_batch(message.run(), metrics=[message.metric()])
     return {}
 
 
@@ -175,7 +173,9 @@ def log_model(store: Store, message: m.LogModel) -> Json:
 
 
 def log_inputs(store: Store, message: m.LogInputs) -> Json:
-    """Datasets are stored. `models` names logged models, which this store does not have: they are dropped."""
+    if message.models:
+        models = addresses.keeping_models(store).logged_models
+        models.log_inputs(message.run(), [item.model_id for item in message.models])
     store.log_inputs(message.run(), [item.input() for item in message.datasets or ()])
     return {}
 
@@ -189,7 +189,7 @@ def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
     offset = _offset(message.page_token or "")
     found = store.get_metric_history(message.run(), key, message.max_results + 1, offset)
     token = str(offset + message.max_results) if len(found) > message.max_results else ""
-    return _page({"metrics": [metric_json(metric) for metric in found[: message.max_results]]}, token)
+    return page({"metrics": [metric_json(metric) for metric in found[: message.max_results]]}, token)
 
 
 def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Json:
@@ -210,11 +210,6 @@ def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
     run = store.get_run(message.run())
     files = store.list_artifacts(run.run_id, addresses.plain(message.path or ""))
     return {"root_uri": addresses.of_run(store, run), "files": [file_json(info) for info in files]}
-
-
-def search_logged_models(store: Store, message: m.Message) -> Json:
-    """There are none in this store. Clients since 3.0 ask for them whenever they list a run's artifacts."""
-    return {"models": []}
 
 
 GET, POST = ("GET",), ("POST",)
@@ -246,11 +241,10 @@ HANDLERS = (
     Handler(GET, "metrics/get-history", m.GetMetricHistory, get_metric_history),
     Handler(GET, "metrics/get-history-bulk", m.GetMetricHistoryBulk, get_metric_history_bulk),
     Handler(GET, "artifacts/list", m.ListArtifacts, list_artifacts),
-    Handler(POST, "logged-models/search", m.Message, search_logged_models),
 )
 
 
-def _page(answer: Json, token: str) -> Json:
+def page(answer: Json, token: str) -> Json:
     return {**answer, "next_page_token": token} if token else answer
 
 

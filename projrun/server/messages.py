@@ -52,9 +52,12 @@ class MetricItem(msgspec.Struct):
     value: float
     timestamp: Int64
     step: Int64 | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
 
     def metric(self) -> Metric:
-        return Metric(self.key, self.value, self.timestamp, self.step or 0)
+        return _metric(self)
 
 
 class CreateExperiment(Message, kw_only=True):
@@ -103,6 +106,12 @@ class LogMetric(OfRun, kw_only=True):
     value: float
     timestamp: Int64
     step: Int64 | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+    def metric(self) -> Metric:
+        return _metric(self)
 
 
 class KeyValue(OfRun, kw_only=True):
@@ -146,9 +155,14 @@ class DatasetItem(msgspec.Struct):
         )
 
 
+class ModelItem(msgspec.Struct):
+    model_id: str
+    step: Int64 | None = None
+
+
 class LogInputs(OfRun, kw_only=True):
     datasets: list[DatasetItem] | None = None
-    models: list[object] | None = None
+    models: list[ModelItem] | None = None
 
 
 class SearchRuns(Message, kw_only=True):
@@ -176,6 +190,11 @@ class GetMetricHistoryBulk(Message, kw_only=True):
 class ListArtifacts(OfRun, kw_only=True):
     path: str | None = None
     page_token: str | None = None
+
+
+def _metric(item: MetricItem | LogMetric) -> Metric:
+    measured = (item.model_id or "", item.dataset_name or "", item.dataset_digest or "")
+    return Metric(item.key, item.value, item.timestamp, item.step or 0, *measured)
 
 
 def required(name: str, value: str | None) -> str:

@@ -33,6 +33,10 @@ class Metric(msgspec.Struct, frozen=True):
     """May be NaN or infinite."""
     timestamp: int
     step: int = 0
+    model_id: str = ""
+    """The logged model that it measures, if any; on which data set: the two below."""
+    dataset_name: str = ""
+    dataset_digest: str = ""
 
 
 class DatasetInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +67,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Metric] = {}
     """The last value of each metric: highest step, then highest timestamp, then highest value."""
     inputs: tuple[DatasetInput, ...] = ()
+    model_inputs: tuple[str, ...] = ()
+    """Ids of the logged models that it read."""
+    model_outputs: dict[str, int] = {}
+    """Ids of the logged models that it made, and at which step."""
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True):

@@ -38,22 +38,18 @@ class Column(NamedTuple):
     is_number: bool
 
 
-RUN_ATTRIBUTES: Mapping[str, Column] = {
-    "run_id": Column("r.run_id", False),
-    "run_name": Column("r.name", False),
-    "run name": Column("r.name", False),
-    "user_id": Column("r.user_id", False),
-    "status": Column("r.status", False),
-    "start_time": Column("r.start_time", True),
-    "created": Column("r.start_time", True),
-    "end_time": Column("r.end_time", True),
-}
-EXPERIMENT_ATTRIBUTES: Mapping[str, Column] = {
-    "name": Column("e.name", False),
-    "experiment_id": Column("CAST(e.experiment_id AS TEXT)", False),
-    "creation_time": Column("e.creation_time", True),
-    "last_update_time": Column("e.last_update_time", True),
-}
+class Subject(NamedTuple):
+    """What is searched: its columns, and where the rows of its tags, parameters, … are."""
+
+    attributes: Mapping[str, Column]
+    tables: Mapping[str, str]
+    """Entity -> table of keys and values."""
+    link: str
+    """The column of those tables that names the owner of a row."""
+    owner: str
+    """The same in the SELECT of the subject."""
+
+
 DATASET_KEYS = ("name", "digest", "context")
 
 _ENTITIES = {
@@ -63,6 +59,7 @@ _ENTITIES = {
     **dict.fromkeys(("attribute", "attributes", "attr", "run"), "attribute"),
     **dict.fromkeys(("dataset", "datasets"), "dataset"),
 }
+_SHOWN = {"metric": "metrics.…", "parameter": "params.…", "tag": "tags.…", "dataset": "datasets.…"}
 _NUMERIC = ("=", "!=", ">", ">=", "<", "<=")
 _LIKE = ("=", "!=", "LIKE", "ILIKE")
 _COMPARATORS = {
@@ -86,14 +83,14 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?P<float>\.\d*)?|(?P<dot>\.\d+))(?P<exponent>
 _DIRECTION = re.compile(r"(ASC|DESC)(?!\w)", re.IGNORECASE)
 
 
-def parse_filter(text: str, attributes: Mapping[str, Column]) -> list[Clause]:
+def parse_filter(text: str, subject: Subject) -> list[Clause]:
     """Raises INVALID_PARAMETER_VALUE that names the place."""
     if len(text) > MAX_FILTER:
         raise invalid(f"the filter is longer than {MAX_FILTER} characters")
     scanner = _Scanner(text, "filter")
     clauses: list[Clause] = []
     while not scanner.at_end() or clauses:
-        clauses.append(_clause(scanner, attributes))
+        clauses.append(_clause(scanner, subject))
         if len(clauses) > MAX_CLAUSES:
             raise invalid(f"the filter has more than {MAX_CLAUSES} clauses")
         if scanner.at_end():
@@ -102,9 +99,9 @@ def parse_filter(text: str, attributes: Mapping[str, Column]) -> list[Clause]:
     return clauses
 
 
-def parse_order(text: str, attributes: Mapping[str, Column]) -> Order:
+def parse_order(text: str, subject: Subject) -> Order:
     scanner = _Scanner(text, "order_by")
-    entity, key = _identifier(scanner, attributes)
+    entity, key = _identifier(scanner, subject)
     if entity == "dataset":
         raise scanner.error("a metric, parameter, tag or attribute")
     direction = scanner.take(_DIRECTION)
@@ -113,8 +110,8 @@ def parse_order(text: str, attributes: Mapping[str, Column]) -> Order:
     return Order(entity, key, direction is not None and direction[0].upper() == "DESC")
 
 
-def attribute(key: str, attributes: Mapping[str, Column]) -> Column | None:
-    return attributes.get(key) or attributes.get(key.lower())
+def attribute(key: str, subject: Subject) -> Column | None:
+    return subject.attributes.get(key) or subject.attributes.get(key.lower())
 
 
 class _Scanner:
@@ -150,9 +147,9 @@ class _Scanner:
         self.position = match.end() if match else self.position
 
 
-def _clause(scanner: _Scanner, attributes: Mapping[str, Column]) -> Clause:
-    entity, key = _identifier(scanner, attributes)
-    column = attribute(key, attributes) if entity == "attribute" else None
+def _clause(scanner: _Scanner, subject: Subject) -> Clause:
+    entity, key = _identifier(scanner, subject)
+    column = attribute(key, subject) if entity == "attribute" else None
     is_number = entity == "metric" or (column is not None and column.is_number)
     allowed = _NUMERIC if is_number else _COMPARATORS[entity]
     start = scanner.position
@@ -163,28 +160,26 @@ def _clause(scanner: _Scanner, attributes: Mapping[str, Column]) -> Clause:
     return Clause(entity, key, comparator, _value(scanner, comparator, is_number))
 
 
-def _identifier(scanner: _Scanner, attributes: Mapping[str, Column]) -> tuple[str, str]:
+def _identifier(scanner: _Scanner, subject: Subject) -> tuple[str, str]:
     scanner.at_end()
     start = scanner.position
     match = scanner.expect(_IDENTIFIER, "an identifier such as metrics.loss")
     name = (match["entity"] or "attribute").strip("`")
     key = next(part for part in (match["q1"], match["q2"], match["bare"]) if part is not None)
     entity = _ENTITIES.get(name, "")
-    known = (
-        (entity == "attribute" and attribute(key, attributes) is not None)
-        or (entity == "dataset" and key in DATASET_KEYS)
-        or entity in ("metric", "parameter", "tag")
-    )
-    if not known or (attributes is EXPERIMENT_ATTRIBUTES and entity not in ("attribute", "tag")):
+    if entity == "attribute":
+        known = attribute(key, subject) is not None
+    else:
+        known = entity in subject.tables and (entity != "dataset" or key in DATASET_KEYS)
+    if not known:
         scanner.position = start
-        raise scanner.error(_choices(attributes))
+        raise scanner.error(_choices(subject))
     return entity, key
 
 
-def _choices(attributes: Mapping[str, Column]) -> str:
-    keys = ", ".join(attributes)
-    others = "tags.…" if attributes is EXPERIMENT_ATTRIBUTES else "metrics.…, params.…, tags.…, datasets.…"
-    return f"{others} or one of the attributes {keys}"
+def _choices(subject: Subject) -> str:
+    others = ", ".join(name for entity, name in _SHOWN.items() if entity in subject.tables)
+    return f"{others} or one of the attributes {', '.join(subject.attributes)}"
 
 
 def _value(scanner: _Scanner, comparator: str, is_number: bool) -> Value:

@@ -67,6 +67,78 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 SELECT 0, 'Default', now, now FROM (SELECT 1000 * CAST(strftime('%s') AS INTEGER) AS now)""",
         ),
     ),
+    (
+        "0002_models",
+        (
+            """CREATE TABLE logged_models (
+                id INTEGER PRIMARY KEY,
+                model_id TEXT NOT NULL UNIQUE,
+                experiment_id INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                model_type TEXT NOT NULL,
+                source_run_id TEXT NOT NULL,
+                status TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active'
+            )""",
+            "CREATE INDEX logged_models_by_experiment ON logged_models (experiment_id, creation_time)",
+            "CREATE INDEX logged_models_by_run ON logged_models (source_run_id)",
+            """CREATE TABLE logged_model_params (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE logged_model_tags (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE logged_model_metrics (
+                model INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL, run_id TEXT NOT NULL,
+                dataset_name TEXT NOT NULL, dataset_digest TEXT NOT NULL,
+                PRIMARY KEY (model, key, step, timestamp, value, is_nan, run_id, dataset_name, dataset_digest)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE run_models (
+                run INTEGER NOT NULL, role TEXT NOT NULL, model_id TEXT NOT NULL, step INTEGER NOT NULL,
+                PRIMARY KEY (run, role, model_id)
+            ) WITHOUT ROWID""",
+            # last_version: the number of a deleted version is not given again.
+            """CREATE TABLE registered_models (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL UNIQUE,
+                description TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                last_version INTEGER NOT NULL DEFAULT 0
+            )""",
+            """CREATE TABLE registered_model_tags (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            # source is what the client named, location what it stood for when it was registered.
+            """CREATE TABLE model_versions (
+                id INTEGER PRIMARY KEY,
+                model INTEGER NOT NULL,
+                version INTEGER NOT NULL,
+                stage TEXT NOT NULL,
+                description TEXT NOT NULL,
+                source TEXT NOT NULL,
+                location TEXT NOT NULL,
+                run_id TEXT NOT NULL,
+                run_link TEXT NOT NULL,
+                model_id TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                UNIQUE (model, version)
+            )""",
+            "CREATE INDEX model_versions_by_run ON model_versions (run_id)",
+            """CREATE TABLE model_version_tags (
+                version_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (version_id, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE model_aliases (
+                model INTEGER NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL,
+                PRIMARY KEY (model, alias)
+            ) WITHOUT ROWID""",
+        ),
+    ),
 )
 
 

@@ -88,6 +88,7 @@ def _run(db: sqlite3.Connection, row: Row, root_uri: str) -> Run:
     latest = db.execute(
         "SELECT key, value, is_nan, timestamp, step FROM latest_metrics WHERE run = ?", (number,)
     )
+    models = db.execute("SELECT role, model_id, step FROM run_models WHERE run = ?", (number,)).fetchall()
     return Run(
         run_id=run_id,
         experiment_id=str(experiment),
@@ -102,6 +103,8 @@ def _run(db: sqlite3.Connection, row: Row, root_uri: str) -> Run:
         tags=dict(db.execute("SELECT key, value FROM tags WHERE run = ?", (number,))),
         metrics={metric[0]: _metric(metric) for metric in latest},
         inputs=_inputs(db, number),
+        model_inputs=tuple(model_id for role, model_id, _ in models if role == "input"),
+        model_outputs={model_id: step for role, model_id, step in models if role == "output"},
     )
 
 
@@ -116,7 +119,7 @@ def place(db: sqlite3.Connection, run_id: str) -> str:
 def update(
     db: sqlite3.Connection, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None
 ) -> None:
-    number = _active_number(db, run_id)
+    number = active_number(db, run_id)
     if status is not None:
         db.execute("UPDATE runs SET status = ? WHERE id = ?", (_checked_status(status), number))
     if end_time is not None:
@@ -142,20 +145,20 @@ def log(
     check_batch(metrics, params, tags)
     for metric in metrics:
         check_metric(metric)
-    number = _active_number(db, run_id)
+    number = active_number(db, run_id)
     _put_params(db, number, checked_params(params))
     _put_metrics(db, number, metrics)
     _put_tags(db, number, checked_tags(tags))
 
 
 def delete_tag(db: sqlite3.Connection, run_id: str, key: str) -> None:
-    number = _active_number(db, run_id)
+    number = active_number(db, run_id)
     if not db.execute("DELETE FROM tags WHERE run = ? AND key = ?", (number, key)).rowcount:
         raise TrackingError(f"the run {run_id} has no tag {shown(key)}", error_code="RESOURCE_DOES_NOT_EXIST")
 
 
 def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) -> None:
-    number = _active_number(db, run_id)
+    number = active_number(db, run_id)
     row = db.execute(
         "SELECT value FROM tags WHERE run = ? AND key = ?", (number, LOGGED_MODELS_TAG)
     ).fetchone()
@@ -166,7 +169,7 @@ def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) 
 
 
 def log_inputs(db: sqlite3.Connection, run_id: str, datasets: Sequence[DatasetInput]) -> None:
-    number = _active_number(db, run_id)
+    number = active_number(db, run_id)
     for data in datasets:
         check_dataset(data)
         tags = msgspec.json.encode(data.tags).decode()
@@ -257,7 +260,7 @@ def _put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> N
     db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", [(number, key, tags[key]) for key in tags])
 
 
-def _active_number(db: sqlite3.Connection, run_id: str) -> int:
+def active_number(db: sqlite3.Connection, run_id: str) -> int:
     row = db.execute("SELECT id, lifecycle_stage FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
         raise _missing(run_id)

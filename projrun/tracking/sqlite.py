@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.home import Home
 from projrun.tracking import experiments, runs
@@ -13,6 +13,10 @@ from projrun.tracking.artifacts import Directory
 from projrun.tracking.database import Database, not_accessible
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
 from projrun.tracking.migrations import is_current, migrate
+
+if TYPE_CHECKING:
+    from projrun.tracking.loggedmodels import EmbeddedLoggedModels
+    from projrun.tracking.registry import EmbeddedRegistry
 
 
 def open_store(home: Home) -> SqliteStore:
@@ -161,6 +165,10 @@ class SqliteStore:
     ) -> None:
         with self._db.writing() as db:
             runs.log(db, run_id, metrics, params or {}, tags or {})
+            if any(metric.model_id for metric in metrics):
+                from projrun.tracking import loggedmodels
+
+                loggedmodels.put_metrics(db, run_id, metrics)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         with self._db.writing() as db:
@@ -197,6 +205,18 @@ class SqliteStore:
 
     def finish_file(self, run_id: str, path: str) -> None:
         """Nothing to do: the file grew where it belongs."""
+
+    @property
+    def logged_models(self) -> EmbeddedLoggedModels:
+        from projrun.tracking.loggedmodels import EmbeddedLoggedModels
+
+        return EmbeddedLoggedModels(self._db, self._artifacts)
+
+    @property
+    def registry(self) -> EmbeddedRegistry:
+        from projrun.tracking.registry import EmbeddedRegistry
+
+        return EmbeddedRegistry(self._db, self.artifact_root)
 
     def close(self) -> None:
         self._db.close()

@@ -23,12 +23,16 @@ def pairs(mapping: Mapping[str, str]) -> list[Json]:
 
 
 def metric_json(metric: Metric) -> Json:
-    return {
+    content: Json = {
         "key": metric.key,
         "value": number(metric.value),
         "timestamp": metric.timestamp,
         "step": metric.step,
     }
+    for name in ("model_id", "dataset_name", "dataset_digest"):
+        if text := getattr(metric, name):
+            content[name] = text
+    return content
 
 
 def experiment_json(experiment: Experiment, artifact_location: str) -> Json:
@@ -50,7 +54,13 @@ def run_json(run: Run, artifact_uri: str) -> Json:
         "tags": pairs(run.tags),
     }
     inputs: Json = {"dataset_inputs": [dataset_json(dataset) for dataset in run.inputs]}
-    return {"info": run_info_json(run, artifact_uri), "data": data, "inputs": inputs}
+    if run.model_inputs:
+        inputs["model_inputs"] = [{"model_id": model_id} for model_id in run.model_inputs]
+    content: Json = {"info": run_info_json(run, artifact_uri), "data": data, "inputs": inputs}
+    if run.model_outputs:
+        outputs = [{"model_id": model_id, "step": step} for model_id, step in run.model_outputs.items()]
+        content["outputs"] = {"model_outputs": outputs}
+    return content
 
 
 def run_info_json(run: Run, artifact_uri: str) -> Json:

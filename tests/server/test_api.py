@@ -280,23 +280,16 @@ def test_what_does_not_exist_is_missing_in_json(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/api/2.0/mlflow/logged-models"),
-        ("POST", "/api/2.0/mlflow/registered-models/create"),
-        ("GET", "/api/2.0/preview/mlflow/registered-models/list"),
-        ("GET", "/ajax-api/2.0/mlflow/model-versions/search"),
+        ("POST", "/api/2.0/mlflow/datasets/create"),
+        ("GET", "/api/2.0/preview/mlflow/webhooks"),
+        ("GET", "/ajax-api/2.0/mlflow/scorers/list"),
         ("POST", "/api/3.0/mlflow/traces/search"),
-        ("POST", "/api/2.0/mlflow/runs/outputs"),
     ],
 )
 def test_features_of_mlflow_that_are_missing_are_named(ask: Ask, method: str, path: str) -> None:
     answer = ask(method, path, {} if method == "POST" else None)
     assert answer.error == (501, "NOT_IMPLEMENTED")
     assert "does not have" in answer.json["message"]
-
-
-def test_there_are_no_logged_models_which_is_no_error(ask: Ask) -> None:
-    """Clients since 3.0 ask whenever they list a run's artifacts."""
-    assert ask("POST", "logged-models/search", {"experiment_ids": ["0"]}).json == {"models": []}
 
 
 def test_health_and_version_answer(ask: Ask) -> None:

@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
+from tests.server.conftest import Client
 
-SCRIPT = Path(__file__).with_name("client_script.py")
 
-
-def test_a_training_script_logs_and_reads_all_that_it_usually_does(
-    endpoint: Endpoint, store: Store, mlflow_python: Path, tmp_path: Path
-) -> None:
+def printed(python: Path, script: str, endpoint: Endpoint, directory: Path) -> Any:
+    """The last line of what `script` prints, decoded."""
     environ = {
         **os.environ,
         "MLFLOW_TRACKING_URI": endpoint.url,
@@ -24,10 +25,20 @@ def test_a_training_script_logs_and_reads_all_that_it_usually_does(
         "NO_PROXY": "127.0.0.1",
     }
     done = subprocess.run(
-        [mlflow_python, SCRIPT, tmp_path], env=environ, capture_output=True, text=True, cwd=tmp_path
+        [python, Path(__file__).with_name(script), directory],
+        env=environ,
+        capture_output=True,
+        text=True,
+        cwd=directory,
     )
     assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_training_script_logs_and_reads_all_that_it_usually_does(
+    endpoint: Endpoint, store: Store, mlflow_python: Path, tmp_path: Path
+) -> None:
+    seen = printed(mlflow_python, "client_script.py", endpoint, tmp_path)
     run = store.get_run(seen.pop("run_id"))
     assert seen == {
         "status": "FINISHED",
@@ -49,3 +60,69 @@ def test_a_training_script_logs_and_reads_all_that_it_usually_does(
     }
     assert run.status == "FINISHED" and run.tags["team"] == "blue" and "note" not in run.tags
     assert [info.path for info in store.list_artifacts(run.run_id, "files")] == ["files/a.txt"]
+
+
+def test_a_script_logs_registers_finds_and_loads_models(
+    endpoint: Endpoint, mlflow_python: Path, tmp_path: Path
+) -> None:
+    seen = printed(mlflow_python, "model_script.py", endpoint, tmp_path)
+    run_id, model_id = seen.pop("run_id"), seen.pop("model_id")
+    assert len(run_id) == 32 and model_id.startswith("m-")
+    assert seen == {
+        "loaded": [8.0] * 6,
+        "pyfunc": 2.0,
+        "stages": ["Archived", "Production"],
+        "by_stage": 8.0,
+        "latest": ["1", "2"],
+        "alias": "2",
+        "aliases": {"champion": "2"},
+        "version": ["the first", {"checked": "yes"}, True, True],
+        "registered": [["copies", "prices", "weather"], ["prices"], ["weather"], ["weather", "prices"]],
+        "versions": [[["copies", "1"], ["prices", "1"], ["prices", "2"]], ["1", "2"], ["1", "2"]],
+        "logged": [
+            "ridge",
+            "READY",
+            {"alpha": "1", "depth": "3"},
+            [["rmse", 0.25, 1, True], ["rmse", 0.5, 0, True]],
+            {"a": "1"},
+            True,
+            ["MLmodel"],
+        ],
+        "search": [["lasso", "ridge"], ["ridge"], ["lasso"], ["ridge", "lasso"], ["lasso"]],
+        "outputs": True,
+        "run_artifacts": [],
+        "codes": [
+            "RESOURCE_ALREADY_EXISTS",
+            "RESOURCE_DOES_NOT_EXIST",
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+            "INVALID_PARAMETER_VALUE",
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("python", "packages"),
+    [
+        ("3.11", ("mlflow-skinny==2.22.*", "scikit-learn", "pandas")),
+        ("3.9", ("mlflow-skinny==1.30.*", "scikit-learn", "pandas", "setuptools<81")),
+    ],
+    ids=["2.22", "1.30"],
+)
+def test_clients_of_older_versions_keep_their_models_too(
+    client_python: Client, endpoint: Endpoint, tmp_path: Path, python: str, packages: tuple[str, ...]
+) -> None:
+    assert printed(client_python(python, *packages), "old_model_script.py", endpoint, tmp_path) == {
+        "loaded": True,
+        "stages": ["Archived", "Production"],
+        "latest": ["2"],
+        "listed": ["prices", "weather"],
+        "found": ["weather"],
+        "versions": ["1", "2"],
+        "tags": {"checked": "yes"},
+        "artifacts": True,
+        "history": True,
+        "codes": ["RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"],
+    }

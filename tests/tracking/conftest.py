@@ -9,7 +9,8 @@ import pytest
 
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
-from projrun.tracking import KINDS, Store, open_store
+from projrun.tracking import KINDS, Store, open_store, sqlite
+from projrun.tracking.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def store(
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
         with closing(open_store(home, endpoint.url)) as remote:
             yield remote
+
+
+@pytest.fixture
+def kept(home: Home) -> Iterator[SqliteStore]:
+    """The embedded store with what only it has: models."""
+    with closing(sqlite.open_store(home)) as store:
+        yield store

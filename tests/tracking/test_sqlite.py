@@ -218,6 +218,7 @@ def test_opening_the_store_imports_nothing_heavy(script: Script) -> None:
     process = script("store = open_store(home_from())\nstore.create_run('0')\nprint(*sys.modules)\n")
     heavy = {"asyncio", "http", "http.client", "ssl", "logging", "random", "secrets", "starlette", "uvicorn"}
     heavy |= {"email", "urllib.request", "projrun.tracking.rest", "projrun.tracking.queries"}
+    heavy |= {f"projrun.tracking.{name}" for name in ("loggedmodels", "registry", "modelentities")}
     assert heavy.isdisjoint(process.communicate()[0].split())
 
 
