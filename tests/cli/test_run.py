@@ -236,8 +236,15 @@ def test_a_run_whose_supervisor_was_killed_is_settled_by_the_next(projrun: Projr
 
 
 def processes_in(directory: Path) -> list[int]:
-    """Processes whose working directory is the project's."""
-    time.sleep(0.05)
+    """Processes whose working directory is the project's, after those that were killed had time to go."""
+    for _ in range(500):
+        if not (found := _processes_in(directory)):
+            break
+        time.sleep(0.01)
+    return found
+
+
+def _processes_in(directory: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
