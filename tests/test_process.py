@@ -25,7 +25,11 @@ def wait_for(path: Path) -> str:
 
 def ends(pid: int) -> bool:
     """A killed process takes a moment to go."""
-    return any(not is_alive(pid) or time.sleep(0.01) for _ in range(500))
+    for _ in range(500):
+        if not is_alive(pid):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def is_alive(pid: int) -> bool:
