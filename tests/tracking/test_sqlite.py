@@ -153,7 +153,7 @@ def test_a_damaged_database_is_a_plain_error(home: Home) -> None:
     content = bytearray(home.tracking_db.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     home.tracking_db.write_bytes(content)
-    with closing(open_store(home)) as store, pytest.raises(TrackingError, match=r"malformed.*backup"):
+    with pytest.raises(TrackingError, match=r"malformed.*backup"), closing(open_store(home)) as store:
         store.get_run(run)
 
 
