@@ -116,10 +116,9 @@ def interpreter(version: str) -> str:
     """Skips the test when this machine has no such Python."""
     if not version:
         return sys.executable
-    places = [*Path("/root/.pyenv/versions").glob(f"{version}.*/bin/python")] if os.geteuid() == 0 else []
-    pyenv = Path(ENVIRON.get("PYENV_ROOT", "/nowhere"), "versions")
-    places += pyenv.glob(f"{version}.*/bin/python")
-    found = next(map(str, places), None) or shutil.which(f"python{version}", path=ENVIRON.get("PATH"))
+    pyenv = ENVIRON.get("PYENV_ROOT") or Path(ENVIRON.get("HOME", "/"), ".pyenv")
+    places = sorted(Path(pyenv, "versions").glob(f"{version}.*/bin/python"))
+    found = str(places[-1]) if places else shutil.which(f"python{version}", path=ENVIRON.get("PATH"))
     if found is None:
         pytest.skip(f"there is no Python {version} on this machine")
     return found
