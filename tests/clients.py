@@ -3,34 +3,75 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from projrun.locking import locked
+
 MLFLOW = "mlflow-skinny==3.17.*"
+ENVIRON = dict(os.environ)
+"""As it was before any test changed it: uv's cache is where it always is."""
+
+Client = Callable[..., Path]
 
 
-def python_with(directory: Path, *requirements: str, python: str = sys.executable) -> Path:
-    """The interpreter of a new environment in `directory` that has these packages.
+@pytest.fixture(scope="session")
+def client_python(tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """`client_python("3.11", "mlflow-skinny==2.22.*", …)`: the interpreter of an environment with these.
 
-    Skips the test when they cannot be had; fails it where engines are promised to be there.
+    Made once, however many test processes ask for it. No version of Python: the one of the tests.
     """
-    uv = (sys.executable, "-m", "uv")
-    made = directory / "bin" / "python"
-    install = (*uv, "pip", "install", "--quiet", "--python", str(made), *requirements)
-    done = _run(*uv, "venv", "--quiet", "--python", python, str(directory))
-    if done.returncode == 0:
-        offline = _run(*install, "--offline")
-        done = offline if offline.returncode == 0 else _run(*install)
-    if done.returncode != 0:
-        reason = f"{' '.join(requirements)} cannot be installed: {done.stderr.strip()[-300:]}"
-        if os.environ.get("PROJRUN_TEST_ENGINES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made(version: str, *packages: str) -> Path:
+        base = interpreter(version)
+        place = root / f"client-{zlib.crc32(repr((version, packages)).encode())}"
+        python = place / "bin" / "python"
+        with locked(place.with_suffix(".lock")):
+            if not (place / "ready").exists():
+                install(base, place, packages)
+                (place / "ready").touch()
+        return python
+
     return made
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True)
+def interpreter(version: str) -> str:
+    """Skips the test when this machine has no such Python."""
+    if not version:
+        return sys.executable
+    pyenv = ENVIRON.get("PYENV_ROOT") or Path(ENVIRON.get("HOME", "/"), ".pyenv")
+    places = sorted(Path(pyenv, "versions").glob(f"{version}.*/bin/python"))
+    found = str(places[-1]) if places else shutil.which(f"python{version}", path=ENVIRON.get("PATH"))
+    if found is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    return found
+
+
+def install(base: str, place: Path, packages: tuple[str, ...]) -> None:
+    try:
+        uv("venv", "--quiet", "--clear", "--python", base, str(place))
+        command = ("pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *packages)
+        try:
+            uv(*command, "--offline")
+        except subprocess.CalledProcessError:
+            uv(*command)
+    except (subprocess.CalledProcessError, OSError) as error:
+        reason = f"{packages[0]} cannot be installed: {error}"
+        if ENVIRON.get("PROJRUN_TEST_ENGINES") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def uv(*arguments: str) -> None:
+    from uv import find_uv_bin
+
+    subprocess.run([find_uv_bin(), *arguments], env=ENVIRON, check=True, capture_output=True)

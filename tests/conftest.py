@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from projrun.home import Home
+from tests.clients import client_python
+
+__all__ = ["client_python"]
 
 Projrun = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeProject = Callable[..., Path]

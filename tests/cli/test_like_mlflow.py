@@ -11,7 +11,7 @@ import pytest
 
 import projrun
 from projrun.cli.run import run
-from tests.clients import MLFLOW, python_with
+from tests.clients import MLFLOW, Client
 
 ASK = """
 import inspect, json, click, mlflow.projects
@@ -25,8 +25,8 @@ OURS_ALONE = {"no_conda"}
 
 
 @pytest.fixture(scope="module")
-def mlflow_says(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[str]], list[str]]:
-    python = python_with(tmp_path_factory.mktemp("mlflow") / "venv", MLFLOW)
+def mlflow_says(client_python: Client) -> tuple[dict[str, list[str]], list[str]]:
+    python = client_python("", MLFLOW)
     done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True)
     options, arguments = json.loads(done.stdout.splitlines()[-1])
     return options, arguments

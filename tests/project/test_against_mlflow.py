@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from projrun.errors import ProjrunError
 from projrun.project import read_project
 from projrun.project.command import render
 from projrun.project.mlproject import Project
-from tests.conftest import USER_CACHE
+from tests.clients import MLFLOW, Client
 from tests.project.corpus import CASES, Case, Run
 
 REFERENCE = Path(__file__).parent / "mlflow_reference.py"
@@ -25,24 +23,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "mlproject.md"
 
 
 @pytest.fixture(scope="module")
-def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mlflow_python(client_python: Client) -> Path:
     """An interpreter of an environment with the real mlflow."""
-    directory = tmp_path_factory.mktemp("mlflow")
-    python = directory / "env" / "bin" / "python"
-    environ = {**os.environ, "UV_CACHE_DIR": USER_CACHE}
-    for arguments in (
-        ["venv", "--quiet", "--python", sys.executable, str(directory / "env")],
-        ["pip", "install", "--quiet", "--python", str(python), "mlflow-skinny==3.17.*"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "uv", *arguments], env=environ, capture_output=True, text=True
-        )
-        if done.returncode != 0:
-            reason = f"mlflow cannot be installed: {done.stderr.strip()[-300:]}"
-            if os.environ.get("PROJRUN_TEST_ENGINES") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
-    return python
+    return client_python("", MLFLOW)
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import subprocess
-import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +12,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from projrun.home import Home
-from projrun.locking import locked
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
+from tests.clients import MLFLOW, Client
 
-MLFLOW = ("mlflow-skinny==3.17.*", "scikit-learn", "pandas", "skops")
-ENVIRON = dict(os.environ)
-"""As it was before any test changed it: uv's cache is where it always is."""
+MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")
 
 
 class Answer(NamedTuple):
@@ -86,66 +79,7 @@ def address(path: str) -> str:
     return path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
 
 
-Client = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def client_python(tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """`client_python("3.11", "mlflow-skinny==2.22.*", …)`: the interpreter of an environment with these.
-
-    Made once, however many test processes ask for it. No version of Python: the one of the tests.
-    """
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-
-    def made(version: str, *packages: str) -> Path:
-        base = interpreter(version)
-        place = root / f"client-{zlib.crc32(repr((version, packages)).encode())}"
-        python = place / "bin" / "python"
-        with locked(place.with_suffix(".lock")):
-            if not (place / "ready").exists():
-                install(base, place, packages)
-                (place / "ready").touch()
-        return python
-
-    return made
-
-
-def interpreter(version: str) -> str:
-    """Skips the test when this machine has no such Python."""
-    if not version:
-        return sys.executable
-    pyenv = ENVIRON.get("PYENV_ROOT") or Path(ENVIRON.get("HOME", "/"), ".pyenv")
-    places = sorted(Path(pyenv, "versions").glob(f"{version}.*/bin/python"))
-    found = str(places[-1]) if places else shutil.which(f"python{version}", path=ENVIRON.get("PATH"))
-    if found is None:
-        pytest.skip(f"there is no Python {version} on this machine")
-    return found
-
-
-def install(base: str, place: Path, packages: tuple[str, ...]) -> None:
-    try:
-        uv("venv", "--quiet", "--clear", "--python", base, str(place))
-        command = ("pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *packages)
-        try:
-            uv(*command, "--offline")
-        except subprocess.CalledProcessError:
-            uv(*command)
-    except (subprocess.CalledProcessError, OSError) as error:
-        reason = f"{packages[0]} cannot be installed: {error}"
-        if ENVIRON.get("PROJRUN_TEST_ENGINES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def mlflow_python(client_python: Client) -> Path:
     """The interpreter of an environment that has the newest mlflow client, and scikit-learn."""
-    return client_python("", *MLFLOW)
-
-
-def uv(*arguments: str) -> None:
-    from uv import find_uv_bin
-
-    subprocess.run([find_uv_bin(), *arguments], env=ENVIRON, check=True, capture_output=True)
+    return client_python("", *MODELS)

@@ -12,7 +12,7 @@ import pytest
 
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
-from tests.server.conftest import Client
+from tests.clients import Client
 
 
 def printed(python: Path, script: str, endpoint: Endpoint, directory: Path) -> Any:
