@@ -28,10 +28,10 @@ from projrun.project.command import render
 from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Platform, Record
 from projrun.request import Request
 from projrun.server.variables import tracking_variables
-from projrun.tracking import Store, open_store
+from projrun.tracking import Store
 from projrun.tracking.entities import Run, RunStatus
 from projrun.tracking.hook import RunHook, ended, failed, killed, now, remember
-from projrun.tracking.supervision import settle_lost_runs, supervising
+from projrun.tracking.supervision import settled_store, supervising
 from projrun.tracking.tags import ENVIRONMENT_KEY
 from projrun.urls import without_secrets
 from projrun.version import __version__
@@ -52,7 +52,7 @@ def run(request: Request, home: Home) -> Record:
     """
     check(request)
     started = now()
-    with closing(_open_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
+    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
         hook = RunHook(store, request, supervisor)
         try:
             checkout = sources.fetch(request.uri, request.version, home)
@@ -69,20 +69,13 @@ def run(request: Request, home: Home) -> Record:
 def schedule(request: Request, home: Home) -> str:
     """A new run, SCHEDULED, for another process to perform as its `run_id`. Returns its id."""
     check(request)
-    with closing(_open_store(home)) as store:
+    with closing(settled_store(home)) as store:
         return RunHook(store, request).open().run_id
 
 
 def status_of(run_id: str, home: Home) -> RunStatus:
-    with closing(_open_store(home)) as store:
+    with closing(settled_store(home)) as store:
         return store.get_run(run_id).status
-
-
-def _open_store(home: Home) -> Store:
-    """The store that the environment names, in which no run is without a living supervisor."""
-    store = open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
-    settle_lost_runs(home, store)
-    return store
 
 
 def check(request: Request) -> None:

@@ -81,16 +81,12 @@ def logs(run_id: str) -> None:
 @contextmanager
 def _store() -> Iterator[Store]:
     """The store of runs, with the runs of dead supervisors settled."""
-    import os
     from contextlib import closing
 
     from projrun.home import home_from
-    from projrun.tracking import open_store
-    from projrun.tracking.supervision import settle_lost_runs
+    from projrun.tracking.supervision import settled_store
 
-    home = home_from()
-    with closing(open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))) as store:
-        settle_lost_runs(home, store)
+    with closing(settled_store(home_from())) as store:
         yield store
 
 

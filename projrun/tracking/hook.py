@@ -56,12 +56,11 @@ class RunHook:
         name = self._request.run_name
         if self._request.run_id:
             run = self._store.update_run(self._request.run_id, status="SCHEDULED", run_name=name or None)
+            self._store.log_batch(run.run_id, tags=tags)
         else:
             run = self._store.create_run(
                 self._experiment_id, run_name=name, user_id=user(), tags=tags, status="SCHEDULED"
             )
-            tags = {}
-        self._store.log_batch(run.run_id, tags=tags)
         if plan:
             self._log_params(run, plan)
         return run

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from projrun import tracking
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.locking import FileLock
@@ -48,6 +49,13 @@ def supervising(home: Home, store: Store) -> Iterator[str]:
     finally:
         temporary.unlink(missing_ok=True)
         lock.release()
+
+
+def settled_store(home: Home) -> Store:
+    """The store that the environment names, in which no run is without a living supervisor."""
+    store = tracking.open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
+    settle_lost_runs(home, store)
+    return store
 
 
 def settle_lost_runs(home: Home, store: Store) -> None:
