@@ -175,7 +175,7 @@ def test_every_verb_has_a_file_and_a_heading_in_the_manual() -> None:
     manual = (PACKAGE.parent / "docs" / "cli.md").read_text()
     headings = set(re.findall(r"^## `projrun (\S+)`", manual, re.MULTILINE))
     assert headings == set(VERBS)
-    assert {file.stem for file in (PACKAGE / "cli").glob("*.py")} == {*VERBS, "__init__", "main"}
+    assert {file.stem for file in (PACKAGE / "cli").glob("*.py")} == {*VERBS, "__init__", "main", "options"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

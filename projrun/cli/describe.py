@@ -84,7 +84,7 @@ def _environment(descriptor: Descriptor) -> dict[str, Any]:
 
     from projrun.environments import manager_named
     from projrun.errors import ProjrunError
-    from projrun.runner import WRITTEN_FOR
+    from projrun.runner.planning import WRITTEN_FOR
 
     manager = WRITTEN_FOR[descriptor.kind]
     because = "the project names no environment"

@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.options import (
+    container_options,
+    entry_point_options,
+    environment_options,
+    execution_options,
+    source_options,
+    tracking_options,
+)
+
 if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint
 
@@ -57,83 +66,14 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
     return directories(incomplete)
 
 
-def _complete_entry_point(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import entry_points
-
-    return entry_points(context, incomplete)
-
-
-def _complete_parameter(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import parameters
-
-    return parameters(context, incomplete)
-
-
 @click.command(cls=_Run)
 @click.argument("uri", shell_complete=complete_uri)
-@click.option(
-    "-e",
-    "--entry-point",
-    shell_complete=_complete_entry_point,
-    default="main",
-    show_default=True,
-    metavar="NAME",
-    help="Entry point of the project. A name that it does not declare and that is a .py, .sh, .R or "
-    ".ipynb file in it is run as a script.",
-)
-@click.option(
-    "-v",
-    "--version",
-    default="",
-    metavar="VERSION",
-    help="Branch, tag or commit of a project in Git. A local repository is run from a separate checkout.",
-)
-@click.option(
-    "-P",
-    "--param-list",
-    shell_complete=_complete_parameter,
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter of the entry point; repeatable. One that it does not declare is appended to the "
-    "command as `--NAME VALUE`.",
-)
-@click.option(
-    "-A",
-    "--docker-args",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="An argument for `docker run`; repeatable.",
-)
-@click.option("--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing.")
-@click.option("--experiment-id", default="", metavar="ID", help="Experiment of the run, by its id.")
-@click.option("-b", "--backend", default="local", show_default=True, help="Where to execute the run.")
-@click.option(
-    "-c",
-    "--backend-config",
-    default="",
-    metavar="FILE|JSON",
-    help="A .json file or JSON text for the backend.",
-)
-@click.option(
-    "--env-manager",
-    default="",
-    metavar="MANAGER",
-    help="local (no environment of its own), uv, virtualenv, conda or docker. Default: what the project is "
-    "written for.",
-)
-@click.option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local.")
-@click.option(
-    "--storage-dir",
-    default="",
-    metavar="DIR",
-    help="Where remote values of path parameters are downloaded to, to stay. Default: a directory that goes "
-    "when the run ends.",
-)
-@click.option("--run-id", default="", metavar="ID", help="Use this run instead of creating one.")
-@click.option("--run-name", default="", metavar="NAME", help="Name of the run.")
-@click.option(
-    "--build-image", is_flag=True, help="Build an image that holds the project (docker projects only)."
-)
+@entry_point_options
+@source_options
+@environment_options
+@container_options
+@execution_options
+@tracking_options
 def run(
     uri: str,
     param_list: tuple[str, ...],

@@ -8,9 +8,6 @@ lock shared while it uses the environment, so nothing can take it away.
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +16,15 @@ import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
+from projrun.environments.locks import lock_once
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
 from projrun.locking import locked
 from projrun.output import say
 from projrun.plan import Descriptor, Launch, Lock
 from projrun.record import Environment
-from projrun.urls import without_credentials
 
 READY = ".ready.json"
-_INDEX_SETTING = re.compile(
-    r"UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
-)
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +55,7 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()
-    lock = _lock_once(manager, name, descriptor, directory, home, log)
+    lock = lock_once(manager, name, descriptor, directory, home, log)
     dest = home.environments / name / key_of(manager.key(lock))
     while True:  # once, unless it is pruned between our two locks
         with locked(_beside(dest), shared=True, waiting=_waiting):
@@ -71,46 +65,6 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
         with locked(_beside(dest), waiting=_waiting):
             if _ready(manager, dest) is None:
                 _build(manager, name, lock, dest, log)
-
-
-def _lock_once(
-    manager: EnvironmentManager, name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path
-) -> Lock:
-    """The lock of this descriptor: resolved the first time, the same from then on."""
-    place = home.locks / key_of(_lock_facts(name, descriptor)) / "lock.json"
-    if lock := _read_lock(place):
-        return lock
-    with locked(_beside(place.parent), waiting=_waiting):
-        if lock := _read_lock(place):
-            return lock
-        say(f"resolving the environment of {descriptor.file or 'the project'}")
-        lock = manager.lock(descriptor, directory, log)
-        write_atomically(place, msgspec.json.encode(lock))
-        return lock
-
-
-def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
-    """All that a resolution depends on. Index settings count without the credentials in them."""
-    return {
-        "manager": manager,
-        "descriptor": msgspec.to_builtins(msgspec.structs.replace(descriptor, file="")),
-        "default python": "" if descriptor.python else list(sys.version_info[:2]),
-        "platform": [sys.platform, os.uname().machine],
-        "index": {
-            name: without_credentials(value)
-            for name, value in os.environ.items()
-            if _INDEX_SETTING.fullmatch(name)
-        },
-    }
-
-
-def _read_lock(place: Path) -> Lock | None:
-    """The kept lock, unless there is none, it cannot be read, or its interpreter is no longer installed."""
-    try:
-        lock = msgspec.json.decode(place.read_bytes(), type=Lock)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return lock if Path(lock.interpreter).exists() else None
 
 
 def _ready(manager: EnvironmentManager, dest: Path) -> Ready | None:
