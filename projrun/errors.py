@@ -89,6 +89,10 @@ class LaunchError(ProjrunError):
     pass
 
 
+class RecordError(ProjrunError):
+    pass
+
+
 class ExecutionError(ProjrunError):
     """run_id: the failed run's; exit_code: what its command exited with."""
 

@@ -39,6 +39,11 @@ def temporary_directory() -> Iterator[Path]:
         yield Path(name)
 
 
+def name_in_utf8(name: str) -> str:
+    """A file's name as text that JSON can hold: what is not UTF-8 in it has escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def remove(path: Path) -> None:
     """Remove a file or a whole tree, read-only directories included; a missing one is fine."""
     if path.is_symlink() or path.is_file():

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from projrun.errors import RecordError
 from projrun.plan import Plan
 
 RECORD_VERSION = 1
@@ -60,11 +61,48 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     end_time: int
 
 
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the run made: an artifact that it logged, or a file of its working tree."""
+
+    path: str
+    """Relative to the run's artifacts or to the top of its tree, with forward slashes."""
+    change: Literal["logged", "made", "changed", "deleted"]
+    """`logged`: it is an artifact of the run. The others are said of a file in the working tree."""
+    size: int = 0
+    """Bytes."""
+    sha256: str = ""
+    """Of the content; empty for a link, and where it was not taken: in a killed run, on a server."""
+    link: str = ""
+    """Where a symbolic link points to."""
+
+
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine and the session that the run had."""
+
     system: str
     machine: str
     projrun: str
     """Version of projrun that wrote the record."""
+    release: str = ""
+    """Of the kernel."""
+    distribution: str = ""
+    libc: str = ""
+    cpu: str = ""
+    """Model of the first processor."""
+    simd: tuple[str, ...] = ()
+    """Its instruction sets that numeric libraries choose their kernels by, sorted."""
+    cpus: int = 0
+    """How many processors the run might use."""
+    memory: int = 0
+    """Bytes of the machine."""
+    gpus: tuple[str, ...] = ()
+    """Models."""
+    gpu_driver: str = ""
+    timezone: str = ""
+    umask: str = ""
+    """Octal."""
+    variables: dict[str, str] = {}
+    """The environment variables that are known to change results; no other variable's value is recorded."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +112,30 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment | None = None
     """None when no environment came to be."""
     inputs: tuple[Input, ...] = ()
+    outputs: tuple[Output, ...] | None = None
+    """Sorted by path, artifacts first. None when they were not looked for, because the run never started."""
+    metrics: dict[str, float | str] = {}
+    """The last value of each; `NaN`, `Infinity` and `-Infinity` as text, which JSON lacks."""
     platform: Platform
     outcome: Outcome
+
+
+def from_json(text: bytes) -> Record:
+    """A record of this version or an older one. Raises ProjrunError."""
+    try:
+        version = msgspec.json.decode(text, type=_Versioned).record_version
+        if version > RECORD_VERSION:
+            raise RecordError(
+                f"the record has version {version}, this projrun reads up to {RECORD_VERSION}",
+                "install a newer projrun",
+            )
+        return msgspec.json.decode(text, type=Record)
+    except msgspec.MsgspecError as error:
+        raise RecordError(f"this is not the record of a run: {error}", "give a projrun/record.json") from None
+
+
+class _Versioned(msgspec.Struct):
+    record_version: int
 
 
 def to_json(record: Record) -> bytes:

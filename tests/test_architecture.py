@@ -37,12 +37,13 @@ FLOORS = [
         "version",
         "interrupts",
         "scratch",
+        "progress",
     },
     {"plan", "record", "request"},
-    {"sources", "project", "inputs", "environments", "backends", "tracking"},
+    {"sources", "project", "inputs", "outputs", "surroundings", "environments", "backends", "tracking"},
     {"server"},
     {"runner"},
-    {"api", "cli", "__init__", "__main__"},
+    {"api", "cli", "schemas", "__init__", "__main__"},
 ]
 STATIONS = FLOORS[2]
 MONOPOLIES = {

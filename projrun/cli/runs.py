@@ -120,6 +120,7 @@ def _find(store: Store, run_id: str) -> Run:
 def _as_dict(run: Run) -> dict[str, Any]:
     """A run in MLflow's words; times in milliseconds since the epoch."""
     from projrun.tracking.tags import EXIT_CODE
+    from projrun.tracking.wire import number
 
     exit_code = run.tags.get(EXIT_CODE, "")
     return {
@@ -132,18 +133,9 @@ def _as_dict(run: Run) -> dict[str, Any]:
         "exit_code": int(exit_code) if exit_code else None,
         "params": run.params,
         "tags": run.tags,
-        "metrics": {key: _number(metric.value) for key, metric in run.metrics.items()},
+        "metrics": {key: number(metric.value) for key, metric in run.metrics.items()},
         "artifact_uri": run.artifact_uri,
     }
-
-
-def _number(value: float) -> float | str:
-    """JSON has no NaN and no infinity: they travel as text, as in MLflow's REST API."""
-    import math
-
-    if math.isnan(value):
-        return "NaN"
-    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def _json(value: object) -> str:
@@ -189,6 +181,7 @@ def _table(found: list[Run]) -> str:
 def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
     from projrun.output import one_line, table
+    from projrun.tracking.walk import walked
 
     facts = [
         ("run", run.run_id),
@@ -205,7 +198,7 @@ def _description(store: Store, run: Run) -> str:
         "inputs": _inputs(_record(store, run) or {}),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
-        "artifacts": [(path, f"{size} bytes") for path, size in _files(store, run, "")],
+        "artifacts": [(info.path, f"{info.file_size or 0} bytes") for info in walked(store, run.run_id)],
     }
     parts = []
     for title, rows in sections.items():
@@ -220,14 +213,6 @@ def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
         (one["parameter"], f"{one['size']} bytes, sha256 {one['sha256'][:16]}, {one['value']}")
         for one in record.get("inputs", ())
     ]
-
-
-def _files(store: Store, run: Run, directory: str) -> Iterator[tuple[str, int]]:
-    for info in store.list_artifacts(run.run_id, directory):
-        if info.is_dir:
-            yield from _files(store, run, info.path)
-        else:
-            yield info.path, info.file_size or 0
 
 
 def _local_time(milliseconds: int) -> str:

@@ -7,15 +7,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from projrun.digests import sha256_file, sha256_text
+from projrun.digests import sha256_files, sha256_text
 from projrun.errors import InputError
-from projrun.inputs.progress import in_words
-from projrun.output import say
+from projrun.files import name_in_utf8
 from projrun.plan import PlannedInput
 from projrun.record import Input
-
-LARGE = 2_000_000_000
-"""Bytes from which on hashing takes so long that people wonder."""
 
 
 def measure(planned: PlannedInput) -> Input:
@@ -24,15 +20,13 @@ def measure(planned: PlannedInput) -> Input:
     try:
         files = dict(_files(path))
         size = sum(file.stat().st_size for file in files.values())
-        if size > LARGE:
-            say(f"parameter '{planned.parameter}': taking the digest of {in_words(size)}")
         directory = path.is_dir()
         return Input(
             parameter=planned.parameter,
             value=planned.value,
             path=planned.path,
             size=size,
-            sha256=_of_directory(files) if directory else _of_file(files),
+            sha256=_of_directory(files, size) if directory else _of_file(files, size),
             files=len(files) if directory else None,
         )
     except OSError as error:
@@ -59,11 +53,11 @@ def _raised(error: OSError) -> None:
     raise error
 
 
-def _of_file(files: dict[str, Path]) -> str:
-    return sha256_file(files[""]) if files else ""
+def _of_file(files: dict[str, Path], size: int) -> str:
+    return sha256_files([files[""]], size, "taking the digest of")[0] if files else ""
 
 
-def _of_directory(files: dict[str, Path]) -> str:
-    """Names that are not UTF-8 have escapes in place of what is not."""
-    names = {os.fsencode(name).decode(errors="backslashreplace"): file for name, file in files.items()}
-    return sha256_text("".join(f"{sha256_file(names[name])} {name}\n" for name in sorted(names)))
+def _of_directory(files: dict[str, Path], size: int) -> str:
+    named = sorted((name_in_utf8(name), file) for name, file in files.items())
+    digests = sha256_files([file for _, file in named], size, "taking digests of")
+    return sha256_text("".join(f"{digest} {name}\n" for (name, _), digest in zip(named, digests)))

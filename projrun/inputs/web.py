@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from projrun.errors import InputError, ParameterError
 from projrun.inputs import RunArtifacts
-from projrun.inputs.progress import Progress
 from projrun.output import one_line
+from projrun.progress import Progress
 from projrun.urls import without_secrets
 from projrun.version import __version__
 

@@ -17,14 +17,16 @@ from projrun.inputs.storage import make
 from projrun.interrupts import signal_of, uninterrupted
 from projrun.output import warn
 from projrun.plan import Plan
-from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Platform, Record
+from projrun.process import merged
+from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Record
+from projrun.runner.observing import Observer
 from projrun.runner.planning import Planned
 from projrun.server.variables import tracking_variables
+from projrun.surroundings import surroundings
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 from projrun.tracking.hook import ended, failed, killed, now, remember
 from projrun.tracking.tags import ENVIRONMENT_KEY
-from projrun.version import __version__
 
 
 def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
@@ -33,12 +35,14 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     plan, checkout = planned.plan, planned.checkout
     read: tuple[Input, ...] = ()
     provided: Provided | None = None
+    observer: Observer | None = None
     outcome = failed(RuntimeError("a bug in projrun ended it"), started)
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     try:
         read = _gather(store, planned, home)
         with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
+            observer = Observer(store, run.run_id, checkout, home)
             outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
     except KeyboardInterrupt as interrupt:
         outcome = killed(interrupt, started)
@@ -47,7 +51,7 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
         outcome = failed(error, started)
         raise
     finally:
-        record = _record(run, plan, read, provided, outcome)
+        record = _record(run, plan, read, provided, observer, outcome)
         with uninterrupted():
             remember(store, record, provided.lock.pylock if provided else "")
     return record
@@ -100,14 +104,21 @@ def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None
 
 
 def _record(
-    run: Run, plan: Plan, read: tuple[Input, ...], provided: Provided | None, outcome: Outcome
+    run: Run,
+    plan: Plan,
+    read: tuple[Input, ...],
+    provided: Provided | None,
+    observer: Observer | None,
+    outcome: Outcome,
 ) -> Record:
-    system = os.uname()
+    environ = merged(os.environ, plan.variables, provided.launch.variables if provided else {})
     return Record(
         run_id=run.run_id,
         plan=plan,
         environment=provided.environment if provided else None,
         inputs=read,
-        platform=Platform(system=system.sysname, machine=system.machine, projrun=__version__),
+        outputs=observer.outputs(ended=outcome.status != "KILLED") if observer else None,
+        metrics=observer.metrics() if observer else {},
+        platform=surroundings(environ),
         outcome=outcome,
     )

@@ -134,6 +134,10 @@ class Store(Protocol):
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]: ...
 
+    def artifact_file(self, run_id: str, path: str) -> Path | None:
+        """The artifact as a file of this machine; None where it is on a server."""
+        ...
+
     def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
         """Written whole or not at all; an existing one is replaced."""
         ...

@@ -25,7 +25,7 @@ class Directory:
 
     def listed(self, path: str) -> list[ArtifactInfo]:
         """What stands in the directory `path`, '' for the top; nothing for a file or what does not exist."""
-        directory = self._existing(path) if path else self._base
+        directory = self.existing(path) if path else self._base
         try:
             if self._base.is_symlink() or not directory.is_dir():
                 return []
@@ -40,7 +40,7 @@ class Directory:
     def opened(self, path: str) -> Iterator[BinaryIO]:
         try:
             # NONBLOCK: opening a named pipe would wait for its writer.
-            descriptor = os.open(self._existing(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            descriptor = os.open(self.existing(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise _missing(path) from None
         except OSError as error:
@@ -65,7 +65,7 @@ class Directory:
 
     def prepared(self, path: str) -> Path:
         """Where the file `path` is to be written; its directory exists afterwards."""
-        target = self._existing(path)
+        target = self.existing(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             is_directory = target.is_dir()
@@ -78,7 +78,7 @@ class Directory:
     def delete(self, path: str) -> None:
         """Remove a file or a directory with all that is in it; of a link, the link alone."""
         *parents, name = checked_segments(path)
-        parent = self._existing("/".join(parents)) if parents else self._base
+        parent = self.existing("/".join(parents)) if parents else self._base
         target = parent / name
         if self._base.is_symlink() or not os.path.lexists(target):
             raise _missing(path)
@@ -87,7 +87,7 @@ class Directory:
         except OSError as error:
             raise _failed(error, path) from None
 
-    def _existing(self, path: str) -> Path:
+    def existing(self, path: str) -> Path:
         """The real file behind `path`, links followed; it need not exist."""
         target = self._base.joinpath(*checked_segments(path))
         try:

@@ -207,6 +207,9 @@ class RestStore:
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
         return self._artifacts(run_id).opened(path)
 
+    def artifact_file(self, run_id: str, path: str) -> Path | None:
+        return None
+
     def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
         self._artifacts(run_id).write(path, content)
 

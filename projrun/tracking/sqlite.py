@@ -194,6 +194,9 @@ class SqliteStore:
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
         return self._directory(run_id).opened(path)
 
+    def artifact_file(self, run_id: str, path: str) -> Path | None:
+        return self._directory(run_id).existing(path)
+
     def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
         self._directory(run_id).write(path, content)
 

@@ -14,7 +14,7 @@ from projrun.project import read_project
 from projrun.project.check import check
 from projrun.project.mlproject import Parameter
 from projrun.project.parameters import kind_of
-from projrun.project.schema import DIRECTORY, encoded, schemas
+from projrun.schemas import DIRECTORY, encoded, schemas
 from projrun.yamlfile import parse
 from tests.project.corpus import CASES, Case
 
@@ -56,7 +56,7 @@ PYTHON_ENVS = {
 
 @pytest.mark.parametrize("name", schemas())
 def test_the_schemas_are_current(name: str) -> None:
-    hint = "run: python -m projrun.project.schema"
+    hint = "run: python -m projrun.schemas"
     assert (DIRECTORY / name).read_bytes() == encoded(schemas()[name]), hint
     jsonschema.Draft202012Validator.check_schema(schemas()[name])
 

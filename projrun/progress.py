@@ -1,4 +1,4 @@
-"""How far a download is: on a terminal, and nowhere else."""
+"""How far a long operation on bytes is: on a terminal, and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _INTERVAL_S = 0.1
 
 
 class Progress:
-    """Copies streams and shows how many bytes have come. total: of all of them, 0 when it is not known."""
+    """Shows how many bytes are done. total: of all of them, 0 when it is not known."""
 
-    def __init__(self, name: str) -> None:
-        self.name = one_line(name, 60)
+    def __init__(self, name: str, doing: str = "downloading") -> None:
+        self.what = f"{doing} {one_line(name, 60)}"
         self.done = 0
         self.total = 0
         self._shown_at = 0.0
@@ -35,16 +35,17 @@ class Progress:
         while chunk := source.read(CHUNK):
             target.write(chunk)
             copied += len(chunk)
-            self._add(len(chunk))
+            self.add(len(chunk))
         return copied
 
-    def _add(self, size: int) -> None:
+    def add(self, size: int) -> None:
+        """`size` more bytes are done."""
         self.done += size
         if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
             self._shown_at = time.monotonic()
             of = f" of {in_words(self.total)}" if self.total else ""
             head = styled("projrun: ", "dim", sys.stderr)
-            self._write(f"\r\033[K{head}downloading {self.name}: {in_words(self.done)}{of}")
+            self._write(f"\r\033[K{head}{self.what}: {in_words(self.done)}{of}")
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)

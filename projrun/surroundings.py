@@ -1,0 +1,98 @@
+"""What of the machine and of the caller's session can change a result. Read in about a millisecond."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from projrun.record import Platform
+from projrun.urls import without_credentials
+from projrun.version import __version__
+
+# Their values are recorded and set again by reproduce: none of them is a place for a secret.
+VARIABLES = re.compile(
+    r"LANG|LANGUAGE|LC_[A-Z]+|TZ|SOURCE_DATE_EPOCH|LD_PRELOAD|LD_LIBRARY_PATH|MALLOC_[A-Z_]+|GLIBC_TUNABLES"
+    r"|PYTHON(HASHSEED|PATH|OPTIMIZE|UTF8|INTMAXSTRDIGITS|NOUSERSITE|SAFEPATH|IOENCODING|WARNINGS|MALLOC|_GIL|_JIT)"
+    r"|(OMP|MKL|OPENBLAS|GOTO|BLIS|NUMEXPR|NUMBA|VECLIB|KMP|TBB|POLARS|RAYON)_[A-Z0-9_]+|NPY_[A-Z0-9_]+"
+    r"|CUDA_(VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING)|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
+    r"|TF_(DETERMINISTIC_OPS|CUDNN_DETERMINISTIC|ENABLE_ONEDNN_OPTS|NUM_[A-Z]+_THREADS)|XLA_FLAGS|JAX_[A-Z0-9_]+"
+    r"|TORCH_(DETERMINISTIC|CUDNN_[A-Z0-9_]+|ALLOW_TF32[A-Z0-9_]*)|PYTORCH_[A-Z0-9_]*CONF|HF_HUB_OFFLINE"
+)
+"""Names of the variables that are known to change what programs compute."""
+
+SIMD = re.compile(r"sse4_2|avx|avx2|avx512\w+|avx_vnni|amx\w*|fma|f16c|asimd\w*|sve2?|neon")
+"""Instruction sets that numeric libraries choose their kernels by."""
+
+
+def surroundings(environ: Mapping[str, str]) -> Platform:
+    """environ: the environment that the process gets."""
+    system = os.uname()
+    cpu, simd = _processor()
+    return Platform(
+        system=system.sysname,
+        machine=system.machine,
+        projrun=__version__,
+        release=system.release,
+        distribution=_distribution(),
+        libc=_libc(),
+        cpu=cpu,
+        simd=simd,
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpus=_gpus(),
+        gpu_driver=_first(_text("/proc/driver/nvidia/version"), r"Kernel Module\D*([\d.]+)"),
+        timezone=environ.get("TZ") or _timezone(),
+        umask=_first(_text("/proc/self/status"), r"^Umask:\s*(\d+)"),
+        variables={
+            name: without_credentials(value)
+            for name, value in sorted(environ.items())
+            if VARIABLES.fullmatch(name)
+        },
+    )
+
+
+def _processor() -> tuple[str, tuple[str, ...]]:
+    """Model and instruction sets of the first processor."""
+    text = _text("/proc/cpuinfo", 8192)
+    flags = _first(text, r"^(?:flags|Features)\s*:\s*(.*)").split()
+    return _first(text, r"^model name\s*:\s*(.*)"), tuple(sorted(set(filter(SIMD.fullmatch, flags))))
+
+
+def _gpus() -> tuple[str, ...]:
+    """Models of the NVIDIA GPUs, as their driver tells."""
+    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return tuple(_first(_text(str(file)), r"^Model:\s*(.*)") for file in found)
+
+
+def _distribution() -> str:
+    return _first(_text("/etc/os-release"), r'^PRETTY_NAME="?([^"\n]*)')
+
+
+def _libc() -> str:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):  # another libc
+        return ""
+
+
+def _timezone() -> str:
+    """The system's, such as `Europe/Berlin`; '' where it is not told by a link."""
+    try:
+        return os.readlink("/etc/localtime").partition("zoneinfo/")[2]
+    except OSError:
+        return ""
+
+
+def _text(path: str, limit: int = 1 << 16) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _first(text: str, pattern: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1].strip() if found else ""
