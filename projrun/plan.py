@@ -109,6 +109,23 @@ class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     descriptor: Descriptor
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """When two metrics or two outputs count as the same."""
+
+    how: Literal["exact", "value", "ignore"] = "exact"
+    """`exact`: the same number, the same bytes. `value`: numbers within the tolerances, all else equal."""
+    rtol: float = 0.0
+    """Relative to the older value."""
+    atol: float = 0.0
+
+
+class VerifyRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The MLproject's `verify:` section. The first pattern that matches a name counts; without one: exact."""
+
+    metrics: dict[str, Rule] = {}
+    outputs: dict[str, Rule] = {}
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that determines a run."""
 
@@ -131,3 +148,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Artifacts that the command writes, by the environment variable that names it the file."""
     variables: dict[str, str | None] = {}
     """Environment variables that the caller gave for this run."""
+    verify: VerifyRules = VerifyRules()
+    """What the author allows to differ when the run is verified."""

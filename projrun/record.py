@@ -13,6 +13,8 @@ RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
 LOCK_ARTIFACT = "projrun/pylock.toml"
 ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
+KEPT_OUTPUTS = "projrun/outputs"
+"""Directory of the files of the tree whose content is kept, to be compared by value."""
 OUTPUT_ARTIFACT = "projrun/output.log"
 
 

@@ -40,7 +40,17 @@ FLOORS = [
         "progress",
     },
     {"plan", "record", "request"},
-    {"sources", "project", "inputs", "outputs", "surroundings", "environments", "backends", "tracking"},
+    {
+        "sources",
+        "project",
+        "inputs",
+        "outputs",
+        "surroundings",
+        "compare",
+        "environments",
+        "backends",
+        "tracking",
+    },
     {"server"},
     {"runner"},
     {"api", "cli", "schemas", "__init__", "__main__"},
@@ -55,6 +65,8 @@ MONOPOLIES = {
     "fsspec": {"inputs/filesystem.py"},
     "starlette": {"server/app.py"},
     "uvicorn": {"server/endpoint.py"},
+    "numpy": {"compare/values.py"},
+    "PIL": {"compare/values.py"},
 }
 
 

@@ -10,7 +10,8 @@ from projrun.project.check_entry_point import check_entry_point
 from projrun.project.check_environment import check_environment
 from projrun.project.findings import Finding, Findings
 from projrun.project.mlproject import find
-from projrun.project.shapes import ProjectShape
+from projrun.project.shapes import ProjectShape, VerifyShape
+from projrun.project.verify import verify_rules
 from projrun.yamlfile import Document
 
 
@@ -66,6 +67,10 @@ def _check_document(document: Document, found: Findings) -> None:
         found.add("wrong-shape", "is not a mapping of keys to values", hint, document.file)
         return
     found.unknown_keys(document, data, ProjectShape.__struct_fields__)
+    with found.catching(document, "verify"):
+        verify = data.get("verify")
+        verify_rules(document, verify)
+        found.unknown_keys(document, verify or {}, VerifyShape.__struct_fields__, "verify")
     entry_points = data.get("entry_points")
     if entry_points is not None and not isinstance(entry_points, dict):
         hint = "write 'main:' with 'command: …' below it"

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from projrun.errors import ProjectError
-from projrun.plan import Descriptor
+from projrun.plan import Descriptor, VerifyRules
 from projrun.project.descriptors import ENV_KEYS, read_descriptor
 from projrun.project.scripts import Script, is_script, script
 from projrun.project.shapes import Number, ParameterShape, conform
+from projrun.project.verify import verify_rules
 from projrun.yamlfile import Document, load
 
 FILE_NAME = "mlproject"
@@ -69,6 +70,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     descriptor: Descriptor
     environment_named: bool = False
     """The MLproject file names the descriptor."""
+    verify: VerifyRules = VerifyRules()
     environment_fault: str = ""
     """Why pyproject.toml tells no environment, where it would be the one to."""
     warnings: tuple[str, ...] = ()
@@ -140,6 +142,7 @@ def _project(directory: Path, file: str, document: Document | None) -> Project:
         file=file,
         entry_points=_entry_points(document, data.get("entry_points")) if document else {},
         descriptor=descriptor,
+        verify=verify_rules(document, data.get("verify")) if document else VerifyRules(),
         environment_named=any(data.get(key) for key in ENV_KEYS),
         warnings=warnings,
     )

@@ -6,7 +6,7 @@ Unknown keys are forbidden for the schemas' sake: editors then mark them. The pa
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -90,6 +90,33 @@ class DockerShape(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
 
 
+class ToleranceShape(msgspec.Struct, forbid_unknown_fields=True):
+    """Numbers may differ by up to atol + rtol · |older value|."""
+
+    rtol: Annotated[Number, Meta(description="Relative to the older value.")] = 0.0
+    atol: Annotated[Number, Meta(description="Absolute.")] = 0.0
+
+
+RuleShape = (
+    ToleranceShape
+    | Annotated[
+        Literal["exact", "value", "ignore"],
+        Meta(description="The same bytes; the same values, whatever the layout; anything."),
+    ]
+)
+
+
+class VerifyShape(msgspec.Struct, forbid_unknown_fields=True):
+    """What may differ when a run is verified. The first pattern that matches counts; the others: exact."""
+
+    metrics: Annotated[dict[str, RuleShape] | None, Meta(description="Name or pattern of metrics: rule.")] = (
+        None
+    )
+    outputs: Annotated[
+        dict[str, RuleShape] | None, Meta(description="Pattern of artifacts and files (`**/*.csv`): rule.")
+    ] = None
+
+
 class ProjectShape(msgspec.Struct, forbid_unknown_fields=True):
     """An MLproject file."""
 
@@ -101,6 +128,7 @@ class ProjectShape(msgspec.Struct, forbid_unknown_fields=True):
         dict[str, EntryPointShape] | None,
         Meta(description="What can be run, by name; `main` is the default."),
     ] = None
+    verify: VerifyShape | None = None
 
 
 class PythonEnvShape(msgspec.Struct, forbid_unknown_fields=True):
@@ -137,6 +165,8 @@ _WANTED: dict[str | int, str] = {
     "python": "a version in quotes, such as '3.11'",
     "build_dependencies": "a list of requirements",
     "dependencies": "a list of requirements",
+    "metrics": "rules by name: exact, value, ignore or {rtol: 1e-6, atol: 0}",
+    "outputs": "rules by pattern: exact, value, ignore or {rtol: 1e-6, atol: 0}",
 }
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 

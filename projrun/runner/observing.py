@@ -7,8 +7,9 @@ from projrun.digests import sha256_files
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.output import say, warn
-from projrun.plan import Checkout
+from projrun.plan import Checkout, VerifyRules
 from projrun.record import Output
+from projrun.runner.keeping import keep
 from projrun.tracking import Store
 from projrun.tracking.walk import walked
 from projrun.tracking.wire import number
@@ -29,10 +30,12 @@ class Observer:
                 f"files that the run makes in its tree are not recorded: it has more than {outputs.MAX_FILES}"
             )
 
-    def outputs(self, ended: bool) -> tuple[Output, ...] | None:
+    def outputs(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...] | None:
         """Artifacts, then files. ended: False for a run that was interrupted: nobody waits for digests."""
         try:
-            return (*self._artifacts(ended), *self._files(ended))
+            files = self._files(ended)
+            keep(self._store, self._run_id, self._root, files, rules)
+            return (*self._artifacts(ended), *files)
         except KeyboardInterrupt:
             warn("interrupted: the record lacks the digests of what the run made")
             return (*self._artifacts(False), *self._files(False))

@@ -117,7 +117,7 @@ def _record(
         plan=plan,
         environment=provided.environment if provided else None,
         inputs=read,
-        outputs=observer.outputs(ended=outcome.status != "KILLED") if observer else None,
+        outputs=observer.outputs(outcome.status != "KILLED", plan.verify) if observer else None,
         metrics=observer.metrics() if observer else {},
         platform=surroundings(environ),
         outcome=outcome,

@@ -57,6 +57,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
+        verify=project.verify,
         artifact_files=script.artifact_files if script else {},
     )
     return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls)

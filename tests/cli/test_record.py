@@ -13,6 +13,8 @@ import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from projrun.home import Home
+from projrun.record import Output
+from projrun.runner.keeping import Contents
 from projrun.schemas import schemas
 from projrun.tracking import open_store
 from tests.conftest import MakeProject, Projrun
@@ -88,6 +90,26 @@ def test_a_failed_run_has_outputs_and_one_that_never_started_has_none(
     (project / "python_env.yaml").write_text("dependencies: [/nowhere/to/be/found]\n")
     assert projrun("run", project).returncode == 125
     assert record_of(projrun)["outputs"] is None
+
+
+def test_files_that_will_be_compared_by_value_are_kept(
+    projrun: Projrun, make_project: MakeProject, home: Home
+) -> None:
+    text = """
+entry_points: {main: {command: 'echo 1 > a.csv; echo 2 > b.csv; mkdir d; echo 3 > d/c.csv; echo 4 > e.txt'}}
+verify: {outputs: {b.csv: ignore, "*.csv": {rtol: 1e-6}}}
+"""
+    project = make_project(MLproject=text)
+    assert projrun("run", project, "--env-manager", "local").returncode == 0
+    record = record_of(projrun)
+    assert record["plan"]["verify"]["outputs"]["*.csv"] == {"how": "value", "rtol": 1e-6, "atol": 0.0}
+    [kept] = home.artifacts.glob("*/*/projrun/outputs")
+    names = {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert names == {"a.csv", "d/c.csv"}
+    contents = Contents(open_store(home), record["run_id"], None, home.cache)
+    places = {one["path"]: contents(Output(path=one["path"], change="made")) for one in record["outputs"]}
+    assert places["a.csv"] and places["a.csv"].read_text() == "1\n"
+    assert places["b.csv"] is None and places["e.txt"] is None
 
 
 def test_projruns_own_directories_in_the_tree_are_no_outputs(

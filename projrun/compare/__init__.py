@@ -1,0 +1,53 @@
+"""Two runs side by side: their results, and what determined them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["same", "within", "different", "missing", "extra", "ignored"]
+"""`within`: unlike, but within the tolerance. `missing`: the second lacks it. `extra`: the first does."""
+
+BAD: tuple[Verdict, ...] = ("different", "missing", "extra")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One result of two runs."""
+
+    kind: Literal["status", "metric", "output"]
+    name: str
+    verdict: Verdict
+    rule: str = ""
+    """What was asked of it, such as `exact` or `rtol=1e-06`."""
+    first: str = ""
+    second: str = ""
+    detail: str = ""
+    """Where they differ first."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that determines results and is not the same."""
+
+    determinant: str
+    """source, parameters, seed, inputs, lock, python, platform, cpu, gpu, threads, variables, …"""
+    name: str = ""
+    """Which parameter, package, variable, …"""
+    first: str
+    second: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    first: str
+    """Run id."""
+    second: str
+    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        return not self.bad
+
+    @property
+    def bad(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.verdict in BAD)

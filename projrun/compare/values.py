@@ -1,0 +1,239 @@
+"""Files compared by what they mean: numbers within a tolerance, all else equal, the layout of no account."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from projrun.errors import UnavailableError
+from projrun.output import one_line
+from projrun.plan import Rule
+
+Difference = tuple[str, bool]
+"""Where and how two values differ, and whether that is within the tolerance."""
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_MLMODEL_OWN = re.compile(r"\s*(run_id|model_id|model_uuid|utc_time_created|artifact_path|mlflow_version):.*")
+_NONE = object()
+
+
+def differences(name: str, first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    """All differences of two files called `name`, in order. By the type that the name tells."""
+    suffix = PurePosixPath(name).suffix.lower()
+    compare = _KINDS.get(suffix, _of_texts)
+    if PurePosixPath(name).name == "MLmodel":
+        compare = _of_mlmodels
+    try:
+        yield from compare(first, second, rule)
+    except (ValueError, OSError, EOFError) as error:
+        if difference := first_difference(first, second):
+            yield f"{difference} (not readable as {suffix or 'text'}: {one_line(str(error), 100)})", False
+
+
+def first_difference(first: Path, second: Path) -> str:
+    """Where the bytes differ first; '' when they are the same."""
+    offset = 0
+    with first.open("rb") as one, second.open("rb") as other:
+        while True:
+            a, b = one.read(1 << 20), other.read(1 << 20)
+            if a == b:
+                if not a:
+                    return ""
+                offset += len(a)
+                continue
+            at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+            return f"byte {offset + at}: {_bytes(a[at : at + 16])} and {_bytes(b[at : at + 16])}"
+
+
+def within(first: float, second: float, rule: Rule) -> bool:
+    if first == second or (math.isnan(first) and math.isnan(second)):
+        return True
+    if math.isinf(first) or math.isinf(second):
+        return False
+    return abs(first - second) <= rule.atol + rule.rtol * abs(first)
+
+
+def _bytes(part: bytes) -> str:
+    if not part:
+        return "the end"
+    try:
+        return repr(part.decode("ascii")) if part.decode("ascii").isprintable() else part.hex(" ")
+    except UnicodeDecodeError:
+        return part.hex(" ")
+
+
+def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[Difference]:
+    if first != second and not (math.isnan(first) and math.isnan(second)):
+        yield f"{where}: {first!r} and {second!r}", within(first, second, rule)
+
+
+# text
+
+
+def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    """Line by line: the numbers in it by value, what stands between them as it is."""
+    lines = zip_longest(_lines(first), _lines(second))
+    for number, (one, other) in enumerate(lines, 1):
+        if one != other:
+            yield from _of_lines(f"line {number}", one, other, rule)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _of_lines(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[Difference]:
+    if one is None or other is None or _NUMBER.split(one) != _NUMBER.split(other):
+        yield f"{where}: {_shown(one)} and {_shown(other)}", False
+        return
+    for a, b in zip(_NUMBER.findall(one), _NUMBER.findall(other)):
+        yield from _numbers(where, float(a), float(b), rule)
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else one_line(repr(value), 80)
+
+
+def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    """What MLflow says of a model, but for ids and times, which are new every time."""
+    kept = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
+    for number, (one, other) in enumerate(zip_longest(*kept), 1):
+        if one != other:
+            yield from _of_lines(f"line {number} without ids and times", one, other, rule)
+
+
+# data
+
+
+def _of_json(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    one, other = (json.loads(path.read_bytes()) for path in (first, second))
+    yield from _of_data("$", one, other, rule)
+
+
+def _of_json_lines(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    one, other = ([json.loads(line) for line in _lines(path) if line.strip()] for path in (first, second))
+    yield from _of_data("$", one, other, rule)
+
+
+def _of_data(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Difference]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            yield from _of_data(f"{where}.{key}", one.get(key, _NONE), other.get(key, _NONE), rule)
+    elif isinstance(one, list) and isinstance(other, list):
+        for index, (a, b) in enumerate(zip_longest(one, other, fillvalue=_NONE)):
+            yield from _of_data(f"{where}[{index}]", a, b, rule)
+    elif _is_number(one) and _is_number(other):
+        yield from _numbers(where, one, other, rule)
+    elif type(one) is not type(other) or one != other:
+        yield f"{where}: {_in_json(one)} and {_in_json(other)}", False
+
+
+def _in_json(value: object) -> str:
+    return "nothing" if value is _NONE else one_line(json.dumps(value), 80)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _of_tables(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    rows = (_rows(path) for path in (first, second))
+    for number, (one, other) in enumerate(zip_longest(*rows), 1):
+        if one is None or other is None:
+            yield f"row {number}: {_shown(one)} and {_shown(other)}", False
+            continue
+        for column, (a, b) in enumerate(zip_longest(one, other), 1):
+            yield from _of_cells(f"row {number}, column {column}", a, b, rule)
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        dialect: type[csv.Dialect] = csv.Sniffer().sniff(text[:8192], ",;\t|")
+    except csv.Error:
+        dialect = csv.excel
+    yield from csv.reader(io.StringIO(text, newline=""), dialect)
+
+
+def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[Difference]:
+    if one == other:
+        return
+    if one is not None and other is not None and all(map(_NUMBER.fullmatch, (one.strip(), other.strip()))):
+        yield from _numbers(where, float(one), float(other), rule)
+    else:
+        yield f"{where}: {_shown(one)} and {_shown(other)}", False
+
+
+# arrays and pictures, through the libraries that know them
+
+
+def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    numpy = _library("numpy")
+    one, other = (numpy.load(path, allow_pickle=False) for path in (first, second))
+    if isinstance(one, numpy.ndarray):
+        yield from _of_elements("", one, other, rule)
+        return
+    with one, other:
+        for name in sorted({*one.files, *other.files}):
+            if name not in one.files or name not in other.files:
+                yield f"array '{name}' is only in the {'second' if name in other.files else 'first'}", False
+            else:
+                yield from _of_elements(f"array '{name}' ", one[name], other[name], rule)
+
+
+def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Difference]:
+    numpy = _library("numpy")
+    if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
+        yield f"{where}{one.shape} {one.dtype} and {other.shape} {other.dtype}", False
+        return
+    unequal = one != other
+    if one.dtype.kind in "fc":
+        unequal &= ~(numpy.isnan(one) & numpy.isnan(other))
+    if not unequal.any():
+        return
+    numeric = one.dtype.kind in "fciu"
+    outside = unequal
+    if numeric:
+        outside = unequal & ~numpy.isclose(other, one, rtol=rule.rtol, atol=rule.atol, equal_nan=True)
+    shown = outside if outside.any() else unequal
+    index = tuple(int(axis) for axis in numpy.argwhere(shown)[0]) if one.ndim else ()
+    at = f"[{', '.join(map(str, index))}]" if index else "the value"
+    count = f" ({int(shown.sum())} of {one.size} differ)" if one.size > 1 else ""
+    yield f"{where}{at}: {one[index]!s} and {other[index]!s}{count}", not outside.any()
+
+
+def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+    """By pixels, from 0 to 255 in each channel; what the files say of themselves is of no account."""
+    numpy, image = _library("numpy"), _library("PIL.Image")
+    with image.open(first) as a, image.open(second) as b:
+        one, other = (numpy.asarray(picture.convert("RGBA"), dtype=float) for picture in (a, b))
+    yield from _of_elements("pixel ", one, other, rule)
+
+
+def _library(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UnavailableError(
+            f"comparing arrays and pictures by value needs {name.split('.')[0]}",
+            "install it: pip install 'projrun[verify]'",
+        ) from None
+
+
+_KINDS: dict[str, Callable[[Path, Path, Rule], Iterator[Difference]]] = {
+    ".json": _of_json,
+    ".jsonl": _of_json_lines,
+    ".csv": _of_tables,
+    ".tsv": _of_tables,
+    **dict.fromkeys((".npy", ".npz"), _of_arrays),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"), _of_pictures),
+}
