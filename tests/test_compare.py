@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import numpy
@@ -14,6 +15,7 @@ from PIL import Image
 from projrun.compare import Comparison
 from projrun.compare.patterns import matches
 from projrun.compare.records import compare
+from projrun.compare.reports import FORMATS
 from projrun.compare.values import differences
 from projrun.errors import UnavailableError
 from projrun.plan import Rule, VerifyRules
@@ -226,3 +228,30 @@ def test_a_missing_library_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a").write_bytes(b"1")
     with pytest.raises(UnavailableError, match=r"needs numpy; install it: pip install 'projrun\[verify\]'"):
         list(differences("a.npy", tmp_path / "a", tmp_path / "a", LOOSE))
+
+
+@pytest.fixture
+def unlike() -> Comparison:
+    first = record(metrics={"a|b": 1.0, "x\x00<y>": 1.0, "i": 1.0})
+    plan = msgspec.structs.replace(RECORD.plan, parameters={**RECORD.plan.parameters, "seed": "100%"})
+    second = record(metrics={"a|b": 2.0, "x\x00<y>": 1.0, "i": 2.0}, plan=plan)
+    return compared(first, second, VerifyRules(metrics={"i": Rule(how="ignore")}))
+
+
+def test_reports_say_the_same_in_every_format(unlike: Comparison) -> None:
+    shown = {name: report(unlike) for name, report in FORMATS.items()}
+    assert "metric a|b" in shown["text"] and "not the same: 1 of 3 results" in shown["text"]
+    assert "seed seed: not set, then 100%" in shown["text"]
+    assert json.loads(shown["json"])["same"] is False
+    suite = ElementTree.fromstring(shown["junit"])
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
+    assert "metric a\\|b" in shown["markdown"] and "&lt;y>" in shown["markdown"]
+    assert shown["github"].splitlines()[0].startswith("::error title=projrun verify::metric a|b is different")
+    assert "100%25" in shown["github"]
+
+
+def test_reports_of_equal_runs_say_so() -> None:
+    equal = compared(RECORD, RECORD)
+    assert "the same: 1 results" in FORMATS["text"](equal)
+    assert FORMATS["github"](equal).startswith("::notice")
+    assert ElementTree.fromstring(FORMATS["junit"](equal)).get("failures") == "0"

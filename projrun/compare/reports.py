@@ -1,0 +1,142 @@
+"""A comparison as text, JSON, JUnit XML, Markdown, or annotations of GitHub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from projrun.compare import BAD, Comparison, Difference, Finding
+from projrun.output import one_line, table
+
+
+def text(comparison: Comparison) -> str:
+    """For a terminal: every result, then why."""
+    rows = [_row(finding) for finding in comparison.findings]
+    parts = [table(("RESULT", "VERDICT", "RULE", "FIRST", "SECOND"), rows)]
+    for finding in comparison.bad:
+        if finding.detail:
+            parts.append(f"{_name(finding)} differs at {finding.detail}")
+    parts.append(_reasons(comparison, "\n".join(f"  {_difference(one)}" for one in comparison.differences)))
+    parts.append(conclusion(comparison))
+    return "\n".join(parts)
+
+
+def conclusion(comparison: Comparison) -> str:
+    """One line."""
+    count = len([one for one in comparison.findings if one.verdict != "ignored"])
+    if comparison.same:
+        return f"the same: {count} results of run {comparison.second[:8]} are those of {comparison.first[:8]}"
+    return f"not the same: {len(comparison.bad)} of {count} results of run {comparison.second[:8]} differ"
+
+
+def json(comparison: Comparison) -> str:
+    content = {"same": comparison.same, **msgspec.to_builtins(comparison)}
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+
+
+def junit(comparison: Comparison) -> str:
+    """One test case for each result, as CI servers read it."""
+    from xml.etree import ElementTree as Xml
+
+    suite = Xml.Element(
+        "testsuite",
+        name="projrun verify",
+        tests=str(len(comparison.findings)),
+        failures=str(len(comparison.bad)),
+        errors="0",
+        skipped=str(sum(one.verdict == "ignored" for one in comparison.findings)),
+    )
+    for finding in comparison.findings:
+        case = Xml.SubElement(suite, "testcase", classname=finding.kind, name=_in_xml(finding.name))
+        if finding.verdict == "ignored":
+            Xml.SubElement(case, "skipped")
+        elif finding.verdict in BAD:
+            failure = Xml.SubElement(
+                case, "failure", message=_in_xml(_failure(finding)), type=finding.verdict
+            )
+            failure.text = _in_xml("\n".join(_difference(one) for one in comparison.differences))
+    Xml.indent(suite)
+    return Xml.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def markdown(comparison: Comparison) -> str:
+    rows = [tuple(_in_cell(cell) for cell in _row(finding)) for finding in comparison.findings]
+    lines = [
+        f"### Run {comparison.second[:8]} against {comparison.first[:8]}: "
+        + ("the same" if comparison.same else "**not the same**"),
+        "",
+        "| result | verdict | rule | first | second |",
+        "| --- | --- | --- | --- | --- |",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    lines += ["", *(f"* {_in_cell(_failure(finding))}" for finding in comparison.bad)]
+    reasons = _reasons(
+        comparison, "\n".join(f"* {_in_cell(_difference(one))}" for one in comparison.differences)
+    )
+    return "\n".join([*lines, "", reasons]).rstrip()
+
+
+def github(comparison: Comparison) -> str:
+    """Workflow commands: they show as annotations of the job."""
+    lines = [f"::error title=projrun verify::{_in_command(_failure(one))}" for one in comparison.bad]
+    if comparison.bad:
+        why = "; ".join(_difference(one) for one in comparison.differences)
+        lines += [f"::notice title=what determines results and differs::{_in_command(why)}"] if why else []
+        return "\n".join(lines)
+    return f"::notice title=projrun verify::{_in_command(conclusion(comparison))}"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": text,
+    "json": json,
+    "junit": junit,
+    "markdown": markdown,
+    "github": github,
+}
+
+
+def _row(finding: Finding) -> Sequence[str]:
+    cells = (_name(finding), finding.verdict, finding.rule, finding.first, finding.second)
+    return tuple(one_line(cell, 60) for cell in cells)
+
+
+def _name(finding: Finding) -> str:
+    return finding.name if finding.kind == "status" else f"{finding.kind} {finding.name}"
+
+
+def _failure(finding: Finding) -> str:
+    detail = f" ({finding.detail})" if finding.detail else ""
+    values = f"{finding.first or 'none'}, {finding.second or 'none'}"
+    return f"{_name(finding)} is {finding.verdict}: {values}{detail}"
+
+
+def _difference(difference: Difference) -> str:
+    name = f" {difference.name}" if difference.name else ""
+    return one_line(f"{difference.determinant}{name}: {difference.first}, then {difference.second}")
+
+
+def _reasons(comparison: Comparison, listed: str) -> str:
+    if listed:
+        return f"what determines results and is not the same:\n{listed}"
+    if comparison.same:
+        return "all that is known to determine results is the same"
+    return (
+        "all that is recorded of what determines results is the same: the command itself gives other results "
+        "each time (a seed, the time, the order of threads); try --vary to find out by what"
+    )
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+
+
+def _in_command(text: str) -> str:
+    return one_line(text).replace("%", "%25")
+
+
+def _in_xml(text: str) -> str:
+    """Without the characters that XML 1.0 forbids."""
+    return "".join(
+        char if char in "\n\t" or (char.isprintable() and ord(char) < 0xFFFE) else "�" for char in text
+    )
