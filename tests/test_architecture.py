@@ -37,6 +37,8 @@ FLOORS = [
         "version",
         "interrupts",
         "scratch",
+        "web",
+        "progress",
     },
     {"plan", "record", "request"},
     {"sources", "project", "inputs", "environments", "backends", "tracking"},
@@ -52,6 +54,8 @@ MONOPOLIES = {
     "tomllib": {"tomlfile.py"},
     "tomli": {"tomlfile.py"},
     "fsspec": {"inputs/filesystem.py"},
+    "tarfile": {"sources/"},
+    "zipfile": {"sources/unpack.py"},
     "starlette": {"server/app.py"},
     "uvicorn": {"server/endpoint.py"},
 }
@@ -158,11 +162,11 @@ def test_every_kind_fulfils_its_contract() -> None:
     from projrun.backends import local as local_backend
     from projrun.environments import local, uv
     from projrun.inputs import filesystem, runs, web
-    from projrun.sources import git
+    from projrun.sources import archive, git
     from projrun.sources import local as directory
 
     managers: list[EnvironmentManager] = [local, uv]
-    kinds: list[SourceKind] = [directory, git]
+    kinds: list[SourceKind] = [directory, archive, git]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

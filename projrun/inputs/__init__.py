@@ -19,7 +19,7 @@ from projrun.record import Input
 from projrun.urls import without_secrets
 
 if TYPE_CHECKING:
-    from projrun.inputs.progress import Progress
+    from projrun.progress import Progress
 
 
 class ArtifactEntry(Protocol):
@@ -84,7 +84,7 @@ def gather(
 
 
 def _download(planned: PlannedInput, url: str, run_artifacts: RunArtifacts) -> None:
-    from projrun.inputs.progress import Progress
+    from projrun.progress import Progress
 
     target = Path(planned.path)
     try:

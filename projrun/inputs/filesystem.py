@@ -7,8 +7,8 @@ from typing import Any
 
 from projrun.errors import InputError, ProjrunError, UnavailableError
 from projrun.inputs import RunArtifacts
-from projrun.inputs.progress import Progress
 from projrun.output import one_line
+from projrun.progress import Progress
 from projrun.urls import without_secrets
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from projrun.digests import sha256_file, sha256_text
 from projrun.errors import InputError
-from projrun.inputs.progress import in_words
 from projrun.output import say
 from projrun.plan import PlannedInput
+from projrun.progress import in_words
 from projrun.record import Input
 
 LARGE = 2_000_000_000

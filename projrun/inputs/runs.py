@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projrun.errors import InputError, ParameterError, TrackingError
 from projrun.inputs import ArtifactEntry, RunArtifacts
-from projrun.inputs.progress import Progress
+from projrun.progress import Progress
 
 _URI = re.compile(r"runs:/(?P<run_id>[^/?#\s]+)(?:/(?P<path>.*))?", re.IGNORECASE | re.DOTALL)
 
