@@ -30,6 +30,10 @@ class Home(msgspec.Struct, frozen=True):
         return self.cache / "checkouts-v1"
 
     @property
+    def sources(self) -> Path:
+        return self.cache / "sources-v1"
+
+    @property
     def inputs(self) -> Path:
         return self.cache / "inputs-v1"
 

@@ -16,7 +16,7 @@ PLAN_VERSION = 1
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a tree came from and which tree it is. Holds no credentials."""
 
-    kind: Literal["local", "git"]
+    kind: Literal["local", "git", "archive"]
     uri: str
     """What the user typed, without credentials."""
     repository: str = ""
@@ -31,6 +31,21 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The project's directory below the root of the tree, with forward slashes; empty for the root."""
     dirty: bool = False
     """The tree differs from the commit: changed, staged or untracked (unignored) files."""
+    sha256: str = ""
+    """Of the archive that was unpacked; empty for what is none."""
+
+
+class Worktree(msgspec.Struct, frozen=True, kw_only=True):
+    """What git said, at once, of a working tree of the user's. Names that are not UTF-8 hold surrogates."""
+
+    commit: str = ""
+    """Empty before the first commit."""
+    branch: str = ""
+    """Empty when detached."""
+    changes: tuple[str, ...] = ()
+    """The entries of `git status --porcelain=v2 -z --untracked-files=all --no-renames`."""
+    settings: dict[str, str] = {}
+    """URLs of remotes, and what makes git convert files, by lower-case key (a remote's name as written)."""
 
 
 class Checkout(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +60,8 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
     """It belongs to this run and goes when the run ends."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this fetch, one line each."""
+    worktree: Worktree | None = None
+    """Of a tree of the user's that is used in place and that git knows."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,10 +58,12 @@ def ask(
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    errors: str = "replace",
 ) -> Answer:
     """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError.
 
     The helper is a process group of its own: ^C reaches it once, from us, and it leaves nothing behind.
+    errors: what becomes of bytes of its stdout that are not UTF-8.
     """
     pipe = subprocess.PIPE
     with _popen(argv, cwd, environ, stdin=pipe, stdout=pipe, stderr=pipe) as child:
@@ -70,7 +72,7 @@ def ask(
         except BaseException:
             _end_group(child, signal.SIGTERM, grace_s=2.0)
             raise
-    return Answer(child.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+    return Answer(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
 
 
 def follow(

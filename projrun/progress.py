@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from projrun.output import is_terminal, one_line, styled
 
@@ -37,6 +37,17 @@ class Progress:
             copied += len(chunk)
             self.add(len(chunk))
         return copied
+
+    def copy_response(self, response: Any, target: BinaryIO) -> int:
+        """Copy the body of an answer from the web, which must be whole. Raises WebError."""
+        from projrun.web import WebError
+
+        expected = response.headers.get("Content-Length", "")
+        self.total = int(expected) if expected.isdigit() else 0
+        size = self.copy(response, target)
+        if expected.isdigit() and size != int(expected):
+            raise WebError(f"the connection broke off after {size} of {expected} bytes", "run it again")
+        return size
 
     def add(self, size: int) -> None:
         """`size` more bytes are done."""

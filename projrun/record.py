@@ -16,6 +16,7 @@ ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
 KEPT_OUTPUTS = "projrun/outputs"
 """Directory of the files of the tree whose content is kept, to be compared by value."""
 OUTPUT_ARTIFACT = "projrun/output.log"
+SOURCE_ARTIFACT = "projrun/source.tar.gz"
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -50,6 +51,36 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     (relative, with forward slashes, as UTF-8). Empty for what has no content of its own, such as a device."""
     files: int | None = None
     """How many files a directory holds; None for a file."""
+
+
+class Unkept(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the source that was too large to keep."""
+
+    path: str
+    """Below the top of the tree; bytes that are not UTF-8 as `\\xNN`."""
+    size: int
+    sha256: str
+
+
+class SourceClosure(msgspec.Struct, frozen=True, kw_only=True):
+    """How to get the tree back, as it was when the run started: a commit, what differs from it, or both.
+
+    The artifact is a tar.gz. `tree/…` are files as they were on disk, bytes and executable bit; `removed` are
+    names that the commit has and the tree had not, each ended by a zero byte; `status` is what git said.
+    """
+
+    remote: str = ""
+    """URL without credentials where the commit is; empty: the artifact alone holds the whole tree."""
+    commit: str = ""
+    """Full id of the commit that the artifact is to be laid over; empty with `remote`."""
+    artifact: str = ""
+    """The run's artifact; empty: the commit is the tree."""
+    sha256: str = ""
+    """Of the artifact."""
+    files: int = 0
+    """How many files, links and empty directories the artifact holds."""
+    removed: int = 0
+    unkept: tuple[Unkept, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +142,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     record_version: int = RECORD_VERSION
     run_id: str
     plan: Plan
+    closure: SourceClosure | None = None
+    """None when the tree could not be recorded."""
     environment: Environment | None = None
     """None when no environment came to be."""
     inputs: tuple[Input, ...] = ()

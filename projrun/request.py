@@ -14,6 +14,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     uri: str
     entry_point: str = "main"
     version: str = ""
+    isolated: bool = False
+    require_clean: bool = False
+    sha256: str = ""
     parameters: Mapping[str, str] = {}
     docker_args: Mapping[str, object] = {}
     experiment_name: str = ""

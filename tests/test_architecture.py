@@ -37,6 +37,7 @@ FLOORS = [
         "version",
         "interrupts",
         "scratch",
+        "web",
         "progress",
     },
     {"plan", "record", "request"},
@@ -63,6 +64,8 @@ MONOPOLIES = {
     "tomllib": {"tomlfile.py"},
     "tomli": {"tomlfile.py"},
     "fsspec": {"inputs/filesystem.py"},
+    "tarfile": {"sources/"},
+    "zipfile": {"sources/unpack.py"},
     "starlette": {"server/app.py"},
     "uvicorn": {"server/endpoint.py"},
     "numpy": {"compare/values.py"},
@@ -171,11 +174,11 @@ def test_every_kind_fulfils_its_contract() -> None:
     from projrun.backends import local as local_backend
     from projrun.environments import local, uv
     from projrun.inputs import filesystem, runs, web
-    from projrun.sources import git
+    from projrun.sources import archive, git
     from projrun.sources import local as directory
 
     managers: list[EnvironmentManager] = [local, uv]
-    kinds: list[SourceKind] = [directory, git]
+    kinds: list[SourceKind] = [directory, archive, git]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

@@ -71,6 +71,18 @@ source_options = _group(
         metavar="VERSION",
         help="Branch, tag or commit of a project in Git. A local repository is run from a separate checkout.",
     ),
+    click.option(
+        "--isolated",
+        is_flag=True,
+        help="Run a local directory from a temporary checkout of exactly what is recorded of it, so that "
+        "ignored files and the like cannot matter.",
+    ),
+    click.option(
+        "--require-clean",
+        is_flag=True,
+        help="Refuse a local directory that is not as its commit: changed, staged or untracked files.",
+    ),
+    click.option("--sha256", default="", metavar="HEX", help="Refuse an archive whose sha256 is another."),
 )
 """Which tree is run."""
 

@@ -83,7 +83,9 @@ def run(
     env_manager: str,
     **same_named: Any,
 ) -> int:
-    """Run the project at URI: a directory or a Git URL, either with an optional #subdirectory.
+    """Run the project at URI: a directory, a Git URL or an archive.
+
+    Each may be followed by #subdirectory; archives are zip and tar, on this machine or behind http(s).
 
     The project's environment is built if need be, the entry point's command runs in it, and the run is
     recorded with its parameters, commit, environment, output and exit code. projrun exits with the command's

@@ -14,10 +14,13 @@ from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.home import Home
 from projrun.inputs.storage import discard, storage_for
+from projrun.output import warn
+from projrun.plan import Checkout
 from projrun.record import Record
 from projrun.request import Request
 from projrun.runner.performing import perform
 from projrun.runner.planning import make_plan
+from projrun.sources.closure import Captured
 from projrun.tracking.entities import RunStatus
 from projrun.tracking.hook import RunHook, now
 from projrun.tracking.supervision import settled_store, supervising
@@ -34,15 +37,29 @@ def run(request: Request, home: Home) -> Record:
     with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
         hook = RunHook(store, request, supervisor)
         try:
-            checkout = sources.fetch(request.uri, request.version, home)
-            stack.callback(sources.release, checkout, home)
+            checkout, captured = _source(request, home, stack)
             storage = storage_for(request.storage_dir, home)
             stack.callback(discard, storage)
             planned = make_plan(request, checkout, storage)
         except ProjrunError as error:
             hook.give_up(error, started)
             raise
-        return perform(store, hook.open(planned.plan), planned, home)
+        return perform(store, hook.open(planned.plan), planned, captured, home)
+
+
+def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
+    """The tree that is run, and what is kept of it."""
+    checkout = sources.fetch(request.uri, request.version, home, request.sha256)
+    stack.callback(sources.release, checkout, home)
+    if request.require_clean:
+        sources.require_clean(checkout)
+    captured = sources.capture(checkout, home)
+    for notice in (*checkout.notices, *captured.notices):
+        warn(notice)
+    if request.isolated:
+        checkout = sources.isolated(checkout, captured, home)
+        stack.callback(sources.release, checkout, home)
+    return checkout, captured
 
 
 def schedule(request: Request, home: Home) -> str:

@@ -18,10 +18,19 @@ from projrun.interrupts import signal_of, uninterrupted
 from projrun.output import warn
 from projrun.plan import Plan
 from projrun.process import merged
-from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Record
+from projrun.record import (
+    ENVIRONMENT_LOG_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    SOURCE_ARTIFACT,
+    Input,
+    Outcome,
+    Record,
+    SourceClosure,
+)
 from projrun.runner.observing import Observer
 from projrun.runner.planning import Planned
 from projrun.server.variables import tracking_variables
+from projrun.sources.closure import Captured, hand_over
 from projrun.surroundings import surroundings
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
@@ -29,10 +38,11 @@ from projrun.tracking.hook import ended, failed, killed, now, remember
 from projrun.tracking.tags import ENVIRONMENT_KEY
 
 
-def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
+def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: Home) -> Record:
     """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way."""
     started = now()
     plan, checkout = planned.plan, planned.checkout
+    closure: SourceClosure | None = None
     read: tuple[Input, ...] = ()
     provided: Provided | None = None
     observer: Observer | None = None
@@ -40,6 +50,7 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     try:
+        closure = _keep_source(store, run, captured)
         read = _gather(store, planned, home)
         with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
             observer = Observer(store, run.run_id, checkout, home)
@@ -51,10 +62,23 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
         outcome = failed(error, started)
         raise
     finally:
-        record = _record(run, plan, read, provided, observer, outcome)
+        record = _record(run, plan, closure, read, provided, observer, outcome)
         with uninterrupted():
             remember(store, record, provided.lock.pylock if provided else "")
     return record
+
+
+def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | None:
+    """Before the command runs: it may change the tree, and the run may fail."""
+    if captured.closure is None or captured.file is None:
+        return captured.closure
+    try:
+        hand_over(captured, store.log_file(run.run_id, SOURCE_ARTIFACT))
+        store.finish_file(run.run_id, SOURCE_ARTIFACT)
+    except (TrackingError, OSError) as error:
+        warn(f"the source was not kept with the run: {error}")
+        return None
+    return captured.closure
 
 
 def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
@@ -106,6 +130,7 @@ def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None
 def _record(
     run: Run,
     plan: Plan,
+    closure: SourceClosure | None,
     read: tuple[Input, ...],
     provided: Provided | None,
     observer: Observer | None,
@@ -115,6 +140,7 @@ def _record(
     return Record(
         run_id=run.run_id,
         plan=plan,
+        closure=closure,
         environment=provided.environment if provided else None,
         inputs=read,
         outputs=observer.outputs(outcome.status != "KILLED", plan.verify) if observer else None,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
 
-from projrun.errors import SourceError, UnavailableError
+from projrun.errors import SourceError
 from projrun.home import Home
-from projrun.plan import Checkout
+from projrun.plan import Checkout, Source
 from projrun.urls import without_credentials
+
+if TYPE_CHECKING:
+    from projrun.record import SourceClosure
+    from projrun.sources.closure import Captured
 
 
 class SourceKind(Protocol):
@@ -29,23 +34,22 @@ class SourceKind(Protocol):
 KINDS = {
     # asked in this order; git is asked last because it claims everything that looks like a URL
     "local": "projrun.sources.local",
+    "archive": "projrun.sources.archive",
     "git": "projrun.sources.git",
 }
 
 
-def fetch(uri: str, version: str, home: Home) -> Checkout:
+def fetch(uri: str, version: str, home: Home, sha256: str = "") -> Checkout:
+    """sha256: that an archive must have; '' accepts any."""
     uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
         kind = cast(SourceKind, import_module(module))
         if kind.claims(uri):
+            if sha256:
+                return _fetch_digest(module, uri, version, home, sha256)
             return kind.fetch(uri, version, home)
-    if is_archive(uri):
-        raise UnavailableError(
-            "running from a zip archive is not part of this version of projrun",
-            "unpack it and give the directory",
-        )
     raise SourceError(
-        f"'{without_credentials(uri)}' is neither a directory nor a Git URL",
+        f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL",
         "check the path, or give a URL that git can clone",
     )
 
@@ -60,8 +64,41 @@ def fetched(uri: str, version: str, home: Home) -> Iterator[Checkout]:
         release(checkout, home)
 
 
-def is_archive(uri: str) -> bool:
-    return uri.partition("#")[0].lower().endswith(".zip")
+def _fetch_digest(module: str, uri: str, version: str, home: Home, sha256: str) -> Checkout:
+    from projrun.sources import archive
+
+    if module != KINDS["archive"]:
+        raise SourceError(f"'{without_credentials(uri)}' is no archive, so it has no sha256", "leave it out")
+    return archive.fetch(uri, version, home, sha256)
+
+
+def require_clean(checkout: Checkout) -> None:
+    """Raises SourceError for a tree of the user's that is not as its commit."""
+    from projrun.sources.isolation import refuse_changes
+
+    refuse_changes(checkout)
+
+
+def capture(checkout: Checkout, home: Home) -> Captured:
+    """What has to be kept so that the tree can be given back: to be called before the command runs."""
+    from projrun.sources.closure import capture as captured
+
+    return captured(checkout, home)
+
+
+def isolated(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
+    """A temporary checkout of what was captured; one that is temporary already is that itself."""
+    from projrun.sources.isolation import apart
+
+    return checkout if checkout.temporary else apart(checkout, captured, home)
+
+
+def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:
+    """The tree of a run as a temporary checkout, from its record, its artifact `closure.artifact` and the
+    remote alone. Give it back with `release`. Raises SourceError."""
+    from projrun.sources.restoring import restore as restored
+
+    return restored(source, closure, artifact, home)
 
 
 def release(checkout: Checkout, home: Home) -> None:

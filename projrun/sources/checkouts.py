@@ -19,7 +19,7 @@ def check_out(
     source: Source, tree: Tree, address: Address, environ: Mapping[str, str], home: Home
 ) -> Checkout:
     """A checkout of `tree` and its submodules, whose URLs may start at `address`. All or nothing is made."""
-    with _new_place(home, address.name) as root:
+    with new_place(home, address.name) as root:
         fill(root, tree, environ)
         fill_submodules(root, address, home)
         shown = f"{address.url} at {source.version or source.commit}"
@@ -28,7 +28,7 @@ def check_out(
 
 
 @contextmanager
-def _new_place(home: Home, name: str) -> Iterator[Path]:
+def new_place(home: Home, name: str) -> Iterator[Path]:
     """An empty directory called `name`, ours until `remove`; it goes at once when the body fails."""
     home.mark_cache()
     place = scratch.name_in(home.checkouts)

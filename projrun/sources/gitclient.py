@@ -45,10 +45,13 @@ HELPER = (
 """A credential helper that knows one answer. The process list shows neither it nor the answer."""
 
 
-def git(*arguments: str, cwd: Path, environ: Mapping[str, str] | None = None) -> Answer:
+def git(
+    *arguments: str, cwd: Path, environ: Mapping[str, str] | None = None, errors: str = "replace"
+) -> Answer:
     """Run git to its end. Raises SourceError when there is no git."""
+    given = environ or merged(os.environ, QUIET)
     try:
-        return ask(["git", *OPTIONS, *arguments], cwd=cwd, environ=environ or merged(os.environ, QUIET))
+        return ask(["git", *OPTIONS, *arguments], cwd=cwd, environ=given, errors=errors)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
 

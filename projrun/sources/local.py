@@ -9,10 +9,10 @@ import msgspec
 
 from projrun.errors import SourceError
 from projrun.home import Home
-from projrun.plan import Checkout, Source
+from projrun.plan import Checkout, Source, Worktree
 from projrun.sources.giturl import is_repository, path_of
 from projrun.sources.subdirectory import directory_within, split_off
-from projrun.sources.worktree import below, remote_of, state_of, top_above
+from projrun.sources.worktree import below, remote_in, state_of, top_above
 from projrun.urls import without_credentials
 
 
@@ -34,11 +34,20 @@ def fetch(uri: str, version: str, home: Home) -> Checkout:
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
     try:
-        source = _identified(source, top)
+        state = state_of(top)
     except SourceError as error:  # no reason not to run what lies there
         notice = f"the commit of {top} is not recorded: {error.message}"
         return Checkout(source=source, root=top, directory=directory, notices=(notice,))
-    return Checkout(source=source, root=top, directory=directory)
+    return Checkout(source=_identified(source, state, top), root=top, directory=directory, worktree=state)
+
+
+def repository_of(uri: str) -> Path:
+    """The top of the working tree that a uri which this kind claims is in."""
+    place = _place(uri)
+    top = top_above(Path(os.path.realpath(place[0]))) if place else None
+    if top is None:
+        raise SourceError(f"'{uri}' is no longer in a Git repository")
+    return top
 
 
 def _place(uri: str) -> tuple[str, str] | None:
@@ -55,12 +64,11 @@ def _place(uri: str) -> tuple[str, str] | None:
     return directory, inside
 
 
-def _identified(source: Source, top: Path) -> Source:
-    state = state_of(top)
+def _identified(source: Source, state: Worktree, top: Path) -> Source:
     return msgspec.structs.replace(
         source,
-        repository=without_credentials(remote_of(top)),
+        repository=without_credentials(remote_in(state.settings, top)),
         commit=state.commit,
         branch=state.branch,
-        dirty=state.dirty,
+        dirty=bool(state.changes),
     )

@@ -37,7 +37,7 @@ def checkout_at(uri: str, version: str, start: Path, subdirectory: str, home: Ho
         subdirectory="/".join(filter(None, (below(top, start), subdirectory.strip("/")))),
     )
     parent = _parent(top, remote)
-    return check_out(source, _tree(top, revision, remote), parent, environment_for(parent), home)
+    return check_out(source, tree_of(top, revision, remote), parent, environment_for(parent), home)
 
 
 def _revision(top: Path, version: str) -> Revision:
@@ -54,7 +54,7 @@ def _revision(top: Path, version: str) -> Revision:
     raise unknown_revision(version, str(top), refs.stdout.split())
 
 
-def _tree(top: Path, revision: Revision, remote: str) -> Tree:
+def tree_of(top: Path, revision: Revision, remote: str) -> Tree:
     answer = git("rev-parse", "--git-path", "objects", "--git-path", "shallow", cwd=top)
     if not answer.ok:
         raise failure(answer, str(top))

@@ -1,0 +1,127 @@
+"""Projects in a zip or tar archive, on this machine or behind http: unpacked for one run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from projrun.digests import sha256_file
+from projrun.errors import SourceError
+from projrun.home import Home
+from projrun.output import one_line
+from projrun.plan import Checkout, Source
+from projrun.sources.checkouts import new_place
+from projrun.sources.giturl import path_of
+from projrun.sources.subdirectory import directory_within
+from projrun.urls import without_secrets
+
+SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
+
+
+def claims(uri: str) -> bool:
+    place = _split(uri)[0]
+    is_url = re.match(r"(https?|file)://", place, re.IGNORECASE) is not None
+    path = place.partition("?")[0] if is_url else place
+    return bool(SUFFIX.search(path)) and (is_url or os.path.isfile(place) or not re.match(r"[^/]*:", place))
+
+
+def fetch(uri: str, version: str, home: Home, sha256: str = "") -> Checkout:
+    """sha256: that the archive must have, 64 hex digits; '' accepts any."""
+    place, subdirectory = _split(uri)
+    shown = without_secrets(place)
+    if version:
+        raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
+    with new_place(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
+        try:
+            digest = _unpacked(place, root, sha256)
+        except SourceError as error:
+            raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
+        root = _entered(root)
+        source = Source(
+            kind="archive", uri=without_secrets(uri), subdirectory=subdirectory.strip("/"), sha256=digest
+        )
+        directory = directory_within(root, source.subdirectory, shown)
+        return Checkout(source=source, root=root, directory=directory, temporary=True)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Place and subdirectory; a file that exists wins, `#` in its name or not."""
+    if os.path.isfile(uri):
+        return uri, ""
+    place, _, subdirectory = uri.partition("#")
+    return place, subdirectory
+
+
+def _file_name(place: str) -> str:
+    name = place.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return re.sub(r"[^\w.-]", "-", name).lstrip(".-") or "project"
+
+
+def _unpacked(place: str, root: Path, sha256: str) -> str:
+    """Unpack the archive into `root`; its digest."""
+    from projrun.sources.unpack import Limits, unpack
+
+    limits = Limits.from_environment()
+    is_remote = place.lower().startswith("http")
+    file = root.parent / ".download" if is_remote else Path(_local_path(place))
+    if is_remote:
+        _download(place, file, limits.total or 0)
+    elif not file.is_file():
+        raise SourceError("there is no such file", "check the path")
+    digest = sha256_file(file)
+    if sha256 and digest != sha256.lower():
+        raise SourceError(
+            f"its sha256 is {digest}, not {sha256.lower()}", "it is not the archive that you asked for"
+        )
+    unpack(file, root, limits)
+    if is_remote:
+        file.unlink()
+    return digest
+
+
+def _local_path(place: str) -> str:
+    return path_of(place) if place.lower().startswith("file://") else place
+
+
+def _download(url: str, file: Path, most: int) -> None:
+    from projrun.progress import Progress
+    from projrun.web import WebError, is_sound, opened
+
+    if not is_sound(url):
+        raise SourceError("it is not a URL of a web server", "write https://host/path, %20 for a blank")
+    try:
+        with opened(url) as response, open(file, "xb") as target, Progress(_file_name(url)) as progress:
+            progress.copy_response(_Limited(response, most), target)
+    except WebError as error:
+        raise SourceError(error.message, error.hint) from None
+
+
+class _Limited:
+    """A response that may not go on for ever."""
+
+    def __init__(self, response: object, most: int) -> None:
+        self._response, self._left = response, most
+        self.headers = response.headers  # type: ignore[attr-defined]
+
+    def read(self, size: int) -> bytes:
+        chunk: bytes = self._response.read(size)  # type: ignore[attr-defined]
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise SourceError("it is larger than is allowed", "if you trust it, set PROJRUN_ARCHIVE_LIMIT")
+        return chunk
+
+
+def _entered(root: Path) -> Path:
+    """The only directory at the top, as in an sdist or an archive of a Git server, becomes the top."""
+    from projrun import files
+
+    files.remove(root / "__MACOSX")
+    entries = list(os.scandir(root))
+    if len(entries) != 1 or not entries[0].is_dir(follow_symlinks=False):
+        return root
+    aside, inner = root.parent / ".inner", root.parent / entries[0].name
+    os.rename(entries[0].path, aside)
+    root.rmdir()
+    os.rename(aside, inner)
+    return inner

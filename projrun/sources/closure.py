@@ -1,0 +1,204 @@
+"""What has to be kept so that a tree can be given back: the commit that a remote has, and all that differs.
+
+Nothing is written into the user's repository, not even objects: what differs is read as it lies on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from projrun import files
+from projrun.errors import ProjrunError, SourceError
+from projrun.home import Home
+from projrun.output import one_line
+from projrun.plan import Checkout, Worktree
+from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
+
+FILE_LIMIT, TOTAL_LIMIT = "PROJRUN_SOURCE_FILE_LIMIT", "PROJRUN_SOURCE_LIMIT"
+DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}
+"""Megabytes of one file, and of all files together."""
+UNUSED_S = 24 * 3600.0
+
+
+class Captured(NamedTuple):
+    closure: SourceClosure | None
+    file: Path | None = None
+    """The artifact, in the cache."""
+    notices: tuple[str, ...] = ()
+    """What the user must be told, one line each."""
+
+
+class _Difference(NamedTuple):
+    """The names of files to keep, and of those that the commit has and the tree has not."""
+
+    kept: Iterable[str]
+    removed: Iterable[str] = ()
+    status: tuple[str, ...] = ()
+
+
+def capture(checkout: Checkout, home: Home) -> Captured:
+    """The closure of a fetched tree, as it is now. What cannot be read is a notice, not an error."""
+    try:
+        return _captured(checkout, home)
+    except (SourceError, OSError) as error:
+        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
+        file = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return Captured(None, notices=(one_line(f"the source is not recorded: {reason}{file}"),))
+
+
+def _captured(checkout: Checkout, home: Home) -> Captured:
+    source, state = checkout.source, checkout.worktree
+    if source.kind == "git":
+        return Captured(SourceClosure(remote=source.repository, commit=source.commit))
+    if source.kind == "local" and source.version:
+        return _of_version(checkout, home)
+    if state is not None:
+        return _of_worktree(checkout.root, state, home)
+    from projrun.sources.plainfiles import every_file_below, files_below
+
+    if source.kind == "local" and os.path.lexists(checkout.root / ".git"):
+        return Captured(None)  # git would not read it, and the checkout says so already
+    names = (
+        files_below(str(checkout.root)) if source.kind == "local" else every_file_below(str(checkout.root))
+    )
+    return _kept(checkout.root, SourceClosure(), _Difference(names), home)
+
+
+def _of_version(checkout: Checkout, home: Home) -> Captured:
+    """A commit of a repository on this machine: it may be nowhere else."""
+    from projrun.sources.differences import base_of
+    from projrun.sources.local import repository_of
+    from projrun.sources.plainfiles import every_file_below
+    from projrun.sources.worktree import state_of
+
+    top, commit = repository_of(checkout.source.uri), checkout.source.commit
+    base = base_of(top, commit, state_of(top).settings)
+    if base is not None and base.commit == commit:
+        return Captured(SourceClosure(remote=base.remote, commit=commit))
+    names = every_file_below(str(checkout.root))
+    return _kept(checkout.root, SourceClosure(), _Difference(names), home)
+
+
+def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
+    from projrun.sources.converted import may_differ_silently, silently_different
+    from projrun.sources.differences import base_of, changed_since, expanded, files_known_to_git, index_of
+
+    base = base_of(top, state.commit, state.settings)
+    if base is None:
+        difference = _Difference(files_known_to_git(top), status=state.changes)
+        return _kept(top, SourceClosure(), difference, home)
+    changed = changed_since(top, base.commit, state)
+    if may_differ_silently(top, state):
+        changed.update(silently_different(top, index_of(top), changed))
+    closure = SourceClosure(remote=base.remote, commit=base.commit)
+    if not changed:
+        return Captured(closure)
+    return _kept(top, closure, _Difference(*expanded(top, changed), state.changes), home)
+
+
+def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home) -> Captured:
+    """Write the artifact into the cache, under its digest: what is the same is there once."""
+    import msgspec
+
+    from projrun.sources.treearchive import REMOVED, STATUS, Writer
+
+    names, unkept = _within_limits(str(top), difference.kept)
+    removed = sorted(difference.removed)
+    home.mark_cache()
+    home.sources.mkdir(mode=0o700, exist_ok=True)
+    _sweep(home.sources)
+    with files.beside(home.sources / "new") as temporary:
+        with open(temporary, "xb") as file:
+            writer = Writer(file)
+            writer.note(STATUS, _ended(difference.status))
+            writer.note(REMOVED, _ended(removed))
+            for name in names:
+                writer.add(str(top), name)
+            digest = writer.close()
+        target = home.sources / f"{digest}.tar.gz"
+        if not target.exists() or target.stat().st_size != temporary.stat().st_size:
+            os.replace(temporary, target)
+    closure = msgspec.structs.replace(
+        closure,
+        artifact=SOURCE_ARTIFACT,
+        sha256=digest,
+        files=writer.entries,
+        removed=len(removed),
+        unkept=unkept,
+    )
+    return Captured(closure, target, _told(unkept))
+
+
+def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], tuple[Unkept, ...]]:
+    """The names to keep, and the largest files, of which size and digest must do."""
+    per_file, in_total = _limit(FILE_LIMIT), _limit(TOTAL_LIMIT)
+    sizes = {name: os.lstat(os.path.join(top, name)).st_size for name in names}
+    large = {name for name, size in sizes.items() if size > per_file}
+    total = sum(sizes.values()) - sum(sizes[name] for name in large)
+    if total > in_total:
+        for name in sorted(sizes.keys() - large, key=lambda name: sizes[name], reverse=True):
+            large.add(name)
+            total -= sizes[name]
+            if total <= in_total:
+                break
+    unkept = tuple(_unkept(top, name) for name in sorted(large))
+    return [name for name in sizes if name not in large], unkept
+
+
+def _unkept(top: str, name: str) -> Unkept:
+    from projrun.digests import sha256_file
+
+    path = Path(top, name)
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    return Unkept(path=shown, size=path.stat().st_size, sha256=sha256_file(path))
+
+
+def _limit(variable: str) -> int:
+    """Bytes."""
+    text = os.environ.get(variable, "")
+    try:
+        return int(float(text or DEFAULTS_MB[variable]) * 1_000_000)
+    except (ValueError, OverflowError):
+        raise ProjrunError(f"{variable}={text} is not a number of megabytes") from None
+
+
+def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:
+    if not unkept:
+        return ()
+    named = ", ".join(f"{one.path} ({one.size / 1e6:.0f} MB)" for one in unkept[:3])
+    more = f" and {len(unkept) - 3} more" if len(unkept) > 3 else ""
+    return (
+        one_line(
+            f"recorded by size and digest alone, for they are large: {named}{more}; have the run read them by"
+            f" a path parameter, have them ignored, or set {FILE_LIMIT} and {TOTAL_LIMIT} (megabytes)"
+        ),
+    )
+
+
+def _ended(names: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(name) + b"\0" for name in names)
+
+
+def _sweep(room: Path) -> None:
+    """Runs hold their artifacts by links of their own: what only the cache has is of no more use."""
+    before = time.time() - UNUSED_S
+    for entry in os.scandir(room):
+        status = entry.stat(follow_symlinks=False)
+        if status.st_nlink == 1 and status.st_mtime < before:
+            files.remove(Path(entry.path))
+
+
+def hand_over(captured: Captured, target: Path) -> None:
+    """Make `target` the artifact, without a copy where the file systems allow."""
+    if captured.file is None:
+        return
+    try:
+        os.link(captured.file, target)
+    except OSError:
+        import shutil
+
+        shutil.copyfile(captured.file, target)
