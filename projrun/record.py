@@ -142,6 +142,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     record_version: int = RECORD_VERSION
     run_id: str
     plan: Plan
+    root: str = ""
+    """Absolute path of the top of the tree that the command ran in."""
+    caller: str = ""
+    """Absolute path of the directory that relative values of path parameters started from."""
     closure: SourceClosure | None = None
     """None when the tree could not be recorded."""
     environment: Environment | None = None

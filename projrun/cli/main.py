@@ -25,6 +25,8 @@ VERBS = {
         "Show what a project offers: entry points, parameters, environment.",
     ),
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
+    "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
+    "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
     "runs": ("projrun.cli.runs", "List and show runs and their output."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }

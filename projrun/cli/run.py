@@ -16,7 +16,9 @@ from projrun.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from projrun.home import Home
     from projrun.project.mlproject import EntryPoint
+    from projrun.record import Record
 
 _ARGUMENTS = "projrun.arguments"
 
@@ -97,14 +99,11 @@ def run(
     projrun run . -P alpha=0.5
     projrun run https://git.example.org/team/project.git#training -v v1.2 -e validate
     """
-    import os
-
     from projrun.backends import read_config
     from projrun.home import home_from
     from projrun.output import warn
     from projrun.request import Request
     from projrun.runner import run as run_request
-    from projrun.urls import without_credentials
 
     if no_conda:
         warn("--no-conda is deprecated; say --env-manager local")
@@ -119,7 +118,7 @@ def run(
     )
     home = home_from()
     record = run_request(request, home)
-    _say_goodbye(record, without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data))
+    say_goodbye(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code
 
@@ -150,10 +149,14 @@ def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
     return arguments
 
 
-def _say_goodbye(record: Any, place: str) -> None:
+def say_goodbye(record: Record, home: Home) -> None:
     """What was run, where it is kept, and how to look at it."""
-    from projrun.output import say
+    import os
 
+    from projrun.output import say
+    from projrun.urls import without_credentials
+
+    place = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
     outcome, plan = record.outcome, record.plan
     seconds = (outcome.end_time - outcome.start_time) / 1000
     why = f" ({outcome.reason})" if outcome.reason else ""

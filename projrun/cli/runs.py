@@ -45,9 +45,10 @@ def list_(experiment_name: str, max_results: int, as_json: bool) -> None:
 def show(run_id: str, as_json: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
     from projrun.output import data
+    from projrun.tracking.lookup import find_run
 
     with _store() as store:
-        run = _find(store, run_id)
+        run = find_run(store, run_id)
         if as_json:
             data(_json({**_as_dict(run), "record": _record(store, run)}))
         else:
@@ -63,9 +64,10 @@ def logs(run_id: str) -> None:
 
     from projrun.errors import TrackingError
     from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT
+    from projrun.tracking.lookup import find_run
 
     with _store() as store:
-        run = _find(store, run_id)
+        run = find_run(store, run_id)
         for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
             try:
                 with store.open_artifact(run.run_id, artifact) as log:
@@ -99,22 +101,6 @@ def _experiment_ids(store: Store, name: str) -> list[str]:
     if experiment is None:
         raise TrackingError(f"there is no experiment '{name}'", "see `projrun runs list` without it")
     return [experiment.experiment_id]
-
-
-def _find(store: Store, run_id: str) -> Run:
-    """The one run whose id begins with `run_id`."""
-    import re
-
-    from projrun.errors import TrackingError
-
-    if not re.fullmatch(r"[0-9a-f]{1,32}", run_id):
-        raise TrackingError(f"'{run_id}' is not a run id", "see `projrun runs list`")
-    found, _ = store.search_runs([], f"attributes.run_id LIKE '{run_id}%'", max_results=2)
-    if not found:
-        raise TrackingError(f"there is no run '{run_id}'", "see `projrun runs list`")
-    if len(found) > 1:
-        raise TrackingError(f"more than one run begins with '{run_id}'", "give more of its id")
-    return found[0]
 
 
 def _as_dict(run: Run) -> dict[str, Any]:

@@ -39,6 +39,20 @@ def lock_once(
         return lock
 
 
+def recorded_lock(manager: str, python: str, pylock: str) -> Lock:
+    """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had."""
+    from projrun.environments import pythons
+
+    interpreter, notice = pythons.choose(python)
+    return Lock(
+        manager=manager,
+        python=interpreter.version_text,
+        interpreter=str(interpreter.path),
+        pylock=pylock,
+        notices=(notice,) if notice else (),
+    )
+
+
 def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
     """All that a resolution depends on. Index settings count without the credentials in them."""
     return {

@@ -43,10 +43,13 @@ class Provided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path) -> Iterator[Provided]:
+def provide(
+    name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path, lock: Lock | None = None
+) -> Iterator[Provided]:
     """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
 
     name: of the environment manager. directory: the project's. log: gets what resolving and building say.
+    lock: of the descriptor; None has it resolved.
     """
     manager = manager_named(name)
     if not manager.BUILDS:
@@ -55,7 +58,7 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()
-    lock = lock_once(manager, name, descriptor, directory, home, log)
+    lock = lock or lock_once(manager, name, descriptor, directory, home, log)
     dest = home.environments / name / key_of(manager.key(lock))
     while True:  # once, unless it is pruned between our two locks
         with locked(_beside(dest), shared=True, waiting=_waiting):

@@ -11,7 +11,7 @@ import msgspec
 from projrun import inputs
 from projrun.backends import Handle, backend_named
 from projrun.environments.store import Provided, provide
-from projrun.errors import ProjrunError, TrackingError
+from projrun.errors import InputError, ProjrunError, TrackingError
 from projrun.home import Home
 from projrun.inputs.storage import make
 from projrun.interrupts import signal_of, uninterrupted
@@ -23,7 +23,6 @@ from projrun.record import (
     OUTPUT_ARTIFACT,
     SOURCE_ARTIFACT,
     Input,
-    Outcome,
     Record,
     SourceClosure,
 )
@@ -38,33 +37,61 @@ from projrun.tracking.hook import ended, failed, killed, now, remember
 from projrun.tracking.tags import ENVIRONMENT_KEY
 
 
+class _Known:
+    """What is known of a run so far: its record can be written whenever it ends."""
+
+    def __init__(self, run: Run, planned: Planned) -> None:
+        self.run, self.planned = run, planned
+        self.closure: SourceClosure | None = None
+        self.inputs: tuple[Input, ...] = ()
+        self.provided: Provided | None = None
+        self.observer: Observer | None = None
+        self.outcome = failed(RuntimeError("a bug in projrun ended it"), now())
+
+    def record(self) -> Record:
+        plan, provided, observer = self.planned.plan, self.provided, self.observer
+        environ = merged(os.environ, plan.variables, provided.launch.variables if provided else {})
+        return Record(
+            run_id=self.run.run_id,
+            plan=plan,
+            root=str(self.planned.checkout.root),
+            caller=str(self.planned.caller),
+            closure=self.closure,
+            environment=provided.environment if provided else None,
+            inputs=self.inputs,
+            outputs=observer.outputs(self.outcome.status != "KILLED", plan.verify) if observer else None,
+            metrics=observer.metrics() if observer else {},
+            platform=surroundings(environ),
+            outcome=self.outcome,
+        )
+
+
 def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: Home) -> Record:
     """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way."""
-    started = now()
+    known = _Known(run, planned)
+    started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
-    closure: SourceClosure | None = None
-    read: tuple[Input, ...] = ()
-    provided: Provided | None = None
-    observer: Observer | None = None
-    outcome = failed(RuntimeError("a bug in projrun ended it"), started)
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     try:
-        closure = _keep_source(store, run, captured)
-        read = _gather(store, planned, home)
-        with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
-            observer = Observer(store, run.run_id, checkout, home)
-            outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
+        known.closure = _keep_source(store, run, captured)
+        known.inputs = _gather(store, planned, home)
+        with provide(
+            wanted.manager, wanted.descriptor, checkout.directory, home, log, planned.lock
+        ) as provided:
+            known.provided = provided
+            known.observer = Observer(store, run.run_id, checkout, home)
+            known.outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
     except KeyboardInterrupt as interrupt:
-        outcome = killed(interrupt, started)
+        known.outcome = killed(interrupt, started)
         raise
     except ProjrunError as error:
-        outcome = failed(error, started)
+        known.outcome = failed(error, started)
         raise
     finally:
-        record = _record(run, plan, closure, read, provided, observer, outcome)
+        record = known.record()
         with uninterrupted():
-            remember(store, record, provided.lock.pylock if provided else "")
+            remember(store, record, known.provided.lock.pylock if known.provided else "")
     return record
 
 
@@ -84,7 +111,15 @@ def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | 
 def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     if planned.urls:
         make(planned.storage, home)
-    return inputs.gather(planned.plan.inputs, planned.urls, store)
+    read = inputs.gather(planned.plan.inputs, planned.urls, store)
+    for one in read:
+        before = planned.expected.get(one.parameter)
+        if before and one.sha256 != before.sha256:
+            raise InputError(
+                f"parameter '{one.parameter}': {one.value} is not what the first run read",
+                f"put back what has sha256 {before.sha256}",
+            )
+    return read
 
 
 def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: Path) -> int:
@@ -125,26 +160,3 @@ def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None
                 store.finish_file(run.run_id, path)
             except TrackingError as error:
                 warn(f"the artifact {path} was not kept: {error}")
-
-
-def _record(
-    run: Run,
-    plan: Plan,
-    closure: SourceClosure | None,
-    read: tuple[Input, ...],
-    provided: Provided | None,
-    observer: Observer | None,
-    outcome: Outcome,
-) -> Record:
-    environ = merged(os.environ, plan.variables, provided.launch.variables if provided else {})
-    return Record(
-        run_id=run.run_id,
-        plan=plan,
-        closure=closure,
-        environment=provided.environment if provided else None,
-        inputs=read,
-        outputs=observer.outputs(outcome.status != "KILLED", plan.verify) if observer else None,
-        metrics=observer.metrics() if observer else {},
-        platform=surroundings(environ),
-        outcome=outcome,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,10 @@ from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UnavailableError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
-from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
+from projrun.record import Input
 from projrun.request import Request
 from projrun.urls import without_secrets
 
@@ -31,15 +33,22 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     checkout: Checkout
     storage: Storage
+    caller: Path
+    """The directory that relative values of path parameters start from."""
+    expected: Mapping[str, Input] = {}
+    """What inputs must be, by parameter; where nothing is expected, any will do."""
+    lock: Lock | None = None
+    """Of the environment, where it is not to be resolved."""
     urls: dict[str, str]
     """Of remote inputs, by parameter, with the credentials in them."""
 
 
 def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
     """Everything that determines the run, from the project's files and the user's values."""
+    caller = Path.cwd()
     project = read_project(checkout.directory)
     entry_point = project.entry_point(request.entry_point)
-    rendered = render(entry_point, request.parameters, caller=Path.cwd(), storage=storage.directory)
+    rendered = render(entry_point, request.parameters, caller=caller, storage=storage.directory)
     for name, url in rendered.urls.items():
         _check_url(name, url)
     descriptor, warnings = environment_of(project, entry_point)
@@ -60,7 +69,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         verify=project.verify,
         artifact_files=script.artifact_files if script else {},
     )
-    return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls)
+    return Planned(plan=plan, checkout=checkout, storage=storage, caller=caller, urls=rendered.urls)
 
 
 def _check_url(parameter: str, url: str) -> None:

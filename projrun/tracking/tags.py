@@ -10,6 +10,8 @@ ENVIRONMENT_KEY = "projrun.environment.key"
 EXIT_CODE = "projrun.exit_code"
 REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"
+REPRODUCES = "projrun.reproduces"
+"""Id of the run that was done again."""
 PARENT_RUN_ID = "mlflow.parentRunId"
 MAX_TAG = 8000
 """MLflow refuses longer values."""

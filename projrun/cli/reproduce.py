@@ -1,0 +1,39 @@
+"""projrun reproduce"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--experiment-name", default="", metavar="NAME", help="Experiment of the new run. Default: the same."
+)
+@click.option("--run-name", default="", metavar="NAME", help="Name of the new run.")
+def reproduce(run: str, experiment_name: str, run_name: str) -> int:
+    """Do a run again, from its record alone.
+
+    RUN is the id of a run or its beginning, URL_OF_A_SERVER#ID, or the path of a `projrun/record.json`.
+    Source, Python, packages, inputs, parameters and the variables that matter are those of the first run;
+    nothing is taken from the project as it is now. What cannot be had any more is said before anything
+    runs.
+
+    The new run is linked to the first by its tag `projrun.reproduces`. projrun exits with the command's own
+    exit code; 125 means that it could not be run.
+    """
+    from contextlib import ExitStack
+
+    from projrun.cli.run import say_goodbye
+    from projrun.home import home_from
+    from projrun.runner.finding import find
+    from projrun.runner.reproducing import Again, reproduce
+
+    home = home_from()
+    with ExitStack() as stack:
+        found = find(run, home, stack)
+        again = Again(experiment_name=experiment_name, run_name=run_name)
+        record = reproduce(found, home, again)
+    say_goodbye(record, home)
+    assert record.outcome.exit_code is not None
+    return record.outcome.exit_code

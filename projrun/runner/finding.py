@@ -1,0 +1,128 @@
+"""A run that was done: found by its id, on another server, or in a file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from projrun import tracking
+from projrun.digests import CHUNK, sha256_file
+from projrun.errors import RecordError, TrackingError, UsageError
+from projrun.files import temporary_directory
+from projrun.home import Home
+from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
+from projrun.tracking import Store
+from projrun.tracking.entities import Run
+from projrun.tracking.lookup import find_run
+from projrun.tracking.supervision import settled_store
+from projrun.urls import without_credentials
+
+
+class Artifacts(Protocol):
+    """What was kept with a run."""
+
+    def file(self, path: str) -> Path | None:
+        """An artifact as a file of this machine; None when there is none."""
+        ...
+
+
+class Found(NamedTuple):
+    record: Record
+    artifacts: Artifacts
+    run: Run | None = None
+    """In this machine's store; None for a run from elsewhere."""
+
+    def content(self, output: Output) -> Path | None:
+        """The file that holds an output of the run: still where it was written, or kept; else None."""
+        if output.change == "logged":
+            return self.artifacts.file(output.path)
+        there = Path(self.record.root, output.path)
+        if self.record.root and output.sha256 and _is(there, output.sha256):
+            return there
+        return self.artifacts.file(f"{KEPT_OUTPUTS}/{output.path}")
+
+
+def find(name: str, home: Home, stack: ExitStack) -> Found:
+    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json. Raises RecordError.
+
+    stack: holds what the artifacts need for as long as they are used.
+    """
+    if os.path.isfile(name):
+        return _in_file(Path(name))
+    url, _, run_id = name.rpartition("#")
+    if url:
+        if not url.lower().startswith(("http://", "https://")):
+            raise UsageError(f"'{without_credentials(name)}' is no run", "give URL_OF_A_SERVER#RUN_ID")
+        store = stack.enter_context(closing(tracking.open_store(home, url)))
+        return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
+    if os.path.sep in name or name.endswith(".json"):
+        raise RecordError(f"there is no file '{name}'", "give a run id, or the path of a projrun/record.json")
+    store = stack.enter_context(closing(settled_store(home)))
+    return _in_store(store, find_run(store, name), stack)
+
+
+def _in_file(file: Path) -> Found:
+    """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
+    record = from_json(file.read_bytes())
+    directory = file.resolve().parent
+    return Found(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
+
+
+def _in_store(store: Store, run: Run, stack: ExitStack) -> Found:
+    artifacts = InStore(store, run.run_id, stack)
+    file = artifacts.file(RECORD_ARTIFACT)
+    if file is None:
+        raise RecordError(
+            f"run {run.run_id} has no record",
+            "projrun writes one when a run of its own has ended; look at its state with `projrun runs show`",
+        )
+    return Found(from_json(file.read_bytes()), artifacts, run)
+
+
+class InDirectory:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def file(self, path: str) -> Path | None:
+        file = self._root / path
+        return file if file.is_file() else None
+
+
+class InStore:
+    """Those on a server are downloaded when they are asked for."""
+
+    def __init__(self, store: Store, run_id: str, stack: ExitStack) -> None:
+        self._store, self._run_id, self._stack = store, run_id, stack
+        self._scratch: Path | None = None
+        self._files: dict[str, Path] = {}
+
+    def file(self, path: str) -> Path | None:
+        try:
+            local = self._store.artifact_file(self._run_id, path)
+            if local is not None:
+                return local if local.is_file() else None
+            if path not in self._files:
+                self._files[path] = self._downloaded(path)
+            return self._files[path]
+        except TrackingError as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _downloaded(self, path: str) -> Path:
+        if self._scratch is None:
+            self._scratch = self._stack.enter_context(temporary_directory())
+        target = self._scratch / str(len(self._files))
+        with self._store.open_artifact(self._run_id, path) as source, target.open("wb") as file:
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+        return target
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return path.is_file() and sha256_file(path) == sha256
+    except OSError:
+        return False

@@ -1,0 +1,237 @@
+"""A run done again from its record alone: its tree, its lock, its inputs, its values, its variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from projrun import sources
+from projrun.digests import sha256_text
+from projrun.environments import manager_named
+from projrun.environments.locks import recorded_lock
+from projrun.errors import ProjrunError, RecordError
+from projrun.home import Home
+from projrun.inputs.measure import measure
+from projrun.inputs.storage import discard, storage_for
+from projrun.output import complain
+from projrun.plan import Checkout, Lock, PlannedInput
+from projrun.project import read_project
+from projrun.project.command import render
+from projrun.record import LOCK_ARTIFACT, Input, Record
+from projrun.request import Request
+from projrun.runner.finding import Found
+from projrun.runner.performing import perform
+from projrun.runner.planning import Planned
+from projrun.sources.closure import Captured
+from projrun.surroundings import VARIABLES
+from projrun.tracking.hook import RunHook
+from projrun.tracking.supervision import settled_store, supervising
+from projrun.tracking.tags import REPRODUCES
+
+
+class Missing(NamedTuple):
+    """Something that the run had and that cannot be had now."""
+
+    what: str
+    help: str
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asks of a run that is done again."""
+
+    experiment_name: str = ""
+    """Empty: the first run's."""
+    run_name: str = ""
+    variables: Mapping[str, str | None] = {}
+    """On top of the recorded ones."""
+
+
+def reproduce(found: Found, home: Home, again: Again | None = None) -> Record:
+    """A new run with all that determined the first one. Nothing of the present project is looked at.
+
+    Raises RecordError before anything runs when something cannot be had, after saying what.
+    """
+    again = again or Again()
+    first = found.record
+    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
+        planned, captured = prepare(found, home, stack, again.variables)
+        hook = RunHook(store, _request(found, again), supervisor)
+        run = hook.open(planned.plan)
+        store.log_batch(run.run_id, tags={REPRODUCES: first.run_id})
+        return perform(store, run, planned, captured, home)
+
+
+def prepare(
+    found: Found, home: Home, stack: ExitStack, variables: Mapping[str, str | None]
+) -> tuple[Planned, Captured]:
+    """The plan of the recorded run in a tree of its own, which goes with the stack."""
+    record, missing = found.record, list[Missing]()
+    lock = _lock(found, missing)
+    restored = _source(found, home, stack, missing)
+    places = _inputs(record, restored[0].root, missing) if restored else {}
+    for one in missing:
+        complain(f"{one.what}; {one.help}")
+    if missing or restored is None:
+        raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
+    checkout, captured = restored
+    return _planned(record, checkout, places, lock, variables, home, stack), captured
+
+
+def _request(found: Found, again: Again) -> Request:
+    plan, run = found.record.plan, found.run
+    source = plan.source
+    here = os.path.join(found.record.root, source.subdirectory) if source.kind == "local" else source.uri
+    same_experiment = run.experiment_id if run and not again.experiment_name else ""
+    return Request(
+        uri=here,
+        entry_point=plan.entry_point,
+        version=source.version,
+        experiment_name=again.experiment_name,
+        experiment_id=same_experiment,
+        run_name=again.run_name,
+    )
+
+
+# what has to be had
+
+
+def _lock(found: Found, missing: list[Missing]) -> Lock | None:
+    """None where there is nothing to build: the caller's own environment is used, as it was then."""
+    environment = found.record.environment
+    if environment is None or not manager_named(environment.manager).BUILDS:
+        return None
+    text = ""
+    if environment.lock_sha256:
+        file = found.artifacts.file(LOCK_ARTIFACT)
+        text = file.read_text() if file else ""
+        if sha256_text(text) != environment.lock_sha256:
+            state = "not what was recorded" if file else "gone"
+            missing.append(Missing(f"the lock of the environment is {state}", f"restore {LOCK_ARTIFACT}"))
+            return None
+    try:
+        return recorded_lock(environment.manager, environment.python, text)
+    except ProjrunError as error:
+        missing.append(Missing(error.message, error.hint))
+        return None
+
+
+def _source(
+    found: Found, home: Home, stack: ExitStack, missing: list[Missing]
+) -> tuple[Checkout, Captured] | None:
+    record = found.record
+    if record.closure is None:
+        why = "its tree was not recorded with it"
+        missing.append(Missing(f"the source of run {record.run_id} is gone: {why}", "run the project anew"))
+        return None
+    name = record.closure.artifact
+    artifact = found.artifacts.file(name) if name else None
+    try:
+        checkout = sources.restore(record.plan.source, record.closure, artifact, home)
+    except ProjrunError as error:
+        missing.append(Missing(f"the source cannot be had: {error.message}", error.hint or "look at it"))
+        return None
+    stack.callback(sources.release, checkout, home)
+    return checkout, Captured(record.closure, artifact)
+
+
+def _inputs(record: Record, root: Path, missing: list[Missing]) -> dict[str, Path]:
+    """Parameter -> where its file is now: in the restored tree, or still where it was."""
+    read = {one.parameter: one for one in record.inputs}
+    places: dict[str, Path] = {}
+    for planned in record.plan.inputs:
+        before = read.get(planned.parameter)
+        if planned.remote or before is None:
+            continue
+        here = _moved(Path(planned.path), record, root)
+        candidates = [path for path in (here, Path(planned.path)) if path is not None]
+        place = next((path for path in candidates if _is_as_before(planned, path, before)), None)
+        if place is None:
+            state = "not what it was" if any(path.exists() for path in candidates) else "gone"
+            what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
+            digest = f" with sha256 {before.sha256[:16]}…" if before.sha256 else ""
+            missing.append(Missing(what, f"put {planned.path} back{digest}"))
+        else:
+            places[planned.parameter] = place
+    return places
+
+
+def _moved(path: Path, record: Record, root: Path) -> Path | None:
+    """Where a path of the recorded tree is in the restored one; None for one outside of it."""
+    if not record.root or not path.is_relative_to(record.root):
+        return None
+    return root / path.relative_to(record.root)
+
+
+def _is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
+    if not path.exists():
+        return False
+    try:
+        now = measure(msgspec.structs.replace(planned, path=str(path)))
+    except ProjrunError:
+        return False
+    return (now.sha256, now.size, now.files) == (before.sha256, before.size, before.files)
+
+
+# the plan
+
+
+def _planned(
+    record: Record,
+    checkout: Checkout,
+    places: Mapping[str, Path],
+    lock: Lock | None,
+    variables: Mapping[str, str | None],
+    home: Home,
+    stack: ExitStack,
+) -> Planned:
+    plan = record.plan
+    entry_point = read_project(checkout.directory).entry_point(plan.entry_point)
+    storage = storage_for("", home)
+    stack.callback(discard, storage)
+    caller = _caller(record, checkout)
+    given = {
+        name: str(places.get(name, value))
+        for name, value in plan.parameters.items()
+        if name in places
+        or name not in entry_point.parameters
+        or value != entry_point.parameters[name].default
+    }
+    rendered = render(entry_point, given, caller=caller, storage=storage.directory)
+    values = {one.parameter: one.value for one in plan.inputs}
+    renewed = msgspec.structs.replace(
+        plan,
+        command=rendered.command,
+        inputs=tuple(
+            msgspec.structs.replace(one, value=values.get(one.parameter, one.value))
+            for one in rendered.inputs
+        ),
+        variables={**_variables(record), **variables},
+    )
+    return Planned(
+        plan=renewed,
+        checkout=checkout,
+        storage=storage,
+        caller=caller,
+        lock=lock,
+        urls=rendered.urls,
+        expected={one.parameter: one for one in record.inputs},
+    )
+
+
+def _caller(record: Record, checkout: Checkout) -> Path:
+    """The same place in the restored tree; one outside of the tree is a directory of the checkout's own."""
+    moved = _moved(Path(record.caller), record, checkout.root)
+    caller = moved or checkout.root.with_name("caller")
+    caller.mkdir(parents=True, exist_ok=True)
+    return caller
+
+
+def _variables(record: Record) -> dict[str, str | None]:
+    """The recorded ones, and none of their kind that was not set then."""
+    present = {name: None for name in os.environ if VARIABLES.fullmatch(name)}
+    return {**record.plan.variables, **present, **record.platform.variables}

@@ -1,0 +1,21 @@
+"""A run by the beginning of its id."""
+
+from __future__ import annotations
+
+import re
+
+from projrun.errors import TrackingError
+from projrun.tracking import Store
+from projrun.tracking.entities import Run
+
+
+def find_run(store: Store, prefix: str) -> Run:
+    """The one run whose id begins with `prefix`."""
+    if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
+        raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
+    found, _ = store.search_runs([], f"attributes.run_id LIKE '{prefix}%'", max_results=2)
+    if not found:
+        raise TrackingError(f"there is no run '{prefix}'", "see `projrun runs list`")
+    if len(found) > 1:
+        raise TrackingError(f"more than one run begins with '{prefix}'", "give more of its id")
+    return found[0]
