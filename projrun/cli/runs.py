@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projrun.home import Home
     from projrun.tracking import Store
     from projrun.tracking.entities import Run
 
 
 @click.group()
 def runs() -> None:
-    """List and show runs and their output.
+    """List and show runs, their output and their source.
 
     A run may be named by the beginning of its id.
     """
@@ -76,6 +79,62 @@ def logs(run_id: str) -> None:
     from projrun.output import say
 
     say(f"run {run.run_id} has written nothing")
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", help="Where to put it: a new or an empty directory."
+)
+def source(run_id: str, output: str) -> None:
+    """Give the source of a run back: the files that it started from, byte for byte.
+
+    What the run did not keep itself is fetched from the Git remote that the record names.
+    """
+    from pathlib import Path
+
+    from projrun.home import home_from
+    from projrun.output import say
+
+    target = Path(output).absolute()
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
+    with _store() as store:
+        run = _find(store, run_id)
+        files = _restore(store, run, target, home_from())
+    say(f"{files} files of run {run.run_id[:8]} are in {output}")
+
+
+def _restore(store: Store, run: Run, target: Path, home: Home) -> int:
+    """Put the source of the run at `target`, whole or not at all; how many files it has."""
+    import os
+    import shutil
+
+    import msgspec
+
+    from projrun import files, sources
+    from projrun.errors import TrackingError
+    from projrun.record import RECORD_ARTIFACT, Record
+
+    with store.open_artifact(run.run_id, RECORD_ARTIFACT) as file:
+        record = msgspec.json.decode(file.read(), type=Record)
+    if record.closure is None:
+        raise TrackingError(f"the source of run {run.run_id[:8]} was not recorded")
+    with files.temporary_directory() as place, files.beside(target) as temporary:
+        artifact = place / "source"
+        if record.closure.artifact:
+            with (
+                store.open_artifact(run.run_id, record.closure.artifact) as kept,
+                artifact.open("xb") as copy,
+            ):
+                shutil.copyfileobj(kept, copy)
+        checkout = sources.restore(record.plan.source, record.closure, artifact, home)
+        try:  # Git's own part borrows its objects from the cache, which may go
+            shutil.copytree(checkout.root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        finally:
+            sources.release(checkout, home)
+        os.replace(temporary, target)
+    return sum(len(names) for _, _, names in os.walk(target))
 
 
 @contextmanager
