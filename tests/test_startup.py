@@ -86,14 +86,45 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
     modules_after(*arguments)
     modules = without_what_the_test_imports(modules_after(*arguments))
     assert foreign(modules) <= THIRD_PARTY
-    allowed = {"hashlib"} if manager == "uv" else set()
-    assert not (modules & HEAVY) - allowed
+    assert not (modules & HEAVY) - {"hashlib"}  # outside Git the source is kept under its digest
+
+
+def test_a_warm_run_of_a_pushed_tree_hashes_nothing(noop: Path, tmp_path: Path) -> None:
+    remote = tmp_path / "remote.git"
+    for arguments in (
+        ("init", "-q", "--bare", str(remote)),
+        ("init", "-q"),
+        ("add", "-A"),
+        ("commit", "-q", "-m", "first"),
+        ("remote", "add", "origin", str(remote)),
+        ("push", "-q", "origin", "HEAD"),
+    ):
+        subprocess.run(["git", *arguments], cwd=noop, check=True)
+    run = ("run", noop, "--env-manager", "local")
+    modules_after(*run)
+    modules = without_what_the_test_imports(modules_after(*run))
+    assert not modules & (HEAVY | {"zlib", "tarfile", "projrun.sources.treearchive"})
+    with_git = subprocess.run(
+        [sys.executable, "-m", "projrun", *map(str, run)],
+        check=True,
+        capture_output=True,
+        env=traced(tmp_path),
+    )
+    assert with_git.returncode == 0
+    trace = (tmp_path / "trace").read_text().split()
+    assert trace == ["subprocess.Popen"] * 2  # git status, and the command
 
 
 @pytest.mark.parametrize("manager", ["local", "uv"])
 def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", manager]
     subprocess.run(arguments, check=True, capture_output=True)
+    subprocess.run(arguments, check=True, capture_output=True, env=traced(tmp_path))
+    assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"]
+
+
+def traced(tmp_path: Path) -> dict[str, str]:
+    """An environment in which every Python tells `trace` of the processes and connections that it makes."""
     trace = tmp_path / "trace"
     hook = tmp_path / "sitecustomize.py"
     hook.write_text(
@@ -103,6 +134,4 @@ def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp
         f"        open({str(trace)!r}, 'a').write(event + '\\n')\n"
         "sys.addaudithook(hear)\n"
     )
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    subprocess.run(arguments, check=True, capture_output=True, env=environ)
-    assert trace.read_text().split() == ["subprocess.Popen"]
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}

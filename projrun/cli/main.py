@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERBS = {
-    "run": ("projrun.cli.run", "Run a project from a directory or a Git URL."),
+    "run": ("projrun.cli.run", "Run a project from a directory, a Git URL or an archive."),
     "describe": (
         "projrun.cli.describe",
         "Show what a project offers: entry points, parameters, environment.",
@@ -27,7 +27,7 @@ VERBS = {
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
-    "runs": ("projrun.cli.runs", "List and show runs and their output."),
+    "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from projrun.tracking import Store
     from projrun.tracking.entities import Run
 
 
 @click.group()
 def runs() -> None:
-    """List and show runs and their output.
+    """List and show runs, their output and their source.
 
     A run may be named by the beginning of its id.
     """
@@ -78,6 +80,45 @@ def logs(run_id: str) -> None:
     from projrun.output import say
 
     say(f"run {run.run_id} has written nothing")
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", help="Where to put it: a new or an empty directory."
+)
+def source(run_id: str, output: str) -> None:
+    """Give the source of a run back: the files that it started from, byte for byte.
+
+    What the run did not keep itself is fetched from the Git remote that the record names.
+    """
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from projrun.home import home_from
+    from projrun.output import say
+    from projrun.runner.finding import find, restored
+
+    target = Path(output).absolute()
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
+    with ExitStack() as stack:
+        found = find(run_id, home_from(), stack)
+        files = _give_back(restored(found, home_from(), stack).root, target)
+    say(f"{files} files of run {found.record.run_id[:8]} are in {output}")
+
+
+def _give_back(root: Path, target: Path) -> int:
+    """Put the tree at `target`, whole or not at all; how many files it has."""
+    import os
+    import shutil
+
+    from projrun.files import beside
+
+    with beside(target) as temporary:  # Git's own part borrows its objects from the cache, which may go
+        shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        os.replace(temporary, target)
+    return sum(len(names) for _, _, names in os.walk(target))
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from projrun import tracking
+from projrun import sources, tracking
 from projrun.digests import CHUNK, sha256_file
 from projrun.errors import RecordError, TrackingError, UsageError
 from projrun.files import temporary_directory
 from projrun.home import Home
+from projrun.plan import Checkout
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
@@ -61,6 +62,19 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
         raise RecordError(f"there is no file '{name}'", "give a run id, or the path of a projrun/record.json")
     store = stack.enter_context(closing(settled_store(home)))
     return _in_store(store, find_run(store, name), stack)
+
+
+def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
+    """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
+    record = found.record
+    if record.closure is None:
+        raise RecordError(
+            f"the source of run {record.run_id} was not recorded with it", "run the project anew"
+        )
+    artifact = found.artifacts.file(record.closure.artifact) if record.closure.artifact else None
+    checkout = sources.restore(record.plan.source, record.closure, artifact, home)
+    stack.callback(sources.release, checkout, home)
+    return checkout
 
 
 def _in_file(file: Path) -> Found:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from projrun import sources
 from projrun.digests import sha256_text
 from projrun.environments import manager_named
 from projrun.environments.locks import recorded_lock
@@ -24,7 +23,7 @@ from projrun.project import read_project
 from projrun.project.command import render
 from projrun.record import LOCK_ARTIFACT, Input, Record
 from projrun.request import Request
-from projrun.runner.finding import Found
+from projrun.runner.finding import Found, restored
 from projrun.runner.performing import perform
 from projrun.runner.planning import Planned
 from projrun.sources.closure import Captured
@@ -72,13 +71,14 @@ def prepare(
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
     lock = _lock(found, missing)
-    restored = _source(found, home, stack, missing)
-    places = _inputs(record, restored[0].root, missing) if restored else {}
+    checkout = _source(found, home, stack, missing)
+    places = _inputs(record, checkout.root, missing) if checkout else {}
     for one in missing:
         complain(f"{one.what}; {one.help}")
-    if missing or restored is None:
+    if missing or checkout is None:
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
-    checkout, captured = restored
+    artifact = record.closure.artifact if record.closure else ""
+    captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
     return _planned(record, checkout, places, lock, variables, home, stack), captured
 
 
@@ -120,23 +120,12 @@ def _lock(found: Found, missing: list[Missing]) -> Lock | None:
         return None
 
 
-def _source(
-    found: Found, home: Home, stack: ExitStack, missing: list[Missing]
-) -> tuple[Checkout, Captured] | None:
-    record = found.record
-    if record.closure is None:
-        why = "its tree was not recorded with it"
-        missing.append(Missing(f"the source of run {record.run_id} is gone: {why}", "run the project anew"))
-        return None
-    name = record.closure.artifact
-    artifact = found.artifacts.file(name) if name else None
+def _source(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:
     try:
-        checkout = sources.restore(record.plan.source, record.closure, artifact, home)
+        return restored(found, home, stack)
     except ProjrunError as error:
-        missing.append(Missing(f"the source cannot be had: {error.message}", error.hint or "look at it"))
+        missing.append(Missing(f"the source cannot be had: {error.message}", error.hint or "see above"))
         return None
-    stack.callback(sources.release, checkout, home)
-    return checkout, Captured(record.closure, artifact)
 
 
 def _inputs(record: Record, root: Path, missing: list[Missing]) -> dict[str, Path]:

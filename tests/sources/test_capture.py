@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projrun import sources
+from projrun.errors import ProjrunError, SourceError
 from projrun.home import Home
 from projrun.plan import Checkout
 from projrun.sources.closure import Captured
 from tests.gitserver import Upstream, run_git
+from tests.sources.conftest import Fetcher
 
 Tree = dict[bytes, tuple[str, bytes]]
-EXAMPLES = 4 if os.environ.get("PROJRUN_TEST_EXAMPLES") else 1
+EXAMPLES = int(os.environ.get("PROJRUN_TEST_EXAMPLES", "25"))
 
 
 def snapshot(top: Path) -> Tree:
@@ -40,9 +44,9 @@ def snapshot(top: Path) -> Tree:
     return found
 
 
-def every_stat(top: Path) -> dict[str, tuple[object, ...]]:
+def every_stat(top: Path) -> dict[str, tuple[int, ...]]:
     """All that stat says of everything below, Git's files too, but for when it was read last."""
-    result = {}
+    result: dict[str, tuple[int, ...]] = {}
     for path in (top, *top.rglob("*")):
         s = path.lstat()
         result[str(path)] = (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_nlink)
@@ -258,7 +262,7 @@ SHAPES = ["pushed", "no remote", "no commits", "shallow", "worktree"]
 
 
 @settings(
-    max_examples=60 * EXAMPLES,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -278,3 +282,280 @@ def test_any_tree_comes_back_as_it_was(shape: str, steps: list[tuple[object, ...
         finally:
             capturer.release()
         assert every_stat(scene.root) == before
+
+
+# what is recorded
+
+
+def test_a_clean_and_pushed_tree_is_its_commit(capture: Capturer, tree: Path, upstream: Upstream) -> None:
+    closure = capture.comes_back(tree).closure
+    assert closure is not None
+    assert (closure.remote, closure.commit, closure.artifact) == (str(upstream.bare), upstream.head, "")
+
+
+def test_a_clean_tree_costs_one_process(
+    capture: Capturer, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted_git(tmp_path, monkeypatch)
+    capture(tree)
+    assert [line.split()[-1] for line in calls.read_text().splitlines()] == ["status"]
+
+
+def test_a_dirty_tree_costs_one_process_too(
+    capture: Capturer, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "MLproject").write_text("changed")
+    (tree / "new").write_text("")
+    calls = counted_git(tmp_path, monkeypatch)
+    capture(tree)
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def counted_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that gets a line for every git that is started: its subcommand."""
+    real, calls = shutil.which("git"), tmp_path / "calls"
+    script = tmp_path / "bin/git"
+    script.parent.mkdir()
+    script.write_text(
+        "#!/bin/sh\n"
+        'for word; do case "$word" in status|config|ls-files|rev-list|for-each-ref|diff-tree|read-tree)'
+        f' echo "$word" >> {calls}; break;; esac; done\nexec {real} "$@"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
+    return calls
+
+
+def test_what_differs_is_kept_and_nothing_else(capture: Capturer, tree: Path, upstream: Upstream) -> None:
+    (tree / "MLproject").write_text("name: changed\n")
+    (tree / "sub/dir/data").unlink()
+    (tree / "new").write_text("new")
+    captured = capture.comes_back(tree)
+    assert captured.closure is not None
+    assert captured.file is not None
+    with tarfile.open(captured.file) as archive:
+        assert archive.getnames() == ["status", "removed", "tree/MLproject", "tree/new"]
+        removed = archive.extractfile("removed")
+        status = archive.extractfile("status")
+        assert removed is not None
+        assert status is not None
+        assert removed.read() == b"sub/dir/data\0"
+        assert b"1 .M" in status.read()
+    assert (captured.closure.commit, captured.closure.files) == (upstream.head, 2)
+
+
+def test_commits_that_were_not_pushed_are_kept_as_what_they_change(
+    capture: Capturer, tree: Path, upstream: Upstream
+) -> None:
+    (tree / "second").write_text("2")
+    run_git("add", "-A", cwd=tree)
+    run_git("commit", "-q", "-m", "second", cwd=tree)
+    checkout, captured = capture(tree)
+    assert captured.closure is not None
+    assert (captured.closure.commit, captured.closure.files) == (upstream.head, 1)
+    assert checkout.source.commit == run_git("rev-parse", "HEAD", cwd=tree)
+    apart = capture.isolate(checkout, captured)
+    assert run_git("rev-parse", "HEAD", cwd=apart) == checkout.source.commit
+    assert run_git("status", "--porcelain", cwd=apart) == ""
+    capture.comes_back(tree)
+
+
+def test_a_commit_behind_the_tip_of_the_remote_needs_no_artifact(
+    capture: Capturer, tree: Path, upstream: Upstream
+) -> None:
+    upstream.commit("later", later="x")
+    run_git("fetch", "-q", cwd=tree)
+    closure = capture.comes_back(tree).closure
+    assert closure is not None
+    assert closure.artifact == ""
+
+
+def test_only_a_commit_that_the_remote_has_is_taken_for_pushed(capture: Capturer, tree: Path) -> None:
+    run_git("remote", "set-url", "origin", "https://user:secret@127.0.0.1:1/gone.git", cwd=tree)
+    checkout, captured = capture(tree)
+    assert captured.closure is not None
+    assert captured.closure.remote == "https://127.0.0.1:1/gone.git"
+    assert "secret" not in repr((checkout, captured.closure)).replace("settings", "").split("worktree")[0]
+    run_git("remote", "remove", "origin", cwd=tree)
+    closure = capture.comes_back(tree).closure
+    assert closure is not None
+    assert (closure.remote, closure.commit, closure.files) == ("", "", 2)
+
+
+def test_a_version_that_only_this_machine_has(capture: Capturer, tree: Path) -> None:
+    closure = capture(tree, "main")[1].closure
+    assert closure is not None
+    assert closure.artifact == ""
+    (tree / "MLproject").write_text("name: here alone\n")
+    run_git("commit", "-q", "-am", "not pushed", cwd=tree)
+    (tree / "MLproject").write_text("dirty")
+    checkout, captured = capture(tree, "main")
+    assert (capture.restore(checkout, captured) / "MLproject").read_text() == "name: here alone\n"
+
+
+def test_equal_trees_share_one_artifact(capture: Capturer, tree: Path, home: Home) -> None:
+    (tree / "new").write_text("x")
+    first, second = capture(tree)[1], capture(tree)[1]
+    assert first.closure == second.closure
+    assert [entry.name for entry in home.sources.iterdir()] == [first.file.name] if first.file else False
+
+
+def test_large_files_are_recorded_by_digest(
+    capture: Capturer, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROJRUN_SOURCE_FILE_LIMIT", "0.001")
+    (tree / "data.bin").write_bytes(bytes(1001))
+    checkout, captured = capture(tree)
+    assert captured.closure is not None
+    (unkept,) = captured.closure.unkept
+    assert (unkept.path, unkept.size, len(unkept.sha256)) == ("data.bin", 1001, 64)
+    assert "data.bin" in captured.notices[0]
+    assert "PROJRUN_SOURCE_FILE_LIMIT" in captured.notices[0]
+    with pytest.raises(SourceError, match=r"by digest alone: data\.bin"):
+        capture.isolate(checkout, captured)
+    monkeypatch.delenv("PROJRUN_SOURCE_FILE_LIMIT")
+    monkeypatch.setenv("PROJRUN_SOURCE_LIMIT", "0.0015")
+    (tree / "small").write_bytes(bytes(600))
+    closure = capture(tree)[1].closure
+    assert closure is not None
+    assert [file.path for file in closure.unkept] == ["data.bin"]
+    monkeypatch.setenv("PROJRUN_SOURCE_LIMIT", "much")
+    with pytest.raises(ProjrunError, match="PROJRUN_SOURCE_LIMIT=much"):
+        capture(tree)
+
+
+def test_an_artifact_that_was_changed_is_refused(capture: Capturer, tree: Path) -> None:
+    (tree / "new").write_text("x")
+    checkout, captured = capture(tree)
+    assert captured.file is not None
+    captured.file.write_bytes(b"other")
+    with pytest.raises(SourceError, match="is not what was recorded"):
+        capture.restore(checkout, captured)
+
+
+def test_an_artifact_that_nobody_has_goes_after_a_day(capture: Capturer, tree: Path, tmp_path: Path) -> None:
+    (tree / "new").write_text("x")
+    old, held = capture(tree)[1].file, None
+    (tree / "new").write_text("y")
+    held = capture(tree)[1].file
+    assert old is not None
+    assert held is not None
+    os.link(held, tmp_path / "a run's")
+    long_ago = time.time() - 1e6
+    for file in (old, held):
+        os.utime(file, (long_ago, long_ago))
+    (tree / "new").write_text("z")
+    capture(tree)
+    assert (old.exists(), held.exists()) == (False, True)
+
+
+# directories without Git
+
+
+def plain(tmp_path: Path, **contents: str) -> Path:
+    top = tmp_path / "plain"
+    for name, content in contents.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return top
+
+
+def test_a_directory_without_git_comes_back_whole(capture: Capturer, tmp_path: Path) -> None:
+    top = plain(tmp_path, **{"a": "1", "d/b": "2", "n\nl": "3"})
+    (top / "empty/inner").mkdir(parents=True)
+    (top / "link").symlink_to("/etc/passwd")
+    (top / "a").chmod(0o755)
+    before = every_stat(top)
+    checkout, captured = capture(top)
+    restored = capture.restore(checkout, captured)
+    assert snapshot(restored) == snapshot(top)
+    assert (restored / "empty/inner").is_dir()
+    assert every_stat(top) == before
+
+
+def test_what_is_made_anew_and_what_is_secret_is_left_out(capture: Capturer, tmp_path: Path) -> None:
+    top = plain(
+        tmp_path,
+        **{
+            **dict.fromkeys(
+                ("__pycache__/m.pyc", "mlruns/0/x", "myenv/pyvenv.cfg", "myenv/bin/x", ".env"), ""
+            ),
+            **dict.fromkeys(("data/keep.csv", "data/drop.csv", "deep/data/drop.csv", "log.txt", "a.tmp"), ""),
+            ".projrunignore": "# a comment\n/data/drop.csv\n*.tmp\nlog?txt\n!.env\n",
+        },
+    )
+    checkout, captured = capture(top)
+    names = {os.fsdecode(name) for name in snapshot(capture.restore(checkout, captured))}
+    assert names == {".projrunignore", ".env", "data/keep.csv", "deep/data/drop.csv"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left_out"),
+    [
+        ("*.log", {"a.log", "d/a.log", "d/e/a.log"}),
+        ("/*.log", {"a.log"}),
+        ("d/*.log", {"d/a.log"}),
+        ("**/e", {"d/e/a.log", "d/e/b"}),
+        ("e/", {"d/e/a.log", "d/e/b"}),
+        ("d/**", {"d/a.log", "d/e/a.log", "d/e/b"}),
+        ("[a-b]", {"d/e/b"}),
+        ("[!b].log", {"a.log", "d/a.log", "d/e/a.log"}),
+        ("*.log\n!d/a.log", {"a.log", "d/e/a.log"}),
+        ("\\#x", {"#x"}),
+        ("#x", set()),
+        ("d/**/b", {"d/e/b"}),
+    ],
+)
+def test_the_ignore_file_means_what_it_means_to_git(
+    tmp_path: Path, capture: Capturer, pattern: str, left_out: set[str]
+) -> None:
+    all_names = {"a.log", "d/a.log", "d/e/a.log", "d/e/b", "#x"}
+    top = plain(tmp_path, **dict.fromkeys(all_names, ""))
+    (top / ".projrunignore").write_text(pattern)
+    checkout, captured = capture(top)
+    kept = {os.fsdecode(name) for name in snapshot(capture.restore(checkout, captured))} - {".projrunignore"}
+    assert kept == all_names - left_out
+    run_git("init", "-q", str(top))
+    run_git("config", "core.excludesFile", str(top / ".projrunignore"), cwd=top)
+    listed = run_git("ls-files", "--others", "--exclude-standard", "-z", cwd=top).split("\0")
+    assert {name for name in listed if name} - {".projrunignore"} == kept
+
+
+def test_too_many_files_are_told_and_the_project_runs(
+    capture: Capturer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projrun.sources.plainfiles.MAX_FILES", 1)
+    checkout, captured = capture(plain(tmp_path, a="", b=""))
+    assert captured.closure is None
+    assert "more than 1 files" in captured.notices[0]
+    with pytest.raises(SourceError, match=r"--isolated.*more than 1 files"):
+        capture.isolate(checkout, captured)
+
+
+def test_a_file_that_may_not_be_read_is_told(capture: Capturer, tmp_path: Path) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root may read all")
+    top = plain(tmp_path, a="")
+    (top / "a").chmod(0)
+    assert "Permission denied" in capture(top)[1].notices[0]
+
+
+# --require-clean
+
+
+@pytest.mark.parametrize("change", ["changed", "staged", "untracked"])
+def test_require_clean_names_what_is_not(fetch: Fetcher, tree: Path, change: str) -> None:
+    sources.require_clean(fetch(tree))
+    name = "new" if change == "untracked" else "MLproject"
+    (tree / name).write_text("other")
+    if change == "staged":
+        run_git("add", name, cwd=tree)
+    with pytest.raises(SourceError, match=f"is not as its commit: {name}"):
+        sources.require_clean(fetch(tree))
+    sources.require_clean(fetch(tree, "main"))
+
+
+def test_require_clean_needs_a_commit(fetch: Fetcher, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has no commit"):
+        sources.require_clean(fetch(plain(tmp_path, a="")))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from projrun import sources
-from projrun.errors import SourceError, UnavailableError
+from projrun.errors import SourceError
 from projrun.home import Home
 from tests.gitserver import Upstream, make_upstream, run_git
 from tests.sources.conftest import Fetcher
@@ -273,11 +273,5 @@ def test_the_callers_repository_in_the_environment_is_not_ours(
 
 
 def test_what_is_nothing_at_all(home: Home) -> None:
-    with pytest.raises(SourceError, match="neither a directory nor a Git URL"):
+    with pytest.raises(SourceError, match="neither a directory, an archive nor a Git URL"):
         sources.fetch("no/such/thing", "", home)
-
-
-@pytest.mark.parametrize("uri", ["https://example.org/p.zip#sub", "file:///srv/p.zip", "p.zip"])
-def test_archives_are_for_later(home: Home, uri: str) -> None:
-    with pytest.raises(UnavailableError, match="zip"):
-        sources.fetch(uri, "", home)
