@@ -92,8 +92,13 @@ def is_blob(path: str, object_id: str) -> bool:
     """True if the file or link holds the very bytes of the blob of that id."""
     import hashlib
 
-    content = os.fsencode(os.readlink(path)) if os.path.islink(path) else Path(path).read_bytes()
+    content = os.fsencode(os.readlink(path)) if os.path.islink(path) else _content(path)
     digest = hashlib.sha256() if len(object_id) == 64 else hashlib.sha1(usedforsecurity=False)
     digest.update(b"blob %d\0" % len(content))
     digest.update(content)
     return digest.hexdigest() == object_id
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()

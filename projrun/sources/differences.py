@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -105,10 +106,14 @@ def expanded(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
     gone: list[str] = []
     links: dict[str, bool] = {"": False}
     for name in names:
-        path = os.path.join(top, name)
-        if not os.path.lexists(path) or _is_behind_link(top, os.path.dirname(name), links):
+        path = f"{top}/{name}"
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError:
+            mode = 0
+        if not mode or _is_behind_link(top, os.path.dirname(name), links):
             gone.append(name)
-        elif os.path.islink(path) or os.path.isfile(path):
+        elif stat.S_ISLNK(mode) or stat.S_ISREG(mode):
             there.append(name)
         elif os.path.lexists(f"{path}/.git"):
             there.extend(f"{name}/{inner}" for inner in files_known_to_git(Path(path)))

@@ -27,12 +27,12 @@ class Writer:
 
     def add(self, top: str, name: str) -> None:
         """The file, link or directory `name` below `top`, as it is now. Raises OSError."""
-        path = os.path.join(top, name)
+        path = f"{top}/{name}"
         status, raw = os.lstat(path), TREE + os.fsencode(name)
         if stat.S_ISLNK(status.st_mode):
-            self._header(raw, b"2", 0, 0o777, os.fsencode(os.readlink(path)))
+            self._put(raw, b"2", 0, 0o777, os.fsencode(os.readlink(path)))
         elif stat.S_ISDIR(status.st_mode):
-            self._header(raw + b"/", b"5", 0, 0o755)
+            self._put(raw + b"/", b"5", 0, 0o755)
         else:
             with open(path, "rb") as file:
                 content = file.read()
@@ -51,15 +51,16 @@ class Writer:
         return self._digest.hexdigest()
 
     def _content(self, name: bytes, content: bytes, mode: int) -> None:
-        self._header(name, b"0", len(content), mode)
-        self._write(content + bytes(-len(content) % BLOCK))
+        self._put(name, b"0", len(content), mode, content=content + bytes(-len(content) % BLOCK))
 
-    def _header(self, name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"") -> None:
+    def _put(
+        self, name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", content: bytes = b""
+    ) -> None:
         for long, text in ((b"L", name), (b"K", target)):
             if len(text) > 100:
                 self._write(_header(b"././@LongLink", long, len(text) + 1, 0o644))
                 self._write(text + bytes(BLOCK - len(text) % BLOCK))
-        self._write(_header(name[:100], kind, size, mode, target[:100]))
+        self._write(_header(name[:100], kind, size, mode, target[:100]) + content)
 
     def _write(self, data: bytes) -> None:
         self._out(self._zlib.compress(data))
