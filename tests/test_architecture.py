@@ -37,6 +37,8 @@ FLOORS = [
         "version",
         "interrupts",
         "scratch",
+        "channels",
+        "cachebuckets",
     },
     {"plan", "record", "request"},
     {"sources", "project", "inputs", "environments", "backends", "tracking"},

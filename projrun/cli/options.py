@@ -63,6 +63,14 @@ entry_point_options = _group(
 )
 """What of the project is run, with which values."""
 
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    envvar="PROJRUN_OFFLINE",
+    show_envvar=True,
+    help="Ask no network: a commit that was fetched before, or what its branch was when it was last asked.",
+)
+
 source_options = _group(
     click.option(
         "-v",
@@ -70,6 +78,12 @@ source_options = _group(
         default="",
         metavar="VERSION",
         help="Branch, tag or commit of a project in Git. A local repository is run from a separate checkout.",
+    ),
+    offline_option,
+    click.option(
+        "--keep",
+        is_flag=True,
+        help="Keep the checkout of a project in Git when the run has ended; `projrun runs path` says where.",
     ),
 )
 """Which tree is run."""

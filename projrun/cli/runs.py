@@ -78,6 +78,29 @@ def logs(run_id: str) -> None:
     say(f"run {run.run_id} has written nothing")
 
 
+@runs.command()
+@click.argument("run_id")
+def path(run_id: str) -> None:
+    """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
+    import os
+
+    from projrun.errors import TrackingError
+    from projrun.output import data
+    from projrun.tracking.tags import DIRECTORY
+
+    with _store() as store:
+        run = _find(store, run_id)
+    directory = run.tags.get(DIRECTORY, "")
+    if not directory:
+        raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
+    if not os.path.isdir(directory):
+        raise TrackingError(
+            f"{directory}, where run {run.run_id[:8]} found its project, is gone",
+            "run it again, with --keep if its project is in Git",
+        )
+    data(directory)
+
+
 @contextmanager
 def _store() -> Iterator[Store]:
     """The store of runs, with the runs of dead supervisors settled."""

@@ -34,8 +34,9 @@ def run(request: Request, home: Home) -> Record:
     with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
         hook = RunHook(store, request, supervisor)
         try:
-            checkout = sources.fetch(request.uri, request.version, home)
-            stack.callback(sources.release, checkout, home)
+            checkout = sources.fetch(request.uri, request.version, home, offline=request.offline)
+            stack.callback(sources.keep if request.keep else sources.release, checkout, home)
+            hook.note_directory(checkout)
             storage = storage_for(request.storage_dir, home)
             stack.callback(discard, storage)
             planned = make_plan(request, checkout, storage)
