@@ -176,7 +176,8 @@ def _refresh(root: Path, pointers: list[_Pointer]) -> None:
     listing = root / ".git/large"
     listing.write_bytes(b"\0".join(os.fsencode(pointer.path.relative_to(root)) for pointer in pointers))
     paths = (f"--pathspec-from-file={listing}", "--pathspec-file-nul")
-    git("--literal-pathspecs", "-c", "filter.lfs.required=true", "add", *paths, cwd=root)
+    real = ("-c", "filter.lfs.required=true", "-c", "filter.lfs.process=git-lfs filter-process")
+    git("--literal-pathspecs", *real, "add", *paths, cwd=root)
     listing.unlink()
 
 
