@@ -12,7 +12,7 @@ from projrun.backends import read_config
 from projrun.errors import ExecutionError
 from projrun.home import home_from
 from projrun.process import Detached, detach
-from projrun.request import Request
+from projrun.request import Request, is_offline
 from projrun.runner import run as run_request
 from projrun.runner import schedule, status_of
 from projrun.tracking.entities import TERMINATED, RunStatus
@@ -108,6 +108,7 @@ def run(
         env_manager=env_manager or "",
         build_image=build_image,
         docker_auth=docker_auth or {},
+        offline=is_offline(),
     )
     return _run_here(request) if synchronous else _run_beside(request)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
+from projrun.channels import channels, close, pump, read, write
 from projrun.errors import LaunchError
 from projrun.interrupts import uninterrupted
-from projrun.output import is_terminal, warn
+from projrun.output import is_terminal
 
 Variables = Mapping[str, str | None]
 """Environment variables to set on top of others; None removes one."""
@@ -59,8 +58,9 @@ def ask(
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
     errors: str = "replace",
+    timeout_s: float | None = None,
 ) -> Answer:
-    """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError.
+    """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError, TimeoutError.
 
     The helper is a process group of its own: ^C reaches it once, from us, and it leaves nothing behind.
     errors: what becomes of bytes of its stdout that are not UTF-8.
@@ -68,11 +68,54 @@ def ask(
     pipe = subprocess.PIPE
     with _popen(argv, cwd, environ, stdin=pipe, stdout=pipe, stderr=pipe) as child:
         try:
-            stdout, stderr = child.communicate(stdin)
-        except BaseException:
+            stdout, stderr = child.communicate(stdin, timeout_s)
+        except BaseException as error:
             _end_group(child, signal.SIGTERM, grace_s=2.0)
-            raise
+            raise TimeoutError if isinstance(error, subprocess.TimeoutExpired) else error from None
     return Answer(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
+
+
+def ask_aloud(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    environ: Mapping[str, str] | None,
+    errors: str = "replace",
+    timeout_s: float | None,
+) -> Answer:
+    """As `ask`, on our own terminal: the helper may prompt there, and its stderr shows at once."""
+    heard: list[bytes] = []
+
+    def hear(fd: int) -> None:
+        while chunk := read(fd):
+            heard.append(chunk)
+            write(sys.stderr.fileno(), chunk)
+
+    def end_late() -> None:
+        late.set()
+        child.terminate()
+
+    late = threading.Event()
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with _popen(argv, cwd, environ, stdin=null, stdout=pipe, stderr=pipe, apart=False) as child:
+        assert child.stdout is not None and child.stderr is not None
+        listener = threading.Thread(target=hear, args=(child.stderr.fileno(),), daemon=True)
+        alarm = threading.Timer(timeout_s or threading.TIMEOUT_MAX, end_late)
+        alarm.daemon = True
+        listener.start()
+        alarm.start()
+        try:
+            stdout = child.stdout.read()
+            child.wait()
+            listener.join()
+        except BaseException:
+            child.terminate()
+            raise
+        finally:
+            alarm.cancel()
+    if late.is_set():
+        raise TimeoutError
+    return Answer(child.returncode, stdout.decode(errors=errors), b"".join(heard).decode(errors="replace"))
 
 
 def follow(
@@ -139,18 +182,18 @@ class Child:
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log_file = log.open("ab", buffering=0)
-        stdout, stderr = _channels(out, err)
+        stdout, stderr = channels(out, err)
         try:
             self._popen = _popen(argv, cwd, environ, stdin, stdout.write_end, stderr.write_end)
         except BaseException:
             log_file.close()
-            _close(stdout.read_end, stderr.read_end)
+            close(stdout.read_end, stderr.read_end)
             raise
         finally:
-            _close(stdout.write_end, stderr.write_end)
+            close(stdout.write_end, stderr.write_end)
         self.pid = self._popen.pid
         copies = {stdout.read_end: out, stderr.read_end: err}
-        self._pump = threading.Thread(target=_pump, args=(copies, log_file), daemon=True)
+        self._pump = threading.Thread(target=pump, args=(copies, log_file), daemon=True)
         self._pump.start()
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -174,71 +217,6 @@ class Child:
         return self.wait()
 
 
-class _Channel(msgspec.Struct, frozen=True):
-    read_end: int
-    write_end: int
-
-
-def _channels(out: int | None, err: int | None) -> tuple[_Channel, _Channel]:
-    """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
-    stdout = _terminal_channel(out) if out is not None and os.isatty(out) else _Channel(*os.pipe())
-    if err is not None and os.isatty(err):
-        both = out is not None and os.isatty(out)
-        return stdout, stdout if both else _terminal_channel(err)
-    return stdout, _Channel(*os.pipe())
-
-
-def _terminal_channel(like: int) -> _Channel:
-    """A pseudo-terminal of the size of `like` that passes bytes on unchanged."""
-    import fcntl
-    import termios
-
-    master, slave = os.openpty()
-    attributes = termios.tcgetattr(slave)
-    attributes[1] &= ~termios.OPOST  # the real terminal does that
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, b"\0" * 8))
-    return _Channel(master, slave)
-
-
-def _pump(copies: dict[int, int | None], log: BinaryIO) -> None:
-    """Copy each channel to the log and to its stream until all are at their end."""
-    complete = True
-    with log, selectors.DefaultSelector() as selector:
-        for source in copies:
-            selector.register(source, selectors.EVENT_READ)
-        while selector.get_map():
-            for ready, _ in selector.select():
-                chunk = _read(ready.fd)
-                if not chunk:
-                    selector.unregister(ready.fd)
-                    os.close(ready.fd)
-                    continue
-                if complete and not _write(log.fileno(), chunk):
-                    complete = False
-                    warn(f"the log {log.name} is not complete: its disk may be full")
-                target = copies[ready.fd]
-                if target is not None and not _write(target, chunk):
-                    copies[ready.fd] = None  # its reader is gone; the log goes on
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 1 << 16)
-    except OSError:  # EIO: the last holder of a pseudo-terminal closed it
-        return b""
-
-
-def _write(fd: int, data: bytes) -> bool:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError:
-        return False
-    return True
-
-
 def _popen(
     argv: Sequence[str],
     cwd: Path | None,
@@ -246,7 +224,9 @@ def _popen(
     stdin: int | None,
     stdout: int | None,
     stderr: int | None,
+    apart: bool = True,
 ) -> subprocess.Popen[bytes]:
+    """apart: in a session of its own, which has no terminal."""
     try:
         return subprocess.Popen(
             list(argv),
@@ -255,7 +235,7 @@ def _popen(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            start_new_session=True,
+            start_new_session=apart,
         )
     except FileNotFoundError as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
@@ -277,8 +257,3 @@ def _end_group(child: subprocess.Popen[bytes], number: int, grace_s: float) -> N
 def _kill_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _close(*fds: int) -> None:
-    for fd in set(fds):
-        os.close(fd)

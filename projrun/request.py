@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,3 +30,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     env_manager: str = ""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
+    offline: bool = False
+    """Ask no network: what was fetched or built before must do."""
+    keep: bool = False
+    """Let the run's own checkout stay when the run has ended."""
+
+
+def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
+    """What PROJRUN_OFFLINE says."""
+    return environ.get("PROJRUN_OFFLINE", "").lower() in ("1", "true", "yes", "on")

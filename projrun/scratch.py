@@ -11,6 +11,8 @@ from pathlib import Path
 from projrun import files
 from projrun.locking import FileLock, locked
 
+KEPT = ".kept"
+
 _held: dict[Path, FileLock] = {}
 
 
@@ -23,7 +25,7 @@ def claim(place: Path) -> None:
     """Make the directory; it is this process's own until `release`."""
     room = place.parent
     room.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _sweep(room)
+    sweep(room)
     lock = FileLock(room / f"{place.name}.lock")
     try:
         with locked(room / "gate", shared=True):
@@ -41,7 +43,15 @@ def release(place: Path) -> None:
         _drop(place, lock)
 
 
-def _sweep(room: Path) -> None:
+def keep(place: Path) -> None:
+    """Let the directory stay when its run ends: `ID.kept` takes the place of its lock."""
+    if lock := _held.pop(place, None):
+        place.with_suffix(KEPT).touch()
+        lock.path.unlink(missing_ok=True)
+        lock.release()
+
+
+def sweep(room: Path) -> None:
     """Remove what lost runs left. Whoever holds the gate claims nothing meanwhile."""
     stale = [Path(entry.path) for entry in os.scandir(room) if entry.name.endswith(".lock")]
     gate = FileLock(room / "gate")
@@ -60,6 +70,7 @@ def _sweep(room: Path) -> None:
 def _drop(place: Path, lock: FileLock) -> None:
     try:
         files.remove(place)
+        place.with_suffix(KEPT).unlink(missing_ok=True)
         lock.path.unlink(missing_ok=True)
     except OSError:
         pass  # something is still writing there: the next sweep removes it

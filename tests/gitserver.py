@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import threading
@@ -58,6 +59,7 @@ class Upstream:
 
 def make_upstream(directory: Path, branch: str = "main") -> Upstream:
     """An upstream called like `directory`, which becomes its bare repository, with one commit."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
     upstream = Upstream(directory, directory.with_name(f"{directory.name}-tree"))
     run_git("init", "--quiet", "--bare", f"--initial-branch={branch}", "--", str(upstream.bare))
     run_git("init", "--quiet", f"--initial-branch={branch}", "--", str(upstream.tree))
@@ -66,7 +68,8 @@ def make_upstream(directory: Path, branch: str = "main") -> Upstream:
 
 
 def run_git(*arguments: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True)
+    environ = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1"}  # where Debian's git-lfs puts its filters
+    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
     return done.stdout.strip()
 
@@ -84,6 +87,10 @@ class GitServer:
     requests: list[str] = field(default_factory=list)
     """The path and query of every request so far."""
     on_request: Callable[[], None] = lambda: None
+    drops: int = 0
+    """How many of the next packs break off half-way."""
+    large: dict[str, bytes] = field(default_factory=dict)
+    """What the LFS server has, by sha256."""
 
     @property
     def url(self) -> str:
@@ -132,12 +139,42 @@ def _handler_for(served: GitServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            if "/lfs/" in self.path:
+                self._answer_lfs()
+                return
             head, _, body = self._backend().partition(b"\r\n\r\n")
             lines = [line.partition(": ")[::2] for line in head.decode().splitlines()]
             self.send_response(int(dict(lines).get("Status", "200").split()[0]))
             for name, value in lines:
                 if name != "Status":
                     self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if served.drops and b"PACK" in body:
+                served.drops -= 1
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+                return
+            self.wfile.write(body)
+
+        def _answer_lfs(self) -> None:
+            """The batch API's `basic` transfer, for downloads."""
+            if self.command == "GET":
+                self._send(served.large[self.path.rpartition("/")[2]], "application/octet-stream")
+                return
+            wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["objects"]
+            base = f"{served.url}{self.path.removesuffix('objects/batch')}"
+            objects = [
+                {**one, "actions": {"download": {"href": f"{base}{one['oid']}"}}}
+                if one["oid"] in served.large
+                else {**one, "error": {"code": 404, "message": "no such object"}}
+                for one in wanted
+            ]
+            self._send(json.dumps({"objects": objects}).encode(), "application/vnd.git-lfs+json")
+
+        def _send(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

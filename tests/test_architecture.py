@@ -39,6 +39,8 @@ FLOORS = [
         "scratch",
         "web",
         "progress",
+        "channels",
+        "cachebuckets",
     },
     {"plan", "record", "request"},
     {

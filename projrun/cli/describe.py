@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@offline_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def describe(uri: str, version: str, as_json: bool) -> None:
+def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     """Show what the project at URI (default: this directory) offers, and run nothing.
 
     That is where it comes from, its entry points with their parameters, and its environment.
@@ -32,7 +34,7 @@ def describe(uri: str, version: str, as_json: bool) -> None:
     from projrun.project.check import check
     from projrun.sources import fetched
 
-    with fetched(uri, version, home_from()) as checkout:
+    with fetched(uri, version, home_from(), offline=offline) as checkout:
         project = read_project(checkout.directory)
         facts = _facts(checkout, project, check(project.directory))
     data(json.dumps(facts, indent=2) if as_json else _text(facts))

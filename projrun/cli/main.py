@@ -28,6 +28,7 @@ VERBS = {
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
+    "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""

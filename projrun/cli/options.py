@@ -63,6 +63,14 @@ entry_point_options = _group(
 )
 """What of the project is run, with which values."""
 
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    envvar="PROJRUN_OFFLINE",
+    show_envvar=True,
+    help="Ask no network: a commit that was fetched before, or what its branch was when it was last asked.",
+)
+
 source_options = _group(
     click.option(
         "-v",
@@ -83,6 +91,12 @@ source_options = _group(
         help="Refuse a local directory that is not as its commit: changed, staged or untracked files.",
     ),
     click.option("--sha256", default="", metavar="HEX", help="Refuse an archive whose sha256 is another."),
+    offline_option,
+    click.option(
+        "--keep",
+        is_flag=True,
+        help="Keep the checkout of a project in Git when the run has ended; `projrun runs path` says where.",
+    ),
 )
 """Which tree is run."""
 

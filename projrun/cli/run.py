@@ -44,7 +44,7 @@ def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> 
     from projrun.project.summary import summary
 
     try:
-        entry_point = _entry_point(given["uri"], given["version"], given["entry_point"])
+        entry_point = _entry_point(given)
     except ProjrunError as error:
         warn(f"the project's parameters cannot be shown: {error}")
         return
@@ -53,13 +53,13 @@ def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> 
         formatter.write_dl(rows) if rows else formatter.write_text("It declares none.")
 
 
-def _entry_point(uri: str, version: str, name: str) -> EntryPoint:
+def _entry_point(given: dict[str, Any]) -> EntryPoint:
     from projrun.home import home_from
     from projrun.project import read_project
     from projrun.sources import fetched
 
-    with fetched(uri, version, home_from()) as checkout:
-        return read_project(checkout.directory).entry_point(name)
+    with fetched(given["uri"], given["version"], home_from(), offline=given["offline"]) as checkout:
+        return read_project(checkout.directory).entry_point(given["entry_point"])
 
 
 def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:

@@ -121,6 +121,30 @@ def _give_back(root: Path, target: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(target))
 
 
+@runs.command()
+@click.argument("run_id")
+def path(run_id: str) -> None:
+    """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
+    import os
+
+    from projrun.errors import TrackingError
+    from projrun.output import data
+    from projrun.tracking.lookup import find_run
+    from projrun.tracking.tags import DIRECTORY
+
+    with _store() as store:
+        run = find_run(store, run_id)
+    directory = run.tags.get(DIRECTORY, "")
+    if not directory:
+        raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
+    if not os.path.isdir(directory):
+        raise TrackingError(
+            f"{directory}, where run {run.run_id[:8]} found its project, is gone",
+            "run it again, with --keep if its project is in Git",
+        )
+    data(directory)
+
+
 @contextmanager
 def _store() -> Iterator[Store]:
     """The store of runs, with the runs of dead supervisors settled."""

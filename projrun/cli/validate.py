@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 @click.command()
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@offline_option
 @click.option(
     "--format",
     "form",
@@ -27,7 +29,7 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
     show_default=True,
     help="How to print the findings. github: annotations of GitHub Actions.",
 )
-def validate(uri: str, version: str, form: str) -> int:
+def validate(uri: str, version: str, form: str, offline: bool) -> int:
     """Find what is wrong with the files of the project at URI (default: this directory).
 
     Every finding says where, what, why and what to do. The exit code is 1 when there are errors; warnings
@@ -38,7 +40,7 @@ def validate(uri: str, version: str, form: str) -> int:
     from projrun.project.check import check
     from projrun.sources import fetched
 
-    with fetched(uri, version, home_from()) as checkout:
+    with fetched(uri, version, home_from(), offline=offline) as checkout:
         findings = _named_for_the_user(check(checkout.directory), checkout)
     text = _FORMATS[form](findings)
     if text:

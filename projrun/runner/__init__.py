@@ -38,6 +38,7 @@ def run(request: Request, home: Home) -> Record:
         hook = RunHook(store, request, supervisor)
         try:
             checkout, captured = _source(request, home, stack)
+            hook.note_directory(checkout)
             storage = storage_for(request.storage_dir, home)
             stack.callback(discard, storage)
             planned = make_plan(request, checkout, storage)
@@ -49,8 +50,11 @@ def run(request: Request, home: Home) -> Record:
 
 def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
     """The tree that is run, and what is kept of it."""
-    checkout = sources.fetch(request.uri, request.version, home, request.sha256)
-    stack.callback(sources.release, checkout, home)
+    checkout = sources.fetch(
+        request.uri, request.version, home, sha256=request.sha256, offline=request.offline
+    )
+    given_back = sources.keep if request.keep else sources.release
+    stack.callback(given_back, checkout, home)
     if request.require_clean:
         sources.require_clean(checkout)
     captured = sources.capture(checkout, home)
@@ -58,7 +62,7 @@ def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, C
         warn(notice)
     if request.isolated:
         checkout = sources.isolated(checkout, captured, home)
-        stack.callback(sources.release, checkout, home)
+        stack.callback(given_back, checkout, home)
     return checkout, captured
 
 

@@ -23,9 +23,10 @@ class SourceKind(Protocol):
         """True if `uri` is of this kind. Never asks the network."""
         ...
 
-    def fetch(self, uri: str, version: str, home: Home) -> Checkout:
+    def fetch(self, uri: str, version: str, home: Home, *, offline: bool = False) -> Checkout:
         """The tree at `uri` on disk, at `version` ('' means the default). Raises SourceError.
 
+        offline: ask no network; what was fetched before must do.
         A temporary checkout is given back with `release`; one that fails leaves nothing behind.
         """
         ...
@@ -39,37 +40,44 @@ KINDS = {
 }
 
 
-def fetch(uri: str, version: str, home: Home, sha256: str = "") -> Checkout:
+def fetch(uri: str, version: str, home: Home, *, sha256: str = "", offline: bool = False) -> Checkout:
     """sha256: that an archive must have; '' accepts any."""
     uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
         kind = cast(SourceKind, import_module(module))
         if kind.claims(uri):
             if sha256:
-                return _fetch_digest(module, uri, version, home, sha256)
-            return kind.fetch(uri, version, home)
+                return _fetch_digest(module, uri, version, home, sha256, offline)
+            return kind.fetch(uri, version, home, offline=offline)
     raise SourceError(
         f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL",
-        "check the path, or give a URL that git can clone",
+        _hint(uri),
     )
 
 
+def _hint(uri: str) -> str:
+    owner, _, repository = uri.partition("#")[0].partition("/")
+    if owner.strip(".~") and repository and "/" not in repository and "//" not in uri:
+        return f"check the path, or say gh:{uri} if it is on GitHub"
+    return "check the path, or give a URL that git can clone"
+
+
 @contextmanager
-def fetched(uri: str, version: str, home: Home) -> Iterator[Checkout]:
+def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Iterator[Checkout]:
     """A checkout for as long as the block lasts."""
-    checkout = fetch(uri, version, home)
+    checkout = fetch(uri, version, home, offline=offline)
     try:
         yield checkout
     finally:
         release(checkout, home)
 
 
-def _fetch_digest(module: str, uri: str, version: str, home: Home, sha256: str) -> Checkout:
+def _fetch_digest(module: str, uri: str, version: str, home: Home, sha256: str, offline: bool) -> Checkout:
     from projrun.sources import archive
 
     if module != KINDS["archive"]:
         raise SourceError(f"'{without_credentials(uri)}' is no archive, so it has no sha256", "leave it out")
-    return archive.fetch(uri, version, home, sha256)
+    return archive.fetch(uri, version, home, sha256, offline=offline)
 
 
 def require_clean(checkout: Checkout) -> None:
@@ -99,6 +107,14 @@ def restore(source: Source, closure: SourceClosure, artifact: Path | None, home:
     from projrun.sources.restoring import restore as restored
 
     return restored(source, closure, artifact, home)
+
+
+def keep(checkout: Checkout, home: Home) -> None:
+    """Let a temporary checkout stay when its run ends, until the cache is pruned."""
+    if checkout.temporary:
+        from projrun.sources.checkouts import keep as keep_checkout
+
+        keep_checkout(checkout, home)
 
 
 def release(checkout: Checkout, home: Home) -> None:

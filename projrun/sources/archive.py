@@ -26,7 +26,7 @@ def claims(uri: str) -> bool:
     return bool(SUFFIX.search(path)) and (is_url or os.path.isfile(place) or not re.match(r"[^/]*:", place))
 
 
-def fetch(uri: str, version: str, home: Home, sha256: str = "") -> Checkout:
+def fetch(uri: str, version: str, home: Home, sha256: str = "", *, offline: bool = False) -> Checkout:
     """sha256: that the archive must have, 64 hex digits; '' accepts any."""
     place, subdirectory = _split(uri)
     shown = without_secrets(place)
@@ -34,7 +34,7 @@ def fetch(uri: str, version: str, home: Home, sha256: str = "") -> Checkout:
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
     with new_place(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
         try:
-            digest = _unpacked(place, root, sha256)
+            digest = _unpacked(place, root, sha256, offline)
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
         root = _entered(root)
@@ -58,13 +58,15 @@ def _file_name(place: str) -> str:
     return re.sub(r"[^\w.-]", "-", name).lstrip(".-") or "project"
 
 
-def _unpacked(place: str, root: Path, sha256: str) -> str:
+def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> str:
     """Unpack the archive into `root`; its digest."""
     from projrun.sources.unpack import Limits, unpack
 
     limits = Limits.from_environment()
     is_remote = place.lower().startswith("http")
     file = root.parent / ".download" if is_remote else Path(_local_path(place))
+    if is_remote and offline:
+        raise SourceError("it would have to be downloaded, and --offline forbids it", "give a local copy")
     if is_remote:
         _download(place, file, limits.total or 0)
     elif not file.is_file():

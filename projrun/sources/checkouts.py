@@ -10,18 +10,26 @@ from projrun import scratch
 from projrun.home import Home
 from projrun.plan import Checkout, Source
 from projrun.sources.giturl import Address
+from projrun.sources.lfs import fill_lfs
 from projrun.sources.subdirectory import directory_within
 from projrun.sources.submodules import fill_submodules
 from projrun.sources.tree import Tree, fill
 
 
 def check_out(
-    source: Source, tree: Tree, address: Address, environ: Mapping[str, str], home: Home
+    source: Source,
+    tree: Tree,
+    address: Address,
+    environ: Mapping[str, str],
+    home: Home,
+    *,
+    offline: bool = False,
 ) -> Checkout:
     """A checkout of `tree` and its submodules, whose URLs may start at `address`. All or nothing is made."""
     with new_place(home, address.name) as root:
         fill(root, tree, environ)
-        fill_submodules(root, address, home)
+        fill_lfs(root, tree, address, environ, home, offline=offline)
+        fill_submodules(root, address, home, offline=offline)
         shown = f"{address.url} at {source.version or source.commit}"
         directory = directory_within(root, source.subdirectory, shown)
         return Checkout(source=source, root=root, directory=directory, temporary=True)
@@ -47,3 +55,10 @@ def remove(checkout: Checkout, home: Home) -> None:
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
         scratch.release(place)
+
+
+def keep(checkout: Checkout, home: Home) -> None:
+    """Let it stay until the cache is pruned."""
+    place = checkout.root.parent
+    if checkout.temporary and place.parent == home.checkouts:
+        scratch.keep(place)

@@ -1,6 +1,7 @@
 """Cached repositories: bare, append-only, one for each URL, shared by all runs.
 
 `refs/commits/ID` is written when the commit and its whole tree are there; looking for it costs no process.
+Beside `X.git` lie two locks: `X.lock` is held by the one that fetches, `X.used` is shared by all that borrow.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,25 +17,33 @@ from projrun import files
 from projrun.digests import sha256_text
 from projrun.errors import SourceError
 from projrun.home import Home
-from projrun.locking import locked
+from projrun.locking import FileLock, locked
 from projrun.output import say
 from projrun.process import Answer
 from projrun.sources.gitclient import environment_for, failure, git
 from projrun.sources.giturl import Address
+from projrun.sources.names import Names, parsed, remember, remembered
+from projrun.sources.remote import LOOK_TIMEOUT_S, converse, failed, shows_progress
 from projrun.sources.revision import EXPRESSION, FULL_ID, SHORT_ID, Revision, unknown_revision
 from projrun.sources.tree import Tree
 
 _REFUSES_COMMITS = re.compile(r"unadvertised object|not support shallow|shallow capabilities")
 _IN_BETWEEN = re.compile(r"shallow file has changed|\.lock': File exists|cannot lock ref")
-_LEFTOVERS = ("*.lock", "refs/commits/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*")
+_LEFTOVERS = ("*.lock", "refs/commits/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*", ".*.tmp")
+_uses: dict[Path, FileLock] = {}
+"""Repositories that this process borrows from: nobody may prune them while it lives."""
 
 
 class Repository:
-    """A remote repository and what the cache has of it."""
+    """A remote repository and what the cache has of it.
 
-    def __init__(self, address: Address, home: Home) -> None:
+    offline: what the cache has must do; a repository on this machine can be asked all the same.
+    """
+
+    def __init__(self, address: Address, home: Home, *, offline: bool = False) -> None:
         self.address = address
         self.bare = home.git / f"{sha256_text(address.url)}.git"
+        self.offline = offline and not address.is_local
         self._home = home
 
     def tree(self, revision: Revision) -> Tree:
@@ -52,28 +60,48 @@ class Repository:
         A full id is looked for in the cache first. A name means what git lets it mean: a tag wins over a
         branch, `refs/…` may be given in full. Short ids and expressions (`v1~2`) need the whole history.
         """
+        self._use()
         if FULL_ID.fullmatch(version):
             return Revision(self._provide(version.lower(), version))
-        names = self._names("HEAD", *_patterns(version))
-        ref = _meant_by(version, names)
-        if ref:
-            return Revision(self._provide(names.commit(ref), version), names.branch(ref))
-        if not version:
+        names = self.names("HEAD", *_patterns(version))
+        if ref := names.meant_by(version):
+            if self.offline:
+                self._say_offline(version, names.commit(ref))
+            revision = Revision(self._provide(names.commit(ref), version), names.branch(ref))
+            remember(self.bare, names)
+            return revision
+        if not version and not self.offline:
             raise SourceError(
                 f"{self.address.url} has no default branch", "push a commit to it, or name a branch with -v"
             )
         return Revision(self._search(version, names))
 
-    def _names(self, *patterns: str) -> _Names:
-        answer = self._git("ls-remote", "--symref", "--", self.address.url, *patterns, cwd=Path("/"))
+    def names(self, *patterns: str) -> Names:
+        """The refs of the remote that match; offline, all that it was heard to have."""
+        if self.offline:
+            return remembered(self.bare)
+        look = ("ls-remote", "--symref", "--", self.address.url, *patterns)
+        answer = converse(self.address, *look, cwd=Path("/"), environ=self.environ, timeout_s=LOOK_TIMEOUT_S)
         if not answer.ok:
-            raise self._failure(answer)
-        return _Names.parsed(answer.stdout)
+            raise failed(answer, self.address)
+        return parsed(answer.stdout)
+
+    def _use(self) -> None:
+        """Nobody may prune the repository while this process lives; the time of its last use is now."""
+        if self.bare not in _uses:
+            self._home.mark_cache()
+            self._home.git.mkdir(mode=0o700, exist_ok=True)
+            lock = FileLock(self.bare.with_suffix(".used"))
+            lock.acquire(shared=True)
+            _uses[self.bare] = lock
+        os.utime(self.bare.with_suffix(".used"))
 
     def _provide(self, commit: str, version: str) -> str:
         """The full id of the commit that `commit` is or, for a tag object, points to."""
         if known := self._known(commit):
             return known
+        if self.offline:
+            raise self._not_cached(version)
         with self._fetching(commit):
             return self._known(commit) or self._fetched(commit, version)
 
@@ -97,31 +125,51 @@ class Repository:
         if not answer.ok and _REFUSES_COMMITS.search(answer.stderr):
             answer = self._fetch_history()
         if not answer.ok and "not our ref" not in answer.stderr:
-            raise self._failure(answer)
+            raise failed(answer, self.address)
         if known := self._found(commit):
             return known
         raise self._unknown(version)
 
-    def _search(self, version: str, names: _Names) -> str:
+    def _search(self, version: str, names: Names) -> str:
         """A commit that no name of the remote stands for."""
         if SHORT_ID.fullmatch(version) and self.bare.is_dir() and (found := self._found(version)):
             return found
+        if self.offline:
+            if self.bare.is_dir() and (found := self._found_offline(version, names)):
+                return found
+            raise self._not_cached(version)
         if SHORT_ID.fullmatch(version) or EXPRESSION.match(version):
             # HEAD of the cached repository is not the remote's
             expression = re.sub(r"^(HEAD|@)(?=[~^])", names.ids.get("HEAD", "HEAD"), version)
             with self._fetching(names.ids.get("HEAD", "")):
                 answer = self._fetch_history()
                 if not answer.ok:
-                    raise self._failure(answer)
+                    raise failed(answer, self.address)
+                remember(self.bare, names)
                 if found := self._found(expression):
                     return found
         raise self._unknown(version)
 
+    def _found_offline(self, version: str, names: Names) -> str:
+        """`main~2` by what the remote last said of `main`."""
+        base, steps = re.fullmatch(r"(.*?)((?:[~^].*)?)", version, re.DOTALL).groups()  # type: ignore[union-attr]
+        ref = names.meant_by("" if base == "@" else base)
+        if not steps or not EXPRESSION.match(version):
+            return ""
+        found = self._found(f"{names.commit(ref) if ref else base}{steps}")
+        if found:
+            self._say_offline(version, found)
+        return found
+
     def _fetch(self, *arguments: str) -> Answer:
         """Once more when a git that outlived its killed projrun came in between."""
-        command = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *arguments)
-        answer = self._git(*command)
-        return answer if answer.ok or not _IN_BETWEEN.search(answer.stderr) else self._git(*command)
+        command = ("fetch", *shows_progress(), "--no-tags", "--no-recurse-submodules", *arguments)
+
+        def attempt() -> Answer:
+            return converse(self.address, *command, cwd=self.bare, environ=self.environ)
+
+        answer = attempt()
+        return answer if answer.ok or not _IN_BETWEEN.search(answer.stderr) else attempt()
 
     def _has_history(self) -> bool:
         """A shallow fetch into complete history would cut it."""
@@ -137,8 +185,6 @@ class Repository:
     @contextmanager
     def _fetching(self, commit: str) -> Iterator[None]:
         """The cached repository is there and ours alone; what a killed fetch left in it is gone."""
-        self._home.mark_cache()
-        self._home.git.mkdir(mode=0o700, exist_ok=True)
         with locked(self.bare.with_suffix(".lock"), waiting=self._say_waiting):
             if self.bare.is_dir():
                 for pattern in _LEFTOVERS:
@@ -160,55 +206,25 @@ class Repository:
     def _say_waiting(self) -> None:
         say(f"waiting for another projrun that fetches {self.address.url}")
 
+    def _say_offline(self, version: str, commit: str) -> None:
+        name = version or "its default branch"
+        say(f"offline: {self.address.url} is taken at {commit[:12]}, where {name} was when it was last asked")
+
+    def _not_cached(self, version: str) -> SourceError:
+        wanted = f"'{version}'" if version else "its default branch"
+        return SourceError(
+            f"offline, and the cache does not have {wanted} of {self.address.url}",
+            "run it once with the network, or give a commit that was run before",
+        )
+
     def _unknown(self, version: str) -> SourceError:
-        names = self._names("refs/heads/*", "refs/tags/*").short()
+        names = self.names("refs/heads/*", "refs/tags/*").short()
         return unknown_revision(version, self.address.url, names)
 
-    def _git(self, *arguments: str, cwd: Path | None = None) -> Answer:
-        return git(*arguments, cwd=cwd or self.bare, environ=self.environ)
-
-    def _failure(self, answer: Answer) -> SourceError:
-        return failure(answer, self.address.url, self.address.password or self.address.user)
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What `git ls-remote --symref` said."""
-
-    ids: dict[str, str]
-    symbolic: dict[str, str]
-
-    @staticmethod
-    def parsed(text: str) -> _Names:
-        ids, symbolic = {}, {}
-        for line in filter(None, text.split("\n")):
-            what, _, name = line.partition("\t")
-            if what.startswith("ref: "):
-                symbolic[name] = what.removeprefix("ref: ")
-            else:
-                ids[name] = what
-        return _Names(ids, symbolic)
-
-    def commit(self, ref: str) -> str:
-        return self.ids.get(f"{ref}^{{}}") or self.ids[ref]
-
-    def branch(self, ref: str) -> str:
-        """The branch that `ref` is or, for HEAD, stands for."""
-        name = self.symbolic.get(ref, ref)
-        is_branch = name.startswith("refs/heads/") and name.isprintable()
-        return name.removeprefix("refs/heads/") if is_branch else ""
-
-    def short(self) -> list[str]:
-        return [re.sub(r"^refs/(heads|tags)/", "", name) for name in self.ids if not name.endswith("^{}")]
+    def _git(self, *arguments: str) -> Answer:
+        return git(*arguments, cwd=self.bare, environ=self.environ)
 
 
 def _patterns(version: str) -> tuple[str, ...]:
     plain = version and not re.search(r"[*?\[~^:\\\s]", version)
     return (version, f"{version}^{{}}") if plain else ()
-
-
-def _meant_by(version: str, names: _Names) -> str:
-    """The ref that git would take `version` for; '' when there is none."""
-    shapes = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
-    candidates = [shape.format(version or "HEAD") for shape in shapes]
-    return next((ref for ref in candidates if ref in names.ids), "")

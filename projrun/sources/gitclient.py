@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.errors import LaunchError, SourceError
-from projrun.output import one_line
-from projrun.process import Answer, Variables, ask, merged
+from projrun.output import is_terminal, one_line
+from projrun.process import Answer, Variables, ask, ask_aloud, merged
 from projrun.sources.giturl import Address
 from projrun.urls import without_credentials
 
@@ -20,6 +21,8 @@ OPTIONS = (
     *("-c", "maintenance.auto=false"),
     *("-c", "submodule.recurse=false"),
     *("-c", "core.logAllRefUpdates=false"),
+    # the files of Git LFS are fetched and laid out by `lfs`, not by what a checkout starts
+    *("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false"),
 )
 QUIET: Variables = {
     # set when we are run inside a hook or an alias; they would redirect every command
@@ -37,7 +40,8 @@ QUIET: Variables = {
     "LC_ALL": "C",
     "LANGUAGE": None,
 }
-SILENT_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30"
+SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
+SILENT_SSH = f"{SSH} -o BatchMode=yes"
 HELPER = (
     '!f() { test "$1" = get && '
     """printf 'username=%s\\npassword=%s\\n' "$PROJRUN_GIT_USER" "$PROJRUN_GIT_PASSWORD"; }; f"""
@@ -46,18 +50,32 @@ HELPER = (
 
 
 def git(
-    *arguments: str, cwd: Path, environ: Mapping[str, str] | None = None, errors: str = "replace"
+    *arguments: str,
+    cwd: Path,
+    environ: Mapping[str, str] | None = None,
+    errors: str = "replace",
+    timeout_s: float | None = None,
+    on_terminal: bool = False,
 ) -> Answer:
-    """Run git to its end. Raises SourceError when there is no git."""
-    given = environ or merged(os.environ, QUIET)
+    """Run git to its end. Raises SourceError when there is no git, TimeoutError."""
+    run = ask_aloud if on_terminal else ask
+    environ = environ or merged(os.environ, QUIET)
+    command = ["git", *OPTIONS, *arguments]
     try:
-        return ask(["git", *OPTIONS, *arguments], cwd=cwd, environ=given, errors=errors)
+        return run(command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
 
 
+def can_ask(environ: Mapping[str, str] = os.environ) -> bool:
+    """True where somebody sits who could answer: on a terminal, and not in CI."""
+    automatic = environ.get("CI", "").lower() not in ("", "0", "false")
+    silenced = environ.get("GIT_TERMINAL_PROMPT", "1").lower() in ("0", "false", "no", "off")
+    return not automatic and not silenced and is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
 def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What git may use to reach `address`, and nothing that could ask a question."""
+    """What git may use to reach `address`, and nothing that asks where nobody would answer."""
     protocols = ["file"] if address.is_local else ["git", "http", "https", "ssh"]
     allowed = environ.get("GIT_ALLOW_PROTOCOL")
     if allowed is not None:
@@ -67,10 +85,11 @@ def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -
         "GIT_HTTP_LOW_SPEED_LIMIT": environ.get("GIT_HTTP_LOW_SPEED_LIMIT", "1"),
         "GIT_HTTP_LOW_SPEED_TIME": environ.get("GIT_HTTP_LOW_SPEED_TIME", "60"),
         "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+        "GIT_TERMINAL_PROMPT": "1" if can_ask(environ) else "0",
     }
     result = merged(environ, QUIET, defaults, _credentials(address, environ))
     if address.is_ssh and not _has_ssh_command(result):
-        result["GIT_SSH_COMMAND"] = SILENT_SSH
+        result["GIT_SSH_COMMAND"] = SSH if can_ask(environ) else SILENT_SSH
     return result
 
 

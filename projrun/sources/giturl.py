@@ -35,6 +35,11 @@ class Address:
         return self.url.startswith("ssh://") or (not self.is_local and "://" not in self.url)
 
     @property
+    def secret(self) -> str:
+        """What must not be seen in a message; may be empty."""
+        return self.password or self.user
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port of a URL: what credentials are good for."""
         return "/".join(self.url.split("/", 3)[:3]) if "://" in self.url else ""

@@ -20,14 +20,14 @@ def claims(uri: str) -> bool:
     return _place(uri) is not None
 
 
-def fetch(uri: str, version: str, home: Home) -> Checkout:
+def fetch(uri: str, version: str, home: Home, *, offline: bool = False) -> Checkout:
     place = _place(uri)
     assert place is not None
     start = Path(os.path.realpath(place[0]))
     if version:
         from projrun.sources.localversion import checkout_at
 
-        return checkout_at(uri, version, start, place[1], home)
+        return checkout_at(uri, version, start, place[1], home, offline=offline)
     directory = directory_within(start, place[1], f"'{place[0]}'")
     top = top_above(directory)
     source = Source(kind="local", uri=uri, subdirectory=below(top or start, directory))

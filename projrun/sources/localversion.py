@@ -17,7 +17,9 @@ from projrun.sources.worktree import below, remote_of, top_above
 from projrun.urls import without_credentials
 
 
-def checkout_at(uri: str, version: str, start: Path, subdirectory: str, home: Home) -> Checkout:
+def checkout_at(
+    uri: str, version: str, start: Path, subdirectory: str, home: Home, *, offline: bool = False
+) -> Checkout:
     """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
     check_version(version)
     top = top_above(start)
@@ -37,7 +39,8 @@ def checkout_at(uri: str, version: str, start: Path, subdirectory: str, home: Ho
         subdirectory="/".join(filter(None, (below(top, start), subdirectory.strip("/")))),
     )
     parent = _parent(top, remote)
-    return check_out(source, tree_of(top, revision, remote), parent, environment_for(parent), home)
+    tree = tree_of(top, revision, remote)
+    return check_out(source, tree, parent, environment_for(parent), home, offline=offline)
 
 
 def _revision(top: Path, version: str) -> Revision:

@@ -11,6 +11,7 @@ from projrun.home import Home
 from projrun.sources.gitcache import Repository
 from projrun.sources.gitclient import failure, git
 from projrun.sources.giturl import Address, relative_to
+from projrun.sources.lfs import fill_lfs
 from projrun.sources.tree import fill
 
 
@@ -21,27 +22,28 @@ class _Submodule:
     commit: str
 
 
-def fill_submodules(root: Path, parent: Address, home: Home) -> None:
+def fill_submodules(root: Path, parent: Address, home: Home, *, offline: bool = False) -> None:
     """Fill every submodule below the checkout `root` of `parent`, and theirs."""
     if not os.path.isfile(root / ".gitmodules"):
         return
     for submodule in _submodules(root):
         try:
-            _fill_one(root, submodule, parent, home)
+            _fill_one(root, submodule, parent, home, offline)
         except SourceError as error:
             raise SourceError(f"submodule '{submodule.path}': {error.message}", error.hint) from None
 
 
-def _fill_one(root: Path, submodule: _Submodule, parent: Address, home: Home) -> None:
+def _fill_one(root: Path, submodule: _Submodule, parent: Address, home: Home, offline: bool) -> None:
     address = relative_to(parent, submodule.url)
     directory = root / submodule.path
     # on a file system that ignores case a link may stand in for one of the directories above
     if os.path.realpath(directory) != os.path.join(os.path.realpath(root), submodule.path):
         raise SourceError("its path leads elsewhere", "do not run this project")
-    repository = Repository(address, home)
-    revision = repository.obtain(submodule.commit)
-    fill(directory, repository.tree(revision), repository.environ)
-    fill_submodules(directory, address, home)
+    repository = Repository(address, home, offline=offline)
+    tree = repository.tree(repository.obtain(submodule.commit))
+    fill(directory, tree, repository.environ)
+    fill_lfs(directory, tree, address, repository.environ, home, offline=offline)
+    fill_submodules(directory, address, home, offline=offline)
 
 
 def _submodules(root: Path) -> list[_Submodule]:

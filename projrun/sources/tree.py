@@ -41,7 +41,7 @@ def fill(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:
     if branch:
         (own / "packed-refs").write_text(f"{commit} refs/heads/{branch}\n")
     (own / "HEAD").write_text(f"ref: refs/heads/{branch}\n" if branch else f"{commit}\n")
-    answer = git("read-tree", "--reset", "-u", commit, cwd=root, environ=environ)
+    answer = git("-c", "index.version=2", "read-tree", "--reset", "-u", commit, cwd=root, environ=environ)
     if not answer.ok:
         raise failure(answer, f"the checkout of {commit}")
 

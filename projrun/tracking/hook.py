@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from projrun.errors import ProjrunError, SourceError, TrackingError
 from projrun.interrupts import signal_of
 from projrun.output import one_line, warn
-from projrun.plan import Plan
+from projrun.plan import Checkout, Plan
 from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
     LOCK_ARTIFACT,
@@ -22,7 +22,14 @@ from projrun.record import (
 from projrun.request import Request
 from projrun.tracking import Store
 from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, Run
-from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR, tags_of_outcome, tags_of_plan, tags_of_request
+from projrun.tracking.tags import (
+    DIRECTORY,
+    PARENT_RUN_ID,
+    SUPERVISOR,
+    tags_of_outcome,
+    tags_of_plan,
+    tags_of_request,
+)
 from projrun.urls import without_credentials
 
 MAX_PARAM = 6000
@@ -49,6 +56,10 @@ class RunHook:
         if request.run_id:
             store.get_run(request.run_id)
             store.log_batch(request.run_id, tags=self._tags)
+
+    def note_directory(self, checkout: Checkout) -> None:
+        """Where the run finds its project, while that is there."""
+        self._tags[DIRECTORY] = str(checkout.directory)
 
     def open(self, plan: Plan | None = None) -> Run:
         """A new run, or the one that the request names; SCHEDULED."""

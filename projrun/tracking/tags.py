@@ -6,6 +6,7 @@ from projrun.plan import Plan
 from projrun.record import Outcome
 from projrun.version import __version__
 
+DIRECTORY = "projrun.directory"
 ENVIRONMENT_KEY = "projrun.environment.key"
 EXIT_CODE = "projrun.exit_code"
 REASON = "projrun.reason"

@@ -26,8 +26,8 @@ class Fetcher:
         self.home = home
         self._checkouts: list[Checkout] = []
 
-    def __call__(self, uri: str | Path, version: str = "") -> Checkout:
-        checkout = sources.fetch(str(uri), version, self.home)
+    def __call__(self, uri: str | Path, version: str = "", *, offline: bool = False) -> Checkout:
+        checkout = sources.fetch(str(uri), version, self.home, offline=offline)
         self._checkouts.append(checkout)
         return checkout
 

@@ -118,13 +118,13 @@ def test_the_digest_is_demanded_before_anything_is_unpacked(
 ) -> None:
     archive = make_zip(tmp_path / "p.zip")
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    checkout = sources.fetch(str(archive), "", home, digest.upper())
+    checkout = sources.fetch(str(archive), "", home, sha256=digest.upper())
     sources.release(checkout, home)
     archive.write_bytes(b"no archive at all")
     with pytest.raises(SourceError, match=f"not {digest}"):
-        sources.fetch(str(archive), "", home, digest)
+        sources.fetch(str(archive), "", home, sha256=digest)
     with pytest.raises(SourceError, match="is no archive"):
-        sources.fetch(str(tmp_path), "", home, digest)
+        sources.fetch(str(tmp_path), "", home, sha256=digest)
 
 
 def test_a_version_is_a_clear_error(fetch: Fetcher, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,19 @@ def test_a_commit_without_its_tree_is_fetched_again(
     blob = run_git("rev-parse", "HEAD:sub/dir/data", cwd=upstream.tree)
     (bare / "objects" / blob[:2] / blob[2:]).unlink()
     assert (fetch(url, upstream.head).root / "sub/dir/data").read_text() == "deep\n"
+
+
+def test_killed_at_any_moment_the_cache_stays_usable(
+    fetch: Fetcher, git_server: GitServer, home: Home
+) -> None:
+    upstream = git_server.upstream()
+    url = f"{git_server.url}/project.git"
+    for number in range(8):
+        upstream.commit(f"commit {number}", data=f"{number}\n" * 5000)
+        child = start_fetching(url, upstream.head)
+        time.sleep(0.05 * number)
+        kill(child)
+    for commit in upstream.git("rev-list", "main").split():
+        assert fetch(url, commit).source.commit == commit
+    (bare,) = home.git.glob("*.git")
+    assert run_git("fsck", "--connectivity-only", "--no-dangling", cwd=bare) == ""

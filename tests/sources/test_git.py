@@ -123,7 +123,10 @@ def test_ssh_never_asks(
     monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     fetch(f"git@localhost:{upstream.bare}")
-    assert "-o BatchMode=yes -o ConnectTimeout=30" in (tmp_path / "ssh.log").read_text()
+    assert (
+        "-o ConnectTimeout=30 -o ServerAliveInterval=20 -o BatchMode=yes"
+        in (tmp_path / "ssh.log").read_text()
+    )
 
 
 def test_the_users_own_ssh_command_is_used(fetch: Fetcher, upstream: Upstream, tmp_path: Path) -> None:

@@ -206,3 +206,71 @@ def test_other_users_repositories(fetch: Fetcher, upstream: Upstream) -> None:
         assert fetch(upstream.bare).source.commit == upstream.head
     except SourceError as error:  # newer git refuses
         assert "safe.directory" in error.hint
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".git\u200c"])
+def test_a_tree_that_holds_a_repository_of_its_own(
+    fetch: Fetcher, upstream: Upstream, tmp_path: Path, name: str
+) -> None:
+    """`sub/.git/config` with a program in it, made with plumbing because `git add` refuses."""
+
+    def tree(*lines: str) -> str:
+        done = subprocess.run(
+            ["git", "mktree", "-z"],
+            cwd=upstream.tree,
+            input="\0".join(lines).encode() + b"\0",
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout.decode().strip()
+
+    config = upstream.tree / "config"
+    config.write_text(f"[core]\n\tfsmonitor = touch {tmp_path}/owned\n\tbare = false\n")
+    blob = upstream.git("hash-object", "-w", "--", str(config))
+    inner = tree(f"040000 tree {tree(f'100644 blob {blob}{chr(9)}config')}\t{name}")
+    outer = tree(f"040000 tree {inner}\tsub")
+    commit = upstream.git("commit-tree", "-m", "evil", outer)
+    run_git("update-ref", "refs/heads/evil", commit, cwd=upstream.tree)
+    run_git(
+        "-c",
+        "protocol.file.allow=always",
+        "fetch",
+        "--quiet",
+        str(upstream.tree),
+        "evil:evil",
+        cwd=upstream.bare,
+    )
+    with contextlib.suppress(SourceError):
+        root = fetch(f"file://{upstream.bare}", "evil").root
+        assert name != ".git"
+        assert not (root / "sub/.git").exists()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_programs_in_attributes_and_settings_of_the_tree_do_not_run(
+    fetch: Fetcher, upstream: Upstream, tmp_path: Path
+) -> None:
+    evil = f"touch {tmp_path}/owned"
+    config = f'[core]\n\tfsmonitor = {evil}\n[filter "evil"]\n\tsmudge = {evil}\n'
+    attributes = "* filter=evil diff=evil merge=evil ident\n"
+    upstream.commit("evil", **{".gitattributes": attributes, ".gitconfig": config, "config": config})
+    root = fetch(f"file://{upstream.bare}").root
+    assert run_git("status", "--porcelain", cwd=root) == ""
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_pasted_url_hides_no_option(fetch: Fetcher, git_server: GitServer, tmp_path: Path) -> None:
+    git_server.upstream("team/project")
+    base = f"{git_server.url}/team/project"
+    for uri in (
+        f"git+{base}@--upload-pack=touch%20{tmp_path}/owned",
+        f"git+{base}@-x",
+        f"{base}/tree/--upload-pack=touch/x",
+        f"{base}/tree/main%0A--x",
+        f"{base}/tree/main/..%2F..%2Fetc",
+        f"{base}/tree/main/.git",
+    ):
+        with pytest.raises(SourceError) as caught:
+            fetch(uri)
+        assert str(caught.value).isprintable()
+    assert not (tmp_path / "owned").exists()

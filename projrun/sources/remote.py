@@ -1,0 +1,88 @@
+"""Talking to the remote: with patience for broken connections, and limits to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from projrun.errors import SourceError
+from projrun.output import is_terminal, say
+from projrun.process import Answer
+from projrun.sources.gitclient import can_ask, complaint, failure, git
+from projrun.sources.giturl import Address
+
+TIMEOUT_VARIABLE = "PROJRUN_GIT_TIMEOUT"
+LOOK_TIMEOUT_S = 120.0
+"""For asking which branches and tags there are."""
+FETCH_TIMEOUT_S = 3600.0
+PAUSES_S = (0.5, 1.5)
+"""Before the second and the third attempt."""
+
+_BROKEN_OFF = re.compile(
+    r"early EOF|hung up|RPC failed|Connection (reset|closed)|closed by|Empty reply|unexpected disconnect"
+    r"|transfer closed|bytes of body are still expected|returned error: (429|50[0234])"
+    r"|curl (18|52|55|56|92)\b"
+)
+_FINAL = re.compile(
+    r"returned error: 4(0\d|1\d)|Permission denied|Authentication|not found|access denied|not allowed"
+)
+"""What another attempt would not change, though the connection broke off after it."""
+
+
+def converse(
+    address: Address,
+    *arguments: str,
+    cwd: Path,
+    environ: Mapping[str, str],
+    timeout_s: float = FETCH_TIMEOUT_S,
+) -> Answer:
+    """Run a git command that talks to the remote; a connection that breaks off is tried again, said aloud.
+
+    Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
+    """
+    limit_s = _limit_s(timeout_s)
+    for pause_s in (*PAUSES_S, None):
+        try:
+            answer = git(
+                *arguments, cwd=cwd, environ=environ, timeout_s=limit_s, on_terminal=_on_terminal(arguments)
+            )
+        except TimeoutError:
+            raise SourceError(
+                f"{address.url} did not answer within {limit_s:g} s",
+                f"try again later, or set {TIMEOUT_VARIABLE} to wait longer",
+            ) from None
+        if answer.ok or pause_s is None or not _worth_another_try(answer):
+            return answer
+        why = complaint(answer, address.secret)
+        say(f"the connection to {address.url} broke off ({why}); trying again in {pause_s:g} s")
+        time.sleep(pause_s)
+    raise AssertionError("the last attempt returns")
+
+
+def shows_progress() -> tuple[str, ...]:
+    """The option of a fetch: people on a terminal see how far it is, pipes stay quiet."""
+    return ("--progress",) if is_terminal(sys.stderr) else ("--quiet",)
+
+
+def failed(answer: Answer, address: Address) -> SourceError:
+    return failure(answer, address.url, address.secret)
+
+
+def _on_terminal(arguments: tuple[str, ...]) -> bool:
+    return can_ask() or "--progress" in arguments
+
+
+def _worth_another_try(answer: Answer) -> bool:
+    return bool(_BROKEN_OFF.search(answer.stderr)) and not _FINAL.search(answer.stderr)
+
+
+def _limit_s(default_s: float) -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        return float(text) if text else default_s
+    except ValueError:
+        raise SourceError(f"{TIMEOUT_VARIABLE}={text} is not a number of seconds") from None
