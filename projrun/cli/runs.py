@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +14,35 @@ if TYPE_CHECKING:
     from projrun.tracking.entities import Run
 
 
-@click.group()
+MORE = {
+    "search": "projrun.cli.runs_search",
+    "compare": "projrun.cli.runs_compare",
+    "tag": "projrun.cli.runs_edit",
+    "delete": "projrun.cli.runs_edit",
+    "restore": "projrun.cli.runs_edit",
+    "artifacts": "projrun.cli.runs_artifacts",
+    "export": "projrun.cli.runs_artifacts",
+    "import": "projrun.cli.runs_store",
+    "sync": "projrun.cli.runs_store",
+    "check": "projrun.cli.runs_store",
+}
+"""Command -> the file that has it, as a function of that name with an underscore behind it."""
+
+
+class _Runs(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*self.commands, *MORE]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in MORE:
+            return super().get_command(context, name)
+        command: click.Command = getattr(import_module(MORE[name]), f"{name}_")
+        return command
+
+
+@click.group(cls=_Runs)
 def runs() -> None:
-    """List and show runs and their output.
+    """List, show, search, compare and edit runs, and bring them in and out.
 
     A run may be named by the beginning of its id.
     """
@@ -25,16 +52,14 @@ def runs() -> None:
 @click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
 @click.option("-n", "--max-results", default=100, show_default=True, help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
-def list_(experiment_name: str, max_results: int, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
     """List runs, newest first."""
     from projrun.output import data
 
-    with _store() as store:
-        found, _ = store.search_runs(_experiment_ids(store, experiment_name), max_results=max_results)
-        if as_json:
-            data(_json([_as_dict(run) for run in found]))
-        else:
-            data(_table(found))
+    with opened_store() as store:
+        found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
+        data(listing(found, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -46,10 +71,10 @@ def show(run_id: str, as_json: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
     from projrun.output import data
 
-    with _store() as store:
-        run = _find(store, run_id)
+    with opened_store() as store:
+        run = find_run(store, run_id)
         if as_json:
-            data(_json({**_as_dict(run), "record": _record(store, run)}))
+            data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
         else:
             data(_description(store, run))
 
@@ -64,8 +89,8 @@ def logs(run_id: str) -> None:
     from projrun.errors import TrackingError
     from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT
 
-    with _store() as store:
-        run = _find(store, run_id)
+    with opened_store() as store:
+        run = find_run(store, run_id)
         for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
             try:
                 with store.open_artifact(run.run_id, artifact) as log:
@@ -79,7 +104,7 @@ def logs(run_id: str) -> None:
 
 
 @contextmanager
-def _store() -> Iterator[Store]:
+def opened_store() -> Iterator[Store]:
     """The store of runs, with the runs of dead supervisors settled."""
     from contextlib import closing
 
@@ -90,7 +115,7 @@ def _store() -> Iterator[Store]:
         yield store
 
 
-def _experiment_ids(store: Store, name: str) -> list[str]:
+def experiment_ids(store: Store, name: str) -> list[str]:
     from projrun.errors import TrackingError
 
     if not name:
@@ -101,15 +126,16 @@ def _experiment_ids(store: Store, name: str) -> list[str]:
     return [experiment.experiment_id]
 
 
-def _find(store: Store, run_id: str) -> Run:
-    """The one run whose id begins with `run_id`."""
+def find_run(store: Store, run_id: str, view: str = "ACTIVE_ONLY") -> Run:
+    """The one run whose id begins with `run_id`. view: MLflow's word for active or deleted ones, or ALL."""
     import re
 
     from projrun.errors import TrackingError
 
     if not re.fullmatch(r"[0-9a-f]{1,32}", run_id):
         raise TrackingError(f"'{run_id}' is not a run id", "see `projrun runs list`")
-    found, _ = store.search_runs([], f"attributes.run_id LIKE '{run_id}%'", max_results=2)
+    starting = f"attributes.run_id LIKE '{run_id}%'"
+    found, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
     if not found:
         raise TrackingError(f"there is no run '{run_id}'", "see `projrun runs list`")
     if len(found) > 1:
@@ -117,7 +143,7 @@ def _find(store: Store, run_id: str) -> Run:
     return found[0]
 
 
-def _as_dict(run: Run) -> dict[str, Any]:
+def as_dict(run: Run) -> dict[str, Any]:
     """A run in MLflow's words; times in milliseconds since the epoch."""
     from projrun.tracking.tags import EXIT_CODE
 
@@ -146,13 +172,13 @@ def _number(value: float) -> float | str:
     return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
-def _json(value: object) -> str:
+def as_json_text(value: object) -> str:
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _record(store: Store, run: Run) -> Any:
+def record_of(store: Store, run: Run) -> Any:
     import json
 
     from projrun.errors import TrackingError
@@ -165,7 +191,17 @@ def _record(store: Store, run: Run) -> Any:
         return None  # it is still running, or no run of ours
 
 
-def _table(found: list[Run]) -> str:
+def listing(found: list[Run], *, as_json: bool, as_csv: bool) -> str:
+    if as_json:
+        return as_json_text([as_dict(run) for run in found])
+    if as_csv:
+        from projrun.cli.runs_csv import csv_of
+
+        return csv_of([as_dict(run) for run in found])
+    return table_of(found)
+
+
+def table_of(found: list[Run]) -> str:
     from projrun.output import one_line, table
     from projrun.tracking.tags import EXIT_CODE
 
@@ -175,7 +211,7 @@ def _table(found: list[Run]) -> str:
             run.run_id[:8],
             run.status,
             run.tags.get(EXIT_CODE, ""),
-            _local_time(run.start_time),
+            local_time(run.start_time),
             _seconds(run),
             one_line(run.tags.get("projrun.project", ""), 30),
             one_line(run.tags.get("mlflow.project.entryPoint", ""), 30),
@@ -195,17 +231,17 @@ def _description(store: Store, run: Run) -> str:
         ("name", run.run_name),
         ("experiment", store.get_experiment(run.experiment_id).name),
         ("status", run.status),
-        ("started", _local_time(run.start_time)),
+        ("started", local_time(run.start_time)),
         ("seconds", _seconds(run)),
         ("artifacts", run.artifact_uri),
     ]
     sections = {
         "": facts,
         "parameters": sorted(run.params.items()),
-        "inputs": _inputs(_record(store, run) or {}),
+        "inputs": _inputs(record_of(store, run) or {}),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
-        "artifacts": [(path, f"{size} bytes") for path, size in _files(store, run, "")],
+        "artifacts": [(path, f"{size} bytes") for path, size in files_of(store, run, "")],
     }
     parts = []
     for title, rows in sections.items():
@@ -222,15 +258,15 @@ def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _files(store: Store, run: Run, directory: str) -> Iterator[tuple[str, int]]:
+def files_of(store: Store, run: Run, directory: str) -> Iterator[tuple[str, int]]:
     for info in store.list_artifacts(run.run_id, directory):
         if info.is_dir:
-            yield from _files(store, run, info.path)
+            yield from files_of(store, run, info.path)
         else:
             yield info.path, info.file_size or 0
 
 
-def _local_time(milliseconds: int) -> str:
+def local_time(milliseconds: int) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))

@@ -7,6 +7,8 @@ from projrun.record import Outcome
 from projrun.version import __version__
 
 ENVIRONMENT_KEY = "projrun.environment.key"
+CREATION = "projrun.creation"
+"""Of runs on a server: tells, after a lost answer, whether the run was made."""
 EXIT_CODE = "projrun.exit_code"
 REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"
