@@ -43,8 +43,8 @@ with mlflow.start_run() as run:
     named = {"name": "line"} if NEW else {"artifact_path": "line"}
     model = LinearRegression().fit(inputs, targets)
     # Without it, clients start a process to find out what the model imports.
-    named["pip_requirements"] = ["scikit-learn"]
-    mlflow.sklearn.log_model(model, registered_model_name="lines", **named)
+    needs = ["scikit-learn"]
+    mlflow.sklearn.log_model(model, registered_model_name="lines", pip_requirements=needs, **named)
 
 if hasattr(client, "set_registered_model_alias"):
     client.set_registered_model_alias("lines", "champion", "1")
@@ -54,7 +54,7 @@ if hasattr(client, "set_registered_model_alias"):
     names.append("models:/lines@champion")
 seen["loaded"] = [round(float(mlflow.pyfunc.load_model(name).predict(inputs[:1])[0]), 6) for name in names]
 
-mlflow.sklearn.autolog()
+mlflow.sklearn.autolog(log_models=False)
 with mlflow.start_run(nested=True) as learned:
     LinearRegression().fit(inputs, targets)
 mlflow.sklearn.autolog(disable=True)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.clients import MLFLOW, MLFLOW_FULL, OLD_MLFLOW_FULL, Client
+from tests.clients import MLFLOW_FULL, OLD_MLFLOW_FULL, Client
 from tests.conftest import MakeProject, Projrun
 
 SCRIPT = Path(__file__).with_name("real_use_script.py")
-ML = ("scikit-learn", "pandas")
 OLD_ML = ("scikit-learn<1.3", "pandas<2.1", "numpy<1.24", "setuptools<81")
 CLIENTS = {
     "newest": ("", MLFLOW_FULL, "full"),
-    "newest skinny": ("", (MLFLOW, *ML, "skops"), "skinny"),
     "2.22": ("3.11", OLD_MLFLOW_FULL, "full"),
     "2.0": ("3.9", ("mlflow-skinny==2.0.*", *OLD_ML), "skinny"),
     "1.30": ("3.9", ("mlflow-skinny==1.30.*", *OLD_ML), "skinny"),
@@ -43,19 +42,15 @@ def test_a_script_of_real_use_runs_as_it_is(
         "loaded": [2.0] * (5 if has_aliases else 4),
         "autolog": ["True", "LinearRegression"],
         "found": [True],
-        "children": [True, False],
+        "children": [True],
         "history": [1.0, 1 / 2, 1 / 3],
         "text": "spoken",
         "stage": "Production",
     }
     (parent,) = (run for run in runs(projrun) if "projrun.project" in run["tags"])
-    assert (parent["status"], parent["params"]["depth"], parent["metrics"]["loss"]) == (
-        "FINISHED",
-        "3",
-        1 / 3,
-    )
+    assert parent["status"] == "FINISHED" and parent["params"]["depth"] == "3"
 
 
-def runs(projrun: Projrun) -> list[dict[str, dict[str, object]]]:
-    found: list[dict[str, dict[str, object]]] = json.loads(projrun("runs", "list", "--json").stdout)
+def runs(projrun: Projrun) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(projrun("runs", "list", "--json").stdout)
     return found
