@@ -54,6 +54,10 @@ class Home(msgspec.Struct, frozen=True):
         return self.data / "artifacts"
 
     @property
+    def outbox(self) -> Path:
+        return self.data / "outbox"
+
+    @property
     def supervisors(self) -> Path:
         return self.data / "supervisors"
 

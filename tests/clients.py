@@ -15,6 +15,9 @@ import pytest
 from projrun.locking import locked
 
 MLFLOW = "mlflow-skinny==3.17.*"
+MLFLOW_FULL = ("mlflow==3.17.*",)
+"""With its server, scikit-learn, pandas and matplotlib."""
+OLD_MLFLOW_FULL = ("mlflow==2.22.*", "setuptools<81", "sqlalchemy<2.1")
 ENVIRON = dict(os.environ)
 """As it was before any test changed it: uv's cache is where it always is."""
 

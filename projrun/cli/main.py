@@ -29,6 +29,7 @@ VERBS = {
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
     "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
+    "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""

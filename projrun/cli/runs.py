@@ -4,20 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from projrun.tracking import Store
     from projrun.tracking.entities import Run
 
 
-@click.group()
+MORE = {
+    "search": "projrun.cli.runs_search",
+    "compare": "projrun.cli.runs_compare",
+    "tag": "projrun.cli.runs_edit",
+    "delete": "projrun.cli.runs_edit",
+    "restore": "projrun.cli.runs_edit",
+    "artifacts": "projrun.cli.runs_artifacts",
+    "export": "projrun.cli.runs_artifacts",
+    "import": "projrun.cli.runs_store",
+    "sync": "projrun.cli.runs_store",
+    "check": "projrun.cli.runs_store",
+    "source": "projrun.cli.runs_source",
+    "path": "projrun.cli.runs_source",
+}
+"""Command -> the file that has it, as a function of that name with an underscore behind it."""
+
+
+class _Runs(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*self.commands, *MORE]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in MORE:
+            return super().get_command(context, name)
+        command: click.Command = getattr(import_module(MORE[name]), f"{name}_")
+        return command
+
+
+@click.group(cls=_Runs)
 def runs() -> None:
-    """List and show runs, their output and their source.
+    """List, show, search, compare and edit runs, and bring them in and out.
 
     A run may be named by the beginning of its id.
     """
@@ -27,16 +54,14 @@ def runs() -> None:
 @click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
 @click.option("-n", "--max-results", default=100, show_default=True, help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
-def list_(experiment_name: str, max_results: int, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
     """List runs, newest first."""
     from projrun.output import data
 
-    with _store() as store:
-        found, _ = store.search_runs(_experiment_ids(store, experiment_name), max_results=max_results)
-        if as_json:
-            data(_json([_as_dict(run) for run in found]))
-        else:
-            data(_table(found))
+    with opened_store() as store:
+        found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
+        data(listing(found, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -49,10 +74,10 @@ def show(run_id: str, as_json: bool) -> None:
     from projrun.output import data
     from projrun.tracking.lookup import find_run
 
-    with _store() as store:
+    with opened_store() as store:
         run = find_run(store, run_id)
         if as_json:
-            data(_json({**_as_dict(run), "record": _record(store, run)}))
+            data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
         else:
             data(_description(store, run))
 
@@ -68,7 +93,7 @@ def logs(run_id: str) -> None:
     from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT
     from projrun.tracking.lookup import find_run
 
-    with _store() as store:
+    with opened_store() as store:
         run = find_run(store, run_id)
         for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
             try:
@@ -82,71 +107,8 @@ def logs(run_id: str) -> None:
     say(f"run {run.run_id} has written nothing")
 
 
-@runs.command()
-@click.argument("run_id")
-@click.option(
-    "-o", "--output", required=True, metavar="DIR", help="Where to put it: a new or an empty directory."
-)
-def source(run_id: str, output: str) -> None:
-    """Give the source of a run back: the files that it started from, byte for byte.
-
-    What the run did not keep itself is fetched from the Git remote that the record names.
-    """
-    from contextlib import ExitStack
-    from pathlib import Path
-
-    from projrun.home import home_from
-    from projrun.output import say
-    from projrun.runner.finding import find, restored
-
-    target = Path(output).absolute()
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
-    with ExitStack() as stack:
-        found = find(run_id, home_from(), stack)
-        files = _give_back(restored(found, home_from(), stack).root, target)
-    say(f"{files} files of run {found.record.run_id[:8]} are in {output}")
-
-
-def _give_back(root: Path, target: Path) -> int:
-    """Put the tree at `target`, whole or not at all; how many files it has."""
-    import os
-    import shutil
-
-    from projrun.files import beside
-
-    with beside(target) as temporary:  # Git's own part borrows its objects from the cache, which may go
-        shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
-        os.replace(temporary, target)
-    return sum(len(names) for _, _, names in os.walk(target))
-
-
-@runs.command()
-@click.argument("run_id")
-def path(run_id: str) -> None:
-    """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
-    import os
-
-    from projrun.errors import TrackingError
-    from projrun.output import data
-    from projrun.tracking.lookup import find_run
-    from projrun.tracking.tags import DIRECTORY
-
-    with _store() as store:
-        run = find_run(store, run_id)
-    directory = run.tags.get(DIRECTORY, "")
-    if not directory:
-        raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
-    if not os.path.isdir(directory):
-        raise TrackingError(
-            f"{directory}, where run {run.run_id[:8]} found its project, is gone",
-            "run it again, with --keep if its project is in Git",
-        )
-    data(directory)
-
-
 @contextmanager
-def _store() -> Iterator[Store]:
+def opened_store() -> Iterator[Store]:
     """The store of runs, with the runs of dead supervisors settled."""
     from contextlib import closing
 
@@ -157,7 +119,7 @@ def _store() -> Iterator[Store]:
         yield store
 
 
-def _experiment_ids(store: Store, name: str) -> list[str]:
+def experiment_ids(store: Store, name: str) -> list[str]:
     from projrun.errors import TrackingError
 
     if not name:
@@ -168,7 +130,7 @@ def _experiment_ids(store: Store, name: str) -> list[str]:
     return [experiment.experiment_id]
 
 
-def _as_dict(run: Run) -> dict[str, Any]:
+def as_dict(run: Run) -> dict[str, Any]:
     """A run in MLflow's words; times in milliseconds since the epoch."""
     from projrun.tracking.tags import EXIT_CODE
     from projrun.tracking.wire import number
@@ -189,13 +151,13 @@ def _as_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def _json(value: object) -> str:
+def as_json_text(value: object) -> str:
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _record(store: Store, run: Run) -> Any:
+def record_of(store: Store, run: Run) -> Any:
     import json
 
     from projrun.errors import TrackingError
@@ -208,7 +170,17 @@ def _record(store: Store, run: Run) -> Any:
         return None  # it is still running, or no run of ours
 
 
-def _table(found: list[Run]) -> str:
+def listing(found: list[Run], *, as_json: bool, as_csv: bool) -> str:
+    if as_json:
+        return as_json_text([as_dict(run) for run in found])
+    if as_csv:
+        from projrun.cli.runs_csv import csv_of
+
+        return csv_of([as_dict(run) for run in found])
+    return table_of(found)
+
+
+def table_of(found: list[Run]) -> str:
     from projrun.output import one_line, table
     from projrun.tracking.tags import EXIT_CODE
 
@@ -218,7 +190,7 @@ def _table(found: list[Run]) -> str:
             run.run_id[:8],
             run.status,
             run.tags.get(EXIT_CODE, ""),
-            _local_time(run.start_time),
+            local_time(run.start_time),
             _seconds(run),
             one_line(run.tags.get("projrun.project", ""), 30),
             one_line(run.tags.get("mlflow.project.entryPoint", ""), 30),
@@ -239,14 +211,14 @@ def _description(store: Store, run: Run) -> str:
         ("name", run.run_name),
         ("experiment", store.get_experiment(run.experiment_id).name),
         ("status", run.status),
-        ("started", _local_time(run.start_time)),
+        ("started", local_time(run.start_time)),
         ("seconds", _seconds(run)),
         ("artifacts", run.artifact_uri),
     ]
     sections = {
         "": facts,
         "parameters": sorted(run.params.items()),
-        "inputs": _inputs(_record(store, run) or {}),
+        "inputs": _inputs(record_of(store, run) or {}),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
         "artifacts": [(info.path, f"{info.file_size or 0} bytes") for info in walked(store, run.run_id)],
@@ -266,7 +238,7 @@ def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _local_time(milliseconds: int) -> str:
+def local_time(milliseconds: int) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))

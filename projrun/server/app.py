@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import quote
-
-import msgspec
 
 from projrun.errors import ProjrunError, TrackingError
-from projrun.server import addresses, loggedmodels, registry
-from projrun.server.guard import JSON_TYPE, Guard
+from projrun.server import files, loggedmodels, registry
+from projrun.server.guard import Guard
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.server.messages import from_body, from_query
+from projrun.server.metrics import CONTENT_TYPE, Counting, Requests
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid, shown
-from projrun.tracking.wire import Json, file_json
+from projrun.tracking.wire import Json
 from projrun.version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from projrun.tracking.modelstores import Files
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
@@ -64,33 +59,42 @@ FEATURES = {
 }
 """Parts of MLflow's API, by the first part of the path, that this version does not have."""
 
-CHUNK = 1 << 20
-ARTIFACT_HEADERS = {
-    "content-type": "application/octet-stream",
-    "content-security-policy": "sandbox; default-src 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}
-
 _log = logging.getLogger("projrun.server")
 _log.addHandler(logging.NullHandler())
 
 
-def create_app(store: Store, *, token: str = "", hosts: Iterable[str] = ()) -> Starlette:
+def create_app(
+    store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: Requests | None = None
+) -> Starlette:
     """MLflow's REST API over `store`.
 
     token: what clients must present (MLFLOW_TRACKING_TOKEN, or as a password); '' lets everyone in.
     hosts: names by which clients may call the server, besides localhost and loopback addresses.
+    requests: counts what is answered, and is served as /metrics.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
 
+    counting = [Middleware(Counting, requests=requests)] if requests else []
     return Starlette(
-        routes=routes(store),
+        routes=[*_metrics(requests), *routes(store)],
         # A path with a line break matches no route at all.
         exception_handlers={404: _unrouted},
-        middleware=[Middleware(Guard, token=token, hosts=tuple(hosts))],
+        middleware=[*counting, Middleware(Guard, token=token, hosts=tuple(hosts))],
     )
+
+
+def _metrics(requests: Requests | None) -> list[BaseRoute]:
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    if requests is None:
+        return []
+
+    async def metrics(request: Request) -> Response:
+        return PlainTextResponse(requests.text(), headers={"content-type": CONTENT_TYPE})
+
+    return [Route("/metrics", _answering(metrics))]
 
 
 def routes(store: Store) -> list[BaseRoute]:
@@ -101,13 +105,9 @@ def routes(store: Store) -> list[BaseRoute]:
         for handler in (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS):
             endpoint = _answering(partial(_handle, store, handler))
             table.append(Route(f"{prefix}mlflow/{handler.path}", endpoint, methods=list(handler.methods)))
-        files = f"{prefix}mlflow-artifacts/artifacts"
-        table += [
-            Route(files, _answering(partial(_list, store)), methods=["GET"]),
-            Route(files + "/{address:path}", _answering(partial(_download, store)), methods=["GET"]),
-            Route(files + "/{address:path}", _answering(partial(_upload, store)), methods=["PUT"]),
-            Route(files + "/{address:path}", _answering(partial(_delete, store)), methods=["DELETE"]),
-        ]
+        for method, path, answer in files.ENDPOINTS:
+            endpoint = _answering(partial(answer, store))
+            table.append(Route(f"{prefix}mlflow-artifacts/{path}", endpoint, methods=[method]))
     table += [Route("/health", _answering(_health)), Route("/version", _answering(_version))]
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     return [*table, Route("/{path:path}", _answering(_unknown), methods=methods)]
@@ -150,7 +150,7 @@ async def _handle(store: Store, handler: Handler, request: Request) -> Response:
             setattr(message, name, value)
         return handler.answer(store, message)
 
-    return _json(200, await run_in_threadpool(work))
+    return files.json_answer(200, await run_in_threadpool(work))
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -162,79 +162,6 @@ async def _body(request: Request, limit: int) -> bytes:
             raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
         parts.append(part)
     return b"".join(parts)
-
-
-async def _list(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-
-    def work() -> Json:
-        files, path = addresses.resolved(store, request.query_params.get("path", ""))
-        infos = files.listed(addresses.plain(path))
-        # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
-        return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
-
-    return _json(200, await run_in_threadpool(work))
-
-
-async def _download(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import StreamingResponse
-
-    def look() -> tuple[Files, str, int]:
-        files, path = addresses.resolved(store, request.path_params["address"])
-        with files.opened(path) as file:
-            return files, path, os.fstat(file.fileno()).st_size
-
-    files, path, size = await run_in_threadpool(look)
-    headers = {
-        **ARTIFACT_HEADERS,
-        "content-length": str(size),
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
-    }
-    return StreamingResponse(_chunks(files, path, size), headers=headers)
-
-
-async def _chunks(files: Files, path: str, size: int) -> AsyncIterator[bytes]:
-    """Exactly `size` bytes: a log that grows meanwhile must not outgrow the length that was announced."""
-    from starlette.concurrency import run_in_threadpool
-
-    with ExitStack() as stack:
-        file = await run_in_threadpool(stack.enter_context, files.opened(path))
-        while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
-            size -= len(chunk)
-            yield chunk
-
-
-async def _upload(store: Store, request: Request) -> Response:
-    from anyio import from_thread
-    from starlette.concurrency import run_in_threadpool
-
-    stream = request.stream()
-
-    async def following() -> bytes:
-        return await anext(stream, b"")
-
-    def parts() -> Iterator[bytes]:
-        while part := from_thread.run(following):
-            yield part
-
-    def work() -> None:
-        files, path = addresses.resolved(store, request.path_params["address"])
-        files.write(path, parts())
-
-    await run_in_threadpool(work)
-    return _json(200, {})
-
-
-async def _delete(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-
-    def work() -> None:
-        files, path = addresses.resolved(store, request.path_params["address"])
-        files.delete(path)
-
-    await run_in_threadpool(work)
-    return _json(200, {})
 
 
 async def _health(request: Request) -> Response:
@@ -251,6 +178,10 @@ async def _version(request: Request) -> Response:
 
 async def _unknown(request: Request) -> Response:
     path = request.url.path
+    if "/mlflow-artifacts/mpu/" in path or "/mlflow-artifacts/mpd/" in path:
+        raise TrackingError(
+            "this server takes artifacts in one piece (multipart uploads)", error_code="NOT_IMPLEMENTED"
+        )
     _, mlflow, rest = path.partition("/mlflow/")
     for part, feature in FEATURES.items():
         if path.startswith(("/api/", "/ajax-api/")) and mlflow and f"{rest}/".startswith(f"{part}/"):
@@ -267,11 +198,4 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 
 def _error(error_code: str, message: str) -> Response:
-    return _json(STATUSES.get(error_code, 500), {"error_code": error_code, "message": message})
-
-
-def _json(status: int, content: Json) -> Response:
-    from starlette.responses import Response
-
-    headers = {"content-type": JSON_TYPE, "x-content-type-options": "nosniff"}
-    return Response(msgspec.json.encode(content), status, headers)
+    return files.json_answer(STATUSES.get(error_code, 500), {"error_code": error_code, "message": message})

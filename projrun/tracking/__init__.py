@@ -171,10 +171,10 @@ def open_store(home: Home, tracking_uri: str = "") -> Store:
     if not tracking_uri:
         return cast(Store, import_module(KINDS["sqlite"]).open_store(home))
     if tracking_uri.lower().startswith(("http://", "https://")):
-        return cast(Store, import_module(KINDS["rest"]).open_store(tracking_uri))
+        return cast(Store, import_module(KINDS["rest"]).open_store(tracking_uri, home))
     raise UnavailableError(
         f"MLFLOW_TRACKING_URI={without_credentials(tracking_uri)}: projrun keeps runs in its own store or on"
         " an MLflow server",
-        "unset it to use projrun's own, or give the http:// address of a server"
-        " (mlflow server --backend-store-uri … makes one of a database or directory)",
+        "unset it and bring old runs in with `projrun runs import DATABASE|DIRECTORY`, or start"
+        " `mlflow server --backend-store-uri …` and give its http:// address",
     )

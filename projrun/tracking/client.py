@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from projrun.errors import TrackingError
 from projrun.output import one_line
+from projrun.tracking.connections import Route, authorization
 from projrun.version import __version__
 
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -57,6 +57,10 @@ class NotSentError(Exception):
     """No connection: the server has not seen the request."""
 
 
+class LostAnswerError(TrackingError):
+    """The server may have done what it was asked to, or not."""
+
+
 class Client:
     """address: the server's URL without credentials, for people to read."""
 
@@ -66,8 +70,8 @@ class Client:
         self._prefix = self._url.path.rstrip("/")
         self.host = host
         self.address = f"{self._url.scheme}://{host}{self._prefix}"
-        self._timeout_s = _timeout_s()
-        self._headers = {"User-Agent": f"projrun/{__version__}", **_authorization(self._url)}
+        self._route = Route(self._url, _timeout_s())
+        self._headers = {"User-Agent": f"projrun/{__version__}", **authorization(self._url)}
         self._idle: list[http.client.HTTPConnection] = []
 
     def get(self, endpoint: str, query: Query) -> Any:
@@ -115,11 +119,11 @@ class Client:
             try:
                 connection, response = self._sent(request)
             except NotSentError as error:
-                if pause_s is None:
+                if pause_s is None or _is_distrust(error.__cause__):
                     raise self._broken(error.__cause__ or error) from None
             except (http.client.HTTPException, OSError) as error:
                 if pause_s is None or not request.may_repeat:
-                    raise self._broken(error) from None
+                    raise self._broken(error, LostAnswerError) from None
             else:
                 if pause_s is None or not _is_worth_repeating(request, response.status):
                     return connection, response
@@ -129,13 +133,13 @@ class Client:
 
     def _sent(self, request: Request) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = self._connection(request.may_repeat)
-        headers = dict(self._headers)
+        headers = {**self._headers, **self._route.headers}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         if isinstance(request.body, Upload):  # its length, as not every server takes chunks
             headers["Content-Length"] = str(request.body.length)
         try:
-            target = f"{self._prefix}{request.path}"
+            target = f"{self._route.target}{self._prefix}{request.path}"
             connection.request(request.method, target, body=request.body, headers=headers)
             return connection, connection.getresponse()
         except ValueError as error:
@@ -150,7 +154,7 @@ class Client:
         if may_be_used and self._idle:
             return self._idle.pop()
         try:
-            connection = _connection(self._url, self._timeout_s)
+            connection = self._route.connection()
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
             raise NotSentError from error
@@ -165,11 +169,18 @@ class Client:
                 "check that MLFLOW_TRACKING_URI is an MLflow server",
             ) from None
 
-    def _broken(self, error: BaseException) -> TrackingError:
+    def _broken(self, error: BaseException, kind: type[TrackingError] = TrackingError) -> TrackingError:
+        if _is_distrust(error):
+            return kind(
+                f"the certificate of {self.address} is not trusted: {error}",
+                "name its authority with MLFLOW_TRACKING_SERVER_CERT_PATH, or SSL_CERT_FILE",
+                error_code="TEMPORARILY_UNAVAILABLE",
+            )
         what = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
-        return TrackingError(
+        return kind(
             f"cannot reach the tracking server {self.address}: {what}",
-            "check MLFLOW_TRACKING_URI and that the server runs",
+            "check MLFLOW_TRACKING_URI and that the server runs,"
+            " or unset it to keep runs in projrun's own store",
             error_code="TEMPORARILY_UNAVAILABLE",
         )
 
@@ -184,11 +195,19 @@ class Client:
         if code:
             text = f"{one_line(message)} (from {self.address})"
             return TrackingError(text, error_code=code)
+        text = f"the tracking server {self.address} answered {status} {http.client.responses.get(status, '')}"
+        if status in TRANSIENT:
+            kind = TrackingError if status in BUSY else LostAnswerError
+            return kind(text, "try again when it runs", error_code="TEMPORARILY_UNAVAILABLE")
         return TrackingError(
-            f"the tracking server {self.address} answered {status} {http.client.responses.get(status, '')}",
+            text,
             "check that MLFLOW_TRACKING_URI is an MLflow server",
             error_code="ENDPOINT_NOT_FOUND" if status == 404 else "INTERNAL_ERROR",
         )
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _is_worth_repeating(request: Request, status: int) -> bool:
@@ -204,70 +223,6 @@ def _error_of(body: bytes) -> tuple[str, str]:
     if not isinstance(content, dict) or not isinstance(content.get("error_code"), str):
         return "", ""
     return content["error_code"], str(content.get("message", ""))
-
-
-def _authorization(url: SplitResult) -> dict[str, str]:
-    """From the environment, else from the URL; a user name and password win over a token, as in MLflow."""
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or unquote(url.username or "")
-    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or unquote(url.password or "")
-    if user and password:
-        return {"Authorization": f"Basic {_encoded(user, password)}"}
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _encoded(user: str, password: str) -> str:
-    return base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def _connection(url: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
-    host = url.hostname or ""
-    port = url.port or (443 if url.scheme == "https" else 80)
-    proxy = _proxy(url)
-    if proxy is None:
-        return _plain_or_tls(url, host, port, timeout_s)
-    connection = _plain_or_tls(url, proxy.hostname or "", proxy.port or 8080, timeout_s)
-    headers = {}
-    if proxy.username:
-        credentials = _encoded(unquote(proxy.username), unquote(proxy.password or ""))
-        headers["Proxy-Authorization"] = f"Basic {credentials}"
-    connection.set_tunnel(host, port, headers)
-    return connection
-
-
-def _proxy(url: SplitResult) -> SplitResult | None:
-    from urllib.request import getproxies, proxy_bypass
-
-    proxy = getproxies().get(url.scheme, "")
-    if not proxy or proxy_bypass(url.hostname or ""):
-        return None
-    return urlsplit(proxy if "//" in proxy else f"//{proxy}")
-
-
-def _plain_or_tls(url: SplitResult, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
-    if url.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=timeout_s)
-    return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=_tls())
-
-
-def _tls() -> Any:
-    import ssl
-
-    names = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    authorities = next((os.environ[name] for name in names if os.environ.get(name)), None)
-    is_directory = authorities is not None and os.path.isdir(authorities)
-    try:
-        context = ssl.create_default_context(
-            cafile=None if is_directory else authorities, capath=authorities if is_directory else None
-        )
-        if own := os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"):
-            context.load_cert_chain(own)
-    except OSError as error:
-        raise TrackingError(f"the TLS certificates cannot be read: {error}", f"look at {names[0]}") from None
-    if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _timeout_s() -> float:

@@ -6,14 +6,15 @@ import re
 
 from projrun.errors import TrackingError
 from projrun.tracking import Store
-from projrun.tracking.entities import Run
+from projrun.tracking.entities import Run, ViewType
 
 
-def find_run(store: Store, prefix: str) -> Run:
-    """The one run whose id begins with `prefix`."""
+def find_run(store: Store, prefix: str, view: ViewType = "ACTIVE_ONLY") -> Run:
+    """The one run whose id begins with `prefix`, among those that `view` shows."""
     if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
         raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
-    found, _ = store.search_runs([], f"attributes.run_id LIKE '{prefix}%'", max_results=2)
+    starting = f"attributes.run_id LIKE '{prefix}%'"
+    found, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
     if not found:
         raise TrackingError(f"there is no run '{prefix}'", "see `projrun runs list`")
     if len(found) > 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,34 +12,36 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from projrun.errors import TrackingError, UsageError
-from projrun.files import remove
-from projrun.tracking import answers, remote_artifacts
-from projrun.tracking.artifacts import Directory
-from projrun.tracking.client import CHUNK, Client
+from projrun.home import Home
+from projrun.tracking import answers, once
+from projrun.tracking.client import Client, LostAnswerError
+from projrun.tracking.delivery import Delivery
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
-from projrun.tracking.remote_artifacts import Artifacts
-from projrun.tracking.wire import dataset_json, metric_json, pairs
+from projrun.tracking.outbox import Message
+from projrun.tracking.wire import dataset_json, pairs
 
 HISTORY_PAGE = 25_000
 
 
-def open_store(uri: str) -> RestStore:
+def open_store(uri: str, home: Home) -> RestStore:
     """No request is made yet. Credentials come from the usual MLFLOW_TRACKING_… variables."""
     client = Client(uri)
     if not client.host:
         raise UsageError(f"MLFLOW_TRACKING_URI={client.address}: there is no host in it")
-    return RestStore(client)
+    return RestStore(client, home.outbox)
 
 
 class RestStore:
+    """A run that `log_file` was called for is supervised by this process: what a server that is away
+    should hear of it waits in the outbox.
+    """
+
     artifact_root = ""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, outbox: Path) -> None:
         self.uri = client.address
         self._client = client
-        self._places: dict[str, Artifacts] = {}
-        self._files: Path | None = None
-        self._lock = threading.Lock()
+        self.delivery = Delivery(client, outbox)
 
     def create_experiment(
         self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""
@@ -49,7 +49,12 @@ class RestStore:
         content: dict[str, object] = {"name": name, "tags": pairs(tags or {})}
         if artifact_location:
             content["artifact_location"] = artifact_location
-        answer = self._client.post("experiments/create", content, may_repeat=False)
+        try:
+            answer = self._client.post("experiments/create", content, may_repeat=False)
+        except LostAnswerError:
+            if found := self.get_experiment_by_name(name):
+                return found.experiment_id
+            raise
         return str(answer.get("experiment_id", ""))
 
     def get_experiment(self, experiment_id: str) -> Experiment:
@@ -108,11 +113,10 @@ class RestStore:
             "experiment_id": experiment_id,
             "user_id": user_id,
             "start_time": time.time_ns() // 1_000_000 if start_time is None else start_time,
-            "tags": pairs(tags or {}),
         }
         if run_name:
             content["run_name"] = run_name
-        run = answers.run(self._client.post("runs/create", content, may_repeat=False).get("run"))
+        run = once.create_run(self._client, content, tags or {})
         # The API has no status to create with.
         return run if status == "RUNNING" else self.update_run(run.run_id, status=status)
 
@@ -127,10 +131,9 @@ class RestStore:
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> Run:
-        changes = {"status": status, "end_time": end_time, "run_name": run_name or None}
-        content = {key: value for key, value in changes.items() if value is not None}
-        self._client.post("runs/update", {"run_id": run_id, **content})
-        return self.get_run(run_id)
+        message = Message(status=status, end_time=end_time, run_name=run_name or None)
+        self.delivery.tell(run_id, message)
+        return _as_told(run_id, message) if self.delivery.is_waiting(run_id) else self.get_run(run_id)
 
     def delete_run(self, run_id: str) -> None:
         self._client.post("runs/delete", {"run_id": run_id})
@@ -161,13 +164,11 @@ class RestStore:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        content = {
-            "run_id": run_id,
-            "metrics": [metric_json(metric) for metric in metrics],
-            "params": pairs(params or {}),
-            "tags": pairs(tags or {}),
-        }
-        self._client.post("runs/log-batch", content)
+        if metrics or params:
+            content = {"run_id": run_id, "params": pairs(params or {}), "tags": pairs(tags or {})}
+            once.log_batch(self._client, content, metrics, partial(self.get_metric_history, run_id))
+        elif tags:
+            self.delivery.tell(run_id, Message(tags=dict(tags)))
 
     def delete_tag(self, run_id: str, key: str) -> None:
         self._client.post("runs/delete-tag", {"run_id": run_id, "key": key}, may_repeat=False)
@@ -205,42 +206,28 @@ class RestStore:
             query["page_token"] = _token(answer)
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
-        return self._artifacts(run_id).opened(path)
+        return self.delivery.artifacts(run_id).opened(path)
 
     def artifact_file(self, run_id: str, path: str) -> Path | None:
         return None
 
     def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
-        self._artifacts(run_id).write(path, content)
+        self.delivery.write(run_id, path, content)
 
     def delete_artifact(self, run_id: str, path: str) -> None:
-        self._artifacts(run_id).delete(path)
+        self.delivery.artifacts(run_id).delete(path)
 
     def log_file(self, run_id: str, path: str) -> Path:
-        """A file in a temporary directory of this process; `finish_file` uploads it."""
-        with self._lock:
-            if self._files is None:
-                self._files = Path(tempfile.mkdtemp(prefix="projrun-"))
-        return Directory(self._files, run_id).prepared(path)
+        """A file in the outbox; `finish_file` uploads it."""
+        return self.delivery.file(run_id, path)
 
     def finish_file(self, run_id: str, path: str) -> None:
-        local = self.log_file(run_id, path)
-        if not local.exists():
-            return
-        with local.open("rb") as file:
-            self._artifacts(run_id).write(path, iter(partial(file.read, CHUNK), b""))
+        if self.log_file(run_id, path).exists():
+            self.delivery.tell(run_id, Message(artifact=path))
 
     def close(self) -> None:
+        self.delivery.close()
         self._client.close()
-        if self._files is not None:
-            remove(self._files)
-            self._files = None
-
-    def _artifacts(self, run_id: str) -> Artifacts:
-        if run_id not in self._places:
-            uri = self.get_run(run_id).artifact_uri
-            self._places[run_id] = remote_artifacts.artifacts(self._client, uri)
-        return self._places[run_id]
 
     def _all_experiment_ids(self) -> list[str]:
         ids: list[str] = []
@@ -250,6 +237,20 @@ class RestStore:
             ids += [experiment.experiment_id for experiment in found]
             if not token:
                 return ids
+
+
+def _as_told(run_id: str, message: Message) -> Run:
+    """What is known of a run whose server is away."""
+    return Run(
+        run_id=run_id,
+        experiment_id="",
+        run_name=message.run_name or "",
+        user_id="",
+        status=message.status or "RUNNING",
+        start_time=0,
+        end_time=message.end_time,
+        artifact_uri="",
+    )
 
 
 def _search(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,6 +15,7 @@ from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Me
 from projrun.tracking.migrations import is_current, migrate
 
 if TYPE_CHECKING:
+    from projrun.tracking.importing import Importer
     from projrun.tracking.loggedmodels import EmbeddedLoggedModels
     from projrun.tracking.registry import EmbeddedRegistry
 
@@ -220,6 +221,19 @@ class SqliteStore:
         from projrun.tracking.registry import EmbeddedRegistry
 
         return EmbeddedRegistry(self._db, self.artifact_root)
+
+    def importer(self, artifacts: Iterable[Path]) -> Importer:
+        """artifacts: the directories that artifacts of imported runs may come from."""
+        from projrun.tracking.importing import Importer
+
+        return Importer(self._db, self._artifacts, artifacts)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the database and its files, a line each; [] when all is well."""
+        from projrun.tracking.integrity import faults
+
+        with self._db.reading() as db:
+            return faults(db, self._artifacts)
 
     def close(self) -> None:
         self._db.close()

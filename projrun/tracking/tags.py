@@ -8,6 +8,8 @@ from projrun.version import __version__
 
 DIRECTORY = "projrun.directory"
 ENVIRONMENT_KEY = "projrun.environment.key"
+CREATION = "projrun.creation"
+"""Of runs on a server: tells, after a lost answer, whether the run was made."""
 EXIT_CODE = "projrun.exit_code"
 REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"

@@ -311,6 +311,37 @@ def test_artifacts_go_up_and_down(ask: Ask, run_id: str, files: str) -> None:
     assert ask("GET", f"{files}/d/%C3%BC%20%2525.bin").error == MISSING
 
 
+@pytest.mark.parametrize(
+    ("asked", "status", "body", "content_range"),
+    [
+        ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-99", 200, b"0123456789", None),
+        ("bytes=5-99", 206, b"56789", "bytes 5-9/10"),
+        ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=-0", 416, b"", "bytes */10"),
+        ("bytes=3-1", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+        ("lines=1-2", 200, b"0123456789", None),
+    ],
+)
+def test_a_part_of_an_artifact_may_be_asked_for(
+    ask: Ask, files: str, asked: str, status: int, body: bytes, content_range: str | None
+) -> None:
+    assert ask("PUT", f"{files}/digits", b"0123456789").status == 200
+    answer = ask("GET", f"{files}/digits", headers={"Range": asked})
+    assert (answer.status, answer.body, answer.headers.get("content-range")) == (status, body, content_range)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("step", ["create", "complete", "abort"])
+def test_uploads_in_parts_are_declined_as_by_mlflow_on_disk(ask: Ask, step: str) -> None:
+    path = f"/api/2.0/mlflow-artifacts/mpu/{step}/0/r/artifacts"
+    assert ask("POST", path, {"path": "a", "num_parts": 2}).error == (501, "NOT_IMPLEMENTED")
+
+
 def test_an_upload_that_breaks_off_is_not_there(
     ask: Ask, endpoint: Endpoint, home: Home, run_id: str, files: str
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import DatasetInput, Metric, Run
+from projrun.tracking.tags import CREATION
 
 
 def refused(error_code: str, call: Callable[[], object]) -> str:
@@ -92,7 +93,7 @@ def test_a_run_begins_scheduled_runs_and_finishes(store: Store) -> None:
     )
     assert re.fullmatch("[0-9a-f]{32}", run.run_id)
     assert (run.status, run.user_id, run.start_time, run.end_time) == ("SCHEDULED", "me", 1_000, None)
-    assert run.tags == {"a": "b", "mlflow.runName": "mine"}
+    assert {**run.tags, CREATION: ""} == {"a": "b", "mlflow.runName": "mine", CREATION: ""}
     assert store.update_run(run.run_id, status="RUNNING").status == "RUNNING"
     finished = store.update_run(run.run_id, status="FINISHED", end_time=2_000, run_name="yours")
     assert (finished.status, finished.end_time, finished.run_name) == ("FINISHED", 2_000, "yours")

@@ -1,0 +1,110 @@
+"""projrun runs artifacts, export"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.runs import as_dict, as_json_text, opened_store, record_of
+
+if TYPE_CHECKING:
+    from projrun.tracking import Store
+    from projrun.tracking.entities import DatasetInput, Run
+
+
+@click.command("artifacts")
+@click.argument("run_id")
+@click.argument("path", default="")
+@click.option("--download", "target", default="", metavar="DIR", help="Copy them to this directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of path and size.")
+def artifacts_(run_id: str, path: str, target: str, as_json: bool) -> None:
+    """List the artifacts of a run, all or those below PATH, or copy them."""
+    from projrun.errors import TrackingError
+    from projrun.output import data, table
+    from projrun.tracking.lookup import find_run
+
+    with opened_store() as store:
+        run = find_run(store, run_id)
+        found = _below(store, run, path.strip("/"))
+        if path and not found:
+            raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
+        if target:
+            _copied(store, run, [name for name, _ in found], Path(target))
+    if as_json:
+        data(as_json_text([{"path": name, "file_size": size} for name, size in found]))
+    else:
+        data(table(("SIZE", "PATH"), [(str(size), name) for name, size in found]))
+
+
+def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
+    """Path and size of the file `path`, or of all in the directory `path`."""
+    beside_it = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
+    files = [(info.path, info.file_size or 0) for info in beside_it if info.path == path and not info.is_dir]
+    return files or _all(store, run, path)
+
+
+def _all(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
+    from projrun.tracking.walk import walked
+
+    return [(info.path, info.file_size or 0) for info in walked(store, run.run_id, directory)]
+
+
+@click.command("export")
+@click.argument("run_id")
+@click.argument("directory")
+def export_(run_id: str, directory: str) -> None:
+    """Write a run to a new DIRECTORY: `run.json` with record and histories of metrics, and `artifacts/`."""
+    from projrun.errors import UsageError
+    from projrun.files import write_atomically
+    from projrun.output import say
+
+    target = Path(directory)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{directory} is there already", "name a new directory")
+    from projrun.tracking.lookup import find_run
+
+    with opened_store() as store:
+        run = find_run(store, run_id)
+        _copied(store, run, [name for name, _ in _all(store, run)], target / "artifacts")
+        content = {
+            **as_dict(run),
+            "experiment_name": store.get_experiment(run.experiment_id).name,
+            "metric_history": {key: _history(store, run, key) for key in run.metrics},
+            "inputs": [_input(dataset) for dataset in run.inputs],
+            "record": record_of(store, run),
+        }
+        write_atomically(target / "run.json", as_json_text(content) + "\n")
+    say(f"wrote run {run.run_id} to {directory}")
+
+
+def _history(store: Store, run: Run, key: str) -> list[dict[str, Any]]:
+    from projrun.tracking.wire import metric_json
+
+    return [metric_json(metric) for metric in store.get_metric_history(run.run_id, key)]
+
+
+def _input(dataset: DatasetInput) -> dict[str, Any]:
+    from projrun.tracking.wire import dataset_json
+
+    return dataset_json(dataset)
+
+
+def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
+    import os
+    import shutil
+
+    from projrun.errors import TrackingError
+    from projrun.files import beside
+
+    try:
+        for path in paths:
+            place = target / path
+            with beside(place) as temporary:
+                with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
+                    shutil.copyfileobj(source, copy)
+                os.replace(temporary, place)
+    except OSError as error:
+        raise TrackingError(f"{error.filename or target}: {error.strerror or error}") from None

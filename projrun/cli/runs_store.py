@@ -1,0 +1,146 @@
+"""projrun runs import, sync, check"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from projrun.tracking.outbox import Place
+
+
+@click.command("import")
+@click.argument("place", metavar="DATABASE|DIRECTORY")
+@click.option(
+    "--experiment-name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this experiment; may be given again.",
+)
+@click.option(
+    "--artifacts",
+    "directories",
+    multiple=True,
+    metavar="DIR",
+    help="Where artifacts may be taken from, besides the place itself and mlruns and mlartifacts beside it.",
+)
+def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
+    """Bring runs of mlflow into projrun's own store, from its SQLite file (mlflow.db) or directory (mlruns).
+
+    Runs keep their ids; those that are there already are left as they are. What is read is not changed.
+    """
+    from contextlib import closing
+    from pathlib import Path
+
+    from projrun.errors import TrackingError, UsageError
+    from projrun.home import home_from
+    from projrun.output import say, warn
+    from projrun.tracking import sqlite
+    from projrun.tracking.oldstores import old_runs
+
+    path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
+    roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
+    home = home_from()
+    seen: set[str] = set()
+    with closing(sqlite.open_store(home)) as store:
+        importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
+        for run in old_runs(path):
+            seen.add(run.experiment.name)
+            if names and run.experiment.name not in names:
+                continue
+            try:
+                importer.add(run)
+            except TrackingError as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                warn(f"run {run.run_id} is left out: {error}")
+    if unknown := sorted(set(names) - seen):
+        raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {place}", "look at its name")
+    done = importer.result
+    if done.elsewhere:
+        warn(
+            f"{len(done.elsewhere)} runs have come without their artifacts, which are not below"
+            f" {' or '.join(str(root) for root in roots)}: {', '.join(done.elsewhere[:3])}…;"
+            " name their directory with --artifacts and delete nothing yet"
+        )
+    say(f"imported {done.runs} runs and {done.experiments} experiments; {done.known} runs were there already")
+
+
+@click.command("sync")
+def sync_() -> None:
+    """Deliver what runs could not tell the server that MLFLOW_TRACKING_URI names, because it was away.
+
+    May be repeated: nothing is there twice.
+    """
+    import os
+    from contextlib import closing
+
+    from projrun.errors import TrackingError
+    from projrun.home import home_from
+    from projrun.output import complain, say
+    from projrun.tracking import open_store
+    from projrun.tracking.outbox import waiting
+    from projrun.tracking.rest import RestStore
+    from projrun.tracking.supervision import settle_lost_runs
+
+    home = home_from()
+    places = waiting(home.outbox)
+    if not places:
+        say("nothing waits for a server")
+        return
+    with closing(open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))) as store:
+        settle_lost_runs(home, store)
+        failed = 0
+        for place in places:
+            if not isinstance(store, RestStore) or place.server != store.uri:
+                failed += 1
+                complain(
+                    f"run {place.run_id} waits for {place.server}; set MLFLOW_TRACKING_URI to that server"
+                )
+                continue
+            failed += not _is_delivered(store, place)
+    if failed:
+        raise TrackingError(f"{failed} of {len(places)} runs still wait in {home.outbox}", "try again later")
+
+
+def _is_delivered(store: object, place: Place) -> bool:
+    from projrun.errors import TrackingError
+    from projrun.output import complain, say
+    from projrun.tracking.outbox import FINAL
+    from projrun.tracking.rest import RestStore
+
+    assert isinstance(store, RestStore)
+    if not place.take():
+        say(f"run {place.run_id} is still being performed")
+        return True
+    try:
+        store.delivery.deliver(place)
+    except TrackingError as error:
+        place.leave(keep=True)
+        hint = f"; remove {place.directory} to give it up" if error.error_code in FINAL else ""
+        complain(f"run {place.run_id}: {error}{hint}")
+        return False
+    place.leave(keep=False)
+    say(f"delivered run {place.run_id} to {place.server}")
+    return True
+
+
+@click.command("check")
+def check_() -> None:
+    """Read projrun's own store through and say whether it is whole. Exit code 1 when it is not."""
+    from contextlib import closing
+
+    from projrun.home import home_from
+    from projrun.output import data, say
+    from projrun.tracking import sqlite
+
+    home = home_from()
+    with closing(sqlite.open_store(home)) as store:
+        faults = store.faults()
+    for fault in faults:
+        data(fault)
+    if faults:
+        click.get_current_context().exit(1)
+    say(f"{home.tracking_db} is whole")

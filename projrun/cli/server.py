@@ -1,0 +1,57 @@
+"""projrun server"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("-p", "--port", default=5000, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--token",
+    envvar="PROJRUN_SERVER_TOKEN",
+    default="",
+    metavar="TEXT",
+    help="What clients must present as MLFLOW_TRACKING_TOKEN. Others can see the command line: rather set"
+    " PROJRUN_SERVER_TOKEN. Beyond loopback one is made up if none is given.",
+)
+@click.option(
+    "--allowed-host", "names", multiple=True, metavar="NAME", help="A name by which clients may call it."
+)
+@click.option("--cert", default="", metavar="FILE", help="Certificate (PEM), for https.")
+@click.option("--key", default="", metavar="FILE", help="The certificate's private key (PEM).")
+def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, key: str) -> None:
+    """Serve the store of runs to mlflow clients: `mlflow.set_tracking_uri("http://127.0.0.1:5000")`.
+
+    Serves projrun's own store, whatever MLFLOW_TRACKING_URI says. Besides MLflow's REST API there are
+    /health, /version and, for Prometheus, /metrics.
+    """
+    import os
+    from contextlib import closing
+
+    from projrun import tracking
+    from projrun.errors import UsageError
+    from projrun.home import home_from
+    from projrun.output import say
+    from projrun.server.standing import Listening, is_loopback, serve
+    from projrun.tracking.supervision import settle_lost_runs
+
+    if bool(cert) != bool(key):
+        raise UsageError("--cert and --key belong together", "give both")
+    made_up = not token and not is_loopback(host)
+    token = os.urandom(24).hex() if made_up else token
+    where = Listening(host=host, port=port, token=token, names=names, certificate=cert, key=key)
+
+    def ready(url: str) -> None:
+        say(f"serving the runs of {home.data} on {url} (^C stops it)")
+        if made_up:
+            say(f"clients need MLFLOW_TRACKING_TOKEN={token}")
+
+    home = home_from()
+    with closing(tracking.open_store(home)) as store:
+        settle_lost_runs(home, store)
+        try:
+            serve(store, where, ready)
+        except KeyboardInterrupt:
+            say("stopped")
