@@ -26,6 +26,8 @@ VERBS = {
     ),
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "runs": ("projrun.cli.runs", "List and show runs and their output."),
+    "env": ("projrun.cli.env", "List, build, compare and remove environments."),
+    "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""

@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from projrun.environments import KINDS, manager_named
+from projrun.environments import KINDS, manager_named, pythons
 from projrun.environments import uv as uv_manager
 from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
@@ -21,6 +22,10 @@ from projrun.plan import Descriptor
 from projrun.process import ask, merged
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
+BUILDING = [name for name in KINDS if manager_named(name).BUILDS]
+"""Every manager that builds passes the tests with this parameter."""
+REAL_PYTHONS = list(pythons.installed())
+"""Found before a test hides the user's home."""
 VERSION = "import six, sys; print(six.__version__, sys.prefix)"
 
 
@@ -51,7 +56,7 @@ def test_every_manager_gives_a_launch_that_starts_python(name: str, home: Home, 
     assert python_says(environment, "print(1 + 1)") == "2"
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if manager_named(name).BUILDS])
+@pytest.mark.parametrize("name", BUILDING)
 def test_every_building_manager_installs_what_it_locked(name: str, home: Home, tmp_path: Path) -> None:
     environment = provided(SIX, home, tmp_path, name)
     version, prefix = python_says(environment, VERSION).split()
@@ -184,6 +189,80 @@ def test_a_directory_without_a_ready_mark_is_no_environment(home: Home, tmp_path
     (place / READY).unlink()
     (place / "bin" / "python").unlink()
     assert python_says(provided(SIX, home, tmp_path), VERSION).startswith("1.16.0")
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_what_was_changed_by_hand_is_noticed_and_rebuilt(name: str, home: Home, tmp_path: Path) -> None:
+    first = provided(SIX, home, tmp_path, name)
+    (site,) = (home.environments / name / first.environment.key).glob("lib/python*/site-packages")
+    for change in (
+        lambda: (site / "six.py").unlink(),
+        lambda: (site / "added-1.0.dist-info").mkdir(),
+        lambda: (site / "six-1.16.0.dist-info" / "RECORD").write_text("six.py,,\n"),
+    ):
+        change()
+        assert provided(SIX, home, tmp_path, name).environment == first.environment
+        assert python_says(first, VERSION).startswith("1.16.0")
+
+
+def test_importing_is_no_change(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = provided(SIX, home, tmp_path)
+    launch = msgspec.structs.replace(
+        first.launch, variables={**first.launch.variables, "PYTHONDONTWRITEBYTECODE": None}
+    )
+    python_says(msgspec.structs.replace(first, launch=launch), VERSION)
+    assert list(home.environments.rglob("__pycache__/six*.pyc"))
+    capsys.readouterr()
+    provided(SIX, home, tmp_path)
+    assert "building" not in capsys.readouterr().err
+
+
+def test_one_that_is_changed_while_in_use_is_built_anew_beside_it(home: Home, tmp_path: Path) -> None:
+    log = tmp_path / "environment.log"
+    with provide("uv", SIX, tmp_path, home, log) as first:
+        (site,) = (home.environments / "uv" / first.environment.key).glob("lib/python*/site-packages")
+        (site / "six.py").unlink()
+        second = provided(SIX, home, tmp_path)
+        assert second.environment.key == f"{first.environment.key}-2"
+        assert not (site / "six.py").exists()
+    assert python_says(second, VERSION).startswith("1.16.0")
+
+
+def test_the_managers_install_the_same(home: Home, tmp_path: Path) -> None:
+    descriptor = Descriptor(kind="python_env", dependencies=("chardet==4.0.0", "six==1.16.0"))
+    first, *others = [provided(descriptor, home, tmp_path, name) for name in BUILDING]
+    for other in others:
+        assert other.lock.pylock == first.lock.pylock
+        assert other.environment.packages == first.environment.packages
+    for manager in (first, *others):
+        script = "import subprocess; print(subprocess.check_output(['chardetect', '--version'], text=True))"
+        assert "4.0.0" in python_says(manager, script)
+
+
+def test_virtualenv_refuses_what_has_another_hash(home: Home, tmp_path: Path) -> None:
+    first = provided(SIX, home, tmp_path, "virtualenv")
+    (kept,) = home.locks.rglob("lock.json")
+    lock = msgspec.structs.replace(
+        first.lock, pylock=re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{"0" * 64}"', first.lock.pylock)
+    )
+    kept.write_bytes(msgspec.json.encode(lock))
+    with pytest.raises(BuildError, match=r"(?i)hash"):
+        provided(SIX, home, tmp_path, "virtualenv")
+    assert len(list(home.environments.rglob(READY))) == 1
+
+
+@pytest.mark.parametrize("name", BUILDING)
+@pytest.mark.parametrize("minor", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_every_python_that_is_here_works(
+    name: str, minor: str, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if minor not in {".".join(map(str, python.version[:2])) for python in REAL_PYTHONS}:
+        pytest.skip(f"Python {minor} is not on this machine")
+    python = next(p for p in REAL_PYTHONS if ".".join(map(str, p.version[:2])) == minor)
+    monkeypatch.setattr(pythons, "installed", lambda: iter([python]))
+    descriptor = Descriptor(kind="python_env", python=minor, dependencies=("six==1.16.0",))
+    environment = provided(descriptor, home, tmp_path, name)
+    assert python_says(environment, "import six, sys; print('%d.%d' % sys.version_info[:2])") == minor
 
 
 def test_an_environment_whose_interpreter_is_gone_is_rebuilt(home: Home, tmp_path: Path) -> None:
