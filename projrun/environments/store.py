@@ -54,9 +54,7 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
     manager = manager_named(name)
     if not manager.BUILDS:
         lock = manager.lock(descriptor, directory, log)
-        environment = Environment(
-            manager=name, python=lock.python, packages=manager.contents(directory) if lock.python else ()
-        )
+        environment = Environment(manager=name, python=lock.python)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()

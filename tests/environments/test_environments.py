@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pytest
 
 from projrun.environments import KINDS, manager_named, pythons
 from projrun.environments import uv as uv_manager
+from projrun.environments.pythons import Interpreter
 from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
 from projrun.home import Home, home_from
@@ -22,11 +25,16 @@ from projrun.plan import Descriptor
 from projrun.process import ask, merged
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
+MANY = 6
 BUILDING = [name for name in KINDS if manager_named(name).BUILDS]
 """Every manager that builds passes the tests with this parameter."""
-REAL_PYTHONS = list(pythons.installed())
-"""Found before a test hides the user's home."""
 VERSION = "import six, sys; print(six.__version__, sys.prefix)"
+
+
+@pytest.fixture(scope="session")
+def real_pythons() -> list[Interpreter]:
+    """Found before a test hides the user's home."""
+    return list(pythons.installed())
 
 
 def provided(descriptor: Descriptor, home: Home, directory: Path, name: str = "uv") -> Provided:
@@ -72,6 +80,19 @@ def test_every_building_manager_installs_what_it_locked(name: str, home: Home, t
 def test_the_local_environment_keeps_nothing(home: Home, tmp_path: Path) -> None:
     provided(SIX, home, tmp_path, "local")
     assert not home.cache.exists()
+
+
+def test_the_local_environment_says_what_differs(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = home.environments / "uv" / provided(SIX, home, tmp_path).environment.key
+    monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    wanted = ("six>=1.17", "iniconfig", "absent ; python_version < '3'")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
+    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
+    assert notice.endswith("python_env.yaml: six is 1.16.0, not >=1.17; iniconfig is missing")
+    assert provided(SIX, home, tmp_path, "local").lock.notices == ()
+    assert "running in the current environment" in capsys.readouterr().err
 
 
 def test_no_requirements_is_an_empty_environment_said_aloud(home: Home, tmp_path: Path) -> None:
@@ -157,7 +178,9 @@ def build_in_a_process(directory: str, results: multiprocessing.Queue[str]) -> N
 def test_many_processes_build_once(home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[str] = context.Queue()
-    processes = [context.Process(target=build_in_a_process, args=(str(tmp_path), results)) for _ in range(6)]
+    processes = [
+        context.Process(target=build_in_a_process, args=(str(tmp_path), results)) for _ in range(MANY)
+    ]
     for process in processes:
         process.start()
     keys = {results.get(timeout=120) for _ in processes}
@@ -174,10 +197,15 @@ def test_killed_while_building_is_rebuilt(home: Home, tmp_path: Path) -> None:
         "from tests.environments.test_environments import SIX, provided\n"
         f"provided(SIX, home_from(), Path({str(tmp_path)!r}))\n"
     )
-    for delay_s in (0.2, 0.3, 0.4, 0.5):
-        with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as one:
-            time.sleep(delay_s)
-            one.kill()
+    chance = random.Random(20)
+    for attempt in range(12):
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as one:
+            time.sleep(chance.uniform(0.1, 0.8))
+            if attempt % 2:
+                os.killpg(one.pid, signal.SIGKILL)
+            else:
+                one.kill()
     environment = provided(SIX, home, tmp_path)
     assert python_says(environment, VERSION).startswith("1.16.0")
     assert not list(home.environments.rglob("*.tmp"))
@@ -254,11 +282,16 @@ def test_virtualenv_refuses_what_has_another_hash(home: Home, tmp_path: Path) ->
 @pytest.mark.parametrize("name", BUILDING)
 @pytest.mark.parametrize("minor", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_every_python_that_is_here_works(
-    name: str, minor: str, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    minor: str,
+    real_pythons: list[Interpreter],
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if minor not in {".".join(map(str, python.version[:2])) for python in REAL_PYTHONS}:
+    if minor not in {".".join(map(str, python.version[:2])) for python in real_pythons}:
         pytest.skip(f"Python {minor} is not on this machine")
-    python = next(p for p in REAL_PYTHONS if ".".join(map(str, p.version[:2])) == minor)
+    python = next(p for p in real_pythons if ".".join(map(str, p.version[:2])) == minor)
     monkeypatch.setattr(pythons, "installed", lambda: iter([python]))
     descriptor = Descriptor(kind="python_env", python=minor, dependencies=("six==1.16.0",))
     environment = provided(descriptor, home, tmp_path, name)
