@@ -15,7 +15,7 @@ import msgspec
 
 from projrun.channels import channels, close, pump, read, write
 from projrun.errors import LaunchError
-from projrun.interrupts import uninterrupted
+from projrun.interrupts import signal_of, uninterrupted
 from projrun.output import is_terminal
 
 Variables = Mapping[str, str | None]
@@ -141,6 +141,24 @@ def follow(
         if child is not None:
             child.end(signal.SIGTERM)
         raise
+
+
+def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> int:
+    """Hand our terminal to a program until it ends; its exit code as a shell has it. Raises LaunchError.
+
+    It stays in our process group: ^C is its own to answer, other signals are passed on to it.
+    """
+    try:
+        child = subprocess.Popen(list(argv), cwd=cwd, env=environ)
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"cannot start '{argv[0]}': {error}", "check the name") from None
+    while True:
+        try:
+            code = child.wait()
+            return 128 - code if code < 0 else code
+        except KeyboardInterrupt as interrupt:
+            if signal_of(interrupt) != signal.SIGINT:
+                child.send_signal(signal_of(interrupt))
 
 
 def tied_to_us(argv: Sequence[str]) -> list[str]:

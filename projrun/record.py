@@ -19,9 +19,11 @@ OUTPUT_ARTIFACT = "projrun/output.log"
 SOURCE_ARTIFACT = "projrun/source.tar.gz"
 
 
-class Package(msgspec.Struct, frozen=True):
+class Package(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     version: str
+    source: str = ""
+    """URL, with the commit of one in Git, of what did not come from an index; without credentials."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ MONOPOLIES = {
     "yaml": {"yamlfile.py"},
     "tomllib": {"tomlfile.py"},
     "tomli": {"tomlfile.py"},
+    "virtualenv": set(),
     "fsspec": {"inputs/filesystem.py"},
     "tarfile": {"sources/"},
     "zipfile": {"sources/unpack.py"},
@@ -174,13 +175,13 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends import local as local_backend
-    from projrun.environments import local, uv
+    from projrun.environments import local, uv, virtualenv
     from projrun.inputs import filesystem, runs, web
     from projrun.sources import archive, git
     from projrun.sources import local as directory
 
-    managers: list[EnvironmentManager] = [local, uv]
     kinds: list[SourceKind] = [directory, archive, git]
+    managers: list[EnvironmentManager] = [local, uv, virtualenv]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

@@ -28,6 +28,8 @@ VERBS = {
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
+    "env": ("projrun.cli.env", "List, build, compare and remove environments."),
+    "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
     "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
     "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),

@@ -45,9 +45,10 @@ class EnvironmentManager(Protocol):
 KINDS = {
     "local": "projrun.environments.local",
     "uv": "projrun.environments.uv",
+    "virtualenv": "projrun.environments.virtualenv",
 }
 
-PLANNED = ("virtualenv", "conda", "docker")
+PLANNED = ("conda", "docker")
 """Known names whose engine is not part of this version."""
 
 

@@ -3,35 +3,38 @@
     look -> lock the key -> look again -> build -> rename into place -> ready mark, last
 
 A directory without a ready mark is the rest of a killed build and is built again. A run holds the key's
-lock shared while it uses the environment, so nothing can take it away.
+lock shared while it uses the environment, so nothing can take it away. One whose contents were changed by
+hand is rebuilt, or built anew beside it while another run uses it.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
+from projrun.environments.contents import fingerprint, mismatch
 from projrun.environments.locks import lock_once
+from projrun.environments.ready import READY, Origin, Ready, lock_of, read
+from projrun.errors import BuildError
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
-from projrun.locking import locked
-from projrun.output import say
+from projrun.locking import FileLock, locked
+from projrun.output import say, warn
 from projrun.plan import Descriptor, Launch, Lock
 from projrun.record import Environment
 
-READY = ".ready.json"
+__all__ = ["READY", "Provided", "provide"]
 
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The ready mark of a built environment, and all that a run needs to know of it."""
-
-    environment: Environment
-    launch: Launch
+USER_PATIENCE_S = 1.0
+"""How long a spoilt environment may be looked at by others before it counts as in use."""
 
 
 class Provided(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,45 +62,85 @@ def provide(
         return
     home.mark_cache()
     lock = lock or lock_once(manager, name, descriptor, directory, home, log)
-    dest = home.environments / name / key_of(manager.key(lock))
-    while True:  # once, unless it is pruned between our two locks
-        with locked(_beside(dest), shared=True, waiting=_waiting):
-            if ready := _ready(manager, dest):
-                yield Provided(environment=ready.environment, launch=ready.launch, lock=lock)
-                return
-        with locked(_beside(dest), waiting=_waiting):
-            if _ready(manager, dest) is None:
-                _build(manager, name, lock, dest, log)
+    key = key_of(manager.key(lock))
+    origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
+    for generation in count(1):
+        dest = home.environments / name / (key if generation == 1 else f"{key}-{generation}")
+        while True:  # once, unless it is pruned between our two locks
+            with locked(lock_of(dest), shared=True, waiting=_waiting) as held:
+                if ready := _usable(manager, dest):
+                    os.utime(held.path)  # its last use
+                    yield Provided(environment=ready.environment, launch=ready.launch, lock=lock)
+                    return
+                spoilt = read(dest) is not None
+            building = FileLock(lock_of(dest))
+            if not _acquired(building, spoilt):
+                break
+            try:
+                if _usable(manager, dest) is None:
+                    _build(manager, name, lock, origin, dest, log)
+            finally:
+                building.release()
 
 
-def _ready(manager: EnvironmentManager, dest: Path) -> Ready | None:
-    try:
-        ready = msgspec.json.decode((dest / READY).read_bytes(), type=Ready)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return None if manager.unhealthy(dest) else ready
+def _acquired(building: FileLock, spoilt: bool) -> bool:
+    """Whether we may build. A spoilt environment may be in use for days: then another is built beside it.
+
+    Waiting for it could be for ever: a run that changed its environment may be who asks for it again.
+    """
+    if not spoilt:
+        building.acquire(waiting=_waiting)
+        return True
+    deadline = time.monotonic() + USER_PATIENCE_S
+    while not building.try_acquire():
+        if time.monotonic() > deadline:
+            building.release()
+            return False
+        time.sleep(0.02)
+    return True
 
 
-def _build(manager: EnvironmentManager, name: str, lock: Lock, dest: Path, log: Path) -> None:
+def _usable(manager: EnvironmentManager, dest: Path) -> Ready | None:
+    ready = read(dest)
+    return ready if ready and not spoilt_by(manager, dest, ready) else None
+
+
+def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | None:
+    """Why a built environment cannot be used as it is, or None."""
+    if reason := manager.unhealthy(dest):
+        return reason
+    return None if fingerprint(dest) == ready.fingerprint else "its packages were changed by hand"
+
+
+def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, dest: Path, log: Path) -> None:
+    if ready := read(dest):
+        warn(f"the {name} environment {dest.name} is built again: {spoilt_by(manager, dest, ready)}")
     say(f"building the {name} environment {dest.name} with Python {lock.python}")
-    for leftover in (dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
+    for leftover in (dest / READY, dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
         remove(leftover)
     with beside(dest) as temporary:
         manager.build(lock, temporary, log)
+        packages = manager.contents(temporary)
+        if lock.pylock and (fault := mismatch(lock.pylock, packages)):
+            raise BuildError(
+                f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
+            )
         temporary.rename(dest)
     environment = Environment(
         manager=name,
         key=dest.name,
         python=lock.python,
-        packages=manager.contents(dest),
+        packages=packages,
         lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
     )
-    ready = Ready(environment=environment, launch=manager.launch(dest))
+    ready = Ready(
+        environment=environment,
+        launch=manager.launch(dest),
+        origin=origin,
+        interpreter=lock.interpreter,
+        fingerprint=fingerprint(dest),
+    )
     write_atomically(dest / READY, msgspec.json.encode(ready))
-
-
-def _beside(directory: Path) -> Path:
-    return directory.with_name(f"{directory.name}.lock")
 
 
 def _waiting() -> None:

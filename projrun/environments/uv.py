@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from projrun.environments import contents as installed
 from projrun.environments import pythons
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
@@ -78,11 +79,7 @@ def unhealthy(dest: Path) -> str | None:
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    found = []
-    for info in dest.glob("lib/python*/site-packages/*.dist-info"):
-        name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-        found.append(Package(re.sub(r"[-_.]+", "-", name).lower(), version))
-    return tuple(sorted(found, key=lambda package: package.name))
+    return installed.packages(dest)
 
 
 def launch(dest: Path) -> Launch:

@@ -72,6 +72,17 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     return Planned(plan=plan, checkout=checkout, storage=storage, caller=caller, urls=rendered.urls)
 
 
+def plan_environment(request: Request, checkout: Checkout) -> PlannedEnvironment:
+    """The environment of one entry point, whatever its parameters."""
+    project = read_project(checkout.directory)
+    entry_point = project.entry_point(request.entry_point)
+    descriptor, warnings = environment_of(project, entry_point)
+    for warning in warnings:
+        warn(warning)
+    script = entry_point.script
+    return _environment(descriptor, request.env_manager, script.requirements if script else ())
+
+
 def _check_url(parameter: str, url: str) -> None:
     try:
         inputs.check(url)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from projrun.environments import KINDS, manager_named
+from projrun.environments import KINDS, manager_named, pythons
 from projrun.environments import uv as uv_manager
+from projrun.environments.pythons import Interpreter
 from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
 from projrun.home import Home, home_from
@@ -21,7 +25,16 @@ from projrun.plan import Descriptor
 from projrun.process import ask, merged
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
+MANY = 6
+BUILDING = [name for name in KINDS if manager_named(name).BUILDS]
+"""Every manager that builds passes the tests with this parameter."""
 VERSION = "import six, sys; print(six.__version__, sys.prefix)"
+
+
+@pytest.fixture(scope="session")
+def real_pythons() -> list[Interpreter]:
+    """Found before a test hides the user's home."""
+    return list(pythons.installed())
 
 
 def provided(descriptor: Descriptor, home: Home, directory: Path, name: str = "uv") -> Provided:
@@ -51,7 +64,7 @@ def test_every_manager_gives_a_launch_that_starts_python(name: str, home: Home, 
     assert python_says(environment, "print(1 + 1)") == "2"
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if manager_named(name).BUILDS])
+@pytest.mark.parametrize("name", BUILDING)
 def test_every_building_manager_installs_what_it_locked(name: str, home: Home, tmp_path: Path) -> None:
     environment = provided(SIX, home, tmp_path, name)
     version, prefix = python_says(environment, VERSION).split()
@@ -67,6 +80,19 @@ def test_every_building_manager_installs_what_it_locked(name: str, home: Home, t
 def test_the_local_environment_keeps_nothing(home: Home, tmp_path: Path) -> None:
     provided(SIX, home, tmp_path, "local")
     assert not home.cache.exists()
+
+
+def test_the_local_environment_says_what_differs(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = home.environments / "uv" / provided(SIX, home, tmp_path).environment.key
+    monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    wanted = ("six>=1.17", "iniconfig", "absent ; python_version < '3'")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
+    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
+    assert notice.endswith("python_env.yaml: six is 1.16.0, not >=1.17; iniconfig is missing")
+    assert provided(SIX, home, tmp_path, "local").lock.notices == ()
+    assert "running in the current environment" in capsys.readouterr().err
 
 
 def test_no_requirements_is_an_empty_environment_said_aloud(home: Home, tmp_path: Path) -> None:
@@ -152,7 +178,9 @@ def build_in_a_process(directory: str, results: multiprocessing.Queue[str]) -> N
 def test_many_processes_build_once(home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[str] = context.Queue()
-    processes = [context.Process(target=build_in_a_process, args=(str(tmp_path), results)) for _ in range(6)]
+    processes = [
+        context.Process(target=build_in_a_process, args=(str(tmp_path), results)) for _ in range(MANY)
+    ]
     for process in processes:
         process.start()
     keys = {results.get(timeout=120) for _ in processes}
@@ -169,10 +197,15 @@ def test_killed_while_building_is_rebuilt(home: Home, tmp_path: Path) -> None:
         "from tests.environments.test_environments import SIX, provided\n"
         f"provided(SIX, home_from(), Path({str(tmp_path)!r}))\n"
     )
-    for delay_s in (0.2, 0.3, 0.4, 0.5):
-        with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as one:
-            time.sleep(delay_s)
-            one.kill()
+    chance = random.Random(20)
+    for attempt in range(12):
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as one:
+            time.sleep(chance.uniform(0.1, 0.8))
+            if attempt % 2:
+                os.killpg(one.pid, signal.SIGKILL)
+            else:
+                one.kill()
     environment = provided(SIX, home, tmp_path)
     assert python_says(environment, VERSION).startswith("1.16.0")
     assert not list(home.environments.rglob("*.tmp"))
@@ -184,6 +217,85 @@ def test_a_directory_without_a_ready_mark_is_no_environment(home: Home, tmp_path
     (place / READY).unlink()
     (place / "bin" / "python").unlink()
     assert python_says(provided(SIX, home, tmp_path), VERSION).startswith("1.16.0")
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_what_was_changed_by_hand_is_noticed_and_rebuilt(name: str, home: Home, tmp_path: Path) -> None:
+    first = provided(SIX, home, tmp_path, name)
+    (site,) = (home.environments / name / first.environment.key).glob("lib/python*/site-packages")
+    for change in (
+        lambda: (site / "six.py").unlink(),
+        lambda: (site / "added-1.0.dist-info").mkdir(),
+        lambda: (site / "six-1.16.0.dist-info" / "RECORD").write_text("six.py,,\n"),
+    ):
+        change()
+        assert provided(SIX, home, tmp_path, name).environment == first.environment
+        assert python_says(first, VERSION).startswith("1.16.0")
+
+
+def test_importing_is_no_change(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = provided(SIX, home, tmp_path)
+    launch = msgspec.structs.replace(
+        first.launch, variables={**first.launch.variables, "PYTHONDONTWRITEBYTECODE": None}
+    )
+    python_says(msgspec.structs.replace(first, launch=launch), VERSION)
+    assert list(home.environments.rglob("__pycache__/six*.pyc"))
+    capsys.readouterr()
+    provided(SIX, home, tmp_path)
+    assert "building" not in capsys.readouterr().err
+
+
+def test_one_that_is_changed_while_in_use_is_built_anew_beside_it(home: Home, tmp_path: Path) -> None:
+    log = tmp_path / "environment.log"
+    with provide("uv", SIX, tmp_path, home, log) as first:
+        (site,) = (home.environments / "uv" / first.environment.key).glob("lib/python*/site-packages")
+        (site / "six.py").unlink()
+        second = provided(SIX, home, tmp_path)
+        assert second.environment.key == f"{first.environment.key}-2"
+        assert not (site / "six.py").exists()
+    assert python_says(second, VERSION).startswith("1.16.0")
+
+
+def test_the_managers_install_the_same(home: Home, tmp_path: Path) -> None:
+    descriptor = Descriptor(kind="python_env", dependencies=("chardet==4.0.0", "six==1.16.0"))
+    first, *others = [provided(descriptor, home, tmp_path, name) for name in BUILDING]
+    for other in others:
+        assert other.lock.pylock == first.lock.pylock
+        assert other.environment.packages == first.environment.packages
+    for manager in (first, *others):
+        script = "import subprocess; print(subprocess.check_output(['chardetect', '--version'], text=True))"
+        assert "4.0.0" in python_says(manager, script)
+
+
+def test_virtualenv_refuses_what_has_another_hash(home: Home, tmp_path: Path) -> None:
+    first = provided(SIX, home, tmp_path, "virtualenv")
+    (kept,) = home.locks.rglob("lock.json")
+    lock = msgspec.structs.replace(
+        first.lock, pylock=re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{"0" * 64}"', first.lock.pylock)
+    )
+    kept.write_bytes(msgspec.json.encode(lock))
+    with pytest.raises(BuildError, match=r"(?i)hash"):
+        provided(SIX, home, tmp_path, "virtualenv")
+    assert len(list(home.environments.rglob(READY))) == 1
+
+
+@pytest.mark.parametrize("name", BUILDING)
+@pytest.mark.parametrize("minor", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_every_python_that_is_here_works(
+    name: str,
+    minor: str,
+    real_pythons: list[Interpreter],
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if minor not in {".".join(map(str, python.version[:2])) for python in real_pythons}:
+        pytest.skip(f"Python {minor} is not on this machine")
+    python = next(p for p in real_pythons if ".".join(map(str, p.version[:2])) == minor)
+    monkeypatch.setattr(pythons, "installed", lambda: iter([python]))
+    descriptor = Descriptor(kind="python_env", python=minor, dependencies=("six==1.16.0",))
+    environment = provided(descriptor, home, tmp_path, name)
+    assert python_says(environment, "import six, sys; print('%d.%d' % sys.version_info[:2])") == minor
 
 
 def test_an_environment_whose_interpreter_is_gone_is_rebuilt(home: Home, tmp_path: Path) -> None:

@@ -1,0 +1,289 @@
+"""projrun env"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.run import complete_uri
+
+if TYPE_CHECKING:
+    from projrun.environments.shelf import Shelved
+    from projrun.request import Request
+
+
+@click.group()
+def env() -> None:
+    """List, build, compare and remove environments.
+
+    An environment may be named by the beginning of its key. A run that uses one keeps it from removal.
+    """
+
+
+@env.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_(as_json: bool) -> None:
+    """List environments, the one used last first.
+
+    FREES is what removing it gives back: files that it shares with uv's cache stay there.
+    """
+    from projrun.environments.shelf import shelved
+    from projrun.home import home_from
+    from projrun.output import data, table
+
+    facts = [_facts(one) for one in shelved(home_from())]
+    if as_json:
+        data(_json(facts))
+        return
+    header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
+    data(table(header, [_row(one) for one in facts]))
+
+
+@env.command()
+@click.argument("key")
+@click.argument("other", default="")
+@click.option(
+    "--verify", is_flag=True, help="Compare every file of its packages with its digest; exit code 1."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(key: str, other: str, verify: bool, as_json: bool) -> int:
+    """Show one environment, or why two differ."""
+    from projrun.environments.contents import altered
+    from projrun.environments.shelf import find
+    from projrun.home import home_from
+    from projrun.output import data
+
+    home = home_from()
+    one = find(home, key)
+    if other:
+        difference = _difference(_details(one), _details(find(home, other)))
+        data(_json(difference) if as_json else _difference_text(difference))
+        return 0
+    facts = _details(one)
+    if verify:
+        facts["altered"] = altered(one.path)
+    data(_json(facts) if as_json else _text(facts))
+    return 1 if facts.get("altered") else 0
+
+
+def _project_options(function: Any) -> Any:
+    for option in (
+        click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`."),
+        click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it."),
+        click.option("-e", "--entry-point", default="main", show_default=True, metavar="NAME"),
+        click.argument("uri", default=".", shell_complete=complete_uri),
+    ):
+        function = option(function)
+    return function
+
+
+@env.command()
+@_project_options
+def build(**options: str) -> None:
+    """Build the environment of a project without running it, and print its directory."""
+    _print_path(_request(options))
+
+
+@env.command()
+@_project_options
+def path(**options: str) -> None:
+    """Print the directory of a project's environment, which is built if it is not there."""
+    _print_path(_request(options))
+
+
+@env.command()
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+def remove(keys: tuple[str, ...]) -> int:
+    """Remove environments. One that is in use stays, and the exit code is 1."""
+    from projrun.environments.shelf import find
+    from projrun.home import home_from
+
+    home = home_from()
+    removed = [_remove(one) for one in [find(home, key) for key in keys]]
+    return 0 if all(removed) else 1
+
+
+@env.command()
+@click.option("--older-than", type=float, metavar="DAYS", help="Those not used for so many days.")
+@click.option("--max-size", type=float, metavar="GB", help="The longest unused, until the rest is no larger.")
+@click.option("--unused", is_flag=True, help="All that no run is using.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def prune(older_than: float | None, max_size: float | None, unused: bool, dry_run: bool) -> None:
+    """Remove environments that are not needed, never one in use. The rests of killed builds always go."""
+    from projrun.environments.shelf import shelved
+    from projrun.home import home_from
+    from projrun.output import data
+
+    found = shelved(home_from())
+    doomed = _doomed(found, older_than, max_size, unused)
+    for one in doomed:
+        if one.in_use:
+            _say_in_use(one)
+        elif dry_run:
+            data(f"would remove {one.manager}/{one.key}")
+        else:
+            _remove(one)
+
+
+def _doomed(
+    found: list[Shelved], older_than: float | None, max_size: float | None, unused: bool
+) -> list[Shelved]:
+    import time
+
+    from projrun.environments.shelf import size
+
+    before = time.time() - older_than * 86400 if older_than is not None else 0.0
+    kept, doomed = 0.0, []
+    for one in found:
+        room = size(one.path).own if max_size is not None else 0
+        too_much = max_size is not None and kept + room > max_size * 1e9
+        if one.ready is None or one.last_use < before or too_much or unused:
+            doomed.append(one)
+        else:
+            kept += room
+    return doomed
+
+
+def _remove(one: Shelved) -> bool:
+    from projrun.environments.shelf import remove as take
+    from projrun.output import data
+
+    if not take(one):
+        _say_in_use(one)
+        return False
+    data(f"removed {one.manager}/{one.key}")
+    return True
+
+
+def _say_in_use(one: Shelved) -> None:
+    from projrun.output import warn
+
+    warn(f"{one.manager}/{one.key} is in use and stays")
+
+
+def _request(options: dict[str, str]) -> Request:
+    from projrun.request import Request
+
+    return Request(**options)  # type: ignore[arg-type]
+
+
+def _print_path(request: Request) -> None:
+    from projrun.errors import UsageError
+    from projrun.home import home_from
+    from projrun.output import data
+    from projrun.runner.preparing import prepared
+
+    home = home_from()
+    with prepared(request, home) as (provided, _):
+        made = provided.environment
+        if not made.key:
+            raise UsageError(
+                f"the environment manager '{made.manager}' makes no environment",
+                "name another with --env-manager",
+            )
+        data(str(home.environments / made.manager / made.key))
+
+
+def _facts(one: Shelved) -> dict[str, Any]:
+    """What the list shows of one environment."""
+    from projrun.environments.shelf import size
+
+    room, ready = size(one.path), one.ready
+    return {
+        "key": one.key,
+        "manager": one.manager,
+        "path": str(one.path),
+        "complete": ready is not None,
+        "in_use": one.in_use,
+        "last_use": round(one.last_use * 1000),
+        "size": room.total,
+        "frees": room.own,
+        "python": ready.environment.python if ready else "",
+        "packages": len(ready.environment.packages) if ready else 0,
+        "project": ready.origin.project if ready else "",
+        "descriptor": ready.origin.descriptor if ready else "",
+        "lock_sha256": ready.environment.lock_sha256 if ready else "",
+    }
+
+
+def _details(one: Shelved) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    ready = one.ready
+    packages = to_builtins(ready.environment.packages) if ready else []
+    return {**_facts(one), "interpreter": ready.interpreter if ready else "", "packages": packages}
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    if not facts["complete"]:
+        return (facts["key"], facts["manager"], "", "", _mb(facts["size"]), "", "", "a build that was killed")
+    used = "now" if facts["in_use"] else _day(facts["last_use"])
+    room = (_mb(facts["size"]), _mb(facts["frees"]))
+    return (
+        *(facts["key"], facts["manager"], facts["python"], str(facts["packages"])),
+        *(*room, used, _origin(facts)),
+    )
+
+
+def _origin(facts: dict[str, Any]) -> str:
+    return "/".join(filter(None, (facts["project"], facts["descriptor"])))
+
+
+def _text(facts: dict[str, Any]) -> str:
+    rows = {
+        "key": facts["key"],
+        "manager": facts["manager"],
+        "path": facts["path"],
+        "state": "ready" if facts["complete"] else "a build that was killed",
+        "last use": "now" if facts["in_use"] else _day(facts["last_use"]),
+        "size": f"{_mb(facts['size'])}, of which removing it frees {_mb(facts['frees'])}",
+        "python": f"{facts['python']} ({facts['interpreter']})",
+        "built from": _origin(facts),
+        "lock": facts["lock_sha256"] or "none: it is empty",
+    }
+    lines = [f"{label.ljust(10)}  {value}" for label, value in rows.items()]
+    for package in facts["packages"]:
+        lines.append("  ".join(filter(None, ("package   ", _named(package)))))
+    lines += [f"altered     {name}" for name in facts.get("altered", [])]
+    return "\n".join(lines)
+
+
+def _named(package: dict[str, str]) -> str:
+    source = f" from {package['source']}" if package.get("source") else ""
+    return f"{package['name']} {package['version']}{source}"
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[str]]:
+    """Fact or package -> how it is in the one and in the other."""
+    facts = ("manager", "python", "interpreter", "lock_sha256")
+    sides = [{name: side[name] for name in facts} for side in (one, other)]
+    for side, details in zip(sides, (one, other)):
+        side.update((package["name"], _named(package)) for package in details["packages"])
+    names = [*facts, *sorted({*sides[0], *sides[1]} - set(facts))]
+    pairs = {name: [str(side.get(name, "")) for side in sides] for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _difference_text(difference: dict[str, list[str]]) -> str:
+    from projrun.output import table
+
+    if not difference:
+        return "they do not differ"
+    return table(("WHAT", "FIRST", "SECOND"), [(name, *map(str, p)) for name, p in difference.items()])
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _day(milliseconds: int) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M")
+
+
+def _json(value: Any) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

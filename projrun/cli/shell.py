@@ -1,0 +1,38 @@
+"""projrun shell"""
+
+from __future__ import annotations
+
+import click
+
+from projrun.cli.run import complete_uri
+
+
+@click.command()
+@click.argument("uri", shell_complete=complete_uri)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "-e",
+    "--entry-point",
+    default="main",
+    show_default=True,
+    metavar="NAME",
+    help="Whose environment, where entry points have their own.",
+)
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`.")
+def shell(uri: str, command: tuple[str, ...], entry_point: str, version: str, env_manager: str) -> int:
+    """Open $SHELL, or run COMMAND, in the environment and the directory of the project at URI.
+
+    The environment is built if need be and kept while the shell is open. No run is recorded. Exits with the
+    code of the shell or the command.
+
+    \b
+    projrun shell .
+    projrun shell . --env-manager uv -- python -c 'import sys; print(sys.prefix)'
+    """
+    from projrun.home import home_from
+    from projrun.request import Request
+    from projrun.runner.preparing import shell as open_shell
+
+    request = Request(uri=uri, entry_point=entry_point, version=version, env_manager=env_manager)
+    return open_shell(request, command, home_from())

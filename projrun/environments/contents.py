@@ -1,0 +1,122 @@
+"""What is really in a Python environment, read from its files: no process is started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from projrun.digests import sha256_file, sha256_text
+from projrun.record import Package
+
+
+def packages(dest: Path) -> tuple[Package, ...]:
+    """The packages installed at `dest`, sorted by name; of those from a URL, where they came from."""
+    found: list[Package] = []
+    for site in _sites(dest):
+        found += packages_in(site)
+    return tuple(sorted(found, key=lambda package: package.name))
+
+
+def packages_in(site: Path) -> Iterator[Package]:
+    """The packages of one directory such as `lib/python3.11/site-packages`."""
+    for info in site.glob("*.dist-info"):
+        name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+        yield Package(normal(name), version, _origin(info / "direct_url.json"))
+
+
+def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def fingerprint(dest: Path) -> str:
+    """A digest of what can be seen at a glance: what lies in site-packages, and each package's RECORD.
+
+    It changes when a package is installed, removed or replaced by hand; a file edited in place takes
+    `altered`. Times count in whole seconds: an image layer keeps no more of them.
+    """
+    lines = []
+    for site in _sites(dest):
+        for entry in sorted(os.listdir(site)):
+            if entry == "__pycache__" or entry.endswith(".pyc"):
+                continue  # Python makes them as it imports
+            lines.append(entry)
+            if entry.endswith(".dist-info"):
+                lines.append(_stamp(site / entry / "RECORD"))
+    return sha256_text("\n".join(lines))
+
+
+def mismatch(pylock: str, found: tuple[Package, ...]) -> str:
+    """How the packages found differ from the locked ones, in one line; empty when they do not."""
+    from projrun import tomlfile
+
+    entries = tomlfile.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
+    locked = {normal(entry["name"]): entry for entry in entries}
+    there = {package.name: package for package in found}
+    faults = [f"{name} is not in the lock" for name in sorted(there.keys() - locked.keys())]
+    for name, entry in sorted(locked.items()):
+        version = entry.get("version", "")
+        if name not in there:
+            if "marker" not in entry:
+                faults.append(f"{name} {version} is missing".replace("  ", " "))
+        elif version and not _same_version(version, there[name].version):
+            faults.append(f"{name} is {there[name].version} instead of {version}")
+    return ", ".join(faults)
+
+
+def altered(dest: Path) -> list[str]:
+    """Files of packages that differ from what was installed, by the digests in RECORD: reads everything."""
+    import base64
+    import csv
+
+    changed = []
+    for site in _sites(dest):
+        for record in sorted(site.glob("*.dist-info/RECORD")):
+            with record.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.reader(file) if len(row) > 1]
+            for name, digest, *_ in rows:
+                # Scripts outside are rewritten when an environment is made relocatable.
+                if not digest.startswith("sha256=") or name.startswith(("..", "/")):
+                    continue
+                path = site / name
+                wanted = base64.urlsafe_b64decode(digest.removeprefix("sha256=") + "==").hex()
+                if not path.is_file() or sha256_file(path) != wanted:
+                    changed.append(str(path.relative_to(dest)))
+    return changed
+
+
+def _sites(dest: Path) -> list[Path]:
+    return sorted(dest.glob("lib/python*/site-packages"))
+
+
+def _stamp(path: Path) -> str:
+    try:
+        facts = path.stat()
+    except OSError:
+        return "missing"
+    return f"{facts.st_size} {int(facts.st_mtime)}"
+
+
+def _origin(direct_url: Path) -> str:
+    """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
+    from projrun.urls import without_credentials
+
+    try:
+        facts = msgspec.json.decode(direct_url.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return ""
+    commit = facts.get("vcs_info", {}).get("commit_id", "")
+    return without_credentials(facts.get("url", "")) + (f"@{commit}" if commit else "")
+
+
+def _same_version(one: str, other: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other

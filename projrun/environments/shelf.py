@@ -1,0 +1,113 @@
+"""The environments that are there: what they are, how large, and taking them away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from projrun.environments.ready import READY, Ready, lock_of, read
+from projrun.errors import UsageError
+from projrun.files import remove as remove_tree
+from projrun.home import Home
+from projrun.locking import FileLock
+
+
+class Shelved(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment on the shelf."""
+
+    manager: str
+    key: str
+    path: Path
+    ready: Ready | None
+    """None for the rest of a killed build."""
+    last_use: float
+    """Seconds since the epoch."""
+    in_use: bool
+
+
+class Size(msgspec.Struct, frozen=True):
+    """Bytes on disk."""
+
+    total: int
+    own: int
+    """What removing it frees: files that are hard-linked elsewhere, such as uv's cache, stay there."""
+
+
+def shelved(home: Home) -> list[Shelved]:
+    """Every environment and every rest of one, the one used last first."""
+    found = [_look(path) for path in home.environments.glob("*/*") if _is_place(path)]
+    return sorted(found, key=lambda one: -one.last_use)
+
+
+def find(home: Home, beginning: str) -> Shelved:
+    """The one environment whose key starts so. Raises UsageError."""
+    found = [one for one in shelved(home) if one.key.startswith(beginning)]
+    exact = [one for one in found if one.key == beginning]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise UsageError(f"there is no environment '{beginning}'", "see them with: projrun env list")
+    names = ", ".join(f"{one.manager}/{one.key}" for one in found)
+    raise UsageError(f"'{beginning}' is the beginning of {names}", "give more of its key")
+
+
+def size(path: Path) -> Size:
+    """What a tree takes. A file with several names in it counts once."""
+    total = own = 0
+    inside: dict[tuple[int, int], int] = {}
+    for directory, _, names in os.walk(path):
+        for name in names:
+            facts = os.lstat(os.path.join(directory, name))
+            node = (facts.st_dev, facts.st_ino)
+            inside[node] = inside.get(node, 0) + 1
+            if inside[node] == 1:
+                total += facts.st_blocks * 512
+            if inside[node] == facts.st_nlink:
+                own += facts.st_blocks * 512
+    return Size(total, own)
+
+
+def remove(one: Shelved) -> bool:
+    """Take it from the shelf; False if a run is using it. The ready mark goes first."""
+    with _alone(one.path) as alone:
+        if alone:
+            remove_tree(one.path / READY)
+            remove_tree(one.path)
+        return alone
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether nobody uses or builds it, and nobody can for as long as the block lasts."""
+    lock = FileLock(lock_of(_place(path)))
+    try:
+        yield lock.try_acquire()
+    finally:
+        lock.release()
+
+
+def _is_place(path: Path) -> bool:
+    return path.is_dir() and (not path.name.startswith(".") or path.name.endswith(".tmp"))
+
+
+def _place(path: Path) -> Path:
+    """Where it lies, or was to lie when its build was killed (`.KEY.RANDOM.tmp`)."""
+    return path.with_name(path.name.removeprefix(".").split(".")[0])
+
+
+def _look(path: Path) -> Shelved:
+    lock = lock_of(_place(path))
+    last_use = (lock if lock.exists() else path).stat().st_mtime
+    with _alone(path) as alone:
+        return Shelved(
+            manager=path.parent.name,
+            key=path.name,
+            path=path,
+            ready=read(path),
+            last_use=last_use,
+            in_use=not alone,
+        )

@@ -1,0 +1,174 @@
+"""Environments made by virtualenv and pip, from the same lock and with the same hashes as uv's.
+
+Resolving is uv's; building asks uv nothing. virtualenv makes the environment without a seed, and the pip
+that virtualenv brings for that Python installs into it: the environment holds what is locked and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.environments import uv
+from projrun.errors import BuildError
+from projrun.files import temporary_directory
+from projrun.output import one_line
+from projrun.plan import Descriptor, Lock
+from projrun.process import ask, follow, merged
+
+BUILDS = True
+key = uv.key
+unhealthy = uv.unhealthy
+contents = uv.contents
+launch = uv.launch
+
+_BUNDLED_PIP = """
+import sys
+from virtualenv.seed.wheels.embed import get_embed_wheel
+wheel = get_embed_wheel("pip", sys.argv[1])
+print(wheel.path if wheel else "")
+"""
+_OWN_PIP = """
+import glob, os, ensurepip
+print(*glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl"))[:1])
+"""
+_RELOCATABLE = b"""#!/bin/sh
+'''exec' "$(dirname -- "$(realpath -- "$0")")/python" "$0" "$@"
+' '''
+"""
+"""Shell and Python both read it: a script starts the interpreter that lies beside it, wherever that is."""
+
+
+def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
+    return msgspec.structs.replace(uv.lock(descriptor, directory, log), manager="virtualenv")
+
+
+def build(lock: Lock, dest: Path, log: Path) -> None:
+    # An activation script would hold the path of `dest`, which is renamed later.
+    options = ["--quiet", "--no-seed", "--no-periodic-update", "--activators", "python"]
+    _run([sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log)
+    if not lock.pylock:
+        return
+    python = str(dest / "bin" / "python")
+    pip = [python, "-I", str(_pip(lock) / "pip"), "install", "--no-deps", "--no-input"]
+    pip += [
+        "--disable-pip-version-check",
+        "--no-warn-script-location",
+        "--no-compile",
+        "--progress-bar",
+        "off",
+    ]
+    hashed, unhashed = _requirements(lock.pylock)
+    with temporary_directory() as temporary:
+        for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
+            if lines:
+                file = temporary / "requirements.txt"
+                file.write_text("\n".join(lines) + "\n")
+                _run([*pip, *option, "-r", str(file)], log)
+    _make_relocatable(dest)
+
+
+def _pip(lock: Lock) -> Path:
+    """A pip for this Python, as a wheel, which runs from there: virtualenv's, or the interpreter's own."""
+    minor = ".".join(lock.python.split(".")[:2])
+    wheel = ask([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
+    wheel = wheel or ask([lock.interpreter, "-I", "-c", _OWN_PIP]).stdout.strip()
+    if not wheel:
+        raise BuildError(
+            f"neither virtualenv nor Python {lock.python} brings a pip that runs on it",
+            "use --env-manager uv",
+        )
+    return Path(wheel)
+
+
+def _requirements(pylock: str) -> tuple[list[str], list[str]]:
+    """Requirement lines for pip: those with hashes, and those that can have none (Git, directories)."""
+    from projrun import tomlfile
+
+    hashed, unhashed = [], []
+    for package in tomlfile.parse(pylock, "pylock.toml").get("packages", []):
+        marker = f" ; {package['marker']}" if "marker" in package else ""
+        name = package["name"]
+        if vcs := package.get("vcs"):
+            below = f"#subdirectory={vcs['subdirectory']}" if "subdirectory" in vcs else ""
+            at = f"{vcs['type']}+{vcs.get('url') or Path(vcs['path']).as_uri()}@{vcs['commit-id']}{below}"
+            unhashed.append(f"{name} @ {at}{marker}")
+        elif directory := package.get("directory"):
+            editable = "-e " if directory.get("editable") else ""
+            unhashed.append(f"{editable}{directory['path']}")
+        elif archive := package.get("archive"):
+            url = archive.get("url") or Path(archive["path"]).as_uri()
+            hashed.append(f"{name} @ {url}{marker} {' '.join(_hashes([archive]))}")
+        else:
+            files = [*package.get("wheels", []), *filter(None, [package.get("sdist")])]
+            hashed.append(f"{name}=={package['version']}{marker} {' '.join(_hashes(files))}")
+    return hashed, unhashed
+
+
+def _hashes(files: list[dict[str, Any]]) -> Iterator[str]:
+    for file in files:
+        for algorithm, digest in file["hashes"].items():
+            yield f"--hash={algorithm}:{digest}"
+
+
+def _make_relocatable(dest: Path) -> None:
+    """Scripts name their interpreter by its path, and the environment will be renamed."""
+    ours = f"#!{dest}/bin/python".encode()
+    for script in (dest / "bin").iterdir():
+        if script.is_symlink() or not script.is_file():
+            continue
+        content = script.read_bytes()
+        head, _, rest = content.partition(b"\n")
+        if head.startswith(b"#!/bin/sh") and ours[2:] in rest.partition(b"\n' '''\n")[0]:
+            rest = rest.partition(b"\n' '''\n")[2]  # pip's own form for a path that is too long
+        elif not head.startswith(ours):
+            continue
+        script.write_bytes(_RELOCATABLE + rest)
+
+
+def _run(argv: list[str], log: Path) -> None:
+    """Run a tool, its output in `log`. Raises BuildError with its telling lines."""
+    before = log.stat().st_size if log.exists() else 0
+    if follow(argv, log=log, environ=_environ()) == 0:
+        return
+    with log.open("rb") as file:
+        file.seek(before)
+        said = file.read().decode(errors="replace")
+    raise _error(said)
+
+
+def _error(said: str) -> BuildError:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if line.lower().startswith(("error", "runtimeerror"))] or lines[-3:]
+    if "No space left" in said:
+        hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
+    elif "Failed to establish a new connection" in said or "No matching distribution" in said:
+        hint = "check the network, the proxy and the index settings, then run it again"
+    else:
+        hint = "look at the log of the build, correct the requirements of the project, then run it again"
+    return BuildError(f"the environment could not be made: {one_line(' '.join(telling))}", hint)
+
+
+_FOR_PIP = {
+    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
+    "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS": "PIP_FIND_LINKS",
+}
+"""An index that the lock was resolved with and that pip would not ask."""
+
+
+def _environ() -> dict[str, str]:
+    """pip with the user's index settings; those meant for uv count where pip has none of its own."""
+    theirs = {
+        pips: os.environ[uvs]
+        for uvs, pips in _FOR_PIP.items()
+        if os.environ.get(uvs) and not os.environ.get(pips)
+    }
+    never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None, "PIP_REQUIRE_VIRTUALENV": None}
+    return merged(os.environ, theirs, never, {"PIP_USER": "0", "PIP_TARGET": None, "PIP_PREFIX": None})
