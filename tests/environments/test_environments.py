@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import KINDS, manager_named
-from projrun.environments import uv as uv_manager
+from projrun.environments import KINDS, manager_named, uvprogram
 from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
 from projrun.home import Home, home_from
@@ -79,7 +78,7 @@ def test_the_same_descriptor_is_resolved_and_built_once(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = provided(SIX, home, tmp_path)
-    monkeypatch.setattr(uv_manager, "_uv", lambda: pytest.fail("a ready environment asks uv nothing"))
+    monkeypatch.setattr(uvprogram, "uv_binary", lambda: pytest.fail("a ready environment asks uv nothing"))
     assert provided(SIX, home, tmp_path) == first
 
 
