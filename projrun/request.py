@@ -24,5 +24,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str = ""
     run_name: str = ""
     env_manager: str = ""
+    locked: bool = False
+    upgrade: bool = False
+    as_of: str = ""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}

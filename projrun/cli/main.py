@@ -25,6 +25,7 @@ VERBS = {
         "Show what a project offers: entry points, parameters, environment.",
     ),
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
+    "lock": ("projrun.cli.lock", "Write the lock of a project's environment, or check it."),
     "runs": ("projrun.cli.runs", "List and show runs and their output."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }

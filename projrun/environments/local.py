@@ -10,7 +10,7 @@ from projrun.record import Package
 BUILDS = False
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     return Lock(manager="local", python="", interpreter="", pylock="")
 
 

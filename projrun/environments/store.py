@@ -16,12 +16,12 @@ import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
-from projrun.environments.locks import lock_once
+from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
 from projrun.locking import locked
 from projrun.output import say
-from projrun.plan import Descriptor, Launch, Lock
+from projrun.plan import Descriptor, Launch, Lock, Resolving
 from projrun.record import Environment
 
 READY = ".ready.json"
@@ -43,7 +43,14 @@ class Provided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path) -> Iterator[Provided]:
+def provide(
+    name: str,
+    descriptor: Descriptor,
+    directory: Path,
+    home: Home,
+    log: Path,
+    resolving: Resolving = RESOLVE_ONCE,
+) -> Iterator[Provided]:
     """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
 
     name: of the environment manager. directory: the project's. log: gets what resolving and building say.
@@ -55,7 +62,7 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()
-    lock = lock_once(manager, name, descriptor, directory, home, log)
+    lock = lock_once(manager, name, descriptor, directory, home, log, resolving)
     dest = home.environments / name / key_of(manager.key(lock))
     while True:  # once, unless it is pruned between our two locks
         with locked(_beside(dest), shared=True, waiting=_waiting):

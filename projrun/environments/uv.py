@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from projrun.environments.localrequirements import install_local, local_facts
 from projrun.environments.resolution import resolve
 from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
 from projrun.files import temporary_directory
@@ -17,13 +18,14 @@ from projrun.record import Package
 BUILDS = True
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
-    return resolve("uv", descriptor, directory, log)
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    return resolve("uv", descriptor, directory, log, as_of)
 
 
 def key(lock: Lock) -> dict[str, object]:
     return {
         "pylock": lock.pylock,
+        "local": local_facts(lock),
         "python": lock.python,
         "interpreter": lock.interpreter,
         "platform": [sys.platform, os.uname().machine],
@@ -32,8 +34,12 @@ def key(lock: Lock) -> dict[str, object]:
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     run_uv(["venv", "--quiet", "--relocatable", "--no-project", "--python", lock.interpreter, str(dest)], log)
-    if not lock.pylock:
-        return
+    if lock.pylock:
+        _sync(lock, dest, log)
+    install_local(lock, dest / "bin" / "python", log)
+
+
+def _sync(lock: Lock, dest: Path, log: Path) -> None:
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
         pylock.write_text(lock.pylock)

@@ -17,7 +17,7 @@ _NETWORK = re.compile(
 )
 
 
-def run_uv(arguments: list[str], log: Path, cwd: Path | None = None) -> None:
+def run_uv(arguments: list[str], log: Path, cwd: Path | None = None, hint: str = "") -> None:
     """Run uv, its output in `log`. Raises BuildError with uv's own telling lines."""
     before = log.stat().st_size if log.exists() else 0
     if follow([uv_binary(), *arguments], log=log, cwd=cwd, environ=uv_environ()) == 0:
@@ -25,10 +25,10 @@ def run_uv(arguments: list[str], log: Path, cwd: Path | None = None) -> None:
     with log.open("rb") as file:
         file.seek(before)
         said = file.read().decode(errors="replace")
-    raise _error(said)
+    raise _error(said, hint)
 
 
-def _error(said: str) -> BuildError:
+def _error(said: str, advice: str) -> BuildError:
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     telling = re.search(r"^\s*(×|error:).*", plain, re.MULTILINE | re.DOTALL)
     lines = (telling[0] if telling else plain).splitlines()
@@ -40,7 +40,7 @@ def _error(said: str) -> BuildError:
     elif "No space left" in plain:
         hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
     else:
-        hint = "correct the requirements of the project, then run it again"
+        hint = advice or "correct the requirements of the project, then run it again"
     return BuildError(f"the environment could not be made: {told}", hint)
 
 

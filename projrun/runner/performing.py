@@ -38,7 +38,9 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     wanted = plan.environment
     try:
         read = _gather(store, planned, home)
-        with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
+        with provide(
+            wanted.manager, wanted.descriptor, checkout.directory, home, log, wanted.resolving
+        ) as provided:
             outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
     except KeyboardInterrupt as interrupt:
         outcome = killed(interrupt, started)

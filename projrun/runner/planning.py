@@ -8,17 +8,17 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
-from projrun.errors import ProjrunError, UnavailableError
+from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
-from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
+from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
 from projrun.request import Request
 from projrun.urls import without_secrets
 
 WRITTEN_FOR = {
-    **dict.fromkeys(("python_env", "script", "pyproject", "none"), "uv"),
+    **dict.fromkeys(("python_env", "script", "pyproject", "requirements", "pylock", "none"), "uv"),
     "conda_env": "conda",
     "docker_env": "docker",
 }
@@ -53,7 +53,10 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=_environment(descriptor, request.env_manager, script.requirements if script else ()),
+        environment=msgspec.structs.replace(
+            _environment(descriptor, request.env_manager, script.requirements if script else ()),
+            resolving=_resolving(request, descriptor, checkout),
+        ),
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
@@ -79,6 +82,23 @@ def _environment(descriptor: Descriptor, asked: str, requirements: tuple[str, ..
         if added:
             say(f"added to the environment for the entry point: {', '.join(added)}")
     return PlannedEnvironment(manager=manager, descriptor=descriptor)
+
+
+def _resolving(request: Request, descriptor: Descriptor, checkout: Checkout) -> Resolving:
+    if descriptor.lock_file and (request.upgrade or request.as_of):
+        option = "--upgrade" if request.upgrade else "--as-of"
+        raise UsageError(
+            f"{option}: the project has a lock, {descriptor.lock_file}, which wins over resolving",
+            f"run `projrun lock {option}`, or leave the option out",
+        )
+    if request.locked and request.upgrade:
+        raise UsageError("--locked and --upgrade exclude each other", "give one of them")
+    as_of = ""
+    if request.as_of:
+        from projrun.sources.dates import moment
+
+        as_of = moment(request.as_of, checkout.directory)
+    return Resolving(locked=request.locked, upgrade=request.upgrade, as_of=as_of)
 
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:

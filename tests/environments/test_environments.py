@@ -125,15 +125,9 @@ def test_another_index_is_another_lock(home: Home, tmp_path: Path, monkeypatch: 
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["-e .", "./package", ".", "../other", "name @ file:///x", "/abs/path"])
-def test_local_requirements_are_refused_not_misread(line: str, home: Home, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="local requirements"):
-        provided(Descriptor(kind="python_env", dependencies=(line,)), home, tmp_path)
-
-
 def test_conda_packages_are_not_dropped_in_silence(home: Home, tmp_path: Path) -> None:
-    descriptor = Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=("cudatoolkit=11",))
-    with pytest.raises(BuildError, match="cudatoolkit=11"):
+    descriptor = Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=("r-base=4",))
+    with pytest.raises(BuildError, match="r-base=4"):
         provided(descriptor, home, tmp_path)
 
 
