@@ -19,8 +19,8 @@ import click
 def lock(directory: str, upgrade: bool, upgrade_package: tuple[str, ...], as_of: str, check: bool) -> int:
     """Resolve the environment of the project in DIRECTORY (default: this one) into its pylock.toml.
 
-    The lock holds exact versions with hashes, for every platform, and wins over resolving from then on. Versions
-    that it already has are kept unless an option says otherwise.
+    The lock holds exact versions with hashes, for every platform, and wins over resolving from then on.
+    Versions that it already has are kept unless an option says otherwise.
     """
     from pathlib import Path
 

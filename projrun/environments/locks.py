@@ -21,7 +21,7 @@ from projrun.plan import Descriptor, Lock, Resolving
 from projrun.urls import without_credentials
 
 _INDEX_SETTING = re.compile(
-    r"UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
+    r"PIP_(EXTRA_)?INDEX_URL|UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
 )
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from projrun.errors import BuildError
 from projrun.output import one_line
 from projrun.process import follow, merged
+from projrun.urls import without_credentials
 
+_UV_VARIABLES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE")
+_PIP_VARIABLES = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
+}
 _NETWORK = re.compile(
     r"dns error|error sending request|tcp connect|timed out|connection (refused|reset)"
     r"|network (was |is )?(disabled|unreachable)|failed to connect|could not resolve host",
@@ -41,7 +48,7 @@ def _error(said: str, advice: str) -> BuildError:
         hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
     else:
         hint = advice or "correct the requirements of the project, then run it again"
-    return BuildError(f"the environment could not be made: {told}", hint)
+    return BuildError(f"the environment could not be made: {without_credentials(told)}", hint)
 
 
 def uv_binary() -> str:
@@ -56,4 +63,15 @@ def uv_binary() -> str:
 def uv_environ() -> dict[str, str]:
     """uv with the user's index settings, but never another environment or a download of an interpreter."""
     never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_PYTHON": None, "UV_PROJECT": None}
-    return merged(os.environ, never, {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"})
+    ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"}
+    if os.environ.get("PROJRUN_OFFLINE", "") not in ("", "0"):
+        ours["UV_OFFLINE"] = "1"
+    return merged(os.environ, never, _from_pip(), ours)
+
+
+def _from_pip() -> dict[str, str]:
+    """pip's index variables as uv's, which win. In the environment, because they may hold credentials."""
+    if any(os.environ.get(name) for name in _UV_VARIABLES):
+        return {}
+    named = {uv: os.environ.get(pip, "") for pip, uv in _PIP_VARIABLES.items()}
+    return {uv: value for uv, value in named.items() if value and not os.environ.get(uv)}

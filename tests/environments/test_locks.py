@@ -161,3 +161,16 @@ def test_precedence_is_told(make_project: MakeProject, projrun: Projrun) -> None
     assert (descriptor.file, descriptor.lock_file) == ("python_env.yaml", "pylock.toml")
     assert descriptor.passed_over == ("requirements.txt",)
     assert "requirements.txt" in projrun("describe", project).stdout
+
+
+def test_the_index_of_pip_is_asked(
+    make_project: MakeProject, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+    with pytest.raises(BuildError, match=r"127\.0\.0\.1:9") as caught:
+        provided(make_project(**{"requirements.txt": "six\n"}), home)
+    assert "secret" not in str(caught.value)
