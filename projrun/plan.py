@@ -67,7 +67,9 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the author wrote about the environment."""
 
-    kind: Literal["python_env", "conda_env", "docker_env", "script", "pyproject", "none"]
+    kind: Literal[
+        "python_env", "conda_env", "docker_env", "script", "pyproject", "requirements", "pylock", "none"
+    ]
     """What it is written in; `script`: in the entry point's own file (PEP 723)."""
     file: str = ""
     """The descriptor file relative to the project's directory; empty if there is none."""
@@ -83,6 +85,35 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     docker: dict[str, Any] = {}
     """The docker_env section as written."""
+    lock_file: str = ""
+    """The lock in the project that wins over resolving, relative to its directory: pylock.toml or uv.lock."""
+    passed_over: tuple[str, ...] = ()
+    """Files that describe an environment too and do not count, in the order of precedence."""
+
+
+class LocalRequirement(msgspec.Struct, frozen=True, kw_only=True):
+    """A requirement that lies on this machine: a source tree or a wheel."""
+
+    name: str
+    path: str
+    """Relative to the project's directory, or absolute when the author wrote it so."""
+    editable: bool = False
+    """The environment refers to the tree in place."""
+    place: str = ""
+    """Absolute path; known when the lock is about to be used, never kept on the shelf."""
+    sha256: str = ""
+    """Of what is installed: the wheel or the tree's files; of an editable one, of its metadata files."""
+
+
+class Resolving(msgspec.Struct, frozen=True, kw_only=True):
+    """How a descriptor is to become a lock."""
+
+    locked: bool = False
+    """Take a lock that is there, or fail."""
+    upgrade: bool = False
+    """Resolve though there is a lock on the shelf, and keep the new one."""
+    as_of: str = ""
+    """Date or RFC 3339 time: as the index stood then."""
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +125,9 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: str
     """Absolute path of the interpreter that the environment is made from."""
     pylock: str
-    """PEP 751 text with hashes; empty when nothing is to be installed."""
+    """PEP 751 text with hashes; empty when nothing is to be installed from an index or by URL."""
+    local: tuple[LocalRequirement, ...] = ()
+    """Installed after the others, without dependencies: those are among the others."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
 
@@ -124,6 +157,7 @@ class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     manager: str
     """Name of the environment manager: local, uv, …"""
     descriptor: Descriptor
+    resolving: Resolving = Resolving()
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

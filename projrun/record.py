@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from projrun.errors import RecordError
-from projrun.plan import Plan
+from projrun.plan import LocalRequirement, Plan
 
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
@@ -36,6 +36,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Exact version of the interpreter."""
     packages: tuple[Package, ...] = ()
     lock_sha256: str = ""
+    local: tuple[LocalRequirement, ...] = ()
+    """What was installed from the project's own tree; `place` is where that was then."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str = ""
     run_name: str = ""
     env_manager: str = ""
+    locked: bool = False
+    upgrade: bool = False
+    as_of: str = ""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
     offline: bool = False

@@ -44,3 +44,46 @@ def parse(text: str, file: str, first_line: int = 1) -> dict[str, Any]:
     except RecursionError:
         raise ProjectError("is nested too deeply", "make it flatter", file=file) from None
     return data
+
+
+def dump(document: dict[str, Any]) -> str:
+    """`document` as TOML; tables below the first level are written inline."""
+    plain = [f"{_key(key)} = {_value(value)}" for key, value in document.items() if not _is_tables(value)]
+    parts = ["\n".join(plain)]
+    for key, value in document.items():
+        if isinstance(value, dict):
+            parts.append("\n".join([f"[{_key(key)}]", *_lines(value)]))
+        elif _is_tables(value):
+            parts += ["\n".join([f"[[{_key(key)}]]", *_lines(table)]) for table in value]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    )
+
+
+def _lines(table: dict[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_value(value)}" for key, value in table.items()]
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: object) -> str:
+    import json
+
+    if isinstance(value, dict):
+        return "{ " + ", ".join(_lines(value)) + " }" if value else "{}"
+    if isinstance(value, list):
+        if value and all(isinstance(item, dict) for item in value):
+            return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]"
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, (str, bool)):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text: str = value.isoformat()  # type: ignore[attr-defined]  # date, time or datetime
+    return text.replace("+00:00", "Z")

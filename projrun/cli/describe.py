@@ -147,12 +147,14 @@ def _environment_text(environment: dict[str, Any]) -> str:
         ("manager", f"{environment['manager']}, because {environment['because']}"),
         ("problem", environment["problem"]),
         ("file", environment["file"]),
+        ("lock", environment["lock_file"] and f"{environment['lock_file']}, which wins over resolving"),
+        ("passed over", ", ".join(environment["passed_over"])),
         ("image", environment["docker"].get("image", "")),
         ("python", environment["python"] or "not said"),
         ("packages", one_line(", ".join(requirements)) or "none"),
     ]
     if environment["kind"] == "docker_env":
-        rows = rows[:4]
+        rows = [row for row in rows if row[0] not in ("python", "packages")]
     return "environment\n" + _listed(rows, "  ")
 
 

@@ -28,6 +28,7 @@ VERBS = {
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
+    "lock": ("projrun.cli.lock", "Write the lock of a project's environment, or check it."),
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),
     "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
     "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),

@@ -108,6 +108,11 @@ environment_options = _group(
         help="local (no environment of its own), uv, virtualenv, conda or docker. Default: what the project "
         "is written for.",
     ),
+    click.option("--locked", is_flag=True, help="Refuse to resolve: there must be a lock."),
+    click.option("--upgrade", is_flag=True, help="Resolve anew, though an earlier run left a lock."),
+    click.option(
+        "--as-of", default="", metavar="DATE|COMMIT", help="Resolve as the package index stood then."
+    ),
     click.option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local."),
 )
 """In which environment."""

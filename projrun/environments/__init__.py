@@ -17,8 +17,11 @@ class EnvironmentManager(Protocol):
     BUILDS: bool
     """False if it only uses what is there: then `key`, `build` and the like are never called."""
 
-    def lock(self, descriptor: Descriptor, directory: Path, log: Path) -> Lock:
-        """The descriptor resolved to exact artifacts. `directory`: the project's, for relative paths."""
+    def lock(self, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+        """The descriptor resolved to exact artifacts, as the index stood at `as_of`.
+
+        directory: the project's, for relative paths.
+        """
         ...
 
     def key(self, lock: Lock) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.digests import sha256_file, sha256_text
+from projrun.plan import Lock
 from projrun.record import Package
 
 
@@ -50,14 +51,16 @@ def fingerprint(dest: Path) -> str:
     return sha256_text("\n".join(lines))
 
 
-def mismatch(pylock: str, found: tuple[Package, ...]) -> str:
+def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
     """How the packages found differ from the locked ones, in one line; empty when they do not."""
     from projrun import tomlfile
 
-    entries = tomlfile.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
+    entries = tomlfile.parse(lock.pylock, "pylock.toml").get("packages", []) if lock.pylock else []
     locked = {normal(entry["name"]): entry for entry in entries}
     there = {package.name: package for package in found}
-    faults = [f"{name} is not in the lock" for name in sorted(there.keys() - locked.keys())]
+    local = {normal(one.name) for one in lock.local}
+    faults = [f"{name} is not in the lock" for name in sorted(there.keys() - locked.keys() - local)]
+    faults += [f"{name} is missing" for name in sorted(local - there.keys())]
     for name, entry in sorted(locked.items()):
         version = entry.get("version", "")
         if name not in there:

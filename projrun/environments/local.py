@@ -12,7 +12,7 @@ from projrun.record import Package
 BUILDS = False
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     """Nothing is resolved; the notices say how what is installed differs from the descriptor."""
     wanted = (*descriptor.build_dependencies, *descriptor.dependencies)
     differences = ""

@@ -9,55 +9,99 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.digests import key_of
+from projrun.digests import key_of, sha256_file
 from projrun.environments import EnvironmentManager
+from projrun.environments.localrequirements import at_hand, local_metadata
+from projrun.errors import BuildError
 from projrun.files import write_atomically
 from projrun.home import Home
 from projrun.locking import locked
 from projrun.output import say
-from projrun.plan import Descriptor, Lock
+from projrun.plan import Descriptor, Lock, Resolving
+from projrun.record import Environment
 from projrun.urls import without_credentials
 
 _INDEX_SETTING = re.compile(
-    r"UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
+    r"PIP_(EXTRA_)?INDEX_URL|UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
 )
 
 
+RESOLVE_ONCE = Resolving()
+
+
 def lock_once(
-    manager: EnvironmentManager, name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path
+    manager: EnvironmentManager,
+    name: str,
+    descriptor: Descriptor,
+    directory: Path,
+    home: Home,
+    log: Path,
+    resolving: Resolving = RESOLVE_ONCE,
 ) -> Lock:
-    """The lock of this descriptor: resolved the first time, the same from then on."""
-    place = home.locks / key_of(_lock_facts(name, descriptor)) / "lock.json"
-    if lock := _read_lock(place):
-        return lock
+    """The lock of this descriptor: resolved the first time, the same from then on. Raises BuildError."""
+    facts = _lock_facts(name, descriptor, directory, resolving.as_of)
+    place = home.locks / key_of(facts) / "lock.json"
+    if resolving.locked and descriptor.lock_file:
+        refuse_stale(descriptor, directory)
+    in_place = not directory.is_relative_to(home.cache)
+    if not resolving.upgrade and (lock := _read_lock(place)):
+        return at_hand(lock, directory, in_place)
+    if resolving.locked and not descriptor.lock_file and has_requirements(descriptor):
+        raise BuildError(
+            "--locked: there is no lock, neither in the project nor from an earlier run",
+            "write one with `projrun lock`, or leave --locked out",
+        )
     with locked(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
-        if lock := _read_lock(place):
-            return lock
-        say(f"resolving the environment of {descriptor.file or 'the project'}")
-        lock = manager.lock(descriptor, directory, log)
-        write_atomically(place, msgspec.json.encode(lock))
-        return lock
+        lock = None if resolving.upgrade else _read_lock(place)
+        if lock is None:
+            verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
+            say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
+            lock = manager.lock(descriptor, directory, log, resolving.as_of)
+            write_atomically(place, msgspec.json.encode(lock))
+    return at_hand(lock, directory, in_place)
 
 
-def recorded_lock(manager: str, python: str, pylock: str) -> Lock:
-    """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had."""
+def recorded_lock(environment: Environment, pylock: str, directory: Path) -> Lock:
+    """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had.
+
+    directory: the project's, restored.
+    """
     from projrun.environments import pythons
 
-    interpreter, notice = pythons.choose(python)
-    return Lock(
-        manager=manager,
+    interpreter, notice = pythons.choose(environment.python)
+    lock = Lock(
+        manager=environment.manager,
         python=interpreter.version_text,
         interpreter=str(interpreter.path),
         pylock=pylock,
+        local=environment.local,
         notices=(notice,) if notice else (),
     )
+    return at_hand(lock, directory, in_place=False)
 
 
-def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
+def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
+    """Of uv.lock, uv itself says whether it is stale."""
+    from projrun import tomlfile
+    from projrun.environments.resolution import is_stale
+
+    name = descriptor.lock_file
+    if name != "uv.lock" and is_stale(tomlfile.load(directory / name, name), descriptor):
+        raise BuildError(f"--locked: {name} is older than {descriptor.file}", "update it: projrun lock")
+
+
+def has_requirements(descriptor: Descriptor) -> bool:
+    return bool(descriptor.dependencies or descriptor.build_dependencies or descriptor.conda_dependencies)
+
+
+def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:
     """All that a resolution depends on. Index settings count without the credentials in them."""
     return {
         "manager": manager,
-        "descriptor": msgspec.to_builtins(msgspec.structs.replace(descriptor, file="")),
+        "descriptor": msgspec.to_builtins(msgspec.structs.replace(descriptor, file="", passed_over=())),
+        "lock file": sha256_file(directory / descriptor.lock_file) if descriptor.lock_file else "",
+        "local": local_metadata(descriptor, directory),
+        "as of": as_of,
         "default python": "" if descriptor.python else list(sys.version_info[:2]),
         "platform": [sys.platform, os.uname().machine],
         "index": {

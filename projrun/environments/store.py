@@ -21,14 +21,14 @@ import msgspec
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.environments.contents import fingerprint, mismatch
-from projrun.environments.locks import lock_once
+from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
 from projrun.errors import BuildError
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
 from projrun.locking import FileLock, locked
 from projrun.output import say, warn
-from projrun.plan import Descriptor, Launch, Lock
+from projrun.plan import Descriptor, Launch, Lock, Resolving
 from projrun.record import Environment
 
 __all__ = ["READY", "Provided", "provide"]
@@ -47,7 +47,13 @@ class Provided(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def provide(
-    name: str, descriptor: Descriptor, directory: Path, home: Home, log: Path, lock: Lock | None = None
+    name: str,
+    descriptor: Descriptor,
+    directory: Path,
+    home: Home,
+    log: Path,
+    resolving: Resolving = RESOLVE_ONCE,
+    lock: Lock | None = None,
 ) -> Iterator[Provided]:
     """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
 
@@ -61,7 +67,7 @@ def provide(
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()
-    lock = lock or lock_once(manager, name, descriptor, directory, home, log)
+    lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
     key = key_of(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
@@ -70,7 +76,9 @@ def provide(
             with locked(lock_of(dest), shared=True, waiting=_waiting) as held:
                 if ready := _usable(manager, dest):
                     os.utime(held.path)  # its last use
-                    yield Provided(environment=ready.environment, launch=ready.launch, lock=lock)
+                    # one that was built for another project holds what that one called them
+                    environment = msgspec.structs.replace(ready.environment, local=lock.local)
+                    yield Provided(environment=environment, launch=ready.launch, lock=lock)
                     return
                 spoilt = read(dest) is not None
             building = FileLock(lock_of(dest))
@@ -121,7 +129,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
     with beside(dest) as temporary:
         manager.build(lock, temporary, log)
         packages = manager.contents(temporary)
-        if lock.pylock and (fault := mismatch(lock.pylock, packages)):
+        if fault := mismatch(lock, packages):
             raise BuildError(
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
@@ -132,6 +140,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         python=lock.python,
         packages=packages,
         lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
+        local=lock.local,
     )
     ready = Ready(
         environment=environment,

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from projrun.environments import uv
+from projrun.environments.resolution import resolve
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.output import one_line
@@ -44,15 +43,15 @@ _RELOCATABLE = b"""#!/bin/sh
 """Shell and Python both read it: a script starts the interpreter that lies beside it, wherever that is."""
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
-    return msgspec.structs.replace(uv.lock(descriptor, directory, log), manager="virtualenv")
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    return resolve("virtualenv", descriptor, directory, log, as_of)
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     # An activation script would hold the path of `dest`, which is renamed later.
     options = ["--quiet", "--no-seed", "--no-periodic-update", "--activators", "python"]
     _run([sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log)
-    if not lock.pylock:
+    if not lock.pylock and not lock.local:
         return
     python = str(dest / "bin" / "python")
     pip = [python, "-I", str(_pip(lock) / "pip"), "install", "--no-deps", "--no-input"]
@@ -70,6 +69,8 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
                 file = temporary / "requirements.txt"
                 file.write_text("\n".join(lines) + "\n")
                 _run([*pip, *option, "-r", str(file)], log)
+    for one in lock.local:
+        _run([*pip, *(["--editable"] if one.editable else []), one.place], log)
     _make_relocatable(dest)
 
 
@@ -91,7 +92,8 @@ def _requirements(pylock: str) -> tuple[list[str], list[str]]:
     from projrun import tomlfile
 
     hashed, unhashed = [], []
-    for package in tomlfile.parse(pylock, "pylock.toml").get("packages", []):
+    entries = tomlfile.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
+    for package in entries:
         marker = f" ; {package['marker']}" if "marker" in package else ""
         name = package["name"]
         if vcs := package.get("vcs"):

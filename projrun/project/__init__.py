@@ -13,15 +13,22 @@ from pathlib import Path
 from projrun.plan import Descriptor
 from projrun.project import mlproject
 
+BY_CONVENTION = ("pyproject.toml", "requirements.txt", "pylock.toml")
+
 
 def read_project(directory: Path) -> mlproject.Project:
     """The project in `directory`. Raises ProjectError with file, line and column."""
     project = mlproject.read(directory)
-    if (project.file and project.descriptor.kind != "none") or not (directory / "pyproject.toml").is_file():
+    if not any(
+        (directory / file).is_file() for file in ("pyproject.toml", "requirements.txt", "pylock.toml")
+    ):
         return project
-    from projrun.project.conventions import with_pyproject
+    from projrun.project.conventions import with_locks, with_pyproject
 
-    return with_pyproject(project)
+    described = bool(project.file) and project.descriptor.kind != "none"
+    if not described and (directory / "pyproject.toml").is_file():
+        project = with_pyproject(project)
+    return with_locks(project)
 
 
 def environment_of(

@@ -77,7 +77,13 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)
         with provide(
-            wanted.manager, wanted.descriptor, checkout.directory, home, log, planned.lock
+            wanted.manager,
+            wanted.descriptor,
+            checkout.directory,
+            home,
+            log,
+            wanted.resolving,
+            planned.lock,
         ) as provided:
             known.provided = provided
             known.observer = Observer(store, run.run_id, checkout, home)

@@ -9,18 +9,19 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
-from projrun.errors import ProjrunError, UnavailableError
+from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
-from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
+from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Input
 from projrun.request import Request
 from projrun.urls import without_secrets
 
 WRITTEN_FOR = {
-    **dict.fromkeys(("python_env", "script", "pyproject", "none"), "uv"),
+    **dict.fromkeys(("python_env", "script", "pyproject", "requirements", "pylock", "none"), "uv"),
     "conda_env": "conda",
     "docker_env": "docker",
 }
@@ -51,8 +52,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     rendered = render(entry_point, request.parameters, caller=caller, storage=storage.directory)
     for name, url in rendered.urls.items():
         _check_url(name, url)
-    descriptor, warnings = environment_of(project, entry_point)
-    for warning in (*project.warnings, *rendered.warnings, *warnings):
+    for warning in (*project.warnings, *rendered.warnings):
         warn(warning)
     script = entry_point.script
     plan = Plan(
@@ -62,7 +62,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=_environment(descriptor, request.env_manager, script.requirements if script else ()),
+        environment=plan_environment(request, project, entry_point),
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
@@ -72,15 +72,21 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     return Planned(plan=plan, checkout=checkout, storage=storage, caller=caller, urls=rendered.urls)
 
 
-def plan_environment(request: Request, checkout: Checkout) -> PlannedEnvironment:
+def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:
     """The environment of one entry point, whatever its parameters."""
-    project = read_project(checkout.directory)
-    entry_point = project.entry_point(request.entry_point)
     descriptor, warnings = environment_of(project, entry_point)
     for warning in warnings:
         warn(warning)
-    script = entry_point.script
-    return _environment(descriptor, request.env_manager, script.requirements if script else ())
+    manager = _manager_for(descriptor, request.env_manager)
+    requirements = entry_point.script.requirements if entry_point.script else ()
+    resolving = _resolving(request, descriptor, project.directory)
+    if requirements and manager_named(manager).BUILDS:
+        from projrun.project.conventions import with_requirements
+
+        descriptor, added = with_requirements(descriptor, requirements)
+        if added:
+            say(f"added to the environment for the entry point: {', '.join(added)}")
+    return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
 
 
 def _check_url(parameter: str, url: str) -> None:
@@ -91,15 +97,21 @@ def _check_url(parameter: str, url: str) -> None:
         raise type(error)(message, error.hint) from None
 
 
-def _environment(descriptor: Descriptor, asked: str, requirements: tuple[str, ...]) -> PlannedEnvironment:
-    manager = _manager_for(descriptor, asked)
-    if requirements and manager_named(manager).BUILDS:
-        from projrun.project.conventions import with_requirements
+def _resolving(request: Request, descriptor: Descriptor, directory: Path) -> Resolving:
+    if descriptor.lock_file and (request.upgrade or request.as_of):
+        option = "--upgrade" if request.upgrade else "--as-of"
+        raise UsageError(
+            f"{option}: the project has a lock, {descriptor.lock_file}, which wins over resolving",
+            f"run `projrun lock {option}`, or leave the option out",
+        )
+    if request.locked and request.upgrade:
+        raise UsageError("--locked and --upgrade exclude each other", "give one of them")
+    as_of = ""
+    if request.as_of:
+        from projrun.sources.dates import moment
 
-        descriptor, added = with_requirements(descriptor, requirements)
-        if added:
-            say(f"added to the environment for the entry point: {', '.join(added)}")
-    return PlannedEnvironment(manager=manager, descriptor=descriptor)
+        as_of = moment(request.as_of, directory)
+    return Resolving(locked=request.locked, upgrade=request.upgrade, as_of=as_of)
 
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:

@@ -13,6 +13,7 @@ from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.output import warn
 from projrun.process import merged
+from projrun.project import read_project
 from projrun.request import Request
 from projrun.runner.planning import plan_environment
 
@@ -27,9 +28,12 @@ def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
         sources.fetched(request.uri, request.version, home, offline=request.offline) as checkout,
         temporary_directory() as temporary,
     ):
-        wanted = plan_environment(request, checkout)
+        project = read_project(checkout.directory)
+        wanted = plan_environment(request, project, project.entry_point(request.entry_point))
         log = temporary / "environment.log"
-        with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
+        with provide(
+            wanted.manager, wanted.descriptor, checkout.directory, home, log, wanted.resolving
+        ) as provided:
             for notice in provided.lock.notices:
                 warn(notice)
             yield provided, checkout.directory

@@ -70,8 +70,8 @@ def prepare(
 ) -> tuple[Planned, Captured]:
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
-    lock = _lock(found, missing)
     checkout = _source(found, home, stack, missing)
+    lock = _lock(found, checkout.directory, missing) if checkout else None
     places = _inputs(record, checkout.root, missing) if checkout else {}
     for one in missing:
         complain(f"{one.what}; {one.help}")
@@ -100,7 +100,7 @@ def _request(found: Found, again: Again) -> Request:
 # what has to be had
 
 
-def _lock(found: Found, missing: list[Missing]) -> Lock | None:
+def _lock(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
     """None where there is nothing to build: the caller's own environment is used, as it was then."""
     environment = found.record.environment
     if environment is None or not manager_named(environment.manager).BUILDS:
@@ -114,7 +114,7 @@ def _lock(found: Found, missing: list[Missing]) -> Lock | None:
             missing.append(Missing(f"the lock of the environment is {state}", f"restore {LOCK_ARTIFACT}"))
             return None
     try:
-        return recorded_lock(environment.manager, environment.python, text)
+        return recorded_lock(environment, text, directory)
     except ProjrunError as error:
         missing.append(Missing(error.message, error.hint))
         return None

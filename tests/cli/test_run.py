@@ -146,7 +146,6 @@ def test_dashed_names_are_names(projrun: Projrun, typed: Path) -> None:
         (("-b", "databricks"), "databricks.*not part of this version"),
         (("--env-manager", "conda"), "conda.*not part of this version"),
         (("--env-manager", "docker"), "docker.*not part of this version"),
-        (("--env-manager", "virtualenv"), "virtualenv.*not part of this version"),
         (("-A", "gpus=all"), "--docker-args.*not part of this version"),
         (("--build-image",), "--build-image.*not part of this version"),
         (("--experiment-id", "77"), "77"),

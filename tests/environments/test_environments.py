@@ -15,8 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from projrun.environments import KINDS, manager_named, pythons
-from projrun.environments import uv as uv_manager
+from projrun.environments import KINDS, manager_named, pythons, uvprogram
 from projrun.environments.pythons import Interpreter
 from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
@@ -105,7 +104,7 @@ def test_the_same_descriptor_is_resolved_and_built_once(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = provided(SIX, home, tmp_path)
-    monkeypatch.setattr(uv_manager, "_uv", lambda: pytest.fail("a ready environment asks uv nothing"))
+    monkeypatch.setattr(uvprogram, "uv_binary", lambda: pytest.fail("a ready environment asks uv nothing"))
     assert provided(SIX, home, tmp_path) == first
 
 
@@ -152,15 +151,9 @@ def test_another_index_is_another_lock(home: Home, tmp_path: Path, monkeypatch: 
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["-e .", "./package", ".", "../other", "name @ file:///x", "/abs/path"])
-def test_local_requirements_are_refused_not_misread(line: str, home: Home, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="local requirements"):
-        provided(Descriptor(kind="python_env", dependencies=(line,)), home, tmp_path)
-
-
 def test_conda_packages_are_not_dropped_in_silence(home: Home, tmp_path: Path) -> None:
-    descriptor = Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=("cudatoolkit=11",))
-    with pytest.raises(BuildError, match="cudatoolkit=11"):
+    descriptor = Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=("r-base=4",))
+    with pytest.raises(BuildError, match="r-base=4"):
         provided(descriptor, home, tmp_path)
 
 

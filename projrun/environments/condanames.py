@@ -1,0 +1,81 @@
+"""Conda packages as requirements of PyPI, for the managers that install from there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from projrun.errors import BuildError
+from projrun.plan import Descriptor
+
+_SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
+_TABLE = Path(__file__).with_name("conda_names.toml")
+
+
+class Translated(msgspec.Struct, frozen=True):
+    requirements: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def translated(descriptor: Descriptor) -> Translated:
+    """What the conda packages of `descriptor` are on PyPI. Raises BuildError naming those that it lacks."""
+    if not descriptor.conda_dependencies:
+        return Translated((), ())
+    from projrun import tomlfile
+
+    table = tomlfile.load(_TABLE, _TABLE.name)
+    names, kinds = table["names"], table["kinds"]
+    requirements: list[str] = []
+    said: list[str] = []
+    left_out: list[str] = []
+    absent: list[str] = []
+    for spec in descriptor.conda_dependencies:
+        name, version = _parts(spec)
+        if name in kinds["system"]:
+            left_out.append(name)
+        elif name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-")) or not name:
+            absent.append(spec)
+        else:
+            requirement = names.get(name, name) + pins(version)
+            requirements.append(requirement)
+            said.append(requirement if name not in names else f"{requirement} for {name}")
+    if absent:
+        raise BuildError(
+            f"{descriptor.file} lists conda packages that PyPI does not have: {', '.join(absent)}",
+            "use --env-manager conda, or remove those that the project does without",
+        )
+    notices = []
+    if said:
+        notices.append(f"conda packages installed from PyPI: {', '.join(said)}")
+    if left_out:
+        notices.append(f"system libraries of {descriptor.file} left out: {', '.join(left_out)}")
+    return Translated(tuple(requirements), tuple(notices))
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    found = _SPEC.match(spec.strip())
+    return (found["name"].lower(), found["version"].strip()) if found else ("", "")
+
+
+def pins(version: str) -> str:
+    """A conda version as PEP 440: `=1.2` is any 1.2, `==1.2=build` and `1.2=build` are exactly 1.2."""
+    if "|" in version:
+        raise BuildError(f"the conda version '{version}' has alternatives, which PyPI cannot say", "pin one")
+    text = re.sub(r"\s*([,<>=!~])\s*", r"\1", version.strip())
+    if not text or text == "*":
+        return ""
+    if text[0].isdigit() or re.match(r"=[^=]", text):
+        return _single(text)
+    # a build string after the version: `==1.2=py38_0`, or `>=1.2 py38_0`
+    parts = [re.sub(r"(?<=[\w.*])(=|\s).*$", "", part) for part in text.split(",")]
+    return ",".join(part if part[0] in "<>=!~" else _single(part) for part in parts if part)
+
+
+def _single(text: str) -> str:
+    fuzzy = text.startswith("=")
+    number, *build = re.split(r"[=\s]", text.lstrip("="))
+    if number.endswith("*"):
+        return f"=={number.rstrip('.*')}.*"
+    return f"=={number}.*" if fuzzy and not build else f"=={number}"

@@ -1,0 +1,113 @@
+"""Requirements that lie on this machine (`-e .`, `../package`, `./x.whl`): they enter by their content."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from projrun.digests import key_of, sha256_file
+from projrun.errors import BuildError
+from projrun.plan import Descriptor, Lock
+
+_LOCAL = re.compile(
+    r"(?:(?P<editable>-e|--editable)[ =]\s*)?(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?"
+    r"(?:file:(?://(?:localhost)?(?=/))?)?(?P<path>\.{1,2}(?:/[^\s;\[]*)?|/[^\s;\[]+|[\w./-]+\.whl|[^\s;\[:]+)"
+)
+_MARK = re.compile(r"(-e\b|--editable\b|\.{1,2}/|\.{1,2}(?:\[|$|\s)|/|file:|[\w./-]+\.whl|[^#]*@\s*file:)")
+_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt")
+_NOT_SOURCE = {
+    ".git",
+    ".hg",
+    "__pycache__",
+    "build",
+    "dist",
+    ".venv",
+    "venv",
+    "mlruns",
+    ".tox",
+    ".mypy_cache",
+}
+
+
+def local_paths(descriptor: Descriptor) -> Iterator[str]:
+    for line in (*descriptor.build_dependencies, *descriptor.dependencies):
+        found = _LOCAL.match(line) if _MARK.match(line) and "+" not in line.split("/")[0] else None
+        if found and "://" not in found["path"]:
+            yield found["path"]
+
+
+def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
+    """Digests of the files that say what local requirements need: with another one it is resolved again."""
+    return {path: _metadata_digest(directory / path) for path in local_paths(descriptor)}
+
+
+def at_hand(lock: Lock, directory: Path, in_place: bool) -> Lock:
+    """`lock` with where its local requirements are and what they hold now.
+
+    in_place: the project stays where it is; else nothing can be installed editable.
+    """
+    if not lock.local:
+        return lock
+    local, notices = [], list(lock.notices)
+    for one in lock.local:
+        place = Path(os.path.abspath(directory / one.path))
+        if not place.exists():
+            raise BuildError(f"the local requirement '{one.path}' is not there", "add it to the project")
+        editable = one.editable and in_place
+        if one.editable and not editable:
+            notices.append(f"{one.path} is installed as it is now, not editable: the checkout is temporary")
+        digest = _metadata_digest(place) if editable else _digest(place)
+        local.append(msgspec.structs.replace(one, place=str(place), sha256=digest, editable=editable))
+    return msgspec.structs.replace(lock, local=tuple(local), notices=tuple(notices))
+
+
+def local_facts(lock: Lock) -> list[list[object]]:
+    """What of the local requirements determines the environment: of an editable one, where it is."""
+    return [[one.name, one.sha256, one.editable, one.place if one.editable else ""] for one in lock.local]
+
+
+def install_local(lock: Lock, python: Path, log: Path) -> None:
+    """Install the local requirements of `lock` into the environment of `python`, without dependencies."""
+    from projrun.environments.uvprogram import run_uv
+
+    for one in lock.local:
+        source = ["--editable", one.place] if one.editable else [one.place]
+        # A cached build of the same version may be of other sources.
+        fresh = ["--reinstall-package", one.name, "--refresh-package", one.name]
+        run_uv(["pip", "install", "--no-deps", "--python", str(python), *fresh, *source], log)
+
+
+def _metadata_digest(place: Path) -> str:
+    if place.is_file():
+        return sha256_file(place)
+    files = sorted(file for pattern in _METADATA for file in place.glob(pattern))
+    return key_of({file.name: sha256_file(file) for file in files})
+
+
+def _digest(place: Path) -> str:
+    if place.is_file():
+        return sha256_file(place)
+    return key_of({os.path.relpath(file, place): _content(file) for file in _files(place)})
+
+
+def _content(file: Path) -> str:
+    return f"-> {os.readlink(file)}" if file.is_symlink() else sha256_file(file)
+
+
+def _files(place: Path) -> list[Path]:
+    """The unignored files of a source tree, as Git knows them; without Git, all but what builds leave."""
+    from projrun.process import ask
+
+    answer = ask(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=place)
+    if answer.ok and answer.stdout:
+        listed = [place / name for name in answer.stdout.split("\0") if name]
+        return sorted(file for file in set(listed) if file.is_file() or file.is_symlink())
+    found: list[Path] = []
+    for parent, directories, names in os.walk(place):
+        directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
+        found += [Path(parent, name) for name in names if not name.endswith(".pyc")]
+    return sorted(file for file in found if file.is_file() or file.is_symlink())

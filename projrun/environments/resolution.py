@@ -1,0 +1,189 @@
+"""A descriptor resolved by uv to a pylock.toml with hashes, or the lock that the project brings."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from projrun import tomlfile
+from projrun.digests import key_of
+from projrun.environments import pythons
+from projrun.environments.condanames import translated
+from projrun.environments.localrequirements import local_paths
+from projrun.environments.uvprogram import run_uv
+from projrun.errors import BuildError
+from projrun.files import temporary_directory
+from projrun.plan import Descriptor, LocalRequirement, Lock
+from projrun.urls import without_credentials
+
+COMPILE = ["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml"]
+_HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
+
+
+def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
+    python, notice = pythons.choose(descriptor.python)
+    notices = [notice] if notice else []
+    if descriptor.lock_file:
+        document = _project_lock(descriptor, directory, log, notices)
+    else:
+        requirements, said = requirements_of(descriptor)
+        notices += said
+        document = {}
+        if requirements:
+            options = ["--python", str(python.path), *(["--exclude-newer", as_of] if as_of else [])]
+            document = compiled(requirements, descriptor.constraints, options, directory, log)
+            keep_hashes(document, requirements)
+        else:
+            notices.append("the project names no packages: its environment is empty")
+    document, local = without_local(document, descriptor, directory)
+    return Lock(
+        manager=manager,
+        python=python.version_text,
+        interpreter=str(python.path),
+        pylock=without_credentials(tomlfile.dump(document)) if document.get("packages") else "",
+        local=local,
+        notices=tuple(notices),
+    )
+
+
+def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All that is to be resolved, as pip writes it, and what to tell the user."""
+    conda = translated(descriptor)
+    return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
+
+
+def descriptor_digest(descriptor: Descriptor) -> str:
+    """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
+    wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
+    return key_of({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
+
+
+def compiled(
+    requirements: tuple[str, ...],
+    constraints: tuple[str, ...],
+    options: list[str],
+    directory: Path,
+    log: Path,
+    before: str = "",
+) -> dict[str, Any]:
+    """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    with temporary_directory() as temporary:
+        wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
+        pylock = temporary / "pylock.toml"
+        wanted.write_text("\n".join(requirements) + "\n")
+        bounds.write_text("\n".join(constraints) + "\n")
+        if before:
+            pylock.write_text(before)
+        run_uv(
+            [*COMPILE, *options, "-o", str(pylock), "-c", str(bounds), str(wanted)],
+            log,
+            cwd=directory,
+        )
+        return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)
+
+
+def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
+    for package in document.get("packages", ()):
+        for key in ("directory", "archive"):
+            if path := package.get(key, {}).get("path"):
+                package[key]["path"] = os.path.normpath(base.resolve() / path)
+    return document
+
+
+def without_local(
+    document: dict[str, Any], descriptor: Descriptor, directory: Path
+) -> tuple[dict[str, Any], tuple[LocalRequirement, ...]]:
+    """The document without the packages that lie on this machine, and these."""
+    local, rest = [], []
+    as_written = set(local_paths(descriptor))
+    for package in document.get("packages", ()):
+        place = package.get("directory") or package.get("archive") or {}
+        if "path" not in place:
+            rest.append(package)
+            continue
+        editable = bool(place.get("editable", False))
+        path = place["path"]
+        if os.path.isabs(path) and path not in as_written:
+            path = os.path.relpath(path, directory.resolve())
+        local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
+    return {**document, "packages": rest}, tuple(local)
+
+
+def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None:
+    """Drop the artifacts that hashes in the requirements exclude. Raises BuildError when none is left."""
+    for line in requirements:
+        allowed = set(_HASH.findall(line))
+        name = normal(re.split(r"[^\w.-]", line)[0])
+        for package in document["packages"] if allowed else ():
+            if normal(package["name"]) == name:
+                _keep(package, allowed)
+
+
+def _keep(package: dict[str, Any], allowed: set[str]) -> None:
+    wheels = [wheel for wheel in package.pop("wheels", ()) if wheel["hashes"].get("sha256") in allowed]
+    if wheels:
+        package["wheels"] = wheels
+    if package.get("sdist", {}).get("hashes", {}).get("sha256") not in allowed:
+        package.pop("sdist", None)
+    if not wheels and "sdist" not in package:
+        raise BuildError(
+            f"no file of {package['name']} {package.get('version', '')} has a hash that is asked for",
+            "the index offers other files than when they were written: compare, and write the hashes anew",
+        )
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# locks in the project
+
+
+def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
+    if os.path.basename(descriptor.lock_file) == "uv.lock":
+        return _exported(directory, log)
+    document = checked(tomlfile.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
+    if is_stale(document, descriptor):
+        notices.append(f"{descriptor.lock_file} is older than {descriptor.file}; update it: projrun lock")
+    return document
+
+
+def is_stale(document: dict[str, Any], descriptor: Descriptor) -> bool:
+    """False as well for a lock that does not say what it was made from."""
+    made_from = document.get("tool", {}).get("projrun", {}).get("descriptor")
+    return descriptor.kind != "pylock" and made_from not in (None, descriptor_digest(descriptor))
+
+
+def _exported(directory: Path, log: Path) -> dict[str, Any]:
+    """What uv.lock says, unless it does not fit pyproject.toml any more: that is an error of uv's."""
+    with temporary_directory() as temporary:
+        pylock = temporary / "pylock.toml"
+        options = ["--quiet", "--locked", "--no-default-groups", "--no-emit-project", "--no-header"]
+        run_uv(
+            ["export", *options, "--format", "pylock.toml", "-o", str(pylock)],
+            log,
+            cwd=directory,
+            hint="update uv.lock with `uv lock`, then run it again",
+        )
+        return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)
+
+
+def checked(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
+    """`document`, which is a PEP 751 lock whose every file has a hash. Raises BuildError."""
+    file = descriptor.lock_file
+    packages = document.get("packages", [])
+    if not str(document.get("lock-version", "")).startswith("1.") or not isinstance(packages, list):
+        raise BuildError(f"{file} is not a lock of PEP 751", "write one with `projrun lock`")
+    for package in packages:
+        files = [
+            *package.get("wheels", ()),
+            *(package[key] for key in ("sdist", "archive") if key in package),
+        ]
+        if any(not one.get("hashes") for one in files if "path" not in one):
+            raise BuildError(
+                f"{file}: a file of {package.get('name')} has no hash", "write the lock anew: projrun lock"
+            )
+    return document
