@@ -63,7 +63,15 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """Requirement lines of the `-c` files."""
     conda_dependencies: tuple[str, ...] = ()
     """Conda match specs other than python and pip."""
+    conda_specs: tuple[str, ...] = ()
+    """All conda match specs as written, python and pip among them."""
     channels: tuple[str, ...] = ()
+    """As written; literal credentials are left out, variables such as `${TOKEN}` are not expanded."""
+    variables: dict[str, str] = {}
+    """To be set in the environment: `variables` of a conda file."""
+    lock_file: str = ""
+    """A lock in the project, relative to its directory, that takes the place of solving; empty: none."""
+    lock_file_sha256: str = ""
     docker: dict[str, Any] = {}
     """The docker_env section as written."""
 
@@ -78,6 +86,12 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute path of the interpreter that the environment is made from."""
     pylock: str
     """PEP 751 text with hashes; empty when nothing is to be installed."""
+    conda: str = ""
+    """The conda packages in rattler's lock format (that of pixi.lock), for one platform; empty for none."""
+    channels: tuple[str, ...] = ()
+    """Of conda, as the descriptor has them: variables that hold credentials are expanded when it is built."""
+    variables: dict[str, str] = {}
+    """To be set in the environment."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
 

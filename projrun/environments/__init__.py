@@ -43,11 +43,12 @@ class EnvironmentManager(Protocol):
 
 
 KINDS = {
+    "conda": "projrun.environments.conda",
     "local": "projrun.environments.local",
     "uv": "projrun.environments.uv",
 }
 
-PLANNED = ("virtualenv", "conda", "docker")
+PLANNED = ("virtualenv", "docker")
 """Known names whose engine is not part of this version."""
 
 

@@ -51,7 +51,14 @@ def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
             for name, value in os.environ.items()
             if _INDEX_SETTING.fullmatch(name)
         },
+        "conda": _conda_settings() if manager == "conda" else {},
     }
+
+
+def _conda_settings() -> dict[str, object]:
+    from projrun.environments.condasettings import settings
+
+    return settings().facts()
 
 
 def _read_lock(place: Path) -> Lock | None:

@@ -87,7 +87,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, dest: Path, log: 
         key=dest.name,
         python=lock.python,
         packages=manager.contents(dest),
-        lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
+        lock_sha256=sha256_text(lock.conda + lock.pylock) if lock.conda or lock.pylock else "",
     )
     ready = Ready(environment=environment, launch=manager.launch(dest))
     write_atomically(dest / READY, msgspec.json.encode(ready))

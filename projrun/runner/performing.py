@@ -49,7 +49,8 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     finally:
         record = _record(run, plan, read, provided, outcome)
         with uninterrupted():
-            remember(store, record, provided.lock.pylock if provided else "")
+            lock = provided.lock if provided else None
+            remember(store, record, lock.pylock if lock else "", lock.conda if lock else "")
     return record
 
 

@@ -88,6 +88,12 @@ def _manager_for(descriptor: Descriptor, asked: str) -> str:
             "the project runs in a container (docker_env), which is not part of this version of projrun",
             "use --env-manager local to run it without one",
         )
-    name = asked or WRITTEN_FOR[descriptor.kind]
+    name = asked or _written_for(descriptor)
     manager_named(name)
     return name
+
+
+def _written_for(descriptor: Descriptor) -> str:
+    """A conda file that lists nothing but Python and what pip installs needs no conda."""
+    conda_alone = descriptor.conda_dependencies or descriptor.lock_file
+    return "uv" if descriptor.kind == "conda_env" and not conda_alone else WRITTEN_FOR[descriptor.kind]

@@ -1,0 +1,101 @@
+"""The pip section of a conda environment: locked for its Python before it exists, installed into it by uv."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from projrun.environments import pythons
+from projrun.environments.condarattler import CondaPackage, PypiPackage
+from projrun.environments.uvprogram import run_uv
+from projrun.errors import BuildError, UnavailableError
+from projrun.files import temporary_directory
+from projrun.plan import Descriptor
+
+_LOCAL = re.compile(r"(-e\b(?!\s*git\+)|--editable\b|\.{1,2}/|/|file:|[^#]*@\s*file:)|\.$")
+
+
+def resolved(
+    descriptor: Descriptor, packages: Sequence[CondaPackage], python: str, directory: Path, log: Path
+) -> tuple[str, tuple[str, ...]]:
+    """The pylock.toml of the pip section ('' without one) and notices.
+
+    What conda installs stays; where the pip section demands otherwise it has its way, as with pip itself.
+    """
+    lines = descriptor.dependencies
+    if descriptor.kind != "conda_env":
+        lines = (*descriptor.build_dependencies, *lines)
+    if not lines:
+        return "", ()
+    if local := next((line for line in lines if _LOCAL.match(line)), ""):
+        raise UnavailableError(
+            f"{descriptor.file}: '{local}': local requirements are not part of this version of projrun",
+            "name a released package or a Git URL",
+        )
+    there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
+    try:
+        return _compiled(lines, [*descriptor.constraints, *there], python, directory, log), ()
+    except BuildError:
+        if not there:
+            raise
+    pylock = _compiled(lines, descriptor.constraints, python, directory, log)
+    return pylock, ("the pip section does not fit the conda packages and replaces some of them",)
+
+
+def _is_of_pip(package: CondaPackage) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(package.version)
+    except InvalidVersion:
+        return False
+    return package.python
+
+
+def _compiled(
+    lines: Sequence[str], constraints: Sequence[str], python: str, directory: Path, log: Path
+) -> str:
+    running, _ = pythons.choose("")
+    with temporary_directory() as temporary:
+        wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
+        pylock = temporary / "pylock.toml"
+        wanted.write_text("\n".join(lines) + "\n")
+        bounds.write_text("\n".join(constraints) + "\n")
+        options = ["--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml", "-o", str(pylock)]
+        target = ["--python", str(running.path), "--python-version", python]
+        run_uv(["pip", "compile", *options, *target, "-c", str(bounds), str(wanted)], log, cwd=directory)
+        return pylock.read_text()
+
+
+def from_lock(packages: Sequence[PypiPackage]) -> str:
+    """The PyPI packages of another program's lock as a pylock.toml."""
+    parts = ['lock-version = "1.0"\ncreated-by = "projrun"\n']
+    for package in packages:
+        if not package.location.startswith(("http://", "https://")) or not package.sha256:
+            raise BuildError(
+                f"the lock has {package.name} from {package.location}, which is not a file with a sha256",
+                "name a released package",
+            )
+        name = package.location.partition("?")[0].rpartition("/")[2]
+        file = f"{{ name = {_text(name)}, url = {_text(package.location)}"
+        file += f", hashes = {{ sha256 = {_text(package.sha256)} }} }}"
+        kind = f"wheels = [{file}]" if name.endswith(".whl") else f"sdist = {file}"
+        parts.append(
+            f"\n[[packages]]\nname = {_text(package.name)}\nversion = {_text(package.version)}\n{kind}\n"
+        )
+    return "".join(parts) if packages else ""
+
+
+def install(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
+    with temporary_directory() as temporary:
+        file = temporary / "pylock.toml"
+        file.write_text(pylock)
+        command = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--break-system-packages"]
+        run_uv([*command, *(["--offline"] if offline else []), "-r", str(file)], log)
+
+
+def _text(value: str) -> str:
+    return msgspec.json.encode(value).decode()
