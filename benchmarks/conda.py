@@ -1,9 +1,9 @@
 """What a conda environment costs over rattler alone: `python -m benchmarks.conda [--runs N]`.
 
-Compares, in one run and in turn, rattler alone (a process that solves and installs the same packages), a build
-by projrun (solving, locking, checking, installing, the record) and a warm start. *cold*: the package cache is
-empty; *warm*: the packages are in it. The channel is a directory on this machine, with the running Python and a
-hundred packages of a few files. It needs `projrun[conda]`.
+Compares, in one run and in turn, rattler alone (a process that solves and installs the same packages), a
+build by projrun (solving, locking, checking, installing, the record) and a warm start. *cold*: the package
+cache is empty; *warm*: the packages are in it. The channel is a directory on this machine, with the running
+Python and a hundred packages of a few files. It needs `projrun[conda]`.
 """
 
 from __future__ import annotations
