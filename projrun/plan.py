@@ -69,9 +69,9 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """As written; literal credentials are left out, variables such as `${TOKEN}` are not expanded."""
     variables: dict[str, str] = {}
     """To be set in the environment: `variables` of a conda file."""
-    lock_file: str = ""
-    """A lock in the project, relative to its directory, that takes the place of solving; empty: none."""
-    lock_file_sha256: str = ""
+    conda_lock_file: str = ""
+    """A conda lock in the project that takes the place of solving, relative to its directory; or empty."""
+    conda_lock_sha256: str = ""
     docker: dict[str, Any] = {}
     """The docker_env section as written."""
 

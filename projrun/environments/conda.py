@@ -25,19 +25,20 @@ STATE = "conda-meta/state"
 """Where conda keeps the variables of an environment."""
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
     current = settings()
     channels = _channels(descriptor.channels, current, directory)
     specs = [channels.spec(spec) for spec in _specs(descriptor)]
-    if descriptor.lock_file:
+    if descriptor.conda_lock_file:
         answer = _read(descriptor, specs, channels, current, directory, log)
     else:
-        answer = ask_rattler("solve", channels, current, log, specs=specs)
+        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of)
     python = next((package.version for package in answer.packages if package.name == "python"), "")
     notices: tuple[str, ...] = ()
     pylock = condapip.from_lock(answer.pypi)
     if not pylock and python:
-        pylock, notices = condapip.resolved(descriptor, answer.packages, python, directory, log)
+        pylock, notices = condapip.resolved(descriptor, answer.packages, python, directory, log, as_of)
     return Lock(
         manager="conda",
         python=python,
@@ -91,16 +92,16 @@ class _Installed(msgspec.Struct):
 
 def contents(dest: Path) -> tuple[Package, ...]:
     """Conda's packages, and those that uv installed from PyPI."""
-    found = []
+    found = {}
     for file in (dest / "conda-meta").glob("*.json"):
         package = msgspec.json.decode(file.read_bytes(), type=_Installed)
-        found.append(Package(package.name, package.version))
+        found[package.name] = package.version
     for info in dest.glob("lib/python*/site-packages/*.dist-info"):
         installer = info / "INSTALLER"
-        if installer.is_file() and installer.read_text().strip() == "uv":
+        if installer.is_file() and installer.read_text().strip() == "uv":  # what it replaced is gone
             name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-            found.append(Package(re.sub(r"[-_.]+", "-", name).lower(), version))
-    return tuple(sorted(found, key=lambda package: (package.name, package.version)))
+            found[re.sub(r"[-_.]+", "-", name).lower()] = version
+    return tuple(Package(name, version) for name, version in sorted(found.items()))
 
 
 class _State(msgspec.Struct):
@@ -125,7 +126,7 @@ def _specs(descriptor: Descriptor) -> list[str]:
     """The match specs to be solved, Python among them where anything is to be run or installed by it."""
     specs = list(descriptor.conda_specs)
     named = any(re.match(r"(\S+::)?python(?![\w.-])", spec) for spec in specs)
-    if named or descriptor.lock_file:
+    if named or descriptor.conda_lock_file:
         return specs
     if descriptor.kind == "conda_env" and specs and not descriptor.dependencies:
         return specs
@@ -145,11 +146,11 @@ def _read(
     directory: Path,
     log: Path,
 ) -> Answer:
-    file = directory / descriptor.lock_file
+    file = directory / descriptor.conda_lock_file
     try:
         return ask_rattler("read", channels, current, log, specs=specs, file=str(file))
     except BuildError as error:
-        raise BuildError(f"{descriptor.lock_file}: {error.message}", error.hint) from None
+        raise BuildError(f"{descriptor.conda_lock_file}: {error.message}", error.hint) from None
 
 
 def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:

@@ -19,7 +19,12 @@ _LOCAL = re.compile(r"(-e\b(?!\s*git\+)|--editable\b|\.{1,2}/|/|file:|[^#]*@\s*f
 
 
 def resolved(
-    descriptor: Descriptor, packages: Sequence[CondaPackage], python: str, directory: Path, log: Path
+    descriptor: Descriptor,
+    packages: Sequence[CondaPackage],
+    python: str,
+    directory: Path,
+    log: Path,
+    as_of: str,
 ) -> tuple[str, tuple[str, ...]]:
     """The pylock.toml of the pip section ('' without one) and notices.
 
@@ -35,13 +40,16 @@ def resolved(
             f"{descriptor.file}: '{local}': local requirements are not part of this version of projrun",
             "name a released package or a Git URL",
         )
+    running, _ = pythons.choose("")
+    target = ["--python", str(running.path), "--python-version", python]
+    target += ["--exclude-newer", as_of] if as_of else []
     there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
     try:
-        return _compiled(lines, [*descriptor.constraints, *there], python, directory, log), ()
+        return _compiled(lines, [*descriptor.constraints, *there], target, directory, log), ()
     except BuildError:
         if not there:
             raise
-    pylock = _compiled(lines, descriptor.constraints, python, directory, log)
+    pylock = _compiled(lines, descriptor.constraints, target, directory, log)
     return pylock, ("the pip section does not fit the conda packages and replaces some of them",)
 
 
@@ -56,16 +64,14 @@ def _is_of_pip(package: CondaPackage) -> bool:
 
 
 def _compiled(
-    lines: Sequence[str], constraints: Sequence[str], python: str, directory: Path, log: Path
+    lines: Sequence[str], constraints: Sequence[str], target: list[str], directory: Path, log: Path
 ) -> str:
-    running, _ = pythons.choose("")
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
         wanted.write_text("\n".join(lines) + "\n")
         bounds.write_text("\n".join(constraints) + "\n")
         options = ["--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml", "-o", str(pylock)]
-        target = ["--python", str(running.path), "--python-version", python]
         run_uv(["pip", "compile", *options, *target, "-c", str(bounds), str(wanted)], log, cwd=directory)
         return pylock.read_text()
 

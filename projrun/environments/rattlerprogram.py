@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,19 @@ async def solve_specs(session: Session) -> Answer:
             platforms=session.platforms,
             virtual_packages=virtual,
             channel_priority=priority,
+            exclude_newer=_moment(session.request.get("as_of", "")),
         )
     except SolverError as error:
         raise RefusedError(await _explained(session, specs, str(error)), "unsolvable") from None
     return locked(session, channels, records)
+
+
+def _moment(text: str) -> datetime | None:
+    """A date or RFC 3339 time; rattler takes the figures for UTC."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
 def _bare(specs: list[MatchSpec]) -> list[MatchSpec]:

@@ -83,7 +83,7 @@ def with_lock(descriptor: Descriptor, directory: Path) -> Descriptor:
 
 def _with(descriptor: Descriptor, directory: Path, lock: str) -> Descriptor:
     digest = sha256_file(directory / lock)
-    return msgspec.structs.replace(descriptor, lock_file=lock, lock_file_sha256=digest)
+    return msgspec.structs.replace(descriptor, conda_lock_file=lock, conda_lock_sha256=digest)
 
 
 def _spec(name: str, value: object) -> str:

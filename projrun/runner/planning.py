@@ -95,5 +95,5 @@ def _manager_for(descriptor: Descriptor, asked: str) -> str:
 
 def _written_for(descriptor: Descriptor) -> str:
     """A conda file that lists nothing but Python and what pip installs needs no conda."""
-    conda_alone = descriptor.conda_dependencies or descriptor.lock_file
+    conda_alone = descriptor.conda_dependencies or descriptor.conda_lock_file
     return "uv" if descriptor.kind == "conda_env" and not conda_alone else WRITTEN_FOR[descriptor.kind]

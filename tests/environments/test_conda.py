@@ -155,6 +155,19 @@ def test_pins_of_every_form(spec: str, version: str, conda_channel: Channel, tmp
     assert f"tinylib-{version}-py_0" in lock.conda
 
 
+def test_what_came_later_than_a_date_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Channel(tmp_path / "own")
+    for version, year in (("1", 2020), ("2", 2024)):
+        milliseconds = (year - 1970) * 31_557_600_000
+        own.add("dated", version, {"share/d": version.encode()}, timestamp=milliseconds)
+    own.index()
+    monkeypatch.setenv("CONDA_CHANNELS", own.url)
+    descriptor = Descriptor(kind="conda_env", conda_specs=("dated",))
+    for as_of, version in (("2022-01-01T00:00:00Z", "1"), ("2022-01-01", "1"), ("", "2")):
+        lock = conda.lock(descriptor, tmp_path, tmp_path / "log", as_of)
+        assert f"dated-{version}-0.conda" in lock.conda
+
+
 def test_virtual_packages_count(environment: Provide, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BuildError, match="__cuda"):
         environment("needs-cuda")
@@ -367,6 +380,7 @@ def test_conda_packages_stay_unless_the_pip_section_says_otherwise(
     replaced = environment("six", pip=("six==1.16.0",), rest="channels: [../own]")
     assert python_says(replaced, "import six; print(six.__version__)") == "1.16.0"
     assert "replaces" in replaced.lock.notices[0]
+    assert packages_of(replaced)["six"] == "1.16.0"
 
 
 # launch
