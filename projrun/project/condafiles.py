@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from projrun import tomlfile
 from projrun.digests import sha256_file
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
@@ -48,6 +47,8 @@ def from_explicit(directory: Path, file: str) -> Descriptor:
 
 
 def from_pixi(directory: Path, file: str) -> Descriptor:
+    from projrun import tomlfile  # late: most projects have no TOML
+
     document = tomlfile.load(directory / file, file)
     workspace = _table(document, "workspace", file) or _table(document, "project", file)
     lock = os.path.join(os.path.dirname(file), PIXI_LOCK)
