@@ -30,6 +30,11 @@ def beside(path: Path) -> Iterator[Path]:
         remove(temporary)
 
 
+def target_of(temporary: Path) -> Path:
+    """What the name that `beside` gave is going to be renamed to."""
+    return temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])
+
+
 @contextmanager
 def temporary_directory() -> Iterator[Path]:
     """A directory of our own, gone at the end. Its import is late: it costs more than most runs need."""

@@ -82,7 +82,15 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """Requirement lines of the `-c` files."""
     conda_dependencies: tuple[str, ...] = ()
     """Conda match specs other than python and pip."""
+    conda_specs: tuple[str, ...] = ()
+    """All conda match specs as written, python and pip among them."""
     channels: tuple[str, ...] = ()
+    """As written; literal credentials are left out, variables such as `${TOKEN}` are not expanded."""
+    variables: dict[str, str] = {}
+    """To be set in the environment: `variables` of a conda file."""
+    conda_lock_file: str = ""
+    """A conda lock in the project that takes the place of solving, relative to its directory; or empty."""
+    conda_lock_sha256: str = ""
     docker: dict[str, Any] = {}
     """The docker_env section as written."""
     lock_file: str = ""
@@ -128,6 +136,12 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """PEP 751 text with hashes; empty when nothing is to be installed from an index or by URL."""
     local: tuple[LocalRequirement, ...] = ()
     """Installed after the others, without dependencies: those are among the others."""
+    conda: str = ""
+    """The conda packages in rattler's lock format (that of pixi.lock), for one platform; empty for none."""
+    channels: tuple[str, ...] = ()
+    """Of conda, as the descriptor has them: variables that hold credentials are expanded when it is built."""
+    variables: dict[str, str] = {}
+    """To be set in the environment."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
 

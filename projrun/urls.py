@@ -30,3 +30,16 @@ def without_secrets(text: str) -> str:
 
 def _without_value(field: re.Match[str]) -> str:
     return f"{field[1]}{field[2]}=…" if _SECRET.search(field[2]) else field[0]
+
+
+_CHANNEL_TOKEN = re.compile(r"(?<=/)t/(?!\$)[^/]+(?:/|$)")
+_VARIABLES_AS_USER = re.compile(r"://\$\{?\w+\}?(:\$\{?\w+\}?)?@")
+
+
+def channel_without_credentials(url: str) -> str:
+    """The URL of a conda channel without a user part and without the `t/TOKEN/` that conda puts in its path.
+
+    Variables of the environment (`${TOKEN}`) are names, not credentials: they stay.
+    """
+    kept = url if _VARIABLES_AS_USER.search(url) else without_credentials(url)
+    return _CHANNEL_TOKEN.sub("", kept)

@@ -59,6 +59,8 @@ FLOORS = [
     {"api", "cli", "schemas", "__init__", "__main__"},
 ]
 STATIONS = FLOORS[2]
+PROGRAMS = {"environments/rattlerprogram.py"}
+"""Started as processes of their own and imported by nobody: they may exit."""
 MONOPOLIES = {
     "subprocess": {"process.py"},
     "sqlite3": {"tracking/"},
@@ -73,6 +75,11 @@ MONOPOLIES = {
     "PIL": {"compare/values.py"},
     "starlette": {"server/app.py", "server/files.py"},
     "uvicorn": {"server/endpoint.py", "server/standing.py"},
+    "rattler": {
+        "environments/rattlerprogram.py",
+        "environments/rattlersession.py",
+        "environments/rattlerlocks.py",
+    },
 }
 
 
@@ -128,7 +135,7 @@ def test_nothing_changes_the_process_that_it_runs_in(file: Path) -> None:
     text = file.read_text()
     assert not re.search(r"os\.(chdir|putenv|unsetenv)\b", text)
     assert not re.search(r"os\.environ(\[[^\]]+\]\s*=[^=]|\.(update|pop|setdefault|clear)\b)", text)
-    if room(f"projrun.{name_of(file).split('/')[0]}") != "cli":
+    if room(f"projrun.{name_of(file).split('/')[0]}") != "cli" and name_of(file) not in PROGRAMS:
         calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
         assert not calls & {"sys.exit", "os._exit", "SystemExit"}
 
@@ -146,6 +153,11 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     done: set[str] = set()
     for module in sorted(graph):
         visit(module, ())
+
+
+def test_nobody_imports_a_program() -> None:
+    programs = {module_name(PACKAGE / name) for name in PROGRAMS}
+    assert not [file for file in FILES if programs & {module for _, module in imports(file)}]
 
 
 def module_name(file: Path) -> str:
@@ -175,13 +187,13 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends import local as local_backend
-    from projrun.environments import local, uv, virtualenv
+    from projrun.environments import conda, local, uv, virtualenv
     from projrun.inputs import filesystem, runs, web
     from projrun.sources import archive, git
     from projrun.sources import local as directory
 
     kinds: list[SourceKind] = [directory, archive, git]
-    managers: list[EnvironmentManager] = [local, uv, virtualenv]
+    managers: list[EnvironmentManager] = [conda, local, uv, virtualenv]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

@@ -46,12 +46,13 @@ class EnvironmentManager(Protocol):
 
 
 KINDS = {
+    "conda": "projrun.environments.conda",
     "local": "projrun.environments.local",
     "uv": "projrun.environments.uv",
     "virtualenv": "projrun.environments.virtualenv",
 }
 
-PLANNED = ("conda", "docker")
+PLANNED = ("docker",)
 """Known names whose engine is not part of this version."""
 
 

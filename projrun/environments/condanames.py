@@ -11,6 +11,7 @@ from projrun.errors import BuildError
 from projrun.plan import Descriptor
 
 _SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
+_WELL_KNOWN = frozenset(("defaults", "nodefaults", "main", "anaconda", "conda-forge", "pytorch"))
 _TABLE = Path(__file__).with_name("conda_names.toml")
 
 
@@ -23,10 +24,7 @@ def translated(descriptor: Descriptor) -> Translated:
     """What the conda packages of `descriptor` are on PyPI. Raises BuildError naming those that it lacks."""
     if not descriptor.conda_dependencies:
         return Translated((), ())
-    from projrun import tomlfile
-
-    table = tomlfile.load(_TABLE, _TABLE.name)
-    names, kinds = table["names"], table["kinds"]
+    names, kinds = _table()
     requirements: list[str] = []
     said: list[str] = []
     left_out: list[str] = []
@@ -35,7 +33,7 @@ def translated(descriptor: Descriptor) -> Translated:
         name, version = _parts(spec)
         if name in kinds["system"]:
             left_out.append(name)
-        elif name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-")) or not name:
+        elif _is_absent(name, kinds):
             absent.append(spec)
         else:
             requirement = names.get(name, name) + pins(version)
@@ -52,6 +50,32 @@ def translated(descriptor: Descriptor) -> Translated:
     if left_out:
         notices.append(f"system libraries of {descriptor.file} left out: {', '.join(left_out)}")
     return Translated(tuple(requirements), tuple(notices))
+
+
+def needs_conda(descriptor: Descriptor) -> bool:
+    """Whether the descriptor lists what PyPI does not have, or brings a lock of conda's.
+
+    What a channel of somebody's own has is theirs: another package may have its name on PyPI.
+    """
+    if descriptor.conda_lock_file:
+        return True
+    if descriptor.conda_dependencies and not _WELL_KNOWN.issuperset(descriptor.channels):
+        return True
+    _, kinds = _table()
+    listed = [_parts(spec)[0] for spec in descriptor.conda_dependencies]
+    return any(name in kinds["system"] or _is_absent(name, kinds) for name in listed)
+
+
+def _table() -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Names on PyPI that differ, and names that PyPI does not have, by kind."""
+    from projrun import tomlfile
+
+    table = tomlfile.load(_TABLE, _TABLE.name)
+    return table["names"], table["kinds"]
+
+
+def _is_absent(name: str, kinds: dict[str, list[str]]) -> bool:
+    return not name or name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-"))
 
 
 def _parts(spec: str) -> tuple[str, str]:

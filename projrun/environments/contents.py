@@ -48,6 +48,7 @@ def fingerprint(dest: Path) -> str:
             lines.append(entry)
             if entry.endswith(".dist-info"):
                 lines.append(_stamp(site / entry / "RECORD"))
+    lines += sorted(info.name for info in dest.glob("conda-meta/*.json"))
     return sha256_text("\n".join(lines))
 
 
@@ -59,7 +60,8 @@ def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
     locked = {normal(entry["name"]): entry for entry in entries}
     there = {package.name: package for package in found}
     local = {normal(one.name) for one in lock.local}
-    faults = [f"{name} is not in the lock" for name in sorted(there.keys() - locked.keys() - local)]
+    more = there.keys() - locked.keys() - local
+    faults = [] if lock.conda else [f"{name} is not in the lock" for name in sorted(more)]
     faults += [f"{name} is missing" for name in sorted(local - there.keys())]
     for name, entry in sorted(locked.items()):
         version = entry.get("version", "")

@@ -70,7 +70,7 @@ def local_facts(lock: Lock) -> list[list[object]]:
     return [[one.name, one.sha256, one.editable, one.place if one.editable else ""] for one in lock.local]
 
 
-def install_local(lock: Lock, python: Path, log: Path) -> None:
+def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] = ()) -> None:
     """Install the local requirements of `lock` into the environment of `python`, without dependencies."""
     from projrun.environments.uvprogram import run_uv
 
@@ -78,7 +78,7 @@ def install_local(lock: Lock, python: Path, log: Path) -> None:
         source = ["--editable", one.place] if one.editable else [one.place]
         # A cached build of the same version may be of other sources.
         fresh = ["--reinstall-package", one.name, "--refresh-package", one.name]
-        run_uv(["pip", "install", "--no-deps", "--python", str(python), *fresh, *source], log)
+        run_uv(["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source], log)
 
 
 def _metadata_digest(place: Path) -> str:

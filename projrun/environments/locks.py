@@ -61,23 +61,36 @@ def lock_once(
     return at_hand(lock, directory, in_place)
 
 
-def recorded_lock(environment: Environment, pylock: str, directory: Path) -> Lock:
+def recorded_lock(
+    environment: Environment, descriptor: Descriptor, conda: str, pylock: str, directory: Path
+) -> Lock:
     """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had.
 
     directory: the project's, restored.
     """
-    from projrun.environments import pythons
-
-    interpreter, notice = pythons.choose(environment.python)
     lock = Lock(
         manager=environment.manager,
-        python=interpreter.version_text,
-        interpreter=str(interpreter.path),
+        python=environment.python,
+        interpreter="",
         pylock=pylock,
         local=environment.local,
+        conda=conda,
+        channels=descriptor.channels if conda else (),
+        variables=descriptor.variables if conda else {},
+    )
+    return at_hand(lock if conda else _with_interpreter(lock), directory, in_place=False)
+
+
+def _with_interpreter(lock: Lock) -> Lock:
+    from projrun.environments import pythons
+
+    interpreter, notice = pythons.choose(lock.python)
+    return msgspec.structs.replace(
+        lock,
+        python=interpreter.version_text,
+        interpreter=str(interpreter.path),
         notices=(notice,) if notice else (),
     )
-    return at_hand(lock, directory, in_place=False)
 
 
 def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
@@ -109,7 +122,14 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
             for name, value in os.environ.items()
             if _INDEX_SETTING.fullmatch(name)
         },
+        "conda": _conda_settings() if manager == "conda" else {},
     }
+
+
+def _conda_settings() -> dict[str, object]:
+    from projrun.environments.condasettings import settings
+
+    return settings().facts()
 
 
 def _read_lock(place: Path) -> Lock | None:

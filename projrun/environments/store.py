@@ -139,7 +139,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         key=dest.name,
         python=lock.python,
         packages=packages,
-        lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
+        lock_sha256=sha256_text(lock.conda + lock.pylock) if lock.conda or lock.pylock else "",
         local=lock.local,
     )
     ready = Ready(

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from projrun.project import condafiles
 from projrun.project.descriptors import (
     BESIDE,
     ENV_KEYS,
@@ -56,7 +57,7 @@ def _check_named(directory: Path, mlproject: Document, key: str, value: object, 
 
 def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None:
     for kind, file in BESIDE:
-        if (directory / file).exists():
+        if condafiles.counts(directory, file):
             _check_file(directory, kind, file, found)
             return
     if isinstance(mlproject.data, dict) and read_descriptor(directory, mlproject)[0].kind == "none":
@@ -65,6 +66,11 @@ def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None
 
 
 def _check_file(directory: Path, kind: str, file: str, found: Findings) -> None:
+    if kind == "conda_env" and file.endswith(".toml"):
+        condafiles.from_pixi(directory, file)
+        return
+    if kind == "conda_env" and condafiles.is_explicit(directory / file):
+        return
     document = found.document(directory / file, file)
     if document is None:
         return

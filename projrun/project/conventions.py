@@ -1,7 +1,7 @@
 """What a project says without an MLproject file: pyproject.toml, and metadata in a script (PEP 723).
 
 The environment of an entry point is the first of: what the MLproject file names, the script's own metadata,
-python_env.yaml, conda.yaml, pyproject.toml, requirements.txt, pylock.toml, nothing. A lock in the
+python_env.yaml, a conda file, pyproject.toml, requirements.txt, pylock.toml, nothing. A lock in the
 project wins over resolving.
 """
 

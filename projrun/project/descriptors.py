@@ -10,12 +10,17 @@ from typing import Any
 from msgspec import UnsetType, to_builtins
 
 from projrun.plan import Descriptor
+from projrun.project import condafiles
 from projrun.project.requirements import Requirements
 from projrun.project.shapes import PYTHON_PATTERN, DockerShape, PythonEnvShape, conform
+from projrun.urls import channel_without_credentials
 from projrun.yamlfile import Document, load
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
-BESIDE = (("python_env", "python_env.yaml"), ("conda_env", "conda.yaml"))
+BESIDE = (
+    ("python_env", "python_env.yaml"),
+    *(("conda_env", file) for file in ("conda.yaml", "environment.yml", "environment.yaml", condafiles.PIXI)),
+)
 """Files that count when no key of the MLproject file names one, in this order."""
 
 _PYTHON = re.compile(PYTHON_PATTERN)
@@ -38,7 +43,7 @@ def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
     if mlproject and named and data[named[0]]:
         return _named(directory, mlproject, named[0], data[named[0]])
     for kind, file in BESIDE:
-        if (directory / file).exists():
+        if condafiles.counts(directory, file):
             return _from_file(directory, kind, file)
     return Descriptor(kind="none"), ()
 
@@ -66,6 +71,10 @@ def named_file(directory: Path, mlproject: Document, key: str, value: object) ->
 
 
 def _from_file(directory: Path, kind: str, file: str) -> Read:
+    if kind == "conda_env" and file.endswith(".toml"):
+        return condafiles.from_pixi(directory, file), ()
+    if kind == "conda_env" and condafiles.is_explicit(directory / file):
+        return condafiles.from_explicit(directory, file), ()
     document = load(directory / file, file)
     read = _python_env if kind == "python_env" else _conda_env
     return read(document, directory, file)
@@ -148,6 +157,12 @@ def _conda_env(document: Document, directory: Path, file: str) -> Read:
         else:
             add_pip(document, wanted, directory, index, item)
     python, build, others, warnings = sorted_packages(document, packages)
+    written = tuple(str(channel) for channel in sequence_of(document, data, "channels"))
+    channels = tuple(map(channel_without_credentials, written))
+    if channels != written:
+        warnings += (
+            f"{file}: a channel's URL holds a password or token, which is left out: name a variable",
+        )
     descriptor = Descriptor(
         kind="conda_env",
         file=file,
@@ -156,9 +171,18 @@ def _conda_env(document: Document, directory: Path, file: str) -> Read:
         dependencies=tuple(wanted.lines),
         constraints=tuple(wanted.constraints),
         conda_dependencies=others,
-        channels=tuple(str(channel) for channel in sequence_of(document, data, "channels")),
+        conda_specs=tuple(packages),
+        channels=channels,
+        variables=_variables(document, data),
     )
-    return descriptor, warnings
+    return condafiles.with_lock(descriptor, directory), warnings
+
+
+def _variables(document: Document, data: dict[Any, Any]) -> dict[str, str]:
+    variables = data.get("variables") or {}
+    if not isinstance(variables, dict):
+        raise document.error("'variables' is not a mapping", "write NAME: value below it", "variables")
+    return {str(name): "" if value is None else str(value) for name, value in variables.items()}
 
 
 def add_pip(document: Document, wanted: Requirements, directory: Path, index: int, item: object) -> None:
@@ -187,7 +211,7 @@ def sorted_packages(
         name, version = (found["name"], _pep440(found["version"] + found["rest"])) if found else (spec, "")
         if name == "python":
             python = python or version.removeprefix("==")
-            if python and not _PYTHON.match(python):
+            if python and "|" not in python and not _PYTHON.match(python):
                 raise document.error(
                     f"'{spec}' is not a Python version",
                     "write 'python=3.11'",

@@ -97,7 +97,8 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
     finally:
         record = known.record()
         with uninterrupted():
-            remember(store, record, known.provided.lock.pylock if known.provided else "")
+            lock = known.provided.lock if known.provided else None
+            remember(store, record, lock.pylock if lock else "", lock.conda if lock else "")
     return record
 
 

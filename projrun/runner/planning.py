@@ -121,6 +121,15 @@ def _manager_for(descriptor: Descriptor, asked: str) -> str:
             "the project runs in a container (docker_env), which is not part of this version of projrun",
             "use --env-manager local to run it without one",
         )
-    name = asked or WRITTEN_FOR[descriptor.kind]
+    name = asked or _written_for(descriptor)
     manager_named(name)
     return name
+
+
+def _written_for(descriptor: Descriptor) -> str:
+    """A conda file that lists nothing but what PyPI has as well needs no conda."""
+    if descriptor.kind != "conda_env":
+        return WRITTEN_FOR[descriptor.kind]
+    from projrun.environments.condanames import needs_conda
+
+    return "conda" if needs_conda(descriptor) else "uv"

@@ -21,7 +21,7 @@ from projrun.output import complain
 from projrun.plan import Checkout, Lock, PlannedInput
 from projrun.project import read_project
 from projrun.project.command import render
-from projrun.record import LOCK_ARTIFACT, Input, Record
+from projrun.record import CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT, Input, Record
 from projrun.request import Request
 from projrun.runner.finding import Found, restored
 from projrun.runner.performing import perform
@@ -105,19 +105,23 @@ def _lock(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
     environment = found.record.environment
     if environment is None or not manager_named(environment.manager).BUILDS:
         return None
-    text = ""
-    if environment.lock_sha256:
-        file = found.artifacts.file(LOCK_ARTIFACT)
-        text = file.read_text() if file else ""
-        if sha256_text(text) != environment.lock_sha256:
-            state = "not what was recorded" if file else "gone"
-            missing.append(Missing(f"the lock of the environment is {state}", f"restore {LOCK_ARTIFACT}"))
-            return None
+    conda, pylock = (_text(found, artifact) for artifact in (CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT))
+    if environment.lock_sha256 and sha256_text(conda + pylock) != environment.lock_sha256:
+        state = "not what was recorded" if conda or pylock else "gone"
+        what = f"the lock of the environment is {state}"
+        missing.append(Missing(what, f"restore {LOCK_ARTIFACT} among the artifacts of the run"))
+        return None
     try:
-        return recorded_lock(environment, text, directory)
+        descriptor = found.record.plan.environment.descriptor
+        return recorded_lock(environment, descriptor, conda, pylock, directory)
     except ProjrunError as error:
         missing.append(Missing(error.message, error.hint))
         return None
+
+
+def _text(found: Found, artifact: str) -> str:
+    file = found.artifacts.file(artifact)
+    return file.read_text() if file else ""
 
 
 def _source(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:

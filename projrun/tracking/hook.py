@@ -11,6 +11,7 @@ from projrun.interrupts import signal_of
 from projrun.output import one_line, warn
 from projrun.plan import Checkout, Plan
 from projrun.record import (
+    CONDA_LOCK_ARTIFACT,
     ENVIRONMENT_LOG_ARTIFACT,
     LOCK_ARTIFACT,
     OUTPUT_ARTIFACT,
@@ -110,12 +111,14 @@ def experiment_for(store: Store, request: Request) -> str:
         raise
 
 
-def remember(store: Store, record: Record, pylock: str) -> None:
-    """Keep the record, the lock and the logs with the run, and settle it."""
+def remember(store: Store, record: Record, pylock: str, conda_lock: str = "") -> None:
+    """Keep the record, the locks and the logs with the run, and settle it."""
     try:
         store.write_artifact(record.run_id, RECORD_ARTIFACT, to_json(record))
         if pylock:
             store.write_artifact(record.run_id, LOCK_ARTIFACT, pylock.encode())
+        if conda_lock:
+            store.write_artifact(record.run_id, CONDA_LOCK_ARTIFACT, conda_lock.encode())
         for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT):
             store.finish_file(record.run_id, log)
     except TrackingError as error:  # a full disk, a server that is away: how it ended is known all the same

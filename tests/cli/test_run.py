@@ -144,7 +144,6 @@ def test_dashed_names_are_names(projrun: Projrun, typed: Path) -> None:
         (("-v", "main"), "not a Git repository"),
         (("-b", "slurm"), "slurm.*not part of this version"),
         (("-b", "databricks"), "databricks.*not part of this version"),
-        (("--env-manager", "conda"), "conda.*not part of this version"),
         (("--env-manager", "docker"), "docker.*not part of this version"),
         (("-A", "gpus=all"), "--docker-args.*not part of this version"),
         (("--build-image",), "--build-image.*not part of this version"),
@@ -266,9 +265,9 @@ def _processes_in(directory: Path) -> list[int]:
         (
             {
                 "MLproject": "conda_env: conda.yaml\nentry_points: {main: {command: x}}",
-                "conda.yaml": "dependencies: [numpy]",
+                "conda.yaml": "dependencies: numpy",
             },
-            "conda.*not part",
+            r"conda.yaml:1:1: 'dependencies' is not a list",
         ),
     ],
     ids=["bad YAML", "missing environment file", "undeclared placeholder", "conda"],

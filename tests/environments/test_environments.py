@@ -26,6 +26,7 @@ from projrun.process import ask, merged
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
 MANY = 6
 BUILDING = [name for name in KINDS if manager_named(name).BUILDS]
+FROM_PYPI = ("uv", "virtualenv")
 """Every manager that builds passes the tests with this parameter."""
 VERSION = "import six, sys; print(six.__version__, sys.prefix)"
 
@@ -69,9 +70,7 @@ def test_every_building_manager_installs_what_it_locked(name: str, home: Home, t
     version, prefix = python_says(environment, VERSION).split()
     assert version == "1.16.0"
     assert prefix == str(home.environments / name / environment.environment.key)
-    assert [(package.name, package.version) for package in environment.environment.packages] == [
-        ("six", "1.16.0")
-    ]
+    assert packages_of(environment)["six"] == "1.16.0"
     assert "sha256" in environment.lock.pylock
     assert environment.environment.lock_sha256
 
@@ -158,8 +157,8 @@ def test_conda_packages_are_not_dropped_in_silence(home: Home, tmp_path: Path) -
 
 
 def test_manager_names_are_known_planned_or_wrong() -> None:
-    with pytest.raises(UnavailableError, match="conda"):
-        manager_named("conda")
+    with pytest.raises(UnavailableError, match="docker"):
+        manager_named("docker")
     with pytest.raises(UsageError, match="pipenv"):
         manager_named("pipenv")
 
@@ -251,7 +250,7 @@ def test_one_that_is_changed_while_in_use_is_built_anew_beside_it(home: Home, tm
 
 def test_the_managers_install_the_same(home: Home, tmp_path: Path) -> None:
     descriptor = Descriptor(kind="python_env", dependencies=("chardet==4.0.0", "six==1.16.0"))
-    first, *others = [provided(descriptor, home, tmp_path, name) for name in BUILDING]
+    first, *others = [provided(descriptor, home, tmp_path, name) for name in FROM_PYPI]
     for other in others:
         assert other.lock.pylock == first.lock.pylock
         assert other.environment.packages == first.environment.packages
@@ -272,7 +271,7 @@ def test_virtualenv_refuses_what_has_another_hash(home: Home, tmp_path: Path) ->
     assert len(list(home.environments.rglob(READY))) == 1
 
 
-@pytest.mark.parametrize("name", BUILDING)
+@pytest.mark.parametrize("name", FROM_PYPI)
 @pytest.mark.parametrize("minor", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_every_python_that_is_here_works(
     name: str,

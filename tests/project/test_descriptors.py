@@ -152,6 +152,7 @@ def test_conda_env(tmp_path: Path) -> None:
         build_dependencies=("pip==21",),
         dependencies=("mlflow", "six"),
         conda_dependencies=("conda-forge::numpy=1.2", "libstdcxx-ng"),
+        conda_specs=("python=3.8.13", "pip=21", "conda-forge::numpy=1.2", "libstdcxx-ng"),
         channels=("conda-forge", "defaults"),
     )
 

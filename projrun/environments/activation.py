@@ -1,0 +1,65 @@
+"""What activating a conda environment does to the variables, computed once so that a start needs no shell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from projrun.errors import BuildError
+from projrun.output import one_line
+from projrun.plan import Launch
+from projrun.process import ask
+
+SCRIPTS = "etc/conda/activate.d"
+_SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH"}
+_RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do . "$script"; done >&2; exec env -0'
+
+
+def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
+    """How to start a process in the environment at `prefix`, whose author wants `variables` set.
+
+    The scripts run in a plain environment, not the user's: the result belongs to the environment alone, and
+    nothing of the user's is written to its files.
+    """
+    set_: dict[str, str | None] = {
+        "CONDA_PREFIX": str(prefix),
+        "CONDA_DEFAULT_ENV": str(prefix),
+        "CONDA_SHLVL": "1",
+        "CONDA_PROMPT_MODIFIER": None,
+        "VIRTUAL_ENV": None,
+        "PYTHONHOME": None,
+        "__PYVENV_LAUNCHER__": None,
+        **variables,
+    }
+    path = (str(prefix / "bin"),)
+    scripts = prefix / SCRIPTS
+    if not scripts.is_dir() or not any(scripts.glob("*.sh")):
+        return Launch(variables=set_, path_entries=path)
+    before = {name: value for name, value in set_.items() if value is not None}
+    before["PATH"] = os.pathsep.join((*path, os.defpath))
+    for name in ("HOME", "LANG"):
+        if name in os.environ:
+            before[name] = os.environ[name]
+    after = _activated(before)
+    for name in before.keys() - after.keys():
+        set_[name] = None
+    for name, value in after.items():
+        if before.get(name) != value and name not in _SHELLS_OWN:
+            set_[name] = value
+    added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
+    usual = os.defpath.split(os.pathsep)
+    return Launch(
+        variables=set_, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
+    )
+
+
+def _activated(before: dict[str, str]) -> dict[str, str]:
+    """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
+    answer = ask(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
+    pairs = (entry.partition("=") for entry in answer.stdout.split("\0") if "=" in entry)
+    if not answer.ok:
+        raise BuildError(
+            f"the activation scripts of the environment failed: {one_line(answer.stderr)}",
+            "leave out the package that they come from",
+        )
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from projrun.environments import pythons
+from tests import condachannel
+from tests.condachannel import PLACEHOLDER, Channel
+
+
+@pytest.fixture(scope="session")
+def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
+    """A channel with the running Python and a few packages of every sort."""
+    channel = Channel(tmp_path_factory.mktemp("conda") / "channel")
+    condachannel.add_python(channel, pythons.choose("")[0])
+    condachannel.add_library(channel, "1.0.0", format="tar.bz2")
+    condachannel.add_library(channel, "2.0.0")
+    activation = (
+        f"export NATIVE_DATA=$CONDA_PREFIX/share/native PATH={PLACEHOLDER}/libexec:$PATH\nunset FROM_FILE\n"
+    )
+    channel.add(
+        "native",
+        "1.0",
+        {
+            "bin/native": f"#!/bin/sh\necho {PLACEHOLDER}/share\n".encode(),
+            "lib/libnative.so": b"\x7fELF\0" + PLACEHOLDER.encode() + b"/lib\0after",
+            "libexec/inner": b"#!/bin/sh\necho inner\n",
+            "etc/conda/activate.d/native.sh": activation.encode(),
+        },
+        prefixes={
+            "bin/native": "text",
+            "lib/libnative.so": "binary",
+            "etc/conda/activate.d/native.sh": "text",
+        },
+    )
+    channel.add("data", "1.0", {"share/data.txt": b"data\n"}, noarch="generic", format="tar.bz2")
+    for version in ("1.0", "2.0"):
+        channel.add("plain", version, {f"share/plain-{version}": b""}, noarch="generic", format="tar.bz2")
+    channel.add("needs-cuda", "1.0", {"share/cuda": b""}, depends=("__cuda >=12",))
+    channel.add("needs-old", "1.0", {"share/old": b""}, depends=("tinylib <2",))
+    channel.add("scripted", "1.0", {"bin/.scripted-post-link.sh": b"touch $PREFIX/scripted\n"})
+    channel.add("only-elsewhere", "1.0", {"share/x": b""}, subdir="win-64")
+    return channel.index()
+
+
+@pytest.fixture(autouse=True)
+def conda_settings(
+    conda_channel: Channel, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Conda knows that channel alone, and its packages are kept from the user's cache."""
+    monkeypatch.setenv("CONDA_CHANNELS", conda_channel.url)
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path_factory.mktemp("rattler")))
