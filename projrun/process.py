@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from projrun.errors import LaunchError
 from projrun.interrupts import uninterrupted
-from projrun.output import is_terminal, warn
+from projrun.output import is_terminal
+from projrun.reaper import (
+    TOKEN_VARIABLE,
+    WATCHER_ENVIRON,
+    is_over,
+    kill_group,
+    kill_strays,
+    new_token,
+    steps,
+    watcher_argv,
+)
+from projrun.streams import Pump, channels, following_size
+from projrun.usage import Usage
 
 Variables = Mapping[str, str | None]
 """Environment variables to set on top of others; None removes one."""
@@ -89,7 +99,6 @@ def follow(
     child: Child | None = None
     try:
         with uninterrupted():
-            argv = tied_to_us(argv)
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
         return child.wait()
     except BaseException:
@@ -98,30 +107,34 @@ def follow(
         raise
 
 
-def tied_to_us(argv: Sequence[str]) -> list[str]:
-    """`argv` so that the kernel kills the process when projrun dies, even by SIGKILL; as it is elsewhere.
-
-    The alternative, a hook between fork and exec, is not safe beside threads.
-    """
-    setpriv = "/usr/bin/setpriv"  # of util-linux; a link is busybox, whose own cannot do it
-    can = os.path.isfile(setpriv) and not os.path.islink(setpriv)
-    return [setpriv, "--pdeathsig", "KILL", *argv] if can else list(argv)
-
-
 Detached = subprocess.Popen[bytes]
 
 
-def detach(argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Detached:
-    """Start a program that goes its own way: a session of its own, our stdout and stderr, no stdin."""
-    return _popen(argv, None, environ, stdin=subprocess.DEVNULL, stdout=None, stderr=None)
+def detach(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    silent: bool = False,
+    pass_fds: Sequence[int] = (),
+) -> Detached:
+    """Start a program that goes its own way: a session of its own, no stdin, our stdout and stderr or none.
+
+    It outlives the run that we may be part of.
+    """
+    own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: None})
+    null = subprocess.DEVNULL
+    stream = null if silent else None
+    return _popen(argv, None, own, stdin=null, stdout=stream, stderr=stream, pass_fds=pass_fds)
 
 
 class Child:
     """A supervised process: a group of its own, its output in a log and, live, on our own streams.
 
     out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
-    terminals the child sees a terminal too. It leads a session of its own, so ^C on the terminal reaches
-    only us and we decide what the child is told; it can still read from the terminal.
+    terminals the child sees a terminal too, which changes its size with ours. It leads a session of its own,
+    so ^C on the terminal reaches only us and we decide what the child is told; it can still read from the
+    terminal. indexed: keep beside the log which stream each part came from. All that it started ends with
+    it, and with us, even if we are killed.
     """
 
     def __init__(
@@ -134,107 +147,109 @@ class Child:
         stdin: int | None = None,
         out: int | None = None,
         err: int | None = None,
+        indexed: bool = False,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log_file = log.open("ab", buffering=0)
-        stdout, stderr = _channels(out, err)
+        self._token = new_token()
+        own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
+        stdout, stderr = channels(out, err)
+        self._terminals = {channel for channel in (stdout, stderr) if channel.is_terminal}
+        watcher: _Watcher | None = None
+        pump: Pump | None = None
         try:
-            self._popen = _popen(argv, cwd, environ, stdin, stdout.write_end, stderr.write_end)
+            pump = Pump({stdout, stderr}, log, indexed=indexed)
+            watcher = _Watcher(self._token)
+            self._popen = _popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end)
         except BaseException:
-            log_file.close()
-            _close(stdout.read_end, stderr.read_end)
+            if watcher is not None:
+                watcher.close()
+            if pump is not None:
+                pump.close()
+            else:
+                _close(stdout.read_end, stderr.read_end)
             raise
         finally:
             _close(stdout.write_end, stderr.write_end)
+        self._started = time.monotonic()
         self.pid = self._popen.pid
-        copies = {stdout.read_end: out, stderr.read_end: err}
-        self._pump = threading.Thread(target=_pump, args=(copies, log_file), daemon=True)
+        self.usage: Usage | None = None
+        self._watcher, self._pump = watcher, pump
+        watcher.tell(self.pid)
         self._pump.start()
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs."""
-        try:
-            code = self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
+        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs.
+
+        `usage` is known afterwards.
+        """
+        with following_size(self._terminals, self._resized):
+            if not self._has_ended(timeout_s):
+                raise TimeoutError
         self._pump.join(DRAIN_S)
-        _kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
+        kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
+        kill_strays(self._token, after=self.pid)
+        self._watcher.close()
         self._pump.join(DRAIN_S)
+        code = self._popen.returncode
         return 128 - code if code < 0 else code
 
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
         """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
         try:
-            _end_group(self._popen, number, grace_s)
+            for step in steps(number):
+                kill_group(self.pid, step)
+                if self._has_ended(grace_s):
+                    break
         except KeyboardInterrupt:
             with uninterrupted():
-                _end_group(self._popen, signal.SIGKILL, grace_s)
+                kill_group(self.pid, signal.SIGKILL)
         return self.wait()
 
+    def _resized(self) -> None:
+        kill_group(self.pid, signal.SIGWINCH)
 
-class _Channel(msgspec.Struct, frozen=True):
-    read_end: int
-    write_end: int
-
-
-def _channels(out: int | None, err: int | None) -> tuple[_Channel, _Channel]:
-    """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
-    stdout = _terminal_channel(out) if out is not None and os.isatty(out) else _Channel(*os.pipe())
-    if err is not None and os.isatty(err):
-        both = out is not None and os.isatty(out)
-        return stdout, stdout if both else _terminal_channel(err)
-    return stdout, _Channel(*os.pipe())
-
-
-def _terminal_channel(like: int) -> _Channel:
-    """A pseudo-terminal of the size of `like` that passes bytes on unchanged."""
-    import fcntl
-    import termios
-
-    master, slave = os.openpty()
-    attributes = termios.tcgetattr(slave)
-    attributes[1] &= ~termios.OPOST  # the real terminal does that
-    termios.tcsetattr(slave, termios.TCSANOW, attributes)
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(like, termios.TIOCGWINSZ, b"\0" * 8))
-    return _Channel(master, slave)
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        """Wait for the process, for as long as that at most."""
+        if self._popen.returncode is not None:
+            return True
+        if timeout_s is not None and not is_over(self.pid, timeout_s):
+            return False
+        with suppress(ChildProcessError):  # somebody else has waited for it
+            _, status, used = os.wait4(self.pid, 0)
+            self._popen.returncode = os.waitstatus_to_exitcode(status)
+            self.usage = Usage(
+                wall_s=round(time.monotonic() - self._started, 3),
+                cpu_s=round(used.ru_utime + used.ru_stime, 3),
+                peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            )
+            return True
+        self._popen.returncode = 0
+        return True
 
 
-def _pump(copies: dict[int, int | None], log: BinaryIO) -> None:
-    """Copy each channel to the log and to its stream until all are at their end."""
-    complete = True
-    with log, selectors.DefaultSelector() as selector:
-        for source in copies:
-            selector.register(source, selectors.EVENT_READ)
-        while selector.get_map():
-            for ready, _ in selector.select():
-                chunk = _read(ready.fd)
-                if not chunk:
-                    selector.unregister(ready.fd)
-                    os.close(ready.fd)
-                    continue
-                if complete and not _write(log.fileno(), chunk):
-                    complete = False
-                    warn(f"the log {log.name} is not complete: its disk may be full")
-                target = copies[ready.fd]
-                if target is not None and not _write(target, chunk):
-                    copies[ready.fd] = None  # its reader is gone; the log goes on
+class _Watcher:
+    """A process that kills what has the token as soon as we are gone."""
 
+    def __init__(self, token: str) -> None:
+        read_end, self._write_end = os.pipe()
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            self._popen = _popen(watcher_argv(token), None, WATCHER_ENVIRON, read_end, null, null)
+        except BaseException:
+            os.close(self._write_end)
+            raise
+        finally:
+            _close(read_end, null)
 
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 1 << 16)
-    except OSError:  # EIO: the last holder of a pseudo-terminal closed it
-        return b""
+    def tell(self, group: int) -> None:
+        with suppress(OSError):  # somebody killed it
+            os.write(self._write_end, b"%d\n" % group)
 
-
-def _write(fd: int, data: bytes) -> bool:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError:
-        return False
-    return True
+    def close(self) -> None:
+        if self._popen.returncode is None:
+            self._popen.kill()
+            self._popen.wait()
+            os.close(self._write_end)
 
 
 def _popen(
@@ -244,6 +259,7 @@ def _popen(
     stdin: int | None,
     stdout: int | None,
     stderr: int | None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -254,6 +270,7 @@ def _popen(
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except FileNotFoundError as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
@@ -262,19 +279,13 @@ def _popen(
 
 
 def _end_group(child: subprocess.Popen[bytes], number: int, grace_s: float) -> None:
-    steps = (number, signal.SIGKILL) if number == signal.SIGTERM else (number, signal.SIGTERM, signal.SIGKILL)
-    for step in steps:
-        _kill_group(child.pid, step)
+    for step in steps(number):
+        kill_group(child.pid, step)
         try:
             child.wait(grace_s)
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _kill_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
 
 
 def _close(*fds: int) -> None:

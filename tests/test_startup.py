@@ -91,7 +91,8 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
 
 
 @pytest.mark.parametrize("manager", ["local", "uv"])
-def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp_path: Path) -> None:
+def test_a_warm_run_outside_git_starts_two_processes(noop: Path, manager: str, tmp_path: Path) -> None:
+    """The command, and the shell that ends it when projrun is killed."""
     arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", manager]
     subprocess.run(arguments, check=True, capture_output=True)
     trace = tmp_path / "trace"
@@ -105,4 +106,4 @@ def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp
     )
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     subprocess.run(arguments, check=True, capture_output=True, env=environ)
-    assert trace.read_text().split() == ["subprocess.Popen"]
+    assert trace.read_text().split() == ["subprocess.Popen"] * 2
