@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import msgspec
+
+from projrun.output import show_through
+
 MASK = "***"
 MIN_LENGTH = 5
 EVERYDAY = frozenset({"false", "local", "debug", "error", "warning", "production", "development", "staging"})
@@ -24,6 +28,7 @@ def hide(values: Iterable[str], *, in_output: bool = True) -> None:
     for value in values:
         # A program may print a value of several lines (a key) line by line.
         _hidden.update(part for part in (value, *value.splitlines()) if _is_secret(part))
+    show_through(masked)
 
 
 def masked(text: str) -> str:
@@ -31,6 +36,19 @@ def masked(text: str) -> str:
     for value in sorted(_hidden, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
+
+
+def masked_in(value: object) -> object:
+    """A JSON-like value or a noun with all text in it masked, for writing."""
+    return _masked_in(msgspec.to_builtins(value)) if _hidden else value
+
+
+def _masked_in(value: object) -> object:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {name: _masked_in(entry) for name, entry in value.items()}
+    return [_masked_in(entry) for entry in value] if isinstance(value, list) else value
 
 
 def output_mask() -> StreamMask | None:

@@ -6,13 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from projrun.masking import masked_in
 from projrun.plan import Plan
+from projrun.usage import Usage
 
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
 LOCK_ARTIFACT = "projrun/pylock.toml"
 ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
 OUTPUT_ARTIFACT = "projrun/output.log"
+OUTPUT_INDEX_ARTIFACT = "projrun/output.index"
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -58,6 +61,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int
     """Milliseconds since the epoch, as MLflow has it."""
     end_time: int
+    usage: Usage | None = None
+    """What the process took; None when it never started."""
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,4 +84,4 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_json(record: Record) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(masked_in(record)), indent=2) + b"\n"

@@ -38,6 +38,8 @@ FLOORS = [
         "interrupts",
         "scratch",
         "masking",
+        "envfile",
+        "printable",
         "reaper",
         "streams",
         "usage",
@@ -179,7 +181,14 @@ def test_every_verb_has_a_file_and_a_heading_in_the_manual() -> None:
     manual = (PACKAGE.parent / "docs" / "cli.md").read_text()
     headings = set(re.findall(r"^## `projrun (\S+)`", manual, re.MULTILINE))
     assert headings == set(VERBS)
-    assert {file.stem for file in (PACKAGE / "cli").glob("*.py")} == {*VERBS, "__init__", "main", "options"}
+    assert {file.stem for file in (PACKAGE / "cli").glob("*.py")} == {
+        *VERBS,
+        "__init__",
+        "main",
+        "options",
+        "finding",
+        "runcontrol",
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

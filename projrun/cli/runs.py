@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from projrun.cli.finding import find, opened_store
+from projrun.cli.runcontrol import logs, stop, wait
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -15,10 +17,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def runs() -> None:
-    """List and show runs and their output.
+    """List and show runs and their output, wait for them and stop them.
 
     A run may be named by the beginning of its id.
     """
+
+
+for command in (logs, wait, stop):
+    runs.add_command(command)
 
 
 @runs.command("list")
@@ -29,7 +35,7 @@ def list_(experiment_name: str, max_results: int, as_json: bool) -> None:
     """List runs, newest first."""
     from projrun.output import data
 
-    with _store() as store:
+    with opened_store() as store:
         found, _ = store.search_runs(_experiment_ids(store, experiment_name), max_results=max_results)
         if as_json:
             data(_json([_as_dict(run) for run in found]))
@@ -46,48 +52,12 @@ def show(run_id: str, as_json: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
     from projrun.output import data
 
-    with _store() as store:
-        run = _find(store, run_id)
+    with opened_store() as store:
+        run = find(store, run_id)
         if as_json:
             data(_json({**_as_dict(run), "record": _record(store, run)}))
         else:
             data(_description(store, run))
-
-
-@runs.command()
-@click.argument("run_id")
-def logs(run_id: str) -> None:
-    """Print what a run wrote to its stdout and stderr."""
-    import shutil
-    import sys
-
-    from projrun.errors import TrackingError
-    from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT
-
-    with _store() as store:
-        run = _find(store, run_id)
-        for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
-            try:
-                with store.open_artifact(run.run_id, artifact) as log:
-                    shutil.copyfileobj(log, sys.stdout.buffer)
-                return
-            except TrackingError:
-                continue  # it never started: what building its environment said is its output
-    from projrun.output import say
-
-    say(f"run {run.run_id} has written nothing")
-
-
-@contextmanager
-def _store() -> Iterator[Store]:
-    """The store of runs, with the runs of dead supervisors settled."""
-    from contextlib import closing
-
-    from projrun.home import home_from
-    from projrun.tracking.supervision import settled_store
-
-    with closing(settled_store(home_from())) as store:
-        yield store
 
 
 def _experiment_ids(store: Store, name: str) -> list[str]:
@@ -99,22 +69,6 @@ def _experiment_ids(store: Store, name: str) -> list[str]:
     if experiment is None:
         raise TrackingError(f"there is no experiment '{name}'", "see `projrun runs list` without it")
     return [experiment.experiment_id]
-
-
-def _find(store: Store, run_id: str) -> Run:
-    """The one run whose id begins with `run_id`."""
-    import re
-
-    from projrun.errors import TrackingError
-
-    if not re.fullmatch(r"[0-9a-f]{1,32}", run_id):
-        raise TrackingError(f"'{run_id}' is not a run id", "see `projrun runs list`")
-    found, _ = store.search_runs([], f"attributes.run_id LIKE '{run_id}%'", max_results=2)
-    if not found:
-        raise TrackingError(f"there is no run '{run_id}'", "see `projrun runs list`")
-    if len(found) > 1:
-        raise TrackingError(f"more than one run begins with '{run_id}'", "give more of its id")
-    return found[0]
 
 
 def _as_dict(run: Run) -> dict[str, Any]:
@@ -190,6 +144,7 @@ def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
     from projrun.output import one_line, table
 
+    record = _record(store, run) or {}
     facts = [
         ("run", run.run_id),
         ("name", run.run_name),
@@ -197,12 +152,13 @@ def _description(store: Store, run: Run) -> str:
         ("status", run.status),
         ("started", _local_time(run.start_time)),
         ("seconds", _seconds(run)),
+        *_usage(record),
         ("artifacts", run.artifact_uri),
     ]
     sections = {
         "": facts,
         "parameters": sorted(run.params.items()),
-        "inputs": _inputs(_record(store, run) or {}),
+        "inputs": _inputs(record),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
         "artifacts": [(path, f"{size} bytes") for path, size in _files(store, run, "")],
@@ -213,6 +169,16 @@ def _description(store: Store, run: Run) -> str:
             body = table(("", ""), [("  " * bool(title) + one_line(a), one_line(b)) for a, b in rows])
             parts.append(f"{title}:{body}" if title else body.lstrip("\n"))
     return "\n".join(parts)
+
+
+def _usage(record: dict[str, Any]) -> list[tuple[str, str]]:
+    usage = (record.get("outcome") or {}).get("usage")
+    if not usage:
+        return []
+    return [
+        ("cpu seconds", f"{usage['cpu_s']:.1f}"),
+        ("peak memory", f"{usage['peak_memory_bytes'] / 2**20:.0f} MiB"),
+    ]
 
 
 def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -39,6 +39,11 @@ def lock_once(
         return lock
 
 
+def kept_lock(name: str, descriptor: Descriptor, home: Home) -> Lock | None:
+    """What this descriptor was resolved to, if it was."""
+    return _read_lock(home.locks / key_of(_lock_facts(name, descriptor)) / "lock.json")
+
+
 def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
     """All that a resolution depends on. Index settings count without the credentials in them."""
     return {

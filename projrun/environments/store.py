@@ -67,6 +67,11 @@ def provide(name: str, descriptor: Descriptor, directory: Path, home: Home, log:
                 _build(manager, name, lock, dest, log)
 
 
+def is_built(name: str, lock: Lock, home: Home) -> bool:
+    manager = manager_named(name)
+    return _ready(manager, home.environments / name / key_of(manager.key(lock))) is not None
+
+
 def _ready(manager: EnvironmentManager, dest: Path) -> Ready | None:
     try:
         ready = msgspec.json.decode((dest / READY).read_bytes(), type=Ready)

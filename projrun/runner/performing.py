@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from projrun import inputs
-from projrun.backends import Handle, backend_named
+from projrun.backends import Handle, Result, backend_named
 from projrun.environments.store import Provided, provide
 from projrun.errors import ProjrunError, TrackingError
 from projrun.home import Home
@@ -19,10 +20,11 @@ from projrun.output import warn
 from projrun.plan import Plan
 from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, Input, Outcome, Platform, Record
 from projrun.runner.planning import Planned
+from projrun.runner.uploading import uploading
 from projrun.server.variables import tracking_variables
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
-from projrun.tracking.hook import ended, failed, killed, now, remember
+from projrun.tracking.hook import ended, failed, killed, now, remember, timed_out
 from projrun.tracking.tags import ENVIRONMENT_KEY
 from projrun.version import __version__
 
@@ -34,12 +36,15 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     read: tuple[Input, ...] = ()
     provided: Provided | None = None
     outcome = failed(RuntimeError("a bug in projrun ended it"), started)
+    ended_as: list[Result] = []
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     try:
         read = _gather(store, planned, home)
         with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
-            outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
+            in_time = _execute(store, run, planned, provided, ended_as)
+            limit_s = planned.timeout_s or 0.0
+            outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
     except KeyboardInterrupt as interrupt:
         outcome = killed(interrupt, started)
         raise
@@ -47,6 +52,8 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
         outcome = failed(error, started)
         raise
     finally:
+        if ended_as:
+            outcome = msgspec.structs.replace(outcome, usage=ended_as[0].usage)
         record = _record(run, plan, read, provided, outcome)
         with uninterrupted():
             remember(store, record, provided.lock.pylock if provided else "")
@@ -59,8 +66,12 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     return inputs.gather(planned.plan.inputs, planned.urls, store)
 
 
-def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: Path) -> int:
-    """Run the command, with the run's tracking endpoint in its environment; its exit code."""
+def _execute(store: Store, run: Run, planned: Planned, provided: Provided, ended_as: list[Result]) -> bool:
+    """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
+
+    ended_as: gets its result, however it ended.
+    """
+    plan = planned.plan
     for notice in provided.lock.notices:
         warn(notice)
     backend = backend_named(plan.backend)
@@ -72,17 +83,20 @@ def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: 
     with tracking_variables(store, run) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
-            provided.launch, variables={**provided.launch.variables, **variables, **named}
+            provided.launch,
+            variables={**provided.launch.variables, **planned.variables, **variables, **named},
         )
         try:
             with uninterrupted():
-                handle = backend.submit(plan, launch, directory, log)
-            result = backend.wait(handle)
-            assert result is not None  # there was no time-out
-            return result.exit_code
+                handle = backend.submit(plan, launch, planned.checkout.directory, log)
+                handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
+            with uploading(store, run.run_id, log):
+                result = backend.wait(handle, planned.timeout_s)
+            ended_as.append(result or backend.cancel(handle, signal.SIGTERM))
+            return result is not None
         except KeyboardInterrupt as interrupt:
-            if handle is not None:
-                backend.cancel(handle, signal_of(interrupt))
+            if handle is not None and not ended_as:
+                ended_as.append(backend.cancel(handle, signal_of(interrupt)))
             raise
         finally:
             with uninterrupted():

@@ -10,6 +10,7 @@ from projrun import inputs
 from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UnavailableError
 from projrun.inputs.storage import Storage
+from projrun.masking import MASK
 from projrun.output import say, warn
 from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
 from projrun.project import environment_of, read_project
@@ -33,6 +34,10 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     urls: dict[str, str]
     """Of remote inputs, by parameter, with the credentials in them."""
+    variables: dict[str, str] = {}
+    """That the caller gave for the command, with their real values."""
+    timeout_s: float | None = None
+    stop_timeout_s: float = 10.0
 
 
 def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
@@ -58,8 +63,17 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
         artifact_files=script.artifact_files if script else {},
+        variables=dict.fromkeys(request.variables, MASK),
     )
-    return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls)
+    return Planned(
+        plan=plan,
+        checkout=checkout,
+        storage=storage,
+        urls=rendered.urls,
+        variables=dict(request.variables),
+        timeout_s=request.timeout_s,
+        stop_timeout_s=request.stop_timeout_s,
+    )
 
 
 def _check_url(parameter: str, url: str) -> None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
+
+ENDPOINT = "PROJRUN_ENDPOINT"
+"""Says that a tracking URI is the endpoint of a run, which ends with it."""
+
+
+def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a process that outlives the run that we are part of: it opens the store itself."""
+    given = environ.get("MLFLOW_TRACKING_URI")
+    of_a_run = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
+    if not given or given != environ.get(ENDPOINT):
+        return dict(environ)
+    return {name: value for name, value in environ.items() if name not in of_a_run}
 
 
 @contextmanager
@@ -28,6 +40,7 @@ def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]
         yield {
             **variables,
             "MLFLOW_TRACKING_URI": endpoint.url,
+            ENDPOINT: endpoint.url,
             "MLFLOW_TRACKING_TOKEN": endpoint.token,
             "MLFLOW_TRACKING_USERNAME": None,
             "MLFLOW_TRACKING_PASSWORD": None,
