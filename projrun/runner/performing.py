@@ -80,7 +80,7 @@ def _execute(store: Store, run: Run, planned: Planned, provided: Provided, ended
     store.update_run(run.run_id, status="RUNNING")
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
     handle: Handle | None = None
-    with tracking_variables(store, run) as variables:
+    with tracking_variables(store, run, pinned=planned.pinned) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
             provided.launch,

@@ -36,6 +36,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """Of remote inputs, by parameter, with the credentials in them."""
     variables: dict[str, str] = {}
     """That the caller gave for the command, with their real values."""
+    pinned: bool = False
+    """The user named the experiment."""
     timeout_s: float | None = None
     stop_timeout_s: float = 10.0
 
@@ -71,6 +73,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         storage=storage,
         urls=rendered.urls,
         variables=dict(request.variables),
+        pinned=bool(request.experiment_name or request.experiment_id),
         timeout_s=request.timeout_s,
         stop_timeout_s=request.stop_timeout_s,
     )

@@ -72,8 +72,8 @@ def resolved(store: Store, address: str) -> tuple[Files, str]:
         found_in = models.get(owner, allow_deleted=True).experiment_id
         files = models.artifacts(owner)
     else:
-        found_in = store.get_run(owner).experiment_id
-        files = RunFiles(store, owner)
+        found_in = experiment_id  # the run may have moved since the client was told
+        files = RunFiles(store, store.get_run(owner).run_id)
     fixed, _, path = rest.partition("/")
     if fixed != "artifacts" or found_in != experiment_id:
         raise missing(f"there is no artifact {shown(address)}")

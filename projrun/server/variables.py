@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from typing import cast
 
 from projrun.server.endpoint import Endpoint
+from projrun.server.ownrun import OwnRun
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 
@@ -24,8 +26,11 @@ def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]]:
-    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs."""
+def tracking_variables(store: Store, run: Run, *, pinned: bool = False) -> Iterator[dict[str, str | None]]:
+    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs.
+
+    pinned: the user named its experiment, so that the client cannot.
+    """
     variables: dict[str, str | None] = {
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
@@ -35,7 +40,9 @@ def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]
     if store.uri.startswith("http"):
         yield variables  # the server's address and credentials are in the environment already
         return
-    with closing(Endpoint(store)) as endpoint:
+    own = OwnRun(store, run.run_id, pinned=pinned)
+    with closing(Endpoint(cast(Store, own))) as endpoint, ExitStack() as stack:
+        stack.callback(own.release)
         not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), "127.0.0.1")))
         yield {
             **variables,

@@ -23,7 +23,7 @@ from projrun.record import (
 )
 from projrun.request import Request
 from projrun.tracking import Store
-from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, Run
+from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, TERMINATED, Run
 from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR, tags_of_outcome, tags_of_plan, tags_of_request
 from projrun.urls import without_credentials
 
@@ -121,6 +121,17 @@ def remember(store: Store, record: Record, pylock: str) -> None:
 def settle(store: Store, run_id: str, outcome: Outcome) -> None:
     store.log_batch(run_id, tags=_masked(tags_of_outcome(outcome)))
     store.update_run(run_id, status=outcome.status, end_time=outcome.end_time)
+
+
+def end_with_parent(store: Store, run: Run) -> None:
+    """End a run that a client made in a run whose processes are gone; a supervised one has its own end."""
+    if run.status not in TERMINATED and SUPERVISOR not in run.tags:
+        reason = "the run that it was part of has ended"
+        settle(
+            store,
+            run.run_id,
+            Outcome(status="FAILED", reason=reason, start_time=run.start_time, end_time=now()),
+        )
 
 
 def ended(exit_code: int, started: int) -> Outcome:

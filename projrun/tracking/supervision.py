@@ -20,8 +20,8 @@ from projrun.locking import FileLock
 from projrun.record import Outcome
 from projrun.tracking import Store
 from projrun.tracking.entities import TERMINATED
-from projrun.tracking.hook import killed, now, settle
-from projrun.tracking.tags import SUPERVISOR
+from projrun.tracking.hook import end_with_parent, killed, now, settle
+from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR
 
 LIBRARY = -1
 ENDPOINT = "http://127.0.0.1:"
@@ -154,4 +154,7 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
         if run.status not in TERMINATED:
             lost = Outcome(status="FAILED", reason=LOST, start_time=run.start_time, end_time=now())
             settle(store, run.run_id, killed(interrupt, run.start_time) if interrupt else lost)
+            made_in_it = f"tags.`{PARENT_RUN_ID}` = '{run.run_id}'"
+            for child in store.search_runs([], made_in_it, run_view_type="ALL")[0]:
+                end_with_parent(store, child)
     return bool(found)

@@ -10,6 +10,7 @@ ENVIRONMENT_KEY = "projrun.environment.key"
 EXIT_CODE = "projrun.exit_code"
 REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"
+SOURCE_TYPE = "mlflow.source.type"
 PARENT_RUN_ID = "mlflow.parentRunId"
 MAX_TAG = 8000
 """MLflow refuses longer values."""
@@ -21,7 +22,7 @@ def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
         "mlflow.user": user,
         "mlflow.project.entryPoint": entry_point,
         "mlflow.source.name": uri,
-        "mlflow.source.type": "PROJECT",
+        SOURCE_TYPE: "PROJECT",
         "projrun.version": __version__,
     }
 
