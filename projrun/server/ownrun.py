@@ -43,6 +43,7 @@ class OwnRun:
         self._served_something_else = False
         self._link: Path | None = None
         self._made: list[str] = []
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -81,7 +82,17 @@ class OwnRun:
             self._may_move = False  # a client has started it: from now on it is where it is
         return self._store.update_run(run_id, status=status, **changes)
 
+    def has_told(self, run_id: str, experiment_id: str) -> bool:
+        """Whether a client may hold an address of our run that names this experiment."""
+        return run_id == self._run_id and experiment_id in self._told
+
     def get_run(self, run_id: str) -> Run:
+        run = self._placed(run_id)
+        if run_id == self._run_id:
+            self._told.add(run.experiment_id)
+        return run
+
+    def _placed(self, run_id: str) -> Run:
         run = self._store.get_run(run_id)
         with self._lock:
             if run_id != self._run_id or self._looked_up in ("", run.experiment_id):

@@ -43,7 +43,9 @@ def started(project: Path, *arguments: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "projrun", "run", str(project), *LOCAL, *arguments]
     supervisor = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert supervisor.stdout is not None
-    assert supervisor.stdout.readline() == "started\n"
+    if (first := supervisor.stdout.readline()) != "started\n":
+        supervisor.kill()
+        raise AssertionError(f"it began with {first!r}: {supervisor.communicate()}")
     return supervisor
 
 

@@ -48,12 +48,16 @@ with mlflow.start_run():
     mlflow.log_metric("inner", 1)
 """
 HANGS = """
-import time, mlflow
-mlflow.set_experiment("named")
-with mlflow.start_run():
-    mlflow.start_run(nested=True)
-    print("started", flush=True)
-    time.sleep(600)
+import json, os, time, urllib.request
+tags = [{"key": "mlflow.parentRunId", "value": os.environ["MLFLOW_RUN_ID"]}]
+request = urllib.request.Request(
+    os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/create",
+    json.dumps({"experiment_id": "0", "tags": tags}).encode(),
+    {"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"], "Content-Type": "application/json"},
+)
+urllib.request.urlopen(request).read()
+print("started", flush=True)
+time.sleep(600)
 """
 
 
@@ -132,11 +136,16 @@ def test_looking_into_an_experiment_moves_nothing(projrun: Projrun, project: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_runs_that_clients_made_end_with_the_run(projrun: Projrun, project: Path, number: int) -> None:
+def test_runs_that_clients_made_end_with_the_run(
+    projrun: Projrun, make_project: MakeProject, number: int
+) -> None:
+    project = made(make_project, Path(sys.executable))
     argv = [sys.executable, "-m", "projrun", "run", str(project), "--env-manager", "local", "-e", "hangs"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
-        assert supervisor.stdout.readline() == "started\n"
+        first = supervisor.stdout.readline()
         supervisor.send_signal(number)
-    assert len(found(projrun)) == 2
-    assert {run["status"] for run in found(projrun)} <= {"FAILED", "KILLED"}
+    assert first == "started\n"
+    listed = found(projrun)
+    assert len(listed) == 2
+    assert {run["status"] for run in listed} <= {"FAILED", "KILLED"}
