@@ -19,7 +19,6 @@ from projrun.output import is_terminal
 from projrun.reaper import (
     TOKEN_VARIABLE,
     WATCHER_ENVIRON,
-    is_over,
     kill_group,
     kill_strays,
     new_token,
@@ -95,10 +94,10 @@ def follow(
     Returns its exit code. stdout goes where stderr goes: it is talk, not data.
     """
     stderr = sys.stderr.fileno() if is_terminal(sys.stderr) else None
-    null = subprocess.DEVNULL
     child: Child | None = None
     try:
         with uninterrupted():
+            null = subprocess.DEVNULL
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
         return child.wait()
     except BaseException:
@@ -117,14 +116,10 @@ def detach(
     silent: bool = False,
     pass_fds: Sequence[int] = (),
 ) -> Detached:
-    """Start a program that goes its own way: a session of its own, no stdin, our stdout and stderr or none.
-
-    It outlives the run that we may be part of.
-    """
+    """Start a program that outlives us and the run that we are part of, without stdin. silent: no output."""
     own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: None})
-    null = subprocess.DEVNULL
-    stream = null if silent else None
-    return _popen(argv, None, own, stdin=null, stdout=stream, stderr=stream, pass_fds=pass_fds)
+    stream = subprocess.DEVNULL if silent else None
+    return _popen(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds)
 
 
 class Child:
@@ -210,20 +205,31 @@ class Child:
 
     def _has_ended(self, timeout_s: float | None) -> bool:
         """Wait for the process, for as long as that at most."""
-        if self._popen.returncode is not None:
+        deadline = time.monotonic() + (timeout_s or 0.0)
+        pause_s = 0.001
+        while self._popen.returncode is None and not self._waited_for(block=timeout_s is None):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, 0.05)
+        return True
+
+    def _waited_for(self, *, block: bool) -> bool:
+        """Ask the system, which tells the exit code and what the process took at once, and once."""
+        try:
+            pid, status, used = os.wait4(self.pid, 0 if block else os.WNOHANG)
+        except ChildProcessError:  # somebody else was told
+            self._popen.returncode = 0
             return True
-        if timeout_s is not None and not is_over(self.pid, timeout_s):
+        if not pid:
             return False
-        with suppress(ChildProcessError):  # somebody else has waited for it
-            _, status, used = os.wait4(self.pid, 0)
-            self._popen.returncode = os.waitstatus_to_exitcode(status)
-            self.usage = Usage(
-                wall_s=round(time.monotonic() - self._started, 3),
-                cpu_s=round(used.ru_utime + used.ru_stime, 3),
-                peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-            )
-            return True
-        self._popen.returncode = 0
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self.usage = Usage(
+            wall_s=round(time.monotonic() - self._started, 3),
+            cpu_s=round(used.ru_utime + used.ru_stime, 3),
+            peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
         return True
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
 
@@ -77,16 +76,3 @@ def steps(number: int) -> tuple[int, ...]:
 def kill_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def is_over(pid: int, timeout_s: float) -> bool:
-    """Whether the process ends within that time; it stays to be waited for."""
-    deadline = time.monotonic() + timeout_s
-    pause_s = 0.001
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            return False
-        time.sleep(min(pause_s, left_s))
-        pause_s = min(pause_s * 2, 0.05)
-    return True
