@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from projrun.backends import read_config
 from projrun.errors import ExecutionError
 from projrun.home import home_from
-from projrun.process import Detached, detach
+from projrun.process import Detached
 from projrun.request import Request, is_offline
 from projrun.runner import run as run_request
-from projrun.runner import schedule, status_of
-from projrun.tracking.entities import TERMINATED, RunStatus
+from projrun.runner import status_of
+from projrun.runner.detached import start, stop_run
+from projrun.tracking.entities import RunStatus
 
 
 class SubmittedRun:
@@ -42,8 +40,8 @@ class SubmittedRun:
 
     def cancel(self) -> None:
         """End the run: it becomes KILLED. Returns when it has ended; nothing happens if it had before."""
-        if self._supervisor is not None and self.get_status() not in TERMINATED:
-            self._supervisor.send_signal(signal.SIGTERM)
+        if self._supervisor is not None:
+            stop_run(self.run_id, home_from())
             self._supervisor.wait()
 
 
@@ -64,6 +62,9 @@ def run(
     env_manager: str | None = None,
     build_image: bool = False,
     docker_auth: Mapping[str, str] | None = None,
+    *,
+    variables: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
 ) -> SubmittedRun:
     """Run a project, as `projrun run` does.
 
@@ -82,6 +83,9 @@ def run(
         run_id: use this run instead of creating one.
         run_name: name of the run.
         env_manager: `local`, `uv`, …; None: what the project is written for.
+        variables: environment variables for the command; their values are kept out of all that projrun
+            writes.
+        timeout_s: how long the command may take; None: for ever.
 
     Returns:
         The run; it has ended if `synchronous`.
@@ -109,6 +113,8 @@ def run(
         build_image=build_image,
         docker_auth=docker_auth or {},
         offline=is_offline(),
+        variables={str(name): str(value) for name, value in (variables or {}).items()},
+        timeout_s=timeout_s,
     )
     return _run_here(request) if synchronous else _run_beside(request)
 
@@ -128,20 +134,5 @@ def _run_here(request: Request) -> SubmittedRun:
 
 def _run_beside(request: Request) -> SubmittedRun:
     """Have a `projrun run` of its own perform the run."""
-    run_id = request.run_id or schedule(request, home_from())
-    parameters = [f"--param-list={name}={value}" for name, value in request.parameters.items()]
-    options = {
-        "--entry-point": request.entry_point,
-        "--version": request.version,
-        "--experiment-id": request.experiment_id,
-        "--experiment-name": request.experiment_name,
-        "--backend": request.backend,
-        "--backend-config": json.dumps(request.backend_config) if request.backend_config else "",
-        "--env-manager": request.env_manager,
-        "--storage-dir": request.storage_dir,
-        "--run-name": request.run_name,
-        "--run-id": run_id,
-    }
-    given = [f"{name}={value}" for name, value in options.items() if value]
-    supervisor = detach([sys.executable, "-m", "projrun", "run", *given, *parameters, "--", request.uri])
+    run_id, supervisor = start(request, home_from(), silent=False)
     return SubmittedRun(run_id, supervisor)

@@ -33,6 +33,11 @@ def raise_on_termination() -> None:
         signal.signal(signal.SIGHUP, handler)
 
 
+def ends_by_signal() -> bool:
+    """Whether SIGTERM ends this process in good order."""
+    return callable(signal.getsignal(signal.SIGTERM))
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """What the block does is done whole: a signal that arrives meanwhile takes effect at its end.

@@ -22,6 +22,23 @@ class FileLock:
         self.path = path
         self._fd: int | None = None
 
+    @classmethod
+    def inherited(cls, path: Path, fd: int) -> FileLock:
+        """The lock that the process that started us held on `fd`; nothing that we start inherits it."""
+        os.set_inheritable(fd, False)
+        lock = cls(path)
+        lock._fd = fd
+        return lock
+
+    @property
+    def is_held(self) -> bool:
+        return self._fd is not None
+
+    @property
+    def fd(self) -> int:
+        assert self._fd is not None, "the lock is not held"
+        return self._fd
+
     def try_acquire(self, *, shared: bool = False) -> bool:
         if self._fd is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
+_edit: Callable[[str], str] = str
+
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+def show_through(edit: Callable[[str], str]) -> None:
+    """From now on everything that is written here passes through `edit`."""
+    global _edit
+    _edit = edit
 
 
 def say(text: str) -> None:
@@ -60,7 +68,7 @@ def _write(stream: TextIO, text: str) -> None:
     """A reader that went away is no reason to fail a run, nor is an encoding that lacks a sign."""
     encoding = stream.encoding or "utf-8"
     try:
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.write(_edit(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
     except (BrokenPipeError, ValueError):
         pass

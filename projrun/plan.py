@@ -212,6 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     artifact_files: dict[str, str] = {}
     """Artifacts that the command writes, by the environment variable that names it the file."""
     variables: dict[str, str | None] = {}
-    """Environment variables that the caller gave for this run."""
+    """Environment variables that the caller gave for this run. Their values are masked: the real ones travel
+    in the launch, which no record holds."""
     verify: VerifyRules = VerifyRules()
     """What the author allows to differ when the run is verified."""

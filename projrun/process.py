@@ -1,8 +1,7 @@
-"""Starting processes: the one place of projrun that does."""
+"""Programs that projrun calls: to their end, on the terminal, or apart. Supervised ones are in `children`."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,30 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.channels import channels, close, pump, read, write
+from projrun.children import Child
 from projrun.errors import LaunchError
 from projrun.interrupts import signal_of, uninterrupted
 from projrun.output import is_terminal
-
-Variables = Mapping[str, str | None]
-"""Environment variables to set on top of others; None removes one."""
-
-GRACE_S = 10.0
-"""How long a process may take to end after it was asked to."""
-DRAIN_S = 1.0
-"""How long output of background processes is awaited after their parent has ended."""
-
-
-def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
-    """`environ` with each layer on top of it."""
-    result = dict(environ)
-    for layer in layers:
-        for name, value in layer.items():
-            if value is None:
-                result.pop(name, None)
-            else:
-                result[name] = value
-    return result
+from projrun.reaper import TOKEN_VARIABLE, kill_group, steps
+from projrun.starting import merged, popen
+from projrun.streams import read, write
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -66,7 +48,7 @@ def ask(
     errors: what becomes of bytes of its stdout that are not UTF-8.
     """
     pipe = subprocess.PIPE
-    with _popen(argv, cwd, environ, stdin=pipe, stdout=pipe, stderr=pipe) as child:
+    with popen(argv, cwd, environ, stdin=pipe, stdout=pipe, stderr=pipe) as child:
         try:
             stdout, stderr = child.communicate(stdin, timeout_s)
         except BaseException as error:
@@ -97,7 +79,7 @@ def ask_aloud(
 
     late = threading.Event()
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with _popen(argv, cwd, environ, stdin=null, stdout=pipe, stderr=pipe, apart=False) as child:
+    with popen(argv, cwd, environ, stdin=null, stdout=pipe, stderr=pipe, apart=False) as child:
         assert child.stdout is not None and child.stderr is not None
         listener = threading.Thread(target=hear, args=(child.stderr.fileno(),), daemon=True)
         alarm = threading.Timer(timeout_s or threading.TIMEOUT_MAX, end_late)
@@ -130,11 +112,10 @@ def follow(
     Returns its exit code. stdout goes where stderr goes: it is talk, not data.
     """
     stderr = sys.stderr.fileno() if is_terminal(sys.stderr) else None
-    null = subprocess.DEVNULL
     child: Child | None = None
     try:
         with uninterrupted():
-            argv = tied_to_us(argv)
+            null = subprocess.DEVNULL
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
         return child.wait()
     except BaseException:
@@ -161,117 +142,27 @@ def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> i
                 child.send_signal(signal_of(interrupt))
 
 
-def tied_to_us(argv: Sequence[str]) -> list[str]:
-    """`argv` so that the kernel kills the process when projrun dies, even by SIGKILL; as it is elsewhere.
-
-    The alternative, a hook between fork and exec, is not safe beside threads.
-    """
-    setpriv = "/usr/bin/setpriv"  # of util-linux; a link is busybox, whose own cannot do it
-    can = os.path.isfile(setpriv) and not os.path.islink(setpriv)
-    return [setpriv, "--pdeathsig", "KILL", *argv] if can else list(argv)
-
-
 Detached = subprocess.Popen[bytes]
 
 
-def detach(argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> Detached:
-    """Start a program that goes its own way: a session of its own, our stdout and stderr, no stdin."""
-    return _popen(argv, None, environ, stdin=subprocess.DEVNULL, stdout=None, stderr=None)
-
-
-class Child:
-    """A supervised process: a group of its own, its output in a log and, live, on our own streams.
-
-    out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
-    terminals the child sees a terminal too. It leads a session of its own, so ^C on the terminal reaches
-    only us and we decide what the child is told; it can still read from the terminal.
-    """
-
-    def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path | None,
-        environ: Mapping[str, str] | None,
-        log: Path,
-        stdin: int | None = None,
-        out: int | None = None,
-        err: int | None = None,
-    ) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log_file = log.open("ab", buffering=0)
-        stdout, stderr = channels(out, err)
-        try:
-            self._popen = _popen(argv, cwd, environ, stdin, stdout.write_end, stderr.write_end)
-        except BaseException:
-            log_file.close()
-            close(stdout.read_end, stderr.read_end)
-            raise
-        finally:
-            close(stdout.write_end, stderr.write_end)
-        self.pid = self._popen.pid
-        copies = {stdout.read_end: out, stderr.read_end: err}
-        self._pump = threading.Thread(target=pump, args=(copies, log_file), daemon=True)
-        self._pump.start()
-
-    def wait(self, timeout_s: float | None = None) -> int:
-        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs."""
-        try:
-            code = self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-        self._pump.join(DRAIN_S)
-        _kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
-        self._pump.join(DRAIN_S)
-        return 128 - code if code < 0 else code
-
-    def end(self, number: int, grace_s: float = GRACE_S) -> int:
-        """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
-        try:
-            _end_group(self._popen, number, grace_s)
-        except KeyboardInterrupt:
-            with uninterrupted():
-                _end_group(self._popen, signal.SIGKILL, grace_s)
-        return self.wait()
-
-
-def _popen(
+def detach(
     argv: Sequence[str],
-    cwd: Path | None,
-    environ: Mapping[str, str] | None,
-    stdin: int | None,
-    stdout: int | None,
-    stderr: int | None,
-    apart: bool = True,
-) -> subprocess.Popen[bytes]:
-    """apart: in a session of its own, which has no terminal."""
-    try:
-        return subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=environ,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=apart,
-        )
-    except FileNotFoundError as error:
-        raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
-    except (OSError, ValueError) as error:
-        raise LaunchError(f"cannot start '{argv[0]}': {error}") from None
+    *,
+    environ: Mapping[str, str] | None = None,
+    silent: bool = False,
+    pass_fds: Sequence[int] = (),
+) -> Detached:
+    """Start a program that outlives us and the run that we are part of, without stdin. silent: no output."""
+    own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: None})
+    stream = subprocess.DEVNULL if silent else None
+    return popen(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds=pass_fds)
 
 
 def _end_group(child: subprocess.Popen[bytes], number: int, grace_s: float) -> None:
-    steps = (number, signal.SIGKILL) if number == signal.SIGTERM else (number, signal.SIGTERM, signal.SIGKILL)
-    for step in steps:
-        _kill_group(child.pid, step)
+    for step in steps(number):
+        kill_group(child.pid, step)
         try:
             child.wait(grace_s)
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _kill_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)

@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from projrun.errors import RecordError
+from projrun.masking import masked_in
 from projrun.plan import LocalRequirement, Plan
+from projrun.usage import Usage
 
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
@@ -19,6 +21,7 @@ KEPT_OUTPUTS = "projrun/outputs"
 """Directory of the files of the tree whose content is kept, to be compared by value."""
 OUTPUT_ARTIFACT = "projrun/output.log"
 SOURCE_ARTIFACT = "projrun/source.tar.gz"
+OUTPUT_INDEX_ARTIFACT = "projrun/output.index"
 
 
 class Package(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,6 +101,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int
     """Milliseconds since the epoch, as MLflow has it."""
     end_time: int
+    usage: Usage | None = None
+    """What the process took; None when it never started."""
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,4 +189,4 @@ class _Versioned(msgspec.Struct):
 
 
 def to_json(record: Record) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(masked_in(record)), indent=2) + b"\n"

@@ -33,6 +33,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     as_of: str = ""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
+    variables: Mapping[str, str] = {}
+    """Environment variables for the command, with values that nobody else may see."""
+    mask_output: bool = True
+    """Mask those values also in what the command prints."""
+    timeout_s: float | None = None
+    """How long the command may take."""
+    stop_timeout_s: float = 10.0
+    """How long the command may take to end after it was asked to."""
     offline: bool = False
     """Ask no network: what was fetched or built before must do."""
     keep: bool = False

@@ -39,8 +39,15 @@ FLOORS = [
         "scratch",
         "web",
         "progress",
-        "channels",
         "cachebuckets",
+        "starting",
+        "children",
+        "masking",
+        "envfile",
+        "printable",
+        "reaper",
+        "streams",
+        "usage",
     },
     {"plan", "record", "request"},
     {
@@ -62,7 +69,7 @@ STATIONS = FLOORS[2]
 PROGRAMS = {"environments/rattlerprogram.py"}
 """Started as processes of their own and imported by nobody: they may exit."""
 MONOPOLIES = {
-    "subprocess": {"process.py"},
+    "subprocess": {"process.py", "starting.py"},
     "sqlite3": {"tracking/"},
     "yaml": {"yamlfile.py"},
     "tomllib": {"tomlfile.py"},
@@ -206,8 +213,10 @@ NO_VERBS = {
     "__init__",
     "main",
     "options",
+    "finding",
     "runs_artifacts",
     "runs_compare",
+    "runs_control",
     "runs_csv",
     "runs_edit",
     "runs_search",

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from projrun.children import Child
 from projrun.errors import LaunchError
-from projrun.process import Child, ask, merged
+from projrun.process import ask
+from projrun.starting import merged
+from projrun.streams import index_of
 
 
-def child(script: str, log: Path, **streams: int) -> Child:
-    return Child([sys.executable, "-c", script], cwd=None, environ=None, log=log, **streams)
+def child(script: str, log: Path, out: int | None = None, err: int | None = None) -> Child:
+    return Child([sys.executable, "-c", script], cwd=None, environ=None, log=log, out=out, err=err)
 
 
 def wait_for(path: Path) -> str:
@@ -131,3 +137,118 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
         Child(["no-such-program"], cwd=None, environ=None, log=tmp_path / "log")
     assert descriptors() == before
     assert threading.active_count() == 1
+
+
+LEAVER = (
+    "import os, sys, time\n"
+    "if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+    "    time.sleep(600)\n"
+)
+"""A program that leaves a daemon in a session of its own behind."""
+
+
+def test_a_daemon_ends_with_the_process_that_left_it(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = f"{LEAVER}\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
+    argv = [sys.executable, "-c", script, str(pid_file)]
+    assert Child(argv, cwd=None, environ=None, log=tmp_path / "log").wait() == 0
+    assert ends(int(wait_for(pid_file)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+def test_everything_ends_when_the_supervisor_is_killed(tmp_path: Path, number: int) -> None:
+    """SIGTERM too: a program that uses us as a library may not handle it."""
+    daemon, command = tmp_path / "daemon", tmp_path / "command"
+    script = f"{LEAVER}open({str(command)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    supervisor = os.fork()
+    if supervisor == 0:
+        argv = [sys.executable, "-c", script, str(daemon)]
+        Child(argv, cwd=None, environ=None, log=tmp_path / "log").wait()
+        os._exit(0)
+    pids = [int(wait_for(file)) for file in (daemon, command)]
+    os.kill(supervisor, number)
+    os.waitpid(supervisor, 0)
+    assert all(ends(pid) for pid in pids)
+
+
+def test_what_a_process_took_is_known(tmp_path: Path) -> None:
+    supervised = child("x = bytearray(200_000_000); sum(range(2_000_000))", tmp_path / "log")
+    assert supervised.wait() == 0
+    assert supervised.usage is not None
+    assert supervised.usage.peak_memory_bytes > 200_000_000
+    assert supervised.usage.cpu_s > 0
+    assert supervised.usage.wall_s > 0
+
+
+def test_the_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervised = child("print(1)", tmp_path / "log")
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert supervised.wait() == 0
+    assert supervised.usage is not None and 0 < supervised.usage.wall_s < 60
+
+
+def test_waiting_with_a_time_out_leaves_it_running(tmp_path: Path) -> None:
+    supervised = child("import time; time.sleep(600)", tmp_path / "log")
+    with pytest.raises(TimeoutError):
+        supervised.wait(0.01)
+    assert supervised.end(signal.SIGKILL) == 128 + signal.SIGKILL
+
+
+def test_the_index_says_which_stream_wrote_what(tmp_path: Path) -> None:
+    script = "import os, time\nfor fd in (1, 2, 1): os.write(fd, b'%d\\n' % fd); time.sleep(0.05)"
+    argv = [sys.executable, "-c", script]
+    log = tmp_path / "output.log"
+    assert Child(argv, cwd=None, environ=None, log=log, indexed=True).wait() == 0
+    assert log.read_bytes() == b"1\n2\n1\n"
+    lines = [line.split() for line in index_of(log).read_text().splitlines()]
+    assert [line[:3] for line in lines] == [["out", "0", "2"], ["err", "2", "2"], ["out", "4", "2"]]
+
+
+def test_a_gigabyte_of_output_takes_little_memory(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from projrun.process import Child\n"
+        "argv = ['bash', '-c', 'head -c 1000000000 /dev/zero']\n"
+        "child = Child(argv, cwd=None, environ=None, log=Path('/dev/null'))\n"
+        "print(child.wait(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    answer = ask([sys.executable, "-c", script], cwd=tmp_path)
+    code, peak_kib = answer.stdout.split()
+    assert code == "0"
+    assert int(peak_kib) < 100_000 * (1024 if sys.platform == "darwin" else 1)
+
+
+def set_columns(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+
+
+def test_the_size_of_the_terminal_is_passed_on(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    set_columns(slave, 80)
+    script = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(1).columns, flush=True))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(0.01)\n"
+    )
+    log = tmp_path / "log"
+    supervised = child(script, log, out=slave, err=slave)
+
+    def resized() -> None:
+        wait_for(log)
+        set_columns(slave, 132)
+        os.kill(os.getpid(), signal.SIGWINCH)
+        while "132" not in log.read_text():
+            time.sleep(0.01)
+        os.kill(supervised.pid, signal.SIGTERM)
+
+    thread = threading.Thread(target=resized)
+    thread.start()
+    assert supervised.wait() == 128 + signal.SIGTERM
+    thread.join()
+    os.close(master)
+    os.close(slave)

@@ -112,15 +112,16 @@ def test_a_warm_run_of_a_pushed_tree_hashes_nothing(noop: Path, tmp_path: Path) 
     )
     assert with_git.returncode == 0
     trace = (tmp_path / "trace").read_text().split()
-    assert trace == ["subprocess.Popen"] * 2  # git status, and the command
+    assert trace == ["subprocess.Popen"] * 3  # git status, the command, and who watches it
 
 
 @pytest.mark.parametrize("manager", ["local", "uv"])
-def test_a_warm_run_outside_git_starts_one_process(noop: Path, manager: str, tmp_path: Path) -> None:
+def test_a_warm_run_outside_git_starts_two_processes(noop: Path, manager: str, tmp_path: Path) -> None:
+    """The command, and the shell that ends it when projrun is killed."""
     arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", manager]
     subprocess.run(arguments, check=True, capture_output=True)
     subprocess.run(arguments, check=True, capture_output=True, env=traced(tmp_path))
-    assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"]
+    assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"] * 2
 
 
 def traced(tmp_path: Path) -> dict[str, str]:

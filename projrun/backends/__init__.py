@@ -8,8 +8,10 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from projrun.children import GRACE_S
 from projrun.errors import UnavailableError, UsageError
 from projrun.plan import Launch, Plan
+from projrun.usage import Usage
 
 
 class Handle(msgspec.Struct, frozen=True):
@@ -19,11 +21,15 @@ class Handle(msgspec.Struct, frozen=True):
     id: str
     log: str
     """Path of the file that gets stdout and stderr."""
+    grace_s: float = GRACE_S
+    """How long it may take to end after it was asked to."""
 
 
 class Result(msgspec.Struct, frozen=True):
     exit_code: int
     """As a shell has it: 128 + n when signal n ended the process."""
+    usage: Usage | None = None
+    """None where the backend cannot tell."""
 
 
 class Backend(Protocol):
@@ -36,7 +42,7 @@ class Backend(Protocol):
         ...
 
     def cancel(self, handle: Handle, signal: int) -> Result:
-        """End it and everything that it started: `signal` first, force after a grace time."""
+        """End it and everything that it started: `signal` first, force after `handle.grace_s`."""
         ...
 
     def logs(self, handle: Handle) -> Path:

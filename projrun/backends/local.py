@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.backends import Handle, Result
+from projrun.children import Child
 from projrun.errors import LaunchError
 from projrun.plan import Launch, Plan
-from projrun.process import Child, merged, tied_to_us
+from projrun.starting import merged
 
 _children: dict[str, Child] = {}
 
@@ -21,12 +22,13 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
     _check_programs(plan.programs, environ.get("PATH", os.defpath))
     child = Child(
-        tied_to_us([*launch.argv_prefix, "bash", "-c", plan.command]),
+        [*launch.argv_prefix, "bash", "-c", plan.command],
         cwd=directory,
         environ=environ,
         log=log,
         out=_descriptor(1, sys.stdout),
         err=_descriptor(2, sys.stderr),
+        indexed=True,
     )
     _children[str(child.pid)] = child
     return Handle(backend="local", id=str(child.pid), log=str(log))
@@ -34,17 +36,21 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
 
 def wait(handle: Handle, timeout_s: float | None = None) -> Result | None:
     try:
-        return Result(_children[handle.id].wait(timeout_s))
+        return _result(handle, _children[handle.id].wait(timeout_s))
     except TimeoutError:
         return None
 
 
 def cancel(handle: Handle, signal: int) -> Result:
-    return Result(_children[handle.id].end(signal))
+    return _result(handle, _children[handle.id].end(signal, handle.grace_s))
 
 
 def logs(handle: Handle) -> Path:
     return Path(handle.log)
+
+
+def _result(handle: Handle, exit_code: int) -> Result:
+    return Result(exit_code, _children.pop(handle.id).usage)
 
 
 def _check_programs(programs: Mapping[str, str], path: str) -> None:

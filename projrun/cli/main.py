@@ -32,6 +32,7 @@ VERBS = {
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),
     "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
     "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
+    "doctor": ("projrun.cli.doctor", "Say what of the things that projrun works with works."),
     "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }

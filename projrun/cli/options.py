@@ -143,6 +143,65 @@ execution_options = _group(
 )
 """Where and how the command executes."""
 
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
+    import re
+
+    if not value:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a time such as 90, 90s, 5m, 2h or 1d.")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+life_options = _group(
+    click.option(
+        "--timeout",
+        "timeout_s",
+        default="",
+        callback=_seconds,
+        metavar="TIME",
+        help="Stop the command after this time (90, 5m, 2h); the run is KILLED, the exit code 124.",
+    ),
+    click.option(
+        "--stop-timeout",
+        "stop_timeout_s",
+        default="10",
+        show_default=True,
+        callback=_seconds,
+        metavar="TIME",
+        help="How long the command may take to end when it is stopped; then it is killed.",
+    ),
+    click.option(
+        "--env",
+        "env",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="An environment variable for the command; without a value, the one of projrun's own "
+        "environment. Repeatable. Values are kept out of everything that projrun writes or prints.",
+    ),
+    click.option(
+        "--env-file",
+        multiple=True,
+        metavar="FILE",
+        help="Variables for the command, one NAME=VALUE a line; treated as those of --env.",
+    ),
+    click.option(
+        "--no-mask", is_flag=True, help="Leave those values in the output of the command as they are."
+    ),
+    click.option(
+        "--detach",
+        is_flag=True,
+        help="Print the run's id and return; a process of its own supervises the run.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    click.option("--json", "as_json", is_flag=True, help="With --dry-run or --detach: print JSON."),
+    click.option("--supervision", default="", hidden=True),
+    click.option("--variables-fd", type=int, hidden=True),
+)
+"""How long the run lives, what it is told, and who waits for it."""
+
 tracking_options = _group(
     click.option(
         "--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing."

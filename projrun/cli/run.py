@@ -11,6 +11,7 @@ from projrun.cli.options import (
     entry_point_options,
     environment_options,
     execution_options,
+    life_options,
     source_options,
     tracking_options,
 )
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from projrun.home import Home
     from projrun.project.mlproject import EntryPoint
     from projrun.record import Record
+    from projrun.request import Request
 
 _ARGUMENTS = "projrun.arguments"
 
@@ -75,6 +77,7 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 @environment_options
 @container_options
 @execution_options
+@life_options
 @tracking_options
 def run(
     uri: str,
@@ -83,6 +86,15 @@ def run(
     backend_config: str,
     no_conda: bool,
     env_manager: str,
+    stop_timeout_s: float,
+    env: tuple[str, ...],
+    env_file: tuple[str, ...],
+    no_mask: bool,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+    supervision: str,
+    variables_fd: int | None,
     **same_named: Any,
 ) -> int:
     """Run the project at URI: a directory, a Git URL or an archive.
@@ -105,6 +117,8 @@ def run(
     from projrun.request import Request
     from projrun.runner import run as run_request
 
+    if as_json and not (dry_run or detach):
+        raise click.UsageError("--json goes with --dry-run or --detach; see also projrun runs show --json.")
     if no_conda:
         warn("--no-conda is deprecated; say --env-manager local")
         env_manager = _no_conda(env_manager)
@@ -114,10 +128,17 @@ def run(
         docker_args=_docker_args(docker_args),
         backend_config=read_config(backend_config) if backend_config else {},
         env_manager=env_manager,
+        stop_timeout_s=stop_timeout_s,
+        variables=_variables(env, env_file, variables_fd),
+        mask_output=not no_mask,
         **same_named,
     )
     home = home_from()
-    record = run_request(request, home)
+    if dry_run:
+        return _show_plan(request, home, as_json)
+    if detach:
+        return _detach(request, home, as_json)
+    record = run_request(request, home, supervision)
     say_goodbye(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code
@@ -139,6 +160,54 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"-P {name} is given twice; give it once.")
         values[name] = value
     return values
+
+
+def _variables(given: tuple[str, ...], env_files: tuple[str, ...], fd: int | None) -> dict[str, str]:
+    if fd is not None:
+        from projrun.runner.detached import received
+
+        return received(fd)
+    if not given and not env_files:
+        return {}
+    import os
+    from pathlib import Path
+
+    from projrun.envfile import given_variables, read_env_file
+
+    from_files = [read_env_file(Path(file), os.environ) for file in env_files]
+    variables: dict[str, str] = {}
+    for layer in (*from_files, given_variables(given, os.environ)):
+        variables.update(layer)
+    return variables
+
+
+def _show_plan(request: Request, home: Home, as_json: bool) -> int:
+    from projrun.output import data
+    from projrun.runner.preview import as_text, preview
+
+    found = preview(request, home)
+    if as_json:
+        import json
+
+        import msgspec
+
+        data(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
+    else:
+        data(as_text(found))
+    return 0
+
+
+def _detach(request: Request, home: Home, as_json: bool) -> int:
+    import json
+
+    from projrun.output import data, say
+    from projrun.runner.detached import start
+
+    run_id, _ = start(request, home, silent=True)
+    data(json.dumps({"run_id": run_id}) if as_json else run_id)
+    short = run_id[:8]
+    say(f"follow it with: projrun runs logs -f {short}; stop it with: projrun runs stop {short}")
+    return 0
 
 
 def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:

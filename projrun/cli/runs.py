@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from projrun.cli.finding import opened_store
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -25,6 +25,9 @@ MORE = {
     "import": "projrun.cli.runs_store",
     "sync": "projrun.cli.runs_store",
     "check": "projrun.cli.runs_store",
+    "logs": "projrun.cli.runs_control",
+    "wait": "projrun.cli.runs_control",
+    "stop": "projrun.cli.runs_control",
     "source": "projrun.cli.runs_source",
     "path": "projrun.cli.runs_source",
 }
@@ -80,43 +83,6 @@ def show(run_id: str, as_json: bool) -> None:
             data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
         else:
             data(_description(store, run))
-
-
-@runs.command()
-@click.argument("run_id")
-def logs(run_id: str) -> None:
-    """Print what a run wrote to its stdout and stderr."""
-    import shutil
-    import sys
-
-    from projrun.errors import TrackingError
-    from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT
-    from projrun.tracking.lookup import find_run
-
-    with opened_store() as store:
-        run = find_run(store, run_id)
-        for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
-            try:
-                with store.open_artifact(run.run_id, artifact) as log:
-                    shutil.copyfileobj(log, sys.stdout.buffer)
-                return
-            except TrackingError:
-                continue  # it never started: what building its environment said is its output
-    from projrun.output import say
-
-    say(f"run {run.run_id} has written nothing")
-
-
-@contextmanager
-def opened_store() -> Iterator[Store]:
-    """The store of runs, with the runs of dead supervisors settled."""
-    from contextlib import closing
-
-    from projrun.home import home_from
-    from projrun.tracking.supervision import settled_store
-
-    with closing(settled_store(home_from())) as store:
-        yield store
 
 
 def experiment_ids(store: Store, name: str) -> list[str]:
@@ -206,6 +172,7 @@ def _description(store: Store, run: Run) -> str:
     from projrun.output import one_line, table
     from projrun.tracking.walk import walked
 
+    record = record_of(store, run) or {}
     facts = [
         ("run", run.run_id),
         ("name", run.run_name),
@@ -213,6 +180,7 @@ def _description(store: Store, run: Run) -> str:
         ("status", run.status),
         ("started", local_time(run.start_time)),
         ("seconds", _seconds(run)),
+        *_usage(record),
         ("artifacts", run.artifact_uri),
     ]
     sections = {
@@ -229,6 +197,16 @@ def _description(store: Store, run: Run) -> str:
             body = table(("", ""), [("  " * bool(title) + one_line(a), one_line(b)) for a, b in rows])
             parts.append(f"{title}:{body}" if title else body.lstrip("\n"))
     return "\n".join(parts)
+
+
+def _usage(record: dict[str, Any]) -> list[tuple[str, str]]:
+    usage = (record.get("outcome") or {}).get("usage")
+    if not usage:
+        return []
+    return [
+        ("cpu seconds", f"{usage['cpu_s']:.1f}"),
+        ("peak memory", f"{usage['peak_memory_bytes'] / 2**20:.0f} MiB"),
+    ]
 
 
 def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:

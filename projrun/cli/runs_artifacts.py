@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.runs import as_dict, as_json_text, opened_store, record_of
+from projrun.cli.finding import opened_store
+from projrun.cli.runs import as_dict, as_json_text, record_of
 
 if TYPE_CHECKING:
     from projrun.tracking import Store

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from projrun.cli.runs import as_dict, as_json_text, opened_store
+from projrun.cli.finding import opened_store
+from projrun.cli.runs import as_dict, as_json_text
 
 Row = tuple[str, list[Any]]
 GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}

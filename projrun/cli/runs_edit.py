@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.runs import opened_store
+from projrun.cli.finding import opened_store
 
 
 @click.command("tag")

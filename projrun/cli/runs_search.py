@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.runs import experiment_ids, listing, opened_store
+from projrun.cli.finding import opened_store
+from projrun.cli.runs import experiment_ids, listing
 
 
 @click.command("search")

@@ -55,7 +55,7 @@ def path_(run_id: str) -> None:
     """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
     import os
 
-    from projrun.cli.runs import opened_store
+    from projrun.cli.finding import opened_store
     from projrun.errors import TrackingError
     from projrun.output import data
     from projrun.tracking.lookup import find_run

@@ -16,7 +16,8 @@ from projrun.environments.condasettings import OFFLINE_VARIABLE, Settings
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
 from projrun.output import one_line
-from projrun.process import follow, merged
+from projrun.process import follow
+from projrun.starting import merged
 from projrun.urls import channel_without_credentials
 
 PROGRAM = "projrun.environments.rattlerprogram"

@@ -17,7 +17,7 @@ from projrun.files import write_atomically
 from projrun.home import Home
 from projrun.locking import locked
 from projrun.output import say
-from projrun.plan import Descriptor, Lock, Resolving
+from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
 from projrun.urls import without_credentials
 
@@ -105,6 +105,13 @@ def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
 
 def has_requirements(descriptor: Descriptor) -> bool:
     return bool(descriptor.dependencies or descriptor.build_dependencies or descriptor.conda_dependencies)
+
+
+def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock | None:
+    """What this environment's descriptor was resolved to, if it was."""
+    facts = _lock_facts(wanted.manager, wanted.descriptor, directory, wanted.resolving.as_of)
+    lock = _read_lock(home.locks / key_of(facts) / "lock.json")
+    return lock and at_hand(lock, directory, not directory.is_relative_to(home.cache))
 
 
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:

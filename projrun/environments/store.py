@@ -91,6 +91,11 @@ def provide(
                 building.release()
 
 
+def is_built(name: str, lock: Lock, home: Home) -> bool:
+    manager = manager_named(name)
+    return _usable(manager, home.environments / name / key_of(manager.key(lock))) is not None
+
+
 def _acquired(building: FileLock, spoilt: bool) -> bool:
     """Whether we may build. A spoilt environment may be in use for days: then another is built beside it.
 

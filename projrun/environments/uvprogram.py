@@ -8,7 +8,8 @@ from pathlib import Path
 
 from projrun.errors import BuildError
 from projrun.output import one_line
-from projrun.process import follow, merged
+from projrun.process import follow
+from projrun.starting import merged
 from projrun.urls import without_credentials
 
 _UV_VARIABLES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE")

@@ -18,7 +18,8 @@ from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.output import one_line
 from projrun.plan import Descriptor, Lock
-from projrun.process import ask, follow, merged
+from projrun.process import ask, follow
+from projrun.starting import merged
 
 BUILDS = True
 key = uv.key

@@ -14,6 +14,7 @@ from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.home import Home
 from projrun.inputs.storage import discard, storage_for
+from projrun.masking import hide
 from projrun.output import warn
 from projrun.plan import Checkout
 from projrun.record import Record
@@ -26,15 +27,22 @@ from projrun.tracking.hook import RunHook, now
 from projrun.tracking.supervision import settled_store, supervising
 
 
-def run(request: Request, home: Home) -> Record:
+def run(request: Request, home: Home, supervision: str = "") -> Record:
     """Do what the request says and wait for its end.
+
+    supervision: what `supervising` takes when another process has scheduled the run.
 
     Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
     it could not be run, and KeyboardInterrupt when it was interrupted; a run that exists by then is settled.
     """
+    hide(request.variables.values(), in_output=request.mask_output)
     check(request)
     started = now()
-    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
+    with (
+        closing(settled_store(home)) as store,
+        supervising(home, store, supervision) as supervisor,
+        ExitStack() as stack,
+    ):
         hook = RunHook(store, request, supervisor)
         try:
             checkout, captured = _source(request, home, stack)
@@ -64,13 +72,6 @@ def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, C
         checkout = sources.isolated(checkout, captured, home)
         stack.callback(given_back, checkout, home)
     return checkout, captured
-
-
-def schedule(request: Request, home: Home) -> str:
-    """A new run, SCHEDULED, for another process to perform as its `run_id`. Returns its id."""
-    check(request)
-    with closing(settled_store(home)) as store:
-        return RunHook(store, request).open().run_id
 
 
 def status_of(run_id: str, home: Home) -> RunStatus:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from projrun import inputs
-from projrun.backends import Handle, backend_named
+from projrun.backends import Handle, Result, backend_named
 from projrun.environments.store import Provided, provide
 from projrun.errors import InputError, ProjrunError, TrackingError
 from projrun.home import Home
@@ -17,7 +18,6 @@ from projrun.inputs.storage import make
 from projrun.interrupts import signal_of, uninterrupted
 from projrun.output import warn
 from projrun.plan import Plan
-from projrun.process import merged
 from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
     OUTPUT_ARTIFACT,
@@ -28,12 +28,14 @@ from projrun.record import (
 )
 from projrun.runner.observing import Observer
 from projrun.runner.planning import Planned
+from projrun.runner.uploading import uploading
 from projrun.server.variables import tracking_variables
 from projrun.sources.closure import Captured, hand_over
+from projrun.starting import merged
 from projrun.surroundings import surroundings
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
-from projrun.tracking.hook import ended, failed, killed, now, remember
+from projrun.tracking.hook import ended, failed, killed, now, remember, timed_out
 from projrun.tracking.tags import ENVIRONMENT_KEY
 
 
@@ -50,7 +52,7 @@ class _Known:
 
     def record(self) -> Record:
         plan, provided, observer = self.planned.plan, self.provided, self.observer
-        environ = merged(os.environ, plan.variables, provided.launch.variables if provided else {})
+        environ = merged(os.environ, self.planned.variables, provided.launch.variables if provided else {})
         return Record(
             run_id=self.run.run_id,
             plan=plan,
@@ -71,6 +73,7 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
     known = _Known(run, planned)
     started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
+    ended_as: list[Result] = []
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     try:
@@ -87,7 +90,9 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
         ) as provided:
             known.provided = provided
             known.observer = Observer(store, run.run_id, checkout, home)
-            known.outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
+            in_time = _execute(store, run, planned, provided, ended_as)
+            limit_s = planned.timeout_s or 0.0
+            known.outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
     except KeyboardInterrupt as interrupt:
         known.outcome = killed(interrupt, started)
         raise
@@ -95,6 +100,8 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
         known.outcome = failed(error, started)
         raise
     finally:
+        if ended_as:
+            known.outcome = msgspec.structs.replace(known.outcome, usage=ended_as[0].usage)
         record = known.record()
         with uninterrupted():
             lock = known.provided.lock if known.provided else None
@@ -129,8 +136,12 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     return read
 
 
-def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: Path) -> int:
-    """Run the command, with the run's tracking endpoint in its environment; its exit code."""
+def _execute(store: Store, run: Run, planned: Planned, provided: Provided, ended_as: list[Result]) -> bool:
+    """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
+
+    ended_as: gets its result, however it ended.
+    """
+    plan = planned.plan
     for notice in provided.lock.notices:
         warn(notice)
     backend = backend_named(plan.backend)
@@ -139,20 +150,23 @@ def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: 
     store.update_run(run.run_id, status="RUNNING")
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
     handle: Handle | None = None
-    with tracking_variables(store, run) as variables:
+    with tracking_variables(store, run, pinned=planned.pinned) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
-            provided.launch, variables={**provided.launch.variables, **variables, **named}
+            provided.launch,
+            variables={**provided.launch.variables, **planned.variables, **variables, **named},
         )
         try:
             with uninterrupted():
-                handle = backend.submit(plan, launch, directory, log)
-            result = backend.wait(handle)
-            assert result is not None  # there was no time-out
-            return result.exit_code
+                handle = backend.submit(plan, launch, planned.checkout.directory, log)
+                handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
+            with uploading(store, run.run_id, log):
+                result = backend.wait(handle, planned.timeout_s)
+            ended_as.append(result or backend.cancel(handle, signal.SIGTERM))
+            return result is not None
         except KeyboardInterrupt as interrupt:
-            if handle is not None:
-                backend.cancel(handle, signal_of(interrupt))
+            if handle is not None and not ended_as:
+                ended_as.append(backend.cancel(handle, signal_of(interrupt)))
             raise
         finally:
             with uninterrupted():

@@ -11,6 +11,7 @@ from projrun import inputs
 from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.inputs.storage import Storage
+from projrun.masking import MASK
 from projrun.output import say, warn
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
@@ -42,6 +43,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """Of the environment, where it is not to be resolved."""
     urls: dict[str, str]
     """Of remote inputs, by parameter, with the credentials in them."""
+    variables: Mapping[str, str | None] = {}
+    """That the caller gave for the command, with their real values; None removes one."""
+    pinned: bool = False
+    """The user named the experiment."""
+    timeout_s: float | None = None
+    stop_timeout_s: float = 10.0
 
 
 def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
@@ -68,8 +75,19 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         programs=script.programs if script else {},
         verify=project.verify,
         artifact_files=script.artifact_files if script else {},
+        variables=dict.fromkeys(request.variables, MASK),
     )
-    return Planned(plan=plan, checkout=checkout, storage=storage, caller=caller, urls=rendered.urls)
+    return Planned(
+        plan=plan,
+        checkout=checkout,
+        storage=storage,
+        caller=caller,
+        urls=rendered.urls,
+        variables=dict(request.variables),
+        pinned=bool(request.experiment_name or request.experiment_id),
+        timeout_s=request.timeout_s,
+        stop_timeout_s=request.stop_timeout_s,
+    )
 
 
 def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:

@@ -12,10 +12,10 @@ from projrun.environments.store import Provided, provide
 from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.output import warn
-from projrun.process import merged
 from projrun.project import read_project
 from projrun.request import Request
 from projrun.runner.planning import plan_environment
+from projrun.starting import merged
 
 
 @contextmanager

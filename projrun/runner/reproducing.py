@@ -17,6 +17,7 @@ from projrun.errors import ProjrunError, RecordError
 from projrun.home import Home
 from projrun.inputs.measure import measure
 from projrun.inputs.storage import discard, storage_for
+from projrun.masking import hide
 from projrun.output import complain
 from projrun.plan import Checkout, Lock, PlannedInput
 from projrun.project import read_project
@@ -73,6 +74,7 @@ def prepare(
     checkout = _source(found, home, stack, missing)
     lock = _lock(found, checkout.directory, missing) if checkout else None
     places = _inputs(record, checkout.root, missing) if checkout else {}
+    missing += _absent_variables(record)
     for one in missing:
         complain(f"{one.what}; {one.help}")
     if missing or checkout is None:
@@ -170,6 +172,15 @@ def _is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
     return (now.sha256, now.size, now.files) == (before.sha256, before.size, before.files)
 
 
+def _absent_variables(record: Record) -> list[Missing]:
+    """Those that the user gave for the run: their values are in no record."""
+    return [
+        Missing(f"the variable {name} was given for the run, and no record has its value", f"set {name}")
+        for name in record.plan.variables
+        if name not in os.environ
+    ]
+
+
 # the plan
 
 
@@ -203,7 +214,6 @@ def _planned(
             msgspec.structs.replace(one, value=values.get(one.parameter, one.value))
             for one in rendered.inputs
         ),
-        variables={**_variables(record), **variables},
     )
     return Planned(
         plan=renewed,
@@ -212,6 +222,7 @@ def _planned(
         caller=caller,
         lock=lock,
         urls=rendered.urls,
+        variables={**_variables(record), **variables},
         expected={one.parameter: one for one in record.inputs},
     )
 
@@ -225,6 +236,8 @@ def _caller(record: Record, checkout: Checkout) -> Path:
 
 
 def _variables(record: Record) -> dict[str, str | None]:
-    """The recorded ones, and none of their kind that was not set then."""
+    """The recorded ones, none of their kind that was not set then, and the secret ones of now."""
     present = {name: None for name in os.environ if VARIABLES.fullmatch(name)}
-    return {**record.plan.variables, **present, **record.platform.variables}
+    given = {name: os.environ[name] for name in record.plan.variables}
+    hide(given.values())
+    return {**present, **record.platform.variables, **given}

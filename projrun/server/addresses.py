@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.errors import TrackingError
+from projrun.server.ownrun import OwnRun
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo, Experiment, Run
 from projrun.tracking.limits import shown
@@ -73,6 +74,8 @@ def resolved(store: Store, address: str) -> tuple[Files, str]:
         files = models.artifacts(owner)
     else:
         found_in = store.get_run(owner).experiment_id
+        if isinstance(store, OwnRun) and store.has_told(owner, experiment_id):
+            found_in = experiment_id  # the run has moved since
         files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
     if fixed != "artifacts" or found_in != experiment_id:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import cast
 
 from projrun.server.endpoint import Endpoint
+from projrun.server.ownrun import OwnRun
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 
+ENDPOINT = "PROJRUN_ENDPOINT"
+"""Says that a tracking URI is the endpoint of a run, which ends with it."""
+
+
+def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a process that outlives the run that we are part of: it opens the store itself."""
+    given = environ.get("MLFLOW_TRACKING_URI")
+    of_a_run = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
+    if not given or given != environ.get(ENDPOINT):
+        return dict(environ)
+    return {name: value for name, value in environ.items() if name not in of_a_run}
+
 
 @contextmanager
-def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]]:
-    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs."""
+def tracking_variables(store: Store, run: Run, *, pinned: bool = False) -> Iterator[dict[str, str | None]]:
+    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs.
+
+    pinned: the user named its experiment, so that the client cannot.
+    """
     variables: dict[str, str | None] = {
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
@@ -23,11 +40,14 @@ def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]
     if store.uri.startswith("http"):
         yield variables  # the server's address and credentials are in the environment already
         return
-    with closing(Endpoint(store)) as endpoint:
+    own = OwnRun(store, run.run_id, pinned=pinned)
+    with closing(Endpoint(cast(Store, own))) as endpoint, ExitStack() as stack:
+        stack.callback(own.release)
         not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), "127.0.0.1")))
         yield {
             **variables,
             "MLFLOW_TRACKING_URI": endpoint.url,
+            ENDPOINT: endpoint.url,
             "MLFLOW_TRACKING_TOKEN": endpoint.token,
             "MLFLOW_TRACKING_USERNAME": None,
             "MLFLOW_TRACKING_PASSWORD": None,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from projrun.errors import LaunchError, SourceError
 from projrun.output import is_terminal, one_line
-from projrun.process import Answer, Variables, ask, ask_aloud, merged
+from projrun.process import Answer, ask, ask_aloud
 from projrun.sources.giturl import Address
+from projrun.starting import Variables, merged
 from projrun.urls import without_credentials
 
 OPTIONS = (

@@ -85,8 +85,8 @@ def _base(closure: SourceClosure, home: Home) -> Tree | None:
 
 
 def _fill_raw(root: Path, tree: Tree) -> None:
-    from projrun.process import merged
     from projrun.sources.gitclient import QUIET
+    from projrun.starting import merged
 
     attributes = root / ".git/info/attributes"
     attributes.parent.mkdir(parents=True)

@@ -9,8 +9,9 @@ import msgspec
 
 from projrun.errors import SourceError
 from projrun.plan import Worktree
-from projrun.process import Answer, Variables, merged
+from projrun.process import Answer
 from projrun.sources.gitclient import QUIET, complaint, git
+from projrun.starting import Variables, merged
 
 _STATUS = (
     *("status", "--porcelain=v2", "--branch", "-z", "--no-ahead-behind", "--no-renames"),

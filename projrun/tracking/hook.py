@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from projrun.errors import ProjrunError, SourceError, TrackingError
 from projrun.interrupts import signal_of
+from projrun.masking import masked
 from projrun.output import one_line, warn
 from projrun.plan import Checkout, Plan
 from projrun.record import (
@@ -15,6 +16,7 @@ from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
     LOCK_ARTIFACT,
     OUTPUT_ARTIFACT,
+    OUTPUT_INDEX_ARTIFACT,
     RECORD_ARTIFACT,
     Outcome,
     Record,
@@ -22,7 +24,7 @@ from projrun.record import (
 )
 from projrun.request import Request
 from projrun.tracking import Store
-from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, Run
+from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, TERMINATED, Run
 from projrun.tracking.tags import (
     DIRECTORY,
     PARENT_RUN_ID,
@@ -37,6 +39,10 @@ MAX_PARAM = 6000
 """MLflow refuses longer values; the record has them whole."""
 MAX_BATCH = 100
 """MLflow refuses more parameters at once."""
+
+
+TIMED_OUT = 124
+"""The exit code of a command that took too long, as timeout(1) has it."""
 
 
 class RunHook:
@@ -64,7 +70,7 @@ class RunHook:
 
     def open(self, plan: Plan | None = None) -> Run:
         """A new run, or the one that the request names; SCHEDULED."""
-        tags: Mapping[str, str] = {**self._tags, **(tags_of_plan(plan) if plan else {})}
+        tags = _masked({**self._tags, **(tags_of_plan(plan) if plan else {})})
         name = self._request.run_name
         if self._request.run_id:
             run = self._store.update_run(self._request.run_id, status="SCHEDULED", run_name=name or None)
@@ -78,7 +84,7 @@ class RunHook:
         return run
 
     def _log_params(self, run: Run, plan: Plan) -> None:
-        params = [(key, value[:MAX_PARAM]) for key, value in plan.parameters.items()]
+        params = [(key, value[:MAX_PARAM]) for key, value in _masked(plan.parameters).items()]
         try:
             for first in range(0, len(params), MAX_BATCH):
                 self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_BATCH]))
@@ -119,7 +125,7 @@ def remember(store: Store, record: Record, pylock: str, conda_lock: str = "") ->
             store.write_artifact(record.run_id, LOCK_ARTIFACT, pylock.encode())
         if conda_lock:
             store.write_artifact(record.run_id, CONDA_LOCK_ARTIFACT, conda_lock.encode())
-        for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT):
+        for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, OUTPUT_INDEX_ARTIFACT):
             store.finish_file(record.run_id, log)
     except TrackingError as error:  # a full disk, a server that is away: how it ended is known all the same
         warn(f"the record of run {record.run_id} is not complete: {error}")
@@ -127,8 +133,19 @@ def remember(store: Store, record: Record, pylock: str, conda_lock: str = "") ->
 
 
 def settle(store: Store, run_id: str, outcome: Outcome) -> None:
-    store.log_batch(run_id, tags=tags_of_outcome(outcome))
+    store.log_batch(run_id, tags=_masked(tags_of_outcome(outcome)))
     store.update_run(run_id, status=outcome.status, end_time=outcome.end_time)
+
+
+def end_with_parent(store: Store, run: Run) -> None:
+    """End a run that a client made in a run whose processes are gone; a supervised one has its own end."""
+    if run.status not in TERMINATED and SUPERVISOR not in run.tags:
+        reason = "the run that it was part of has ended"
+        settle(
+            store,
+            run.run_id,
+            Outcome(status="FAILED", reason=reason, start_time=run.start_time, end_time=now()),
+        )
 
 
 def ended(exit_code: int, started: int) -> Outcome:
@@ -136,6 +153,16 @@ def ended(exit_code: int, started: int) -> Outcome:
         status="FAILED" if exit_code else "FINISHED",
         exit_code=exit_code,
         reason=f"the command exited with code {exit_code}" if exit_code else "",
+        start_time=started,
+        end_time=now(),
+    )
+
+
+def timed_out(timeout_s: float, started: int) -> Outcome:
+    return Outcome(
+        status="KILLED",
+        exit_code=TIMED_OUT,
+        reason=f"stopped after its time-out of {timeout_s:g} s",
         start_time=started,
         end_time=now(),
     )
@@ -154,6 +181,10 @@ def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
         start_time=started,
         end_time=now(),
     )
+
+
+def _masked(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: masked(text) for name, text in texts.items()}
 
 
 def _source_name(uri: str) -> str:

@@ -135,6 +135,12 @@ def move(db: sqlite3.Connection, run_id: str, stage: LifecycleStage) -> None:
         raise _missing(run_id)
 
 
+def give_to(db: sqlite3.Connection, run_id: str, experiment_id: str) -> None:
+    experiment, _ = experiments.active_number(db, experiment_id)
+    number = active_number(db, run_id)
+    db.execute("UPDATE runs SET experiment_id = ? WHERE id = ?", (experiment, number))
+
+
 def log(
     db: sqlite3.Connection,
     run_id: str,

@@ -157,6 +157,22 @@ class SqliteStore:
                 self.artifact_root,
             )
 
+    def move_run(self, run_id: str, experiment_id: str) -> Path | None:
+        """Give a run to another experiment, its artifacts with it; the link that stands where they were."""
+        with self._db.writing() as db:
+            before = self._artifacts / runs.place(db, run_id)
+            runs.give_to(db, run_id, experiment_id)
+            after = self._artifacts / runs.place(db, run_id)
+            if before == after or not before.exists():
+                return None
+            try:
+                after.parent.mkdir(parents=True, exist_ok=True)
+                before.rename(after)
+                before.symlink_to(after)
+            except OSError as error:
+                raise not_accessible(error, self._artifacts) from None
+        return before
+
     def log_batch(
         self,
         run_id: str,

@@ -7,48 +7,110 @@ settles its run.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from projrun import tracking
 from projrun.errors import TrackingError
 from projrun.home import Home
+from projrun.interrupts import ends_by_signal
 from projrun.locking import FileLock
+from projrun.record import Outcome
 from projrun.tracking import Store
 from projrun.tracking.entities import TERMINATED
-from projrun.tracking.tags import REASON, SUPERVISOR
+from projrun.tracking.hook import end_with_parent, killed, now, settle
+from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR
 
+LIBRARY = -1
+ENDPOINT = "http://127.0.0.1:"
 LOST = "the projrun process that supervised it is gone"
 
 
-@contextmanager
-def supervising(home: Home, store: Store) -> Iterator[str]:
-    """While the block runs, this process supervises the runs whose tag SUPERVISOR is the value given.
+class Supervision(NamedTuple):
+    """One supervisor's file. name: the value of the tag SUPERVISOR of its runs."""
 
-    The file is there before its first run is, so a run is never without one. A run that the block leaves
-    unfinished, because an exception ended it, is settled.
-    """
+    name: str
+    place: Path
+    lock: FileLock
+
+    def end(self) -> None:
+        self.place.unlink(missing_ok=True)
+        self.lock.release()
+
+
+def enlist(home: Home, store: Store, pid: int) -> Supervision:
+    """A new supervisor's file, locked by us. pid: who ends the run when asked to; 0: nobody yet."""
     home.supervisors.mkdir(parents=True, exist_ok=True)
     name = os.urandom(16).hex()
     temporary, place = home.supervisors / f"{name}.tmp", home.supervisors / name
     lock = FileLock(temporary)
-    lock.acquire()
     try:
-        temporary.write_text(store.uri)
+        lock.acquire()
+        temporary.write_text(_content(store, pid))
         temporary.rename(place)  # it appears locked
-        try:
-            yield name
-        except BaseException:
-            with suppress(TrackingError):  # where the store cannot be written now, the file stays for later
-                _settle(name, store)
-                place.unlink(missing_ok=True)
-            raise
-        place.unlink(missing_ok=True)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         lock.release()
+        raise
+    return Supervision(name, place, lock)
+
+
+def take_over(home: Home, store: Store, name: str, fd: int) -> Supervision:
+    """Be the supervisor that another process has enlisted, whose lock we inherited as `fd`."""
+    place = home.supervisors / name
+    lock = FileLock.inherited(place, fd)
+    place.write_text(_content(store, _own_pid()))
+    return Supervision(name, place, lock)
+
+
+@contextmanager
+def supervising(home: Home, store: Store, handed: str = "") -> Iterator[str]:
+    """While the block runs, this process supervises the runs whose tag SUPERVISOR is the value given.
+
+    The file is there before its first run is, so a run is never without one. A run that the block leaves
+    unfinished, because an exception ended it, is settled. handed: `NAME:FD` of a supervisor to be.
+    """
+    name, _, fd = handed.partition(":")
+    supervision = take_over(home, store, name, int(fd)) if handed else enlist(home, store, _own_pid())
+    try:
+        yield supervision.name
+    except BaseException as error:
+        try:
+            _settle(supervision.name, store, error if isinstance(error, KeyboardInterrupt) else None)
+        except TrackingError:  # where the store cannot be written now, the file stays for later
+            supervision.lock.release()
+        raise
+    finally:
+        if supervision.lock.is_held:
+            supervision.end()
+
+
+def supervisor_pid(home: Home, name: str) -> int | None:
+    """Who ends the runs of this supervisor when told by SIGTERM.
+
+    None: it is gone, or on another machine. 0: nobody yet. LIBRARY: a program that is not ours to end.
+    """
+    place = home.supervisors / name
+    lock = FileLock(place)
+    try:
+        if not place.exists() or lock.try_acquire(shared=True):
+            return None
+        return int(place.read_text().split("\n")[1] or 0)
+    except (OSError, IndexError, ValueError):
+        return 0  # it is being written
+    finally:
+        lock.release()
+
+
+def _own_pid() -> int:
+    """A program that uses projrun as a library is not to be ended with a run: it has no number here."""
+    return os.getpid() if ends_by_signal() else LIBRARY
+
+
+def _content(store: Store, pid: int) -> str:
+    return f"{store.uri}\n{pid}\n"
 
 
 def settled_store(home: Home) -> Store:
@@ -72,18 +134,27 @@ def settle_lost_runs(home: Home, store: Store) -> None:
 def _settle_if_lost(place: Path, store: Store) -> None:
     lock = FileLock(place)
     try:
-        if place.exists() and lock.try_acquire() and place.read_text() == store.uri:
-            _settle(place.name, store)
-            place.unlink(missing_ok=True)
+        if place.exists() and lock.try_acquire():
+            of_store = place.read_text().split("\n")[0]
+            # A run inside a run knew our store by the address of an endpoint, which is no more.
+            if of_store in (store.uri, "") or of_store.startswith(ENDPOINT):
+                found = _settle(place.name, store)
+                if found or of_store in (store.uri, ""):
+                    place.unlink(missing_ok=True)
     except (OSError, TrackingError):
         return
     finally:
         lock.release()
 
 
-def _settle(supervisor: str, store: Store) -> None:
-    lost, _ = store.search_runs([], f"tags.`{SUPERVISOR}` = '{supervisor}'", run_view_type="ALL")
-    for run in lost:
+def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None = None) -> bool:
+    """End its runs that have not ended; whether it had any here. interrupt: what ended it, if we know."""
+    found, _ = store.search_runs([], f"tags.`{SUPERVISOR}` = '{supervisor}'", run_view_type="ALL")
+    for run in found:
         if run.status not in TERMINATED:
-            store.log_batch(run.run_id, tags={REASON: LOST})
-            store.update_run(run.run_id, status="FAILED", end_time=int(time.time() * 1000))
+            lost = Outcome(status="FAILED", reason=LOST, start_time=run.start_time, end_time=now())
+            settle(store, run.run_id, killed(interrupt, run.start_time) if interrupt else lost)
+            made_in_it = f"tags.`{PARENT_RUN_ID}` = '{run.run_id}'"
+            for child in store.search_runs([], made_in_it, run_view_type="ALL")[0]:
+                end_with_parent(store, child)
+    return bool(found)

@@ -15,6 +15,7 @@ REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"
 REPRODUCES = "projrun.reproduces"
 """Id of the run that was done again."""
+SOURCE_TYPE = "mlflow.source.type"
 PARENT_RUN_ID = "mlflow.parentRunId"
 MAX_TAG = 8000
 """MLflow refuses longer values."""
@@ -26,7 +27,7 @@ def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
         "mlflow.user": user,
         "mlflow.project.entryPoint": entry_point,
         "mlflow.source.name": uri,
-        "mlflow.source.type": "PROJECT",
+        SOURCE_TYPE: "PROJECT",
         "projrun.version": __version__,
     }
 

@@ -19,9 +19,10 @@ from projrun.environments.store import Provided
 from projrun.errors import BuildError, UnavailableError
 from projrun.home import Home
 from projrun.plan import Descriptor
-from projrun.process import ask, merged
+from projrun.process import ask
 from projrun.project import read_project
 from projrun.project.condafiles import platform_name
+from projrun.starting import merged
 from tests import condachannel, test_startup
 from tests.condachannel import PLACEHOLDER, Channel, served
 from tests.conftest import MakeProject, Projrun
@@ -421,7 +422,7 @@ def test_a_warm_start_loads_no_rattler_and_starts_no_shell_of_its_own(
     make_project: MakeProject, tmp_path: Path
 ) -> None:
     noop = make_project(MLproject=test_startup.NOOP)
-    test_startup.test_a_warm_run_outside_git_starts_one_process(noop, "conda", tmp_path)
+    test_startup.test_a_warm_run_outside_git_starts_two_processes(noop, "conda", tmp_path)
     loaded = test_startup.modules_after("run", noop, "--env-manager", "conda")
     modules = test_startup.without_what_the_test_imports(loaded)
     assert test_startup.foreign(modules) <= test_startup.THIRD_PARTY

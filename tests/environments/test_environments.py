@@ -21,7 +21,8 @@ from projrun.environments.store import READY, Provided, provide
 from projrun.errors import BuildError, UnavailableError, UsageError
 from projrun.home import Home, home_from
 from projrun.plan import Descriptor
-from projrun.process import ask, merged
+from projrun.process import ask
+from projrun.starting import merged
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
 MANY = 6

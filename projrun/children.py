@@ -1,0 +1,166 @@
+"""A process that is supervised: it and all that it starts end with us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from projrun.interrupts import uninterrupted
+from projrun.reaper import (
+    TOKEN_VARIABLE,
+    WATCHER_ENVIRON,
+    kill_group,
+    kill_strays,
+    new_token,
+    steps,
+    watcher_argv,
+)
+from projrun.starting import merged, popen
+from projrun.streams import Pump, channels, close, following_size
+from projrun.usage import Usage
+
+GRACE_S = 10.0
+"""How long a process may take to end after it was asked to."""
+DRAIN_S = 1.0
+"""How long output of background processes is awaited after their parent has ended."""
+
+
+class Child:
+    """A supervised process: a group of its own, its output in a log and, live, on our own streams.
+
+    out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
+    terminals the child sees a terminal too, which changes its size with ours. It leads a session of its own,
+    so ^C on the terminal reaches only us and we decide what the child is told; it can still read from the
+    terminal. indexed: keep beside the log which stream each part came from. All that it started ends with
+    it, and with us, even if we are killed.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None,
+        environ: Mapping[str, str] | None,
+        log: Path,
+        stdin: int | None = None,
+        out: int | None = None,
+        err: int | None = None,
+        indexed: bool = False,
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._token = new_token()
+        own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
+        stdout, stderr = channels(out, err)
+        self._terminals = {channel for channel in (stdout, stderr) if channel.is_terminal}
+        watcher: _Watcher | None = None
+        pump: Pump | None = None
+        try:
+            pump = Pump({stdout, stderr}, log, indexed=indexed)
+            watcher = _Watcher(self._token)
+            self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end)
+        except BaseException:
+            if watcher is not None:
+                watcher.close()
+            if pump is not None:
+                pump.close()
+            else:
+                close(stdout.read_end, stderr.read_end)
+            raise
+        finally:
+            close(stdout.write_end, stderr.write_end)
+        self._started = time.monotonic()
+        self.pid = self._popen.pid
+        self.usage: Usage | None = None
+        self._watcher, self._pump = watcher, pump
+        watcher.tell(self.pid)
+        self._pump.start()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs.
+
+        `usage` is known afterwards.
+        """
+        with following_size(self._terminals, self._resized):
+            if not self._has_ended(timeout_s):
+                raise TimeoutError
+        self._pump.join(DRAIN_S)
+        kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
+        kill_strays(self._token, after=self.pid)
+        self._watcher.close()
+        self._pump.join(DRAIN_S)
+        code = self._popen.returncode
+        return 128 - code if code < 0 else code
+
+    def end(self, number: int, grace_s: float = GRACE_S) -> int:
+        """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
+        try:
+            for step in steps(number):
+                kill_group(self.pid, step)
+                if self._has_ended(grace_s):
+                    break
+        except KeyboardInterrupt:
+            with uninterrupted():
+                kill_group(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def _resized(self) -> None:
+        kill_group(self.pid, signal.SIGWINCH)
+
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        """Wait for the process, for as long as that at most."""
+        deadline = time.monotonic() + (timeout_s or 0.0)
+        pause_s = 0.001
+        while self._popen.returncode is None and not self._waited_for(block=timeout_s is None):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, 0.05)
+        return True
+
+    def _waited_for(self, *, block: bool) -> bool:
+        """Ask the system, which tells the exit code and what the process took at once, and once."""
+        try:
+            pid, status, used = os.wait4(self.pid, 0 if block else os.WNOHANG)
+        except ChildProcessError:  # somebody else was told
+            self._popen.returncode = 0
+            return True
+        if not pid:
+            return False
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self.usage = Usage(
+            wall_s=round(time.monotonic() - self._started, 3),
+            cpu_s=round(used.ru_utime + used.ru_stime, 3),
+            peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
+        return True
+
+
+class _Watcher:
+    """A process that kills what has the token as soon as we are gone."""
+
+    def __init__(self, token: str) -> None:
+        read_end, self._write_end = os.pipe()
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            self._popen = popen(watcher_argv(token), None, WATCHER_ENVIRON, read_end, null, null)
+        except BaseException:
+            os.close(self._write_end)
+            raise
+        finally:
+            close(read_end, null)
+
+    def tell(self, group: int) -> None:
+        with suppress(OSError):  # somebody killed it
+            os.write(self._write_end, b"%d\n" % group)
+
+    def close(self) -> None:
+        if self._popen.returncode is None:
+            self._popen.kill()
+            self._popen.wait()
+            os.close(self._write_end)

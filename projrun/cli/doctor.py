@@ -1,0 +1,32 @@
+"""projrun doctor"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def doctor(as_json: bool) -> int:
+    """Say what of git, uv, Pythons, docker, conda, the store, the disk and the network works.
+
+    The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
+    it 0.
+    """
+    import json
+
+    import msgspec
+
+    from projrun.home import home_from
+    from projrun.output import data, table
+    from projrun.runner.doctor import examine
+
+    found = examine(home_from())
+    if as_json:
+        data(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
+    else:
+        rows = [
+            (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found
+        ]
+        data(table(("WHAT", "STATE", "DETAIL"), rows))
+    return int(any(one.state == "broken" for one in found))

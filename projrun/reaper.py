@@ -1,0 +1,78 @@
+"""Ending all that a supervised process started, however projrun ends.
+
+Every process that projrun supervises has a token in its environment, which what it starts inherits. A process
+that left the group (setsid, a daemon) is found by it where there is /proc; one that also drops its
+environment is not.
+
+A shell beside us, the watcher, waits for the end of a pipe whose other end only we have: when it comes,
+projrun is dead, even by SIGKILL, and the watcher kills. It is started first and knows the token, so it finds
+a process whose number we had no time to tell it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
+
+_SCRIPT = f"""
+while read -r told; do group=$told; done
+[ -n "$group" ] && kill -9 -- "-$group"
+for round in 1 2 3; do
+    for place in $(grep -lsz "^{TOKEN_VARIABLE}=$1\\$" /proc/[0-9]*/environ); do
+        place=${{place#/proc/}}
+        kill -9 "${{place%/environ}}"
+    done
+done
+"""
+WATCHER_ENVIRON = {"PATH": "/usr/bin:/bin"}
+"""Without our own token: the end of a run around this one must not end the watcher before its time."""
+
+
+def new_token() -> str:
+    return os.urandom(16).hex()
+
+
+def watcher_argv(token: str) -> list[str]:
+    return ["/bin/sh", "-c", _SCRIPT, "projrun-watcher", token]
+
+
+def kill_strays(token: str, *, after: int = 0) -> None:
+    """Kill all processes with the token until there is none; after: only those with a higher number."""
+    for _ in range(100):
+        if not (found := _with_token(token, after)):
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _with_token(token: str, after: int) -> list[int]:
+    mark = f"{TOKEN_VARIABLE}={token}".encode()
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:  # macOS
+        return []
+    return [pid for pid in pids if pid > after and mark in _environ(pid)]
+
+
+def _environ(pid: int) -> list[bytes]:
+    """Empty for a process that is not ours, or gone, or a zombie."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
+
+
+def steps(number: int) -> tuple[int, ...]:
+    """The signals to send, one after the other, until it ends."""
+    gentle = dict.fromkeys((number, int(signal.SIGTERM)))
+    return (*gentle, signal.SIGKILL) if number != signal.SIGKILL else (signal.SIGKILL,)
+
+
+def kill_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)

@@ -1,0 +1,161 @@
+"""Runs that another process supervises: starting one, waiting for one, stopping one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+from projrun.errors import ProjrunError, UnavailableError
+from projrun.home import Home
+from projrun.interrupts import uninterrupted
+from projrun.masking import hide
+from projrun.process import Detached, detach
+from projrun.request import Request
+from projrun.runner import check
+from projrun.server.variables import without_endpoint
+from projrun.tracking import Store
+from projrun.tracking.entities import TERMINATED, Run
+from projrun.tracking.hook import RunHook
+from projrun.tracking.supervision import (
+    LIBRARY,
+    Supervision,
+    enlist,
+    settle_lost_runs,
+    settled_store,
+    supervisor_pid,
+)
+from projrun.tracking.tags import SUPERVISOR
+
+LONGEST_PAUSE_S = 0.5
+
+
+def start(request: Request, home: Home, *, silent: bool) -> tuple[str, Detached]:
+    """A new run with a supervisor of its own, which survives us: its id, and that process.
+
+    The run is never without a supervisor: the lock that stands for one is ours until it is the other's.
+    """
+    hide(request.variables.values(), in_output=request.mask_output)
+    check(request)
+    with closing(settled_store(home)) as store, uninterrupted():
+        supervision = enlist(home, store, 0)
+        try:
+            run_id = request.run_id or RunHook(store, request, supervision.name).open().run_id
+            supervisor = _launch(request, run_id, supervision, silent)
+        except BaseException:
+            supervision.lock.release()
+            settle_lost_runs(home, store)
+            raise
+        supervision.lock.release()  # the supervisor holds it now
+        return run_id, supervisor
+
+
+def _launch(request: Request, run_id: str, supervision: Supervision, silent: bool) -> Detached:
+    """The supervisor. It inherits the lock, and a pipe on which it gets what no command line may hold."""
+    lock_fd = supervision.lock.fd
+    read_end, write_end = os.pipe()
+    try:
+        options = _options(request, run_id, f"{supervision.name}:{lock_fd}", read_end)
+        argv = [sys.executable, "-m", "projrun", "run", *options, "--", request.uri]
+        environ = without_endpoint(os.environ)
+        supervisor = detach(argv, environ=environ, silent=silent, pass_fds=(lock_fd, read_end))
+    finally:
+        os.close(read_end)
+        with suppress(BrokenPipeError), open(write_end, "w") as pipe:
+            json.dump(dict(request.variables), pipe)
+    return supervisor
+
+
+def received(fd: int) -> dict[str, str]:
+    """The variables that `start` gave the supervisor that we are."""
+    with open(fd) as pipe:
+        variables: dict[str, str] = json.load(pipe)
+    return variables
+
+
+def _options(request: Request, run_id: str, handed: str, variables_fd: int) -> Iterator[str]:
+    """The command line that says what the request says, but for the variables."""
+    options = {
+        "--entry-point": request.entry_point,
+        "--version": request.version,
+        "--experiment-id": request.experiment_id,
+        "--experiment-name": request.experiment_name,
+        "--backend": request.backend,
+        "--backend-config": json.dumps(request.backend_config) if request.backend_config else "",
+        "--env-manager": request.env_manager,
+        "--storage-dir": request.storage_dir,
+        "--run-name": request.run_name,
+        "--timeout": "" if request.timeout_s is None else str(request.timeout_s),
+        "--stop-timeout": str(request.stop_timeout_s),
+        "--run-id": run_id,
+        "--supervision": handed,
+        "--variables-fd": str(variables_fd),
+    }
+    yield from (f"{name}={value}" for name, value in options.items() if value)
+    yield from (f"--param-list={name}={value}" for name, value in request.parameters.items())
+    for name, value in request.docker_args.items():
+        yield f"--docker-args={name}" + ("" if value is True else f"={value}")
+    if request.build_image:
+        yield "--build-image"
+    if not request.mask_output:
+        yield "--no-mask"
+
+
+def wait(store: Store, home: Home, run_id: str) -> Run:
+    """The run when it has ended. A run whose supervisor is lost has."""
+    pause_s = 0.02
+    while (run := store.get_run(run_id)).status not in TERMINATED:
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        settle_lost_runs(home, store)
+    return run
+
+
+def stop_run(run_id: str, home: Home) -> None:
+    with closing(settled_store(home)) as store:
+        stop(store, home, store.get_run(run_id))
+
+
+def stop(store: Store, home: Home, run: Run) -> Run:
+    """End the run, in good order, and return it; one that has ended stays as it is.
+
+    Raises UnavailableError when who supervises it is not to be reached.
+    """
+    if run.status in TERMINATED:
+        return run
+    pid = _pid(home, run.tags.get(SUPERVISOR, ""))
+    if pid is None:
+        settle_lost_runs(home, store)
+        if (run := store.get_run(run.run_id)).status in TERMINATED:
+            return run
+        raise UnavailableError(
+            f"run {run.run_id} is not supervised on this machine", "stop it on the machine that started it"
+        )
+    if pid == LIBRARY:
+        raise UnavailableError(
+            f"run {run.run_id} is supervised by a Python program that called projrun.run",
+            "interrupt it there, or have it call projrun.run(synchronous=False) and cancel()",
+        )
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    try:
+        return wait(store, home, run.run_id)
+    except KeyboardInterrupt:  # a second ^C does not wait for the command to end in good order
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        raise
+
+
+def _pid(home: Home, supervisor: str) -> int | None:
+    """`supervisor_pid`, when there is one."""
+    if not supervisor:
+        return None
+    for _ in range(1000):
+        if (pid := supervisor_pid(home, supervisor)) != 0:
+            return pid
+        time.sleep(0.01)
+    raise ProjrunError("the supervisor of the run does not come up", "look for a hanging projrun process")

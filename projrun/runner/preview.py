@@ -1,0 +1,132 @@
+"""What a run would do, found out without doing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from projrun.environments import manager_named
+from projrun.environments.locks import kept_lock
+from projrun.environments.store import is_built
+from projrun.home import Home
+from projrun.inputs.storage import storage_for
+from projrun.masking import hide, masked, masked_in
+from projrun.output import one_line, table
+from projrun.plan import Lock, Plan, PlannedEnvironment
+from projrun.request import Request
+from projrun.runner import check
+from projrun.runner.planning import make_plan
+from projrun.sources import fetched
+from projrun.urls import without_secrets
+
+
+class EnvironmentPreview(msgspec.Struct, frozen=True, kw_only=True):
+    manager: str
+    builds: bool
+    """False if it uses what is there."""
+    locked: bool
+    """The descriptor was resolved before, so these are the versions that the run gets."""
+    built: bool
+    python: str
+    """Exact version; empty when it is not locked."""
+    packages: tuple[str, ...]
+    """`name version` of each, if it is locked."""
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    what: str
+    bytes: int | None = None
+    """None when it is not known beforehand. What the caches of tools hold is not downloaded again."""
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    plan: Any
+    """The plan, as JSON has it."""
+    environment: EnvironmentPreview
+    variables: tuple[str, ...]
+    """Names of the variables that the caller gives."""
+    downloads: tuple[Download, ...]
+
+
+def preview(request: Request, home: Home) -> Preview:
+    """Read the project and make the plan. No run, no environment; a Git repository goes to the cache."""
+    hide(request.variables.values())
+    check(request)
+    with fetched(request.uri, request.version, home, offline=request.offline) as checkout:
+        planned = make_plan(request, checkout, storage_for(request.storage_dir, home))
+        wanted = planned.plan.environment
+        builds = manager_named(wanted.manager).BUILDS
+        lock = kept_lock(wanted, checkout.directory, home) if builds else None
+    built = lock is not None and is_built(wanted.manager, lock, home)
+    packages = _packages(lock)
+    environment = EnvironmentPreview(
+        manager=wanted.manager,
+        builds=builds,
+        locked=lock is not None,
+        built=built,
+        python=lock.python if lock else "",
+        packages=tuple(f"{package['name']} {package.get('version', '')}".strip() for package in packages),
+    )
+    inputs = [Download(what=without_secrets(url)) for url in planned.urls.values()]
+    needed = () if built or not builds else _downloads(wanted, packages, lock)
+    return Preview(
+        plan=masked_in(msgspec.to_builtins(planned.plan)),
+        environment=environment,
+        variables=tuple(sorted(request.variables)),
+        downloads=(*needed, *inputs),
+    )
+
+
+def _packages(lock: Lock | None) -> list[dict[str, Any]]:
+    if lock is None or not lock.pylock:
+        return []
+    from projrun.tomlfile import parse
+
+    packages: list[dict[str, Any]] = parse(lock.pylock, "pylock.toml").get("packages", [])
+    return packages
+
+
+def _downloads(
+    environment: PlannedEnvironment, packages: list[dict[str, Any]], lock: Lock | None
+) -> tuple[Download, ...]:
+    if lock is None:
+        wanted = (*environment.descriptor.build_dependencies, *environment.descriptor.dependencies)
+        return tuple(Download(what=f"{line} and what it needs") for line in wanted)
+    return tuple(
+        Download(what=f"{package['name']} {package.get('version', '')}".strip(), bytes=_size(package))
+        for package in packages
+    )
+
+
+def _size(package: dict[str, Any]) -> int | None:
+    """Of the smallest file that may be chosen, so at least this much."""
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
+    sizes = [file["size"] for file in files if "size" in file]
+    return min(sizes) if sizes else None
+
+
+def as_text(found: Preview) -> str:
+    plan = msgspec.convert(found.plan, Plan)
+    source, environment = plan.source, found.environment
+    state = "used as it is"
+    if environment.builds:
+        locked = f"locked with Python {environment.python}" if environment.locked else "not resolved yet"
+        state = f"{locked}, {'built' if environment.built else 'not built yet'}"
+    rows = [
+        ("project", plan.project),
+        ("source", source.uri + (f" #{source.subdirectory}" if source.subdirectory else "")),
+        ("commit", (source.commit + (" and changes" if source.dirty else "")) or "none"),
+        ("entry point", plan.entry_point),
+        *((f"parameter {name}", value) for name, value in plan.parameters.items()),
+        ("environment", f"{environment.manager}: {state}"),
+        *(("variable", name) for name in found.variables),
+        ("backend", plan.backend),
+        *(("download", _download(one)) for one in found.downloads),
+    ]
+    body = table(("", ""), [(name, one_line(value)) for name, value in rows]).lstrip("\n")
+    return masked(f"{body}\ncommand:\n{plan.command}")
+
+
+def _download(one: Download) -> str:
+    return one.what if one.bytes is None else f"{one.what}, {one.bytes} bytes"

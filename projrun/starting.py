@@ -1,0 +1,53 @@
+"""Starting a process, of whatever kind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from projrun.errors import LaunchError
+
+Variables = Mapping[str, str | None]
+"""Environment variables to set on top of others; None removes one."""
+
+
+def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
+    """`environ` with each layer on top of it."""
+    result = dict(environ)
+    for layer in layers:
+        for name, value in layer.items():
+            if value is None:
+                result.pop(name, None)
+            else:
+                result[name] = value
+    return result
+
+
+def popen(
+    argv: Sequence[str],
+    cwd: Path | None,
+    environ: Mapping[str, str] | None,
+    stdin: int | None,
+    stdout: int | None,
+    stderr: int | None,
+    *,
+    apart: bool = True,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """apart: in a session of its own, which has no terminal. Raises LaunchError."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=apart,
+            pass_fds=pass_fds,
+        )
+    except FileNotFoundError as error:
+        raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"cannot start '{argv[0]}': {error}") from None

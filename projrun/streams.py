@@ -1,0 +1,219 @@
+"""What a supervised process prints: to a log, to an index of the log, and live to our own streams."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from projrun.masking import StreamMask, output_mask
+from projrun.output import warn
+
+INDEX_SUFFIX = ".index"
+MERGE_MS = 100
+"""Chunks of one stream within this time are one line of the index."""
+
+
+def index_of(log: Path) -> Path:
+    """Which stream each part of the log came from: lines `STREAM OFFSET LENGTH TIME`.
+
+    STREAM is out, err, or tty where both are one terminal. OFFSET and LENGTH are bytes of the log, TIME is
+    milliseconds since the epoch.
+    """
+    return log.with_suffix(INDEX_SUFFIX)
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """One way from the process to us."""
+
+    read_end: int
+    write_end: int
+    stream: str
+    """out, err or tty."""
+    target: int | None
+    """File descriptor of ours that gets a copy."""
+    is_terminal: bool = False
+
+
+def channels(out: int | None, err: int | None) -> tuple[Channel, Channel]:
+    """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
+    if out is not None and err is not None and os.isatty(out) and os.isatty(err):
+        both = _terminal(out, "tty")
+        return both, both
+    return _channel(out, "out"), _channel(err, "err")
+
+
+def _channel(target: int | None, stream: str) -> Channel:
+    if target is not None and os.isatty(target):
+        return _terminal(target, stream)
+    read_end, write_end = os.pipe()
+    return Channel(read_end, write_end, stream, target)
+
+
+def _terminal(target: int, stream: str) -> Channel:
+    """A pseudo-terminal of the size of `target` that passes bytes on unchanged."""
+    import termios
+
+    master, slave = os.openpty()
+    attributes = termios.tcgetattr(slave)
+    attributes[1] &= ~termios.OPOST  # the real terminal does that
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    channel = Channel(master, slave, stream, target, is_terminal=True)
+    resize(channel)
+    return channel
+
+
+def resize(channel: Channel) -> None:
+    """Give a pseudo-terminal the size of the real one."""
+    import fcntl
+    import termios
+
+    if channel.target is not None:
+        size = fcntl.ioctl(channel.target, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(channel.read_end, termios.TIOCSWINSZ, size)
+
+
+@contextmanager
+def following_size(terminals: Collection[Channel], then: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, these pseudo-terminals have the size of the real ones.
+
+    then: called after a change. In the main thread alone: others hear of no signals.
+    """
+    if not terminals or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_number: int, _frame: object) -> None:
+        for terminal in terminals:
+            with suppress(OSError):  # it is at its end
+                resize(terminal)
+        then()
+
+    before = signal.signal(signal.SIGWINCH, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+class Pump:
+    """A thread that copies channels to the log and to our streams until all are at their end."""
+
+    def __init__(self, sources: set[Channel], log: Path, *, indexed: bool) -> None:
+        self._log = log.open("ab", buffering=0)
+        self._index = _Index(index_of(log), self._log.tell()) if indexed else None
+        self._sources = {channel.read_end: _Source(channel) for channel in sources}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._complete = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def close(self) -> None:
+        """For a pump that was never started."""
+        self._log.close()
+        if self._index is not None:
+            self._index.close()
+        for read_end in self._sources:
+            os.close(read_end)
+
+    def _run(self) -> None:
+        with self._log, selectors.DefaultSelector() as selector:
+            for read_end in self._sources:
+                selector.register(read_end, selectors.EVENT_READ)
+            while selector.get_map():
+                for ready, _ in selector.select():
+                    source = self._sources[ready.fd]
+                    chunk = read(ready.fd)
+                    self._show(source, source.shown(chunk))
+                    if not chunk:
+                        selector.unregister(ready.fd)
+                        os.close(ready.fd)
+            if self._index is not None:
+                self._index.close()
+
+    def _show(self, source: _Source, text: bytes) -> None:
+        if not text:
+            return
+        if self._complete and not write(self._log.fileno(), text):
+            self._complete = False
+            warn(f"the log {self._log.name} is not complete: its disk may be full")
+        if self._complete and self._index is not None:
+            self._index.add(source.channel.stream, len(text))
+        if source.target is not None and not write(source.target, text):
+            source.target = None  # its reader is gone; the log goes on
+
+
+class _Source:
+    def __init__(self, channel: Channel) -> None:
+        self.channel, self.target = channel, channel.target
+        self._mask: StreamMask | None = output_mask()
+
+    def shown(self, chunk: bytes) -> bytes:
+        """What to show of a chunk; an empty one is the end."""
+        if self._mask is None:
+            return chunk
+        return self._mask.feed(chunk) if chunk else self._mask.rest()
+
+
+class _Index:
+    """Lines of `index_of`, as few as keep the order."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._offset = offset
+        self._stream, self._length, self._time_ms = "", 0, 0
+
+    def add(self, stream: str, length: int) -> None:
+        time_ms = time.time_ns() // 1_000_000
+        if stream != self._stream or not 0 <= time_ms - self._time_ms < MERGE_MS:
+            self._flush()
+            self._stream, self._time_ms = stream, time_ms
+        self._length += length
+
+    def close(self) -> None:
+        self._flush()
+        with suppress(OSError):
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._length:
+            line = f"{self._stream} {self._offset} {self._length} {self._time_ms}\n"
+            with suppress(OSError):  # a full disk: the log has said so
+                self._file.write(line.encode())
+            self._offset += self._length
+            self._length = 0
+
+
+def read(fd: int) -> bytes:
+    """What comes next; nothing at the end."""
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # EIO: the last holder of a pseudo-terminal closed it
+        return b""
+
+
+def write(fd: int, data: bytes) -> bool:
+    """All of it; False when the reader is gone."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        return False
+    return True
+
+
+def close(*fds: int) -> None:
+    for fd in set(fds):
+        os.close(fd)

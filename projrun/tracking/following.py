@@ -1,0 +1,91 @@
+"""The output of a run, also while it goes on and another process writes it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from projrun.errors import TrackingError
+from projrun.record import ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, OUTPUT_INDEX_ARTIFACT
+from projrun.tracking import Store
+from projrun.tracking.entities import TERMINATED
+
+CHUNK = 1 << 16
+LOCAL_PAUSE_S = 0.1
+REMOTE_PAUSE_S = 2.0
+
+
+def output(store: Store, run_id: str) -> Iterator[bytes]:
+    """What the run wrote so far; what the building of its environment said, if it never started."""
+    for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
+        try:
+            with store.open_artifact(run_id, artifact) as log:
+                yield from iter(lambda log=log: log.read(CHUNK), b"")  # type: ignore[misc]
+            return
+        except TrackingError as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+
+
+def followed(store: Store, run_id: str, settle: Callable[[], None]) -> Iterator[bytes]:
+    """Its output to its end, as it comes. settle: called between looks, so that a lost run ends too."""
+    pause_s = REMOTE_PAUSE_S if store.uri.startswith("http") else LOCAL_PAUSE_S
+    position = 0
+    while True:
+        ended = store.get_run(run_id).status in TERMINATED
+        for chunk in _from(store, run_id, position):
+            position += len(chunk)
+            yield chunk
+        if ended:
+            break
+        time.sleep(pause_s)
+        settle()
+    if not position:
+        yield from output(store, run_id)
+
+
+def _from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
+    """The output after its first `position` bytes; nothing while there is none."""
+    try:
+        with store.open_artifact(run_id, OUTPUT_ARTIFACT) as log:
+            _skip(log, position)
+            while chunk := log.read(CHUNK):
+                yield chunk
+    except TrackingError as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _skip(log: BinaryIO, count: int) -> None:
+    """Pass over that many bytes from here."""
+    if log.seekable():
+        log.seek(count, os.SEEK_CUR)
+        return
+    while count > 0 and (read := log.read(min(count, CHUNK))):
+        count -= len(read)
+
+
+def of_stream(store: Store, run_id: str, stream: str) -> Iterator[bytes]:
+    """What the run wrote to `out` or `err` so far, as the index of its log says."""
+    try:
+        with (
+            store.open_artifact(run_id, OUTPUT_INDEX_ARTIFACT) as index,
+            store.open_artifact(run_id, OUTPUT_ARTIFACT) as log,
+        ):
+            position = 0
+            for line in index:
+                name, offset, length, _ = line.split()
+                _skip(log, int(offset) - position)
+                position = int(offset)
+                if name.decode() == stream:
+                    left = int(length)
+                    while left > 0 and (chunk := log.read(min(left, CHUNK))):
+                        left -= len(chunk)
+                        yield chunk
+                    position += int(length)
+    except (TrackingError, ValueError) as error:
+        raise TrackingError(
+            f"the streams of run {run_id} cannot be told apart", "leave --stream out"
+        ) from error

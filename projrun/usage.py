@@ -1,0 +1,16 @@
+"""What a process took."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a process, with all its descendants that were waited for."""
+
+    wall_s: float
+    """By a clock that nobody sets."""
+    cpu_s: float
+    """User and system time."""
+    peak_memory_bytes: int
+    """Resident memory of the largest of these processes at its peak, at least that of projrun's own."""
