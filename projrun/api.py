@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from projrun.backends import read_config
-from projrun.errors import ExecutionError
+from projrun.errors import ExecutionError, UsageError
 from projrun.home import home_from
 from projrun.process import Detached, detach
 from projrun.request import Request
@@ -72,7 +72,10 @@ def run(
         entry_point: declared entry point, or a .py, .sh, .R or .ipynb file of the project.
         version: branch, tag or commit of a project in Git.
         parameters: values for the entry point; each is passed as `str(value)`.
-        docker_args, build_image, docker_auth: for projects in containers.
+        docker_args: arguments for `docker run`, by name without dashes; True for one without a value, a list
+            for one that is repeated.
+        build_image: copy the project into an image of its own.
+        docker_auth: username, password and registry, with which images are pulled.
         experiment_name, experiment_id: experiment of the run, one of the two; a name is made if missing.
         backend: where to execute.
         backend_config: mapping, or path of a .json file.
@@ -125,8 +128,25 @@ def _run_here(request: Request) -> SubmittedRun:
     return SubmittedRun(record.run_id)
 
 
+def _container_options(request: Request) -> list[str]:
+    """For the command line of another process, which everyone can read: no secrets."""
+    if request.docker_auth:
+        hint = "log in with `docker login` beforehand, or run it synchronously"
+        raise UsageError("docker_auth cannot be handed to a process of its own", hint)
+    options = ["--build-image"] if request.build_image else []
+    for name, values in request.docker_args.items():
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            if name in ("e", "env") and "=" in str(value):
+                hint = f"set the variable, and name it alone: docker_args={{'{name}': 'NAME'}}"
+                raise UsageError(f"docker_args '{name}': a value would be on a command line", hint)
+            if value is not False:
+                options.append(f"--docker-args={name}" + ("" if value is True else f"={value}"))
+    return options
+
+
 def _run_beside(request: Request) -> SubmittedRun:
     """Have a `projrun run` of its own perform the run."""
+    container = _container_options(request)
     run_id = request.run_id or schedule(request, home_from())
     parameters = [f"--param-list={name}={value}" for name, value in request.parameters.items()]
     options = {
@@ -142,5 +162,6 @@ def _run_beside(request: Request) -> SubmittedRun:
         "--run-id": run_id,
     }
     given = [f"{name}={value}" for name, value in options.items() if value]
-    supervisor = detach([sys.executable, "-m", "projrun", "run", *given, *parameters, "--", request.uri])
+    argv = [sys.executable, "-m", "projrun", "run", *given, *container, *parameters, "--", request.uri]
+    supervisor = detach(argv)
     return SubmittedRun(run_id, supervisor)

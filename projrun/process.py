@@ -116,6 +116,12 @@ def detach(argv: Sequence[str], *, environ: Mapping[str, str] | None = None) -> 
     return _popen(argv, None, environ, stdin=subprocess.DEVNULL, stdout=None, stderr=None)
 
 
+def start_waiting(argv: Sequence[str]) -> Detached:
+    """Start a program that goes its own way and reads from a pipe of ours; what it says is not heard."""
+    null = subprocess.DEVNULL
+    return _popen(argv, None, None, stdin=subprocess.PIPE, stdout=null, stderr=null)
+
+
 class Child:
     """A supervised process: a group of its own, its output in a log and, live, on our own streams.
 

@@ -30,6 +30,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Exact version of the interpreter."""
     packages: tuple[Package, ...] = ()
     lock_sha256: str = ""
+    image: str = ""
+    """Of a container: the image's digest (`name@sha256:…`) where a registry has it, else its id."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

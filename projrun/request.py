@@ -26,3 +26,5 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     env_manager: str = ""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
+    docker_image: str = ""
+    read_only_source: bool = False

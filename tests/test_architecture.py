@@ -37,6 +37,8 @@ FLOORS = [
         "version",
         "interrupts",
         "scratch",
+        "engine",
+        "lastwill",
     },
     {"plan", "record", "request"},
     {"sources", "project", "inputs", "environments", "backends", "tracking"},
@@ -54,6 +56,9 @@ MONOPOLIES = {
     "fsspec": {"inputs/filesystem.py"},
     "starlette": {"server/app.py"},
     "uvicorn": {"server/endpoint.py"},
+    "docker": {"environments/images.py"},
+    "requests": {"environments/images.py"},
+    "jinja2": {"environments/dockerfile.py"},
 }
 
 
@@ -156,12 +161,12 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends import local as local_backend
-    from projrun.environments import local, uv
+    from projrun.environments import docker, local, uv
     from projrun.inputs import filesystem, runs, web
     from projrun.sources import git
     from projrun.sources import local as directory
 
-    managers: list[EnvironmentManager] = [local, uv]
+    managers: list[EnvironmentManager] = [local, uv, docker]
     kinds: list[SourceKind] = [directory, git]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]

@@ -26,6 +26,7 @@ VERBS = {
     ),
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "runs": ("projrun.cli.runs", "List and show runs and their output."),
+    "dockerfile": ("projrun.cli.dockerfile", "Write a Dockerfile of a project's environment."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
 """Verb -> module that holds a command of that name, and its line in the help text."""

@@ -141,11 +141,12 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
-    arguments: dict[str, object] = {}
+    arguments: dict[str, list[object]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        arguments[name] = value if equals else True
-    return arguments
+        one = value if equals else True
+        arguments[name] = [*arguments[name], one] if name in arguments else [one]
+    return dict(arguments)
 
 
 def _say_goodbye(record: Any, place: str) -> None:

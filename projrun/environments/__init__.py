@@ -45,9 +45,10 @@ class EnvironmentManager(Protocol):
 KINDS = {
     "local": "projrun.environments.local",
     "uv": "projrun.environments.uv",
+    "docker": "projrun.environments.docker",
 }
 
-PLANNED = ("virtualenv", "conda", "docker")
+PLANNED = ("virtualenv", "conda")
 """Known names whose engine is not part of this version."""
 
 

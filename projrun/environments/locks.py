@@ -35,7 +35,8 @@ def lock_once(
             return lock
         say(f"resolving the environment of {descriptor.file or 'the project'}")
         lock = manager.lock(descriptor, directory, log)
-        write_atomically(place, msgspec.json.encode(lock))
+        if lock.kept:
+            write_atomically(place, msgspec.json.encode(lock))
         return lock
 
 
@@ -55,12 +56,21 @@ def _lock_facts(manager: str, descriptor: Descriptor) -> dict[str, object]:
 
 
 def _read_lock(place: Path) -> Lock | None:
-    """The kept lock, unless there is none, it cannot be read, or its interpreter is no longer installed."""
+    """The kept lock, unless there is none, it cannot be read, or its interpreter or image is gone."""
     try:
         lock = msgspec.json.decode(place.read_bytes(), type=Lock)
     except (OSError, msgspec.MsgspecError):
         return None
+    if lock.tag and not _still_means(lock.tag, lock.image):
+        return None
     return lock if Path(lock.interpreter).exists() else None
+
+
+def _still_means(tag: str, image: str) -> bool:
+    from projrun import engine
+
+    facts = engine.image(tag)
+    return facts is not None and str(facts["Id"]).endswith(image.removeprefix("sha256:"))
 
 
 def _waiting() -> None:

@@ -76,7 +76,7 @@ def _ready(manager: EnvironmentManager, dest: Path) -> Ready | None:
 
 
 def _build(manager: EnvironmentManager, name: str, lock: Lock, dest: Path, log: Path) -> None:
-    say(f"building the {name} environment {dest.name} with Python {lock.python}")
+    say(f"building the {name} environment {dest.name} {_made_of(lock)}")
     for leftover in (dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
         remove(leftover)
     with beside(dest) as temporary:
@@ -88,9 +88,14 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, dest: Path, log: 
         python=lock.python,
         packages=manager.contents(dest),
         lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
+        image=lock.image,
     )
     ready = Ready(environment=environment, launch=manager.launch(dest))
     write_atomically(dest / READY, msgspec.json.encode(ready))
+
+
+def _made_of(lock: Lock) -> str:
+    return f"with Python {lock.python}" if lock.python else f"from the image {lock.image}"
 
 
 def _beside(directory: Path) -> Path:

@@ -107,8 +107,21 @@ def _refuse_what_is_not_there(descriptor: Descriptor) -> None:
         )
 
 
+def resolve(descriptor: Descriptor, directory: Path, log: Path, target: tuple[str, ...]) -> str:
+    """The pylock of `descriptor` for another Python and platform, which `target` says in uv's options."""
+    _refuse_what_is_not_there(descriptor)
+    requirements = (*descriptor.build_dependencies, *descriptor.dependencies)
+    python, _ = pythons.choose("")
+    return _resolve(requirements, descriptor.constraints, python.path, directory, log, target)
+
+
 def _resolve(
-    requirements: tuple[str, ...], constraints: tuple[str, ...], python: Path, directory: Path, log: Path
+    requirements: tuple[str, ...],
+    constraints: tuple[str, ...],
+    python: Path,
+    directory: Path,
+    log: Path,
+    target: tuple[str, ...] = (),
 ) -> str:
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
@@ -117,7 +130,7 @@ def _resolve(
         bounds.write_text("\n".join(constraints) + "\n")
         options = ["--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml", "-o", str(pylock)]
         _run_uv(
-            ["pip", "compile", *options, "--python", str(python), "-c", str(bounds), str(wanted)],
+            ["pip", "compile", *options, *target, "--python", str(python), "-c", str(bounds), str(wanted)],
             log,
             cwd=directory,
         )

@@ -27,7 +27,7 @@ from projrun.tracking.tags import ENVIRONMENT_KEY
 from projrun.version import __version__
 
 
-def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
+def perform(store: Store, run: Run, planned: Planned, home: Home, account: Mapping[str, str]) -> Record:
     """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way."""
     started = now()
     plan, checkout = planned.plan, planned.checkout
@@ -38,8 +38,12 @@ def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     wanted = plan.environment
     try:
         read = _gather(store, planned, home)
+        if account:
+            from projrun.environments.images import log_in
+
+            log_in(account)
         with provide(wanted.manager, wanted.descriptor, checkout.directory, home, log) as provided:
-            outcome = ended(_execute(store, run, plan, provided, checkout.directory), started)
+            outcome = ended(_execute(store, run, planned, provided, log), started)
     except KeyboardInterrupt as interrupt:
         outcome = killed(interrupt, started)
         raise
@@ -59,8 +63,16 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     return inputs.gather(planned.plan.inputs, planned.urls, store)
 
 
-def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: Path) -> int:
+def _execute(store: Store, run: Run, planned: Planned, provided: Provided, building: Path) -> int:
     """Run the command, with the run's tracking endpoint in its environment; its exit code."""
+    plan, launch = planned.plan, provided.launch
+    reach = "", ""
+    if launch.container is not None:
+        from projrun.runner import containers
+
+        if plan.container and plan.container.build_image:
+            launch = containers.with_project(launch, plan, planned.checkout, building)
+        reach = containers.reach(plan, launch.container)
     for notice in provided.lock.notices:
         warn(notice)
     backend = backend_named(plan.backend)
@@ -69,14 +81,14 @@ def _execute(store: Store, run: Run, plan: Plan, provided: Provided, directory: 
     store.update_run(run.run_id, status="RUNNING")
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
     handle: Handle | None = None
-    with tracking_variables(store, run) as variables:
+    with tracking_variables(store, run, reach) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
-            provided.launch, variables={**provided.launch.variables, **variables, **named}
+            launch, variables={**planned.values, **launch.variables, **variables, **named}
         )
         try:
             with uninterrupted():
-                handle = backend.submit(plan, launch, directory, log)
+                handle = backend.submit(plan, launch, planned.checkout.directory, log)
             result = backend.wait(handle)
             assert result is not None  # there was no time-out
             return result.exit_code

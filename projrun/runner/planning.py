@@ -8,7 +8,7 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
-from projrun.errors import ProjrunError, UnavailableError
+from projrun.errors import ProjrunError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
 from projrun.plan import Checkout, Descriptor, Plan, PlannedEnvironment
@@ -33,6 +33,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     urls: dict[str, str]
     """Of remote inputs, by parameter, with the credentials in them."""
+    values: dict[str, str]
+    """Of environment variables that the user gave for a container."""
 
 
 def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
@@ -46,6 +48,14 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     for warning in (*project.warnings, *rendered.warnings, *warnings):
         warn(warning)
     script = entry_point.script
+    environment = _environment(descriptor, request, script.requirements if script else ())
+    container, values = None, dict[str, str]()
+    if environment.manager == "docker":
+        from projrun.runner import containers
+
+        container, values = containers.planned(request, environment.descriptor, checkout.directory)
+    else:
+        _refuse_container_options(request, environment.manager)
     plan = Plan(
         source=checkout.source,
         project=project.name,
@@ -53,13 +63,14 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=_environment(descriptor, request.env_manager, script.requirements if script else ()),
+        environment=environment,
+        container=container,
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
         artifact_files=script.artifact_files if script else {},
     )
-    return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls)
+    return Planned(plan=plan, checkout=checkout, storage=storage, urls=rendered.urls, values=values)
 
 
 def _check_url(parameter: str, url: str) -> None:
@@ -70,8 +81,29 @@ def _check_url(parameter: str, url: str) -> None:
         raise type(error)(message, error.hint) from None
 
 
-def _environment(descriptor: Descriptor, asked: str, requirements: tuple[str, ...]) -> PlannedEnvironment:
-    manager = _manager_for(descriptor, asked)
+def _refuse_container_options(request: Request, manager: str) -> None:
+    for option, given in (
+        ("--docker-args", request.docker_args),
+        ("--build-image", request.build_image),
+        ("--docker-image", request.docker_image),
+        ("--read-only-source", request.read_only_source),
+        ("docker_auth", request.docker_auth),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} is for runs in containers, and this one uses the environment manager {manager}",
+                "leave it out, or say --env-manager docker",
+            )
+
+
+def _environment(
+    descriptor: Descriptor, request: Request, requirements: tuple[str, ...]
+) -> PlannedEnvironment:
+    manager = _manager_for(descriptor, request.env_manager)
+    if manager == "docker":
+        from projrun.runner.containers import with_base_image
+
+        descriptor = with_base_image(descriptor, request)
     if requirements and manager_named(manager).BUILDS:
         from projrun.project.conventions import with_requirements
 
@@ -83,10 +115,10 @@ def _environment(descriptor: Descriptor, asked: str, requirements: tuple[str, ..
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    if descriptor.kind == "docker_env" and asked != "local":
-        raise UnavailableError(
-            "the project runs in a container (docker_env), which is not part of this version of projrun",
-            "use --env-manager local to run it without one",
+    if descriptor.kind == "docker_env" and asked not in ("", "docker", "local"):
+        raise UsageError(
+            f"the project runs in a container (docker_env), which --env-manager {asked} has not",
+            "leave --env-manager out, or use --env-manager local to run it without one",
         )
     name = asked or WRITTEN_FOR[descriptor.kind]
     manager_named(name)

@@ -12,8 +12,13 @@ from projrun.tracking.entities import Run
 
 
 @contextmanager
-def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]]:
-    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs."""
+def tracking_variables(
+    store: Store, run: Run, reach: tuple[str, str] = ("", "")
+) -> Iterator[dict[str, str | None]]:
+    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs.
+
+    reach: address and device at which a process in a container finds this machine.
+    """
     variables: dict[str, str | None] = {
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
@@ -23,8 +28,8 @@ def tracking_variables(store: Store, run: Run) -> Iterator[dict[str, str | None]
     if store.uri.startswith("http"):
         yield variables  # the server's address and credentials are in the environment already
         return
-    with closing(Endpoint(store)) as endpoint:
-        not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), "127.0.0.1")))
+    with closing(Endpoint(store, *reach)) as endpoint:
+        not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), endpoint.host)))
         yield {
             **variables,
             "MLFLOW_TRACKING_URI": endpoint.url,

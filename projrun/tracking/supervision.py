@@ -85,5 +85,9 @@ def _settle(supervisor: str, store: Store) -> None:
     lost, _ = store.search_runs([], f"tags.`{SUPERVISOR}` = '{supervisor}'", run_view_type="ALL")
     for run in lost:
         if run.status not in TERMINATED:
+            if run.tags.get("mlflow.project.env") == "docker":
+                from projrun import engine
+
+                engine.remove_containers_of(run.run_id)
             store.log_batch(run.run_id, tags={REASON: LOST})
             store.update_run(run.run_id, status="FAILED", end_time=int(time.time() * 1000))
