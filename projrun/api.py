@@ -73,7 +73,10 @@ def run(
         entry_point: declared entry point, or a .py, .sh, .R or .ipynb file of the project.
         version: branch, tag or commit of a project in Git.
         parameters: values for the entry point; each is passed as `str(value)`.
-        docker_args, build_image, docker_auth: for projects in containers.
+        docker_args: arguments for `docker run`, by name without dashes; True for one without a value, a list
+            for one that is repeated.
+        build_image: copy the project into an image of its own.
+        docker_auth: username, password and registry, with which images are pulled.
         experiment_name, experiment_id: experiment of the run, one of the two; a name is made if missing.
         backend: where to execute.
         backend_config: mapping, or path of a .json file.

@@ -142,8 +142,37 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Of conda, as the descriptor has them: variables that hold credentials are expanded when it is built."""
     variables: dict[str, str] = {}
     """To be set in the environment."""
+    image: str = ""
+    """The image that a container is made from: `name@sha256:…` where a registry has it, else its id."""
+    platform: str = ""
+    """Of an image that packages are installed in, as uv names platforms; empty otherwise."""
+    tag: str = ""
+    """Of an image that no registry has: its name here. The lock holds while the name means `image`."""
+    kept: bool = True
+    """False: it must be resolved again next time."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """An image and the engine that has it: all that starting a container of it takes."""
+
+    image: str
+    """The image's id, which never means another image."""
+    name: str = ""
+    """How people call the image."""
+    shell: str = "bash"
+    """The shell that the image has: bash, or sh."""
+    rootless: bool = False
+    """The engine belongs to the caller: root inside a container is the caller outside."""
+    remapped: bool = False
+    """The engine gives containers users of their own, unless told otherwise."""
+    gateway: str = ""
+    """Address of this machine on the engine's default network; empty: it has none there."""
+    bridge: str = ""
+    """Name of the network device that has this address."""
+    holds_project: bool = False
+    """The project's tree was copied into the image."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +183,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     path_entries: tuple[str, ...] = ()
     """Directories to put in front of PATH."""
     argv_prefix: tuple[str, ...] = ()
+    container: Container | None = None
+    """Start it in a container; None: on this machine."""
 
 
 class PlannedInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +222,22 @@ class VerifyRules(msgspec.Struct, frozen=True, kw_only=True):
     outputs: dict[str, Rule] = {}
 
 
+class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the author and the user want of the container, besides its image."""
+
+    arguments: tuple[str, ...] = ()
+    """Arguments for `docker run`. Holds no values of environment variables."""
+    volumes: tuple[str, ...] = ()
+    """`SOURCE:TARGET[:OPTIONS]`, expanded; SOURCE is absolute or the name of a volume."""
+    variables: dict[str, str] = {}
+    """Environment variables that the project sets."""
+    copied: tuple[str, ...] = ()
+    """Names of environment variables whose values the caller's environment or command line has."""
+    read_only_source: bool = False
+    build_image: bool = False
+    """The project's tree is copied into an image of its own."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that determines a run."""
 
@@ -205,6 +252,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Every parameter's value as text: declared ones with defaults resolved, then undeclared ones."""
     inputs: tuple[PlannedInput, ...] = ()
     environment: PlannedEnvironment
+    container: PlannedContainer | None = None
+    """None: the run needs no container."""
     backend: str = "local"
     backend_config: dict[str, Any] = {}
     programs: dict[str, str] = {}

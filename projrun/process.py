@@ -142,6 +142,12 @@ def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> i
                 child.send_signal(signal_of(interrupt))
 
 
+def start_waiting(argv: Sequence[str]) -> Detached:
+    """Start a program that goes its own way and reads from a pipe of ours; what it says is not heard."""
+    null = subprocess.DEVNULL
+    return popen(argv, None, None, subprocess.PIPE, null, null)
+
+
 Detached = subprocess.Popen[bytes]
 
 

@@ -43,6 +43,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     lock_sha256: str = ""
     local: tuple[LocalRequirement, ...] = ()
     """What was installed from the project's own tree; `place` is where that was then."""
+    image: str = ""
+    """Of a container: the image's digest (`name@sha256:…`) where a registry has it, else its id."""
+    platform: str = ""
+    """Of an image that packages are installed in, as uv names platforms; empty otherwise."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

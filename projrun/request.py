@@ -37,6 +37,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Environment variables for the command, with values that nobody else may see."""
     mask_output: bool = True
     """Mask those values also in what the command prints."""
+    docker_image: str = ""
+    """What the image of the environment is made from."""
+    read_only_source: bool = False
+    """In a container: the project's tree cannot be written to."""
     timeout_s: float | None = None
     """How long the command may take."""
     stop_timeout_s: float = 10.0

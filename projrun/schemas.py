@@ -82,12 +82,22 @@ def _texts_below(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def _named(definition: dict[str, Any]) -> dict[str, Any]:
-    return {**definition, "title": definition["title"].removesuffix("Shape")}
+    title = definition["title"].removesuffix("Shape")
+    return {**definition, "title": title, **(_image_or_build() if title == "Docker" else {})}
 
 
 def _one_environment() -> dict[str, Any]:
     pairs = [[a, b] for index, a in enumerate(ENV_KEYS) for b in ENV_KEYS[index + 1 :]]
     return {"not": {"type": "object", "anyOf": [{"required": pair} for pair in pairs]}}
+
+
+def _image_or_build() -> dict[str, Any]:
+    return {
+        "anyOf": [
+            {"required": ["image"]},
+            {"required": ["build"], "properties": {"build": {"not": {"type": "null"}}}},
+        ]
+    }
 
 
 def _no_conda() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import projrun
-from projrun.errors import ExecutionError, ParameterError, UnavailableError
+from projrun.errors import ExecutionError, ParameterError, UsageError
 from tests.conftest import MakeProject, Projrun
 
 PROJECT = """
@@ -43,8 +43,8 @@ def test_a_failed_command_raises_and_says_where_to_look(project: str) -> None:
 def test_errors_are_raised_before_anything_starts(project: str) -> None:
     with pytest.raises(ParameterError, match="code"):
         projrun.run(project, env_manager="local", parameters={"code": "many"})
-    with pytest.raises(UnavailableError):
-        projrun.run(project, docker_args={"gpus": "all"})
+    with pytest.raises(UsageError, match="containers"):
+        projrun.run(project, env_manager="local", docker_args={"gpus": "all"})
 
 
 def test_an_experiment_is_made_by_name_and_used_again(project: str, projrun_: Projrun) -> None:

@@ -48,6 +48,8 @@ FLOORS = [
         "reaper",
         "streams",
         "usage",
+        "engine",
+        "lastwill",
     },
     {"plan", "record", "request"},
     {
@@ -194,13 +196,13 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends import local as local_backend
-    from projrun.environments import conda, local, uv, virtualenv
+    from projrun.environments import conda, docker, local, uv, virtualenv
     from projrun.inputs import filesystem, runs, web
     from projrun.sources import archive, git
     from projrun.sources import local as directory
 
     kinds: list[SourceKind] = [directory, archive, git]
-    managers: list[EnvironmentManager] = [conda, local, uv, virtualenv]
+    managers: list[EnvironmentManager] = [conda, docker, local, uv, virtualenv]
     places: list[InputKind] = [web, runs, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

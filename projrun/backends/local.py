@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from projrun.backends import Handle, Result
 from projrun.children import Child
@@ -13,25 +14,41 @@ from projrun.errors import LaunchError
 from projrun.plan import Launch, Plan
 from projrun.starting import merged
 
-_children: dict[str, Child] = {}
+if TYPE_CHECKING:
+    from projrun.backends.containers import InContainer
+
+_children: dict[str, Child | InContainer] = {}
 
 
 def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
+    out, err = _descriptor(1, sys.stdout), _descriptor(2, sys.stderr)
+    child: Child | InContainer
+    if launch.container is not None:
+        from projrun.backends.containers import InContainer
+
+        child = InContainer(plan, launch, directory, log, out, err)
+    else:
+        child = _on_this_machine(plan, launch, directory, log, out, err)
+    _children[str(child.pid)] = child
+    return Handle(backend="local", id=str(child.pid), log=str(log))
+
+
+def _on_this_machine(
+    plan: Plan, launch: Launch, directory: Path, log: Path, out: int | None, err: int | None
+) -> Child:
     environ = merged(os.environ, plan.variables, launch.variables)
     if launch.path_entries:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
     _check_programs(plan.programs, environ.get("PATH", os.defpath))
-    child = Child(
+    return Child(
         [*launch.argv_prefix, "bash", "-c", plan.command],
         cwd=directory,
         environ=environ,
         log=log,
-        out=_descriptor(1, sys.stdout),
-        err=_descriptor(2, sys.stderr),
+        out=out,
+        err=err,
         indexed=True,
     )
-    _children[str(child.pid)] = child
-    return Handle(backend="local", id=str(child.pid), log=str(log))
 
 
 def wait(handle: Handle, timeout_s: float | None = None) -> Result | None:

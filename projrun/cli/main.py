@@ -31,6 +31,7 @@ VERBS = {
     "lock": ("projrun.cli.lock", "Write the lock of a project's environment, or check it."),
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),
     "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
+    "dockerfile": ("projrun.cli.dockerfile", "Write a Dockerfile of a project's environment."),
     "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
     "doctor": ("projrun.cli.doctor", "Say what of the things that projrun works with works."),
     "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),

@@ -123,11 +123,21 @@ container_options = _group(
         "--docker-args",
         multiple=True,
         metavar="NAME[=VALUE]",
-        help="An argument for `docker run`; repeatable.",
+        help="An argument for `docker run`, without its dashes (gpus=all, privileged, v=/a:/b); repeatable.",
     ),
     click.option(
-        "--build-image", is_flag=True, help="Build an image that holds the project (docker projects only)."
+        "--docker-image",
+        default="",
+        metavar="IMAGE",
+        help="The image to run in, or to install the project's packages in. Default: the project's, "
+        "PROJRUN_DOCKER_BASE_IMAGE, or python:X.Y-slim.",
     ),
+    click.option(
+        "--build-image",
+        is_flag=True,
+        help="Copy the project into an image of its own, instead of mounting its directory.",
+    ),
+    click.option("--read-only-source", is_flag=True, help="The command may not write to the project's tree."),
 )
 """In which container."""
 
@@ -198,7 +208,7 @@ life_options = _group(
     click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
     click.option("--json", "as_json", is_flag=True, help="With --dry-run or --detach: print JSON."),
     click.option("--supervision", default="", hidden=True),
-    click.option("--variables-fd", type=int, hidden=True),
+    click.option("--request-fd", type=int, hidden=True),
 )
 """How long the run lives, what it is told, and who waits for it."""
 

@@ -94,7 +94,7 @@ def run(
     dry_run: bool,
     as_json: bool,
     supervision: str,
-    variables_fd: int | None,
+    request_fd: int | None,
     **same_named: Any,
 ) -> int:
     """Run the project at URI: a directory, a Git URL or an archive.
@@ -129,7 +129,7 @@ def run(
         backend_config=read_config(backend_config) if backend_config else {},
         env_manager=env_manager,
         stop_timeout_s=stop_timeout_s,
-        variables=_variables(env, env_file, variables_fd),
+        variables=_variables(env, env_file),
         mask_output=not no_mask,
         **same_named,
     )
@@ -138,6 +138,10 @@ def run(
         return _show_plan(request, home, as_json)
     if detach:
         return _detach(request, home, as_json)
+    if request_fd is not None:
+        from projrun.runner.detached import received
+
+        request = received(request_fd)
     record = run_request(request, home, supervision)
     say_goodbye(record, home)
     assert record.outcome.exit_code is not None
@@ -162,11 +166,7 @@ def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def _variables(given: tuple[str, ...], env_files: tuple[str, ...], fd: int | None) -> dict[str, str]:
-    if fd is not None:
-        from projrun.runner.detached import received
-
-        return received(fd)
+def _variables(given: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, str]:
     if not given and not env_files:
         return {}
     import os
@@ -211,11 +211,12 @@ def _detach(request: Request, home: Home, as_json: bool) -> int:
 
 
 def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
-    arguments: dict[str, object] = {}
+    arguments: dict[str, list[object]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        arguments[name] = value if equals else True
-    return arguments
+        one = value if equals else True
+        arguments[name] = [*arguments[name], one] if name in arguments else [one]
+    return dict(arguments)
 
 
 def say_goodbye(record: Record, home: Home) -> None:

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from projrun.errors import UnavailableError, UsageError
+from projrun.errors import UsageError
 from projrun.plan import Descriptor, Launch, Lock
 from projrun.record import Package
 
@@ -49,20 +49,13 @@ KINDS = {
     "conda": "projrun.environments.conda",
     "local": "projrun.environments.local",
     "uv": "projrun.environments.uv",
+    "docker": "projrun.environments.docker",
     "virtualenv": "projrun.environments.virtualenv",
 }
 
-PLANNED = ("docker",)
-"""Known names whose engine is not part of this version."""
-
 
 def manager_named(name: str) -> EnvironmentManager:
-    if name in PLANNED:
-        raise UnavailableError(
-            f"the environment manager '{name}' is not part of this version of projrun",
-            f"use --env-manager {' or '.join(sorted(KINDS))}",
-        )
     if name not in KINDS:
-        known = ", ".join([*KINDS, *PLANNED])
+        known = ", ".join(KINDS)
         raise UsageError(f"there is no environment manager '{name}'", f"choose one of {known}")
     return cast(EnvironmentManager, import_module(KINDS[name]))

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from projrun import tomlfile
 from projrun.environments import pythons
 from projrun.environments.condarattler import CondaPackage, PypiPackage
-from projrun.environments.resolution import compiled, without_local
+from projrun.environments.resolution import compiled, text_of, without_local
 from projrun.environments.uvprogram import run_uv
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, LocalRequirement
-from projrun.urls import without_credentials
 
 
 def resolved(
@@ -48,8 +46,7 @@ def resolved(
         document = compiled(lines, descriptor.constraints, target, directory, log)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
     document, local = without_local(document, descriptor, directory)
-    pylock = without_credentials(tomlfile.dump(document)) if document.get("packages") else ""
-    return pylock, local, notices
+    return text_of(document), local, notices
 
 
 def _is_of_pip(package: CondaPackage) -> bool:

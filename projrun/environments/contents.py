@@ -61,7 +61,7 @@ def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
     there = {package.name: package for package in found}
     local = {normal(one.name) for one in lock.local}
     more = there.keys() - locked.keys() - local
-    faults = [] if lock.conda else [f"{name} is not in the lock" for name in sorted(more)]
+    faults = [] if lock.conda or lock.image else [f"{name} is not in the lock" for name in sorted(more)]
     faults += [f"{name} is missing" for name in sorted(local - there.keys())]
     for name, entry in sorted(locked.items()):
         version = entry.get("version", "")

@@ -57,7 +57,8 @@ def lock_once(
             verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
             say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
-            write_atomically(place, msgspec.json.encode(lock))
+            if lock.kept:
+                write_atomically(place, msgspec.json.encode(lock))
     return at_hand(lock, directory, in_place)
 
 
@@ -77,8 +78,11 @@ def recorded_lock(
         conda=conda,
         channels=descriptor.channels if conda else (),
         variables=descriptor.variables if conda else {},
+        image=environment.image,
+        platform=environment.platform,
     )
-    return at_hand(lock if conda else _with_interpreter(lock), directory, in_place=False)
+    of_its_own = conda or environment.image
+    return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
 
 
 def _with_interpreter(lock: Lock) -> Lock:
@@ -140,12 +144,21 @@ def _conda_settings() -> dict[str, object]:
 
 
 def _read_lock(place: Path) -> Lock | None:
-    """The kept lock, unless there is none, it cannot be read, or its interpreter is no longer installed."""
+    """The kept lock, unless there is none, it cannot be read, or its interpreter or image is gone."""
     try:
         lock = msgspec.json.decode(place.read_bytes(), type=Lock)
     except (OSError, msgspec.MsgspecError):
         return None
+    if lock.tag and not _still_means(lock.tag, lock.image):
+        return None
     return lock if Path(lock.interpreter).exists() else None
+
+
+def _still_means(tag: str, image: str) -> bool:
+    from projrun import engine
+
+    facts = engine.image(tag)
+    return facts is not None and str(facts["Id"]).endswith(image.removeprefix("sha256:"))
 
 
 def _waiting() -> None:

@@ -26,27 +26,42 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
     """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
     python, notice = pythons.choose(descriptor.python)
     notices = [notice] if notice else []
-    if descriptor.lock_file:
-        document = _project_lock(descriptor, directory, log, notices)
-    else:
-        requirements, said = requirements_of(descriptor)
-        notices += said
-        document = {}
-        if requirements:
-            options = ["--python", str(python.path), *(["--exclude-newer", as_of] if as_of else [])]
-            document = compiled(requirements, descriptor.constraints, options, directory, log)
-            keep_hashes(document, requirements)
-        else:
-            notices.append("the project names no packages: its environment is empty")
+    target = ["--python", str(python.path)]
+    document = document_of(descriptor, directory, log, target, as_of, notices)
     document, local = without_local(document, descriptor, directory)
     return Lock(
         manager=manager,
         python=python.version_text,
         interpreter=str(python.path),
-        pylock=without_credentials(tomlfile.dump(document)) if document.get("packages") else "",
+        pylock=text_of(document),
         local=local,
         notices=tuple(notices),
     )
+
+
+def document_of(
+    descriptor: Descriptor, directory: Path, log: Path, target: list[str], as_of: str, notices: list[str]
+) -> dict[str, Any]:
+    """The PEP 751 document: the project's own lock, or what uv resolves for `target`, an option of its.
+
+    notices: gets what the user must be told. Local paths in it are absolute.
+    """
+    if descriptor.lock_file:
+        return _project_lock(descriptor, directory, log, notices)
+    requirements, said = requirements_of(descriptor)
+    notices += said
+    if not requirements:
+        notices.append("the project names no packages: its environment is empty")
+        return {}
+    options = [*target, *(["--exclude-newer", as_of] if as_of else [])]
+    document = compiled(requirements, descriptor.constraints, options, directory, log)
+    keep_hashes(document, requirements)
+    return document
+
+
+def text_of(document: dict[str, Any]) -> str:
+    """A pylock.toml without credentials; empty when there is nothing to install."""
+    return without_credentials(tomlfile.dump(document)) if document.get("packages") else ""
 
 
 def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -128,7 +128,8 @@ def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | No
 def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, dest: Path, log: Path) -> None:
     if ready := read(dest):
         warn(f"the {name} environment {dest.name} is built again: {spoilt_by(manager, dest, ready)}")
-    say(f"building the {name} environment {dest.name} with Python {lock.python}")
+    made_of = f"with Python {lock.python}" if lock.python else f"from the image {lock.image}"
+    say(f"building the {name} environment {dest.name} {made_of}")
     for leftover in (dest / READY, dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
         remove(leftover)
     with beside(dest) as temporary:
@@ -146,6 +147,8 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         packages=packages,
         lock_sha256=sha256_text(lock.conda + lock.pylock) if lock.conda or lock.pylock else "",
         local=lock.local,
+        image=lock.image,
+        platform=lock.platform,
     )
     ready = Ready(
         environment=environment,

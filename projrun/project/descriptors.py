@@ -82,6 +82,12 @@ def _from_file(directory: Path, kind: str, file: str) -> Read:
 
 def docker_of(mlproject: Document, value: object) -> Descriptor:
     shape = conform(mlproject, value, DockerShape, "'docker_env'", "docker_env")
+    if not shape.image and not shape.build:
+        raise mlproject.error(
+            "'docker_env': object missing required field `image`",
+            "write image: NAME, or build: DIRECTORY of a Dockerfile",
+            "docker_env",
+        )
     docker = {key: part for key, part in to_builtins(shape).items() if part}
     return Descriptor(kind="docker_env", docker=docker)
 

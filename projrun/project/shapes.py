@@ -79,10 +79,23 @@ class EntryPointShape(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
 
 
+class DockerBuildShape(msgspec.Struct, forbid_unknown_fields=True):
+    """How the image is built from the project's own Dockerfile. mlflow does not read it."""
+
+    context: Annotated[str, Meta(description="A directory of the project.")] = "."
+    dockerfile: Annotated[str, Meta(description="Relative to the context.")] = "Dockerfile"
+    args: Annotated[dict[str, str | int | float | bool] | None, Meta(description="Build arguments.")] = None
+    target: Annotated[str, Meta(description="The stage to build; the last one when empty.")] = ""
+
+
 class DockerShape(msgspec.Struct, forbid_unknown_fields=True):
     """A container to run in."""
 
-    image: Annotated[str, Meta(min_length=1, description="The image to start from.")]
+    image: Annotated[str, Meta(min_length=1, description="The image. Needed unless there is `build`.")] = ""
+    build: Annotated[
+        str | DockerBuildShape | None,
+        Meta(description="A directory with a Dockerfile, or context, dockerfile, args and target."),
+    ] = None
     volumes: Annotated[list[str] | None, Meta(description="Mounts, `/path/outside:/path/inside`.")] = None
     environment: Annotated[
         list[str | Annotated[list[Scalar], Meta(min_length=2, max_length=2)]] | None,
@@ -160,6 +173,7 @@ _WANTED: dict[str | int, str] = {
     "flag": "an option, such as --shuffle",
     "output": "true or false",
     "image": "the name of an image",
+    "build": "a directory with a Dockerfile",
     "volumes": "a list of texts, such as ['/outside:/inside']",
     "environment": "a list of NAME or [NAME, value]",
     "python": "a version in quotes, such as '3.11'",

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from projrun import sources
 from projrun.backends import backend_named
 from projrun.environments import manager_named
-from projrun.errors import ProjrunError, UnavailableError, UsageError
+from projrun.errors import ProjrunError, UsageError
 from projrun.home import Home
 from projrun.inputs.storage import discard, storage_for
 from projrun.masking import hide
@@ -53,7 +53,7 @@ def run(request: Request, home: Home, supervision: str = "") -> Record:
         except ProjrunError as error:
             hook.give_up(error, started)
             raise
-        return perform(store, hook.open(planned.plan), planned, captured, home)
+        return perform(store, hook.open(planned.plan), planned, captured, home, request.docker_auth)
 
 
 def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
@@ -86,12 +86,3 @@ def check(request: Request) -> None:
     backend_named(request.backend)
     if request.env_manager:
         manager_named(request.env_manager)
-    for option, given in (
-        ("--docker-args", request.docker_args),
-        ("--build-image", request.build_image),
-        ("docker_auth", request.docker_auth),
-    ):
-        if given:
-            raise UnavailableError(
-                f"{option}: running in containers is not part of this version of projrun", "leave it out"
-            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
+
+import msgspec
 
 from projrun.errors import ProjrunError, UnavailableError
 from projrun.home import Home
@@ -55,54 +55,25 @@ def start(request: Request, home: Home, *, silent: bool) -> tuple[str, Detached]
 
 
 def _launch(request: Request, run_id: str, supervision: Supervision, silent: bool) -> Detached:
-    """The supervisor. It inherits the lock, and a pipe on which it gets what no command line may hold."""
+    """The supervisor. It inherits the lock, and a pipe with the request, which no command line may hold."""
     lock_fd = supervision.lock.fd
     read_end, write_end = os.pipe()
+    handed = f"--supervision={supervision.name}:{lock_fd}"
     try:
-        options = _options(request, run_id, f"{supervision.name}:{lock_fd}", read_end)
-        argv = [sys.executable, "-m", "projrun", "run", *options, "--", request.uri]
+        argv = [sys.executable, "-m", "projrun", "run", handed, f"--request-fd={read_end}", "--", request.uri]
         environ = without_endpoint(os.environ)
         supervisor = detach(argv, environ=environ, silent=silent, pass_fds=(lock_fd, read_end))
     finally:
         os.close(read_end)
-        with suppress(BrokenPipeError), open(write_end, "w") as pipe:
-            json.dump(dict(request.variables), pipe)
+        with suppress(BrokenPipeError), open(write_end, "wb") as pipe:
+            pipe.write(msgspec.json.encode(msgspec.structs.replace(request, run_id=run_id)))
     return supervisor
 
 
-def received(fd: int) -> dict[str, str]:
-    """The variables that `start` gave the supervisor that we are."""
-    with open(fd) as pipe:
-        variables: dict[str, str] = json.load(pipe)
-    return variables
-
-
-def _options(request: Request, run_id: str, handed: str, variables_fd: int) -> Iterator[str]:
-    """The command line that says what the request says, but for the variables."""
-    options = {
-        "--entry-point": request.entry_point,
-        "--version": request.version,
-        "--experiment-id": request.experiment_id,
-        "--experiment-name": request.experiment_name,
-        "--backend": request.backend,
-        "--backend-config": json.dumps(request.backend_config) if request.backend_config else "",
-        "--env-manager": request.env_manager,
-        "--storage-dir": request.storage_dir,
-        "--run-name": request.run_name,
-        "--timeout": "" if request.timeout_s is None else str(request.timeout_s),
-        "--stop-timeout": str(request.stop_timeout_s),
-        "--run-id": run_id,
-        "--supervision": handed,
-        "--variables-fd": str(variables_fd),
-    }
-    yield from (f"{name}={value}" for name, value in options.items() if value)
-    yield from (f"--param-list={name}={value}" for name, value in request.parameters.items())
-    for name, value in request.docker_args.items():
-        yield f"--docker-args={name}" + ("" if value is True else f"={value}")
-    if request.build_image:
-        yield "--build-image"
-    if not request.mask_output:
-        yield "--no-mask"
+def received(fd: int) -> Request:
+    """What `start` asks of the supervisor that we are."""
+    with open(fd, "rb") as pipe:
+        return msgspec.json.decode(pipe.read(), type=Request)
 
 
 def wait(store: Store, home: Home, run_id: str) -> Run:

@@ -68,8 +68,18 @@ class _Known:
         )
 
 
-def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: Home) -> Record:
-    """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way."""
+def perform(
+    store: Store,
+    run: Run,
+    planned: Planned,
+    captured: Captured,
+    home: Home,
+    account: Mapping[str, str] | None = None,
+) -> Record:
+    """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way.
+
+    account: at a registry of images.
+    """
     known = _Known(run, planned)
     started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
@@ -79,6 +89,10 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
     try:
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)
+        if account:
+            from projrun.environments.images import log_in
+
+            log_in(account)
         with provide(
             wanted.manager,
             wanted.descriptor,
@@ -90,7 +104,7 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
         ) as provided:
             known.provided = provided
             known.observer = Observer(store, run.run_id, checkout, home)
-            in_time = _execute(store, run, planned, provided, ended_as)
+            in_time = _execute(store, run, planned, provided, log, ended_as)
             limit_s = planned.timeout_s or 0.0
             known.outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
     except KeyboardInterrupt as interrupt:
@@ -136,12 +150,21 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     return read
 
 
-def _execute(store: Store, run: Run, planned: Planned, provided: Provided, ended_as: list[Result]) -> bool:
+def _execute(
+    store: Store, run: Run, planned: Planned, provided: Provided, building: Path, ended_as: list[Result]
+) -> bool:
     """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
 
-    ended_as: gets its result, however it ended.
+    building: the log of the environment. ended_as: gets its result, however it ended.
     """
-    plan = planned.plan
+    plan, launch = planned.plan, provided.launch
+    reach = "", ""
+    if launch.container is not None:
+        from projrun.runner import containers
+
+        if plan.container and plan.container.build_image:
+            launch = containers.with_project(launch, plan, planned.checkout, building)
+        reach = containers.reach(plan, launch.container)
     for notice in provided.lock.notices:
         warn(notice)
     backend = backend_named(plan.backend)
@@ -150,11 +173,11 @@ def _execute(store: Store, run: Run, planned: Planned, provided: Provided, ended
     store.update_run(run.run_id, status="RUNNING")
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
     handle: Handle | None = None
-    with tracking_variables(store, run, pinned=planned.pinned) as variables:
+    with tracking_variables(store, run, reach, pinned=planned.pinned) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
-            provided.launch,
-            variables={**provided.launch.variables, **planned.variables, **variables, **named},
+            launch,
+            variables={**launch.variables, **planned.variables, **variables, **named},
         )
         try:
             with uninterrupted():

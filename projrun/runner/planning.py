@@ -9,7 +9,7 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
-from projrun.errors import ProjrunError, UnavailableError, UsageError
+from projrun.errors import ProjrunError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.masking import MASK
 from projrun.output import say, warn
@@ -61,6 +61,14 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         _check_url(name, url)
     for warning in (*project.warnings, *rendered.warnings):
         warn(warning)
+    environment = plan_environment(request, project, entry_point)
+    container, values = None, dict[str, str]()
+    if environment.manager == "docker":
+        from projrun.runner import containers
+
+        container, values = containers.planned(request, environment.descriptor, checkout.directory)
+    else:
+        _refuse_container_options(request, environment.manager)
     script = entry_point.script
     plan = Plan(
         source=checkout.source,
@@ -69,7 +77,8 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=plan_environment(request, project, entry_point),
+        environment=environment,
+        container=container,
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
@@ -83,7 +92,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         storage=storage,
         caller=caller,
         urls=rendered.urls,
-        variables=dict(request.variables),
+        variables={**values, **request.variables},
         pinned=bool(request.experiment_name or request.experiment_id),
         timeout_s=request.timeout_s,
         stop_timeout_s=request.stop_timeout_s,
@@ -96,6 +105,10 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
     for warning in warnings:
         warn(warning)
     manager = _manager_for(descriptor, request.env_manager)
+    if manager == "docker":
+        from projrun.runner.containers import with_base_image
+
+        descriptor = with_base_image(descriptor, request)
     requirements = entry_point.script.requirements if entry_point.script else ()
     resolving = _resolving(request, descriptor, project.directory)
     if requirements and manager_named(manager).BUILDS:
@@ -113,6 +126,21 @@ def _check_url(parameter: str, url: str) -> None:
     except ProjrunError as error:
         message = f"parameter '{parameter}' (path): '{without_secrets(url)}': {error.message}"
         raise type(error)(message, error.hint) from None
+
+
+def _refuse_container_options(request: Request, manager: str) -> None:
+    for option, given in (
+        ("--docker-args", request.docker_args),
+        ("--build-image", request.build_image),
+        ("--docker-image", request.docker_image),
+        ("--read-only-source", request.read_only_source),
+        ("docker_auth", request.docker_auth),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} is for runs in containers, and this one uses the environment manager {manager}",
+                "leave it out, or say --env-manager docker",
+            )
 
 
 def _resolving(request: Request, descriptor: Descriptor, directory: Path) -> Resolving:
@@ -134,10 +162,10 @@ def _resolving(request: Request, descriptor: Descriptor, directory: Path) -> Res
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    if descriptor.kind == "docker_env" and asked != "local":
-        raise UnavailableError(
-            "the project runs in a container (docker_env), which is not part of this version of projrun",
-            "use --env-manager local to run it without one",
+    if descriptor.kind == "docker_env" and asked not in ("", "docker", "local"):
+        raise UsageError(
+            f"the project runs in a container (docker_env), which --env-manager {asked} has not",
+            "leave --env-manager out, or use --env-manager local to run it without one",
         )
     name = asked or _written_for(descriptor)
     manager_named(name)

@@ -14,6 +14,7 @@ from projrun.tracking import Store
 if TYPE_CHECKING:
     import uvicorn
 
+LOOPBACK = "127.0.0.1"
 BACKLOG = 128
 GRACE_S = 2
 
@@ -21,15 +22,18 @@ GRACE_S = 2
 class Endpoint:
     """The store as an MLflow server, for the processes of one run.
 
-    url: http://127.0.0.1:PORT, good as MLFLOW_TRACKING_URI.
+    host, url: 127.0.0.1 and http://127.0.0.1:PORT, good as MLFLOW_TRACKING_URI; or the address at which
+        containers find this machine.
     token: good as MLFLOW_TRACKING_TOKEN; without it every request is refused.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, host: str = "", device: str = "") -> None:
+        """host, device: listen there instead of on loopback, to what comes through that device alone."""
         self.token = os.urandom(32).hex()
         self._store = store
-        self._socket = _listening()
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.host = host or LOOPBACK
+        self._socket = _listening(self.host, device)
+        self.url = f"http://{self.host}:{self._socket.getsockname()[1]}"
         self._wakeup, self._waker = os.pipe()
         self._closed = False
         self._thread = threading.Thread(target=self._wait_and_serve, name="projrun-endpoint", daemon=True)
@@ -51,17 +55,19 @@ class Endpoint:
         if self._wakeup in ready:
             return
         try:
-            _serve(self._store, self.token, self._socket, self._wakeup)
+            _serve(self._store, self.token, self.host, self._socket, self._wakeup)
         except Exception as error:  # clients must not wait for a server that will never answer
             warn(f"the run's tracking endpoint ended: {type(error).__name__}: {error}")
             self._socket.close()
 
 
-def _listening() -> socket.socket:
+def _listening(host: str, device: str) -> socket.socket:
     # With the protocol named, asyncio sets TCP_NODELAY on the connections; with 0 it does not.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.bind(("127.0.0.1", 0))
+        if device:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+        listening.bind((host, 0))
         listening.listen(BACKLOG)
     except BaseException:
         listening.close()
@@ -69,17 +75,17 @@ def _listening() -> socket.socket:
     return listening
 
 
-def _serve(store: Store, token: str, listening: socket.socket, wakeup: int) -> None:
+def _serve(store: Store, token: str, host: str, listening: socket.socket, wakeup: int) -> None:
     """Serve until `wakeup` is readable."""
     import asyncio
     import logging
 
     # A logger without a handler would write to the user's terminal.
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
-    asyncio.run(_server(store, token, wakeup).serve([listening]))
+    asyncio.run(_server(store, token, host, wakeup).serve([listening]))
 
 
-def _server(store: Store, token: str, wakeup: int) -> uvicorn.Server:
+def _server(store: Store, token: str, host: str, wakeup: int) -> uvicorn.Server:
     import asyncio
 
     import uvicorn
@@ -104,7 +110,7 @@ def _server(store: Store, token: str, wakeup: int) -> uvicorn.Server:
 
     return Server(
         uvicorn.Config(
-            create_app(store, token=token),
+            create_app(store, token=token, hosts=[host]),
             loop="asyncio",
             http="h11",
             ws="none",

@@ -26,9 +26,12 @@ def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def tracking_variables(store: Store, run: Run, *, pinned: bool = False) -> Iterator[dict[str, str | None]]:
+def tracking_variables(
+    store: Store, run: Run, reach: tuple[str, str] = ("", ""), *, pinned: bool = False
+) -> Iterator[dict[str, str | None]]:
     """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs.
 
+    reach: address and device at which a process in a container finds this machine.
     pinned: the user named its experiment, so that the client cannot.
     """
     variables: dict[str, str | None] = {
@@ -41,9 +44,9 @@ def tracking_variables(store: Store, run: Run, *, pinned: bool = False) -> Itera
         yield variables  # the server's address and credentials are in the environment already
         return
     own = OwnRun(store, run.run_id, pinned=pinned)
-    with closing(Endpoint(cast(Store, own))) as endpoint, ExitStack() as stack:
+    with closing(Endpoint(cast(Store, own), *reach)) as endpoint, ExitStack() as stack:
         stack.callback(own.release)
-        not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), "127.0.0.1")))
+        not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), endpoint.host)))
         yield {
             **variables,
             "MLFLOW_TRACKING_URI": endpoint.url,

@@ -152,6 +152,10 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
     found, _ = store.search_runs([], f"tags.`{SUPERVISOR}` = '{supervisor}'", run_view_type="ALL")
     for run in found:
         if run.status not in TERMINATED:
+            if run.tags.get("mlflow.project.env") == "docker":
+                from projrun import engine
+
+                engine.remove_containers_of(run.run_id)
             lost = Outcome(status="FAILED", reason=LOST, start_time=run.start_time, end_time=now())
             settle(store, run.run_id, killed(interrupt, run.start_time) if interrupt else lost)
             made_in_it = f"tags.`{PARENT_RUN_ID}` = '{run.run_id}'"

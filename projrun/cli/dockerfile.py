@@ -1,0 +1,47 @@
+"""projrun dockerfile"""
+
+from __future__ import annotations
+
+import click
+
+from projrun.cli.run import complete_uri
+
+
+@click.command()
+@click.argument("uri", default=".", shell_complete=complete_uri)
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option("-e", "--entry-point", default="main", metavar="NAME", help="Whose environment; default: main.")
+@click.option("--docker-image", default="", metavar="IMAGE", help="The image to install the packages in.")
+@click.option(
+    "-o", "--output", default="", metavar="DIR", help="Write Dockerfile and pylock.toml there; - is stdout."
+)
+def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, output: str) -> None:
+    """Write a Dockerfile of the environment of the project at URI (default: this directory).
+
+    It is what `projrun run --env-manager docker` builds: the base image by its digest, the packages by
+    their hashes in the pylock.toml beside it, and nothing of this machine.
+
+    \b
+    projrun dockerfile . -o build && docker build build
+    """
+    from pathlib import Path
+
+    from projrun.files import write_atomically
+    from projrun.home import home_from
+    from projrun.output import data, say
+    from projrun.request import Request
+    from projrun.runner.dockerfile import standalone
+
+    request = Request(uri=uri, version=version, entry_point=entry_point, docker_image=docker_image)
+    made = standalone(request, home_from())
+    if output in ("", "-"):
+        data(made.dockerfile.removesuffix("\n"))
+        if made.pylock:
+            say("it needs pylock.toml beside it: -o DIR writes both")
+        return
+    directory = Path(output)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "Dockerfile", made.dockerfile)
+    if made.pylock:
+        write_atomically(directory / "pylock.toml", made.pylock)
+    say(f"written to {output}; build it with: docker build {output}")

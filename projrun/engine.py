@@ -1,0 +1,213 @@
+"""The container engine: where it listens, how it is asked, and why it does not answer.
+
+Docker's, or any that speaks its API, such as Podman's. What must be quick asks its socket directly; all that
+has the form of `docker run` goes through the `docker` program, which knows every option there is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from projrun.errors import LaunchError, ProjrunError, UnavailableError
+from projrun.output import one_line
+from projrun.process import Answer, ask
+
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+RUN_LABEL = "projrun.run"
+"""On a container: the id of the run that it belongs to."""
+TIMEOUT_S = 60
+
+
+class EngineError(ProjrunError):
+    """The engine is not there, or refuses."""
+
+
+def address() -> str:
+    """The engine's address, as DOCKER_HOST has it."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+
+
+def program() -> str:
+    """The path of the `docker` program, which Podman's `podman-docker` has too."""
+    import shutil
+
+    if found := shutil.which("docker"):
+        return found
+    raise UnavailableError(
+        "running in containers takes the docker program, which is not on the PATH",
+        "install it (Debian and Ubuntu: apt install docker.io), or use --env-manager uv or local",
+    )
+
+
+def command(*arguments: str) -> list[str]:
+    """The argv of a docker command for our engine, whatever context is configured."""
+    return [program(), "--host", address(), *arguments]
+
+
+def call(*arguments: str, stdin: bytes = b"") -> Answer:
+    """Run a docker command to its end."""
+    return ask(command(*arguments), stdin=stdin)
+
+
+def image(name: str) -> Any | None:
+    """What the engine knows of the image of this name or id; None when it has none."""
+    return _inspected(f"/images/{name}/json", "image", "inspect", name)
+
+
+def network(name: str) -> Any | None:
+    return _inspected(f"/networks/{name}", "network", "inspect", name)
+
+
+def info() -> Any:
+    return _inspected("/info", "info")
+
+
+def default_gateway() -> tuple[str, str]:
+    """This machine's address on the engine's default network, and its device; or two empty texts."""
+    for name in ("bridge", "podman"):
+        if facts := network(name):
+            return gateway_of(facts)
+    return "", ""
+
+
+def gateway_of(facts: Any) -> tuple[str, str]:
+    if facts.get("Driver") != "bridge" or not address().startswith("unix://"):
+        return "", ""
+    ranges = (facts.get("IPAM") or {}).get("Config") or []
+    addresses = [range_.get("Gateway") or _first(range_.get("Subnet", "")) for range_ in ranges]
+    device = (facts.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{facts['Id'][:12]}"
+    return next((found.split("/")[0] for found in addresses if "." in found), ""), device
+
+
+def _first(subnet: str) -> str:
+    """The first address of a subnet, which is the gateway's unless told otherwise."""
+    import ipaddress
+
+    return str(ipaddress.ip_network(subnet)[1]) if subnet else ""
+
+
+def _inspected(path: str, *arguments: str) -> Any | None:
+    """One question: of about a millisecond at a socket, of a process elsewhere."""
+    where = address()
+    if where.startswith("unix://"):
+        status, body = _exchange(where.removeprefix("unix://"), path)
+        answer = msgspec.json.decode(body) if body else {}
+        said = str(answer.get("message") or f"status {status}") if status >= 400 else ""
+        missing = status == 404
+    else:
+        asked = call(*arguments, "--format", "{{json .}}")
+        answer, said = (msgspec.json.decode(asked.stdout), "") if asked.ok else (None, asked.stderr)
+        missing = re.search("no such|not found", said, re.IGNORECASE) is not None
+    if missing:
+        return None
+    if said:
+        raise refusal(said)
+    return answer
+
+
+def remove_containers_of(run_id: str) -> None:
+    """End and remove every container that a lost run left. No engine, no containers."""
+    try:
+        found = call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={RUN_LABEL}={run_id}")
+        if found.ok and found.stdout.split():
+            call("rm", "--force", "--volumes", *found.stdout.split())
+    except (UnavailableError, LaunchError):
+        return
+
+
+_REFUSALS: Sequence[tuple[str, str, str]] = (
+    (
+        r"permission denied.*(socket|connect)",
+        "this user may not use the container engine at {address}",
+        "add yourself to the group docker (`sudo usermod -aG docker $USER`) and log in again, "
+        "or set DOCKER_HOST to an engine of your own",
+    ),
+    (
+        r"cannot connect|connection refused|no such file or directory.*sock|is the docker daemon running"
+        r"|error during connect|connection reset",
+        "no container engine answers at {address}",
+        "start it (`sudo systemctl start docker`), or set DOCKER_HOST to one that runs",
+    ),
+    (
+        r"no space left|disk quota",
+        "the container engine's disk is full",
+        "free some space (`projrun env prune`, `docker system df`), then run it again",
+    ),
+    (
+        r"unauthorized|authentication required|denied: requested access|no basic auth|access.*is denied"
+        r"|incorrect username or password|pull access denied|login attempt",
+        "the registry refuses: {said}",
+        "check the image's name, and log in with `docker login REGISTRY` (or docker_auth)",
+    ),
+    (
+        r"no matching manifest|exec format error|does not match the (specified|detected) (host )?platform"
+        r"|image operating system",
+        "the image is not made for this machine: {said}",
+        "use an image for this architecture, or name one with -A platform=… and install emulation for it",
+    ),
+    (
+        r"manifest unknown|manifest for .* not found|no such image|not found: manifest"
+        r"|repository .* not found|name unknown|does not exist or may require",
+        "there is no such image: {said}",
+        "check its name and tag (docker_env in MLproject, --docker-image, PROJRUN_DOCKER_BASE_IMAGE)",
+    ),
+    (
+        r"dial tcp|lookup .* on|i/o timeout|TLS handshake|request canceled|x509|server misbehaving",
+        "the registry cannot be reached: {said}",
+        "check the network and the engine's proxy settings, or `docker load` the image beforehand",
+    ),
+    (
+        r"could not select device driver|nvidia-container|gpu",
+        "the container engine has no such GPU: {said}",
+        "install the NVIDIA container toolkit, or leave -A gpus=… out",
+    ),
+)
+"""What engines say, what that means, and what to do."""
+
+
+def refusal(said: str) -> EngineError:
+    """What an engine or its program said, as an error of one line with the next step."""
+    plain = one_line(re.sub(r"^(docker: )?(Error response from daemon: )?", "", said.strip()), 300)
+    for pattern, message, hint in _REFUSALS:
+        if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
+            return EngineError(message.format(address=address(), said=plain.rstrip(".")), hint)
+    return EngineError(f"the container engine refuses: {plain.rstrip('.')}")
+
+
+def _exchange(path: str, target: str) -> tuple[int, bytes]:
+    """Status and body of a GET over a Unix socket. http.client costs more to import than this to ask."""
+    try:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(TIMEOUT_S)
+            channel.connect(path)
+            channel.sendall(f"GET {target} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: channel.recv(1 << 16), b""))
+    except PermissionError:
+        raise refusal("permission denied on the socket") from None
+    except OSError as error:
+        raise refusal(f"cannot connect: {error.strerror}") from None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if len(words) < 2 or not words[1].isdigit():
+        raise EngineError(f"what answers at {address()} is not a container engine", "check DOCKER_HOST")
+    if b"transfer-encoding: chunked" in head.lower():
+        body = _unchunked(body)
+    return int(words[1]), body
+
+
+def _unchunked(body: bytes) -> bytes:
+    """Engines may answer a request of HTTP/1.0 in chunks all the same."""
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size.split(b";")[0] or b"0", 16)
+        if not length:
+            break
+        whole, body = whole + body[:length], body[length + 2 :]
+    return whole

@@ -1,0 +1,99 @@
+"""The Dockerfile of an environment, and the files that it copies. Owns the template engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from projrun.environments.images import STAGE_LABEL
+from projrun.plan import Lock
+
+VENV = "/opt/projrun"
+"""Where the environment lies in its image."""
+PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
+
+_SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|KEYRING_PROVIDER)")
+
+
+def standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
+    """A Dockerfile that needs `pylock.toml` beside it and nothing of this machine."""
+    return _rendered(lock, program, labels, files=[PYLOCK], workdir=workdir)
+
+
+def write_context(lock: Lock, program: str, labels: Mapping[str, str], stage: str, directory: Path) -> None:
+    """The Dockerfile in `directory`, with all that building it here needs: our uv, certificates, settings."""
+    import shutil
+
+    files = [PYLOCK]
+    (directory / PYLOCK).write_text(lock.pylock)
+    if uv := _fitting_uv(lock):
+        shutil.copy2(uv, directory / UV)
+        files.append(UV)
+    if certificates := _certificates():
+        shutil.copyfile(certificates, directory / CERTIFICATES)
+        files.append(CERTIFICATES)
+    if settings := _settings():
+        (directory / SETTINGS).write_text(settings)
+        files.append(SETTINGS)
+    (directory / "Dockerfile").write_text(_rendered(lock, program, labels, files=files, stage=stage))
+
+
+def _rendered(
+    lock: Lock,
+    program: str,
+    labels: Mapping[str, str],
+    *,
+    files: list[str],
+    stage: str = "",
+    workdir: str = "",
+) -> str:
+    from importlib.metadata import version
+
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("projrun.environments"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    return environment.get_template("Dockerfile.j2").render(
+        base=lock.image,
+        python=program,
+        packages=bool(lock.pylock),
+        venv=VENV if lock.platform else "",
+        workdir=workdir,
+        labels=dict(labels),
+        files=files,
+        stage=stage,
+        stage_label=STAGE_LABEL,
+        uv="./uv" if UV in files else "./uv/bin/uv",
+        uv_here=UV in files,
+        uv_version=version("uv"),
+        certificates=CERTIFICATES if CERTIFICATES in files else "",
+        settings=SETTINGS if SETTINGS in files else "",
+    )
+
+
+def _fitting_uv(lock: Lock) -> str:
+    """Our own uv where it runs in the image too; else the image's pip gets one."""
+    from uv import find_uv_bin
+
+    machine = os.uname()
+    alike = machine.sysname == "Linux" and lock.platform.startswith(f"{machine.machine}-manylinux")
+    return os.fspath(find_uv_bin()) if alike else ""
+
+
+def _certificates() -> str:
+    """The authorities that the user trusts, where the environment names a file of its own."""
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return named if os.path.isfile(named) else ""
+
+
+def _settings() -> str:
+    """The user's settings of the package index, for the shell, credentials included."""
+    names = [name for name in sorted(os.environ) if _SETTING.fullmatch(name)]
+    return "".join(f"export {name}={shlex.quote(os.environ[name])}\n" for name in names)

@@ -1,0 +1,271 @@
+"""Images: found, pulled, built, looked into, listed and removed. Owns the engine's SDK."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from projrun import engine
+from projrun.errors import BuildError, UnavailableError
+from projrun.files import temporary_directory
+from projrun.output import one_line, say
+from projrun.record import Package
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+KEY_LABEL = "projrun.environment"
+"""On an image: the key of the environment that it is."""
+WORKDIR = "/mlflow/projects/code"
+STAGE_LABEL = "projrun.stage"
+"""On what a build leaves behind: which build it was."""
+TIMEOUT_S = 600
+ABANDONED = "1h"
+"""After how long the rest of a build belongs to one that was killed."""
+
+_logins: list[dict[str, str]] = []
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    digest: str
+    """`name@sha256:…`; empty when no registry has it as it is."""
+    labels: dict[str, str] = {}
+    size: int = 0
+    """Bytes, shared layers counted."""
+
+    @property
+    def pin(self) -> str:
+        return self.digest or self.id
+
+
+class Inside(msgspec.Struct, frozen=True):
+    """What was found in an image by starting it once."""
+
+    shell: str
+    python: str = ""
+    """Exact version of the first Python on its PATH; empty without one."""
+    program: str = ""
+    """How it is called: python3 or python."""
+    platform: str = ""
+    """As uv names platforms, such as `x86_64-manylinux_2_36`."""
+    packages: tuple[Package, ...] = ()
+
+
+def log_in(account: Mapping[str, str]) -> None:
+    """Have the engine check an account at a registry; this process then pulls with it.
+
+    account: username, password and registry, as the SDK's `login` takes them.
+    """
+    with client() as sdk:
+        sdk.login(**{**account, "reauth": True})
+    _logins.append(dict(account))
+
+
+def found(name: str, log: Path) -> Image:
+    """The image of this name, digest or id; pulled if the engine has none. Raises EngineError."""
+    if here := on_engine(name):
+        return here
+    if name.startswith("sha256:"):
+        raise BuildError(
+            f"the image {name[:19]}… is not on this machine, and no registry knows it",
+            "build or load it again, then remove the kept lock with the cache (PROJRUN_CACHE_DIR)",
+        )
+    _pull(name, log)
+    if here := on_engine(name):
+        return here
+    raise BuildError(f"the image {name} is not there although it was pulled", "run it again")
+
+
+def on_engine(name: str) -> Image | None:
+    facts = engine.image(name)
+    return None if facts is None else _image(facts, name)
+
+
+def _image(facts: dict[str, Any], name: str = "") -> Image:
+    tags, digests = facts.get("RepoTags") or [], facts.get("RepoDigests") or []
+    repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
+    own = [digest for digest in digests if digest.split("@")[0] == repository]
+    identity = str(facts["Id"])
+    config = facts.get("Config") or {}
+    return Image(
+        id=identity if identity.startswith("sha256:") else f"sha256:{identity}",
+        name=name or (tags[0] if tags else ""),
+        digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
+        labels=config.get("Labels") or facts.get("Labels") or {},
+        size=facts.get("Size", 0),
+    )
+
+
+def _pull(name: str, log: Path) -> None:
+    say(f"pulling the image {name}")
+    registry = name.split("/")[0] if re.match(r"[^/]*[.:][^/]*/|localhost/", name) else ""
+    account = next((login for login in _logins if login.get("registry", "") in (registry, "")), None)
+    with client() as sdk, log.open("a") as lines:
+        repository, tag = _split(name)
+        auth = {"auth_config": dict(account)} if account else {}
+        for step in sdk.api.pull(repository, tag=tag, stream=True, decode=True, **auth):
+            _tell(step, lines)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Repository, and tag or digest."""
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
+    head, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return f"{head}{slash}{last}", tag or "latest"
+
+
+def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
+    """Log one message of the engine; returns what a build says in it. Raises EngineError."""
+    if problem := step.get("error"):
+        raise engine.refusal(str(problem))
+    text = str(step.get("stream") or step.get("status") or "")
+    if text.strip() and "progressDetail" not in step:
+        lines.write(text.rstrip() + "\n")
+    return text
+
+
+def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
+    """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
+    said: list[str] = []
+    with client() as sdk, log.open("a") as lines:
+        try:
+            steps = sdk.api.build(
+                path=str(context), dockerfile=dockerfile, rm=True, forcerm=True, decode=True, **options
+            )
+            said += [_tell(step, lines) for step in steps]
+        except engine.EngineError as error:
+            raise _told_by_the_tools("".join(said), error) from None
+    done = re.findall(r"Successfully built (\w+)", "".join(said))
+    image = on_engine(done[-1]) if done else None
+    if image is None:
+        raise BuildError("the engine built no image", f"see the log {log}")
+    return image
+
+
+def built_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], log: Path) -> Image:
+    """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts."""
+    say(f"building the image {tag} with the project in it")
+    lines = [f"FROM {base}", f"WORKDIR {WORKDIR}", "COPY . ."]
+    with temporary_directory() as temporary:
+        file = temporary / "Dockerfile"
+        file.write_text("\n".join(lines) + "\n")
+        given = {name: value for name, value in labels.items() if value}
+        return built(tree, log, dockerfile=str(file), tag=tag, labels=given)
+
+
+def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | engine.EngineError:
+    """A step that failed says only its code: what its program said before is what people must know."""
+    if "returned a non-zero code" not in error.message:
+        return error
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rpartition("---> Running in ")[2].partition("\n")[2]
+    last = re.sub(r"Removing intermediate container.*", "", last)
+    telling = re.search(r"(?:×|error:|ERROR:).*", last, re.DOTALL)
+    plain = re.sub(r"[│├╰─▶×]", "", telling[0] if telling else last[-600:]) or error.message
+    return BuildError(f"the image could not be built: {one_line(plain, 400)}", "mend that, then run it again")
+
+
+def look_into(image: Image, platform: str = "") -> Inside:
+    """Start a container of the image and ask it what it has. Raises EngineError or BuildError."""
+    options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "sh"]
+    if platform:
+        options += ["--platform", platform]
+    answer = engine.call("run", *options, image.id, "-c", _LOOK, "sh", _LOOK_BY_PYTHON)
+    if re.search(r'exec: "sh"|executable file.*not found', answer.stderr):
+        raise BuildError(
+            f"the image {image.name} has no shell, which runs the project's command",
+            "use an image that has sh or bash",
+        )
+    if not answer.ok:
+        raise engine.refusal(answer.stderr or answer.stdout)
+    shell, _, rest = answer.stdout.partition("\n")
+    program, _, report = rest.partition("\n")
+    if not report.strip():
+        return Inside(shell=shell)
+    facts = msgspec.json.decode(report)
+    packages = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in facts.pop("packages")}
+    listed = tuple(Package(name, packages[name]) for name in sorted(packages))
+    return Inside(shell=shell, program=program, packages=listed, **facts)
+
+
+_LOOK = """
+command -v bash >/dev/null && echo bash || echo sh
+for program in python3 python; do
+    if command -v $program >/dev/null; then echo $program; $program -I -c "$1"; exit 0; fi
+done
+"""
+_LOOK_BY_PYTHON = """
+import json, platform, sys
+try:
+    from importlib.metadata import distributions
+    found = [(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]]
+except ImportError:
+    found = []
+name, version = platform.libc_ver()
+libc = "manylinux_" + version.replace(".", "_") if name == "glibc" else "unknown-linux-musl"
+print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found,
+                  "platform": platform.machine().replace("arm64", "aarch64") + "-" + libc}))
+"""
+
+
+# the images of environments
+
+
+def environment_image(key: str) -> Image | None:
+    """The image that was built for this key."""
+    return next((image for image in images() if image.labels[KEY_LABEL] == key), None)
+
+
+def images() -> list[Image]:
+    """Every image that was built for an environment."""
+    with client() as sdk:
+        return [_image(facts) for facts in sdk.api.images(filters={"label": KEY_LABEL})]
+
+
+def remove(key: str) -> bool:
+    """Remove the image of this key; False: there is none. Raises EngineError while a container uses it."""
+    image = environment_image(key)
+    if image is not None:
+        with client() as sdk:
+            sdk.images.remove(image.id)
+    return image is not None
+
+
+def discard_stages(stage: str) -> None:
+    """Remove what this build's first stage left, and what killed builds left: settings may be in it."""
+    with client() as sdk:
+        for filters in ({"label": f"{STAGE_LABEL}={stage}"}, {"label": STAGE_LABEL, "until": ABANDONED}):
+            sdk.images.prune({**filters, "dangling": True})
+
+
+@contextmanager
+def client() -> Iterator[DockerClient]:
+    """The engine's SDK, whose import costs a tenth of a second; what it raises becomes one line."""
+    try:
+        import docker
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
+    except ImportError:
+        hint = "install it: pip install docker"
+        raise UnavailableError("the Python package docker is missing", hint) from None
+    sdk: DockerClient | None = None
+    try:
+        sdk = docker.DockerClient(base_url=engine.address(), timeout=TIMEOUT_S)
+        yield sdk
+    except APIError as error:
+        raise engine.refusal(error.explanation or str(error)) from None
+    except (DockerException, RequestException) as error:
+        raise engine.refusal(str(error)) from None
+    finally:
+        if sdk is not None:
+            sdk.close()

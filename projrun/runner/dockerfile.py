@@ -1,0 +1,40 @@
+"""A Dockerfile of a project's environment, for those who build elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from projrun.backends.containers import WORKDIR
+from projrun.environments import docker, dockerfile, images
+from projrun.environments.locks import lock_once
+from projrun.files import temporary_directory
+from projrun.home import Home
+from projrun.plan import Checkout
+from projrun.project import environment_of, read_project
+from projrun.request import Request
+from projrun.runner.containers import source_labels, with_base_image
+from projrun.sources import fetched
+
+
+class Standalone(NamedTuple):
+    dockerfile: str
+    pylock: str
+    """Goes beside it as `pylock.toml`; empty when nothing is to be installed."""
+
+
+def standalone(request: Request, home: Home) -> Standalone:
+    """The environment of the request's entry point, resolved and pinned. An engine looks at the image."""
+    with fetched(request.uri, request.version, home) as checkout, temporary_directory() as scratch:
+        return _of_checkout(request, checkout, home, scratch / "environment.log")
+
+
+def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) -> Standalone:
+    project = read_project(checkout.directory)
+    descriptor, _ = environment_of(project, project.entry_point(request.entry_point))
+    descriptor = with_base_image(descriptor, request)
+    home.mark_cache()
+    lock = lock_once(docker, "docker", descriptor, checkout.directory, home, log)
+    program = images.look_into(images.found(lock.image, log)).program
+    labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
+    return Standalone(dockerfile.standalone(lock, program, labels, WORKDIR), lock.pylock)

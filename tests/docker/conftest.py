@@ -1,0 +1,84 @@
+"""A real engine, and images made on this machine. Nothing here takes the name of an official image."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from projrun.locking import locked
+from tests.docker import baseimage
+
+BASE = "projrun-test/python:base"
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def containers_of(run_id: str) -> list[str]:
+    return docker("ps", "--all", "--quiet", "--filter", f"label=projrun.run={run_id}").split()
+
+
+def gone(run_id: str) -> bool:
+    """Waits for the last will to be executed."""
+    return eventually(lambda: not containers_of(run_id))
+
+
+def eventually(true: Callable[[], object], within_s: float = 30) -> bool:
+    end = time.monotonic() + within_s
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Skips where no engine answers, unless the machine promised one."""
+    try:
+        answer = subprocess.run(["docker", "version"], capture_output=True, text=True)
+        problem = "" if answer.returncode == 0 else answer.stderr.strip()
+    except FileNotFoundError:
+        problem = "the docker program is not installed"
+    if problem and os.environ.get("PROJRUN_TEST_ENGINES") == "1":
+        pytest.fail(problem)
+    if problem:
+        pytest.skip(problem)
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image like python:X.Y-slim, made once for all test processes."""
+    together = tmp_path_factory.getbasetemp().parent
+    with locked(together / "docker-base.lock"):
+        mark = together / "docker-base.made"
+        if not mark.exists():
+            baseimage.make(BASE)
+            mark.touch()
+    yield BASE
+
+
+@pytest.fixture
+def on_base(base_image: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Projects without an image of their own are built on ours."""
+    monkeypatch.setenv("PROJRUN_DOCKER_BASE_IMAGE", base_image)
+    return base_image
+
+
+def runs_of(projrun: Callable[..., subprocess.CompletedProcess[str]]) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(projrun("runs", "list", "--json").stdout)
+    return found
+
+
+def artifact(run: dict[str, object], name: str) -> str:
+    uri = str(run["artifact_uri"]).removeprefix("file://")
+    return (Path(uri) / name).read_text()
