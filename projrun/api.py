@@ -8,8 +8,9 @@ from typing import Any
 from projrun.backends import read_config
 from projrun.errors import ExecutionError
 from projrun.home import home_from
+from projrun.network import is_offline
 from projrun.process import Detached
-from projrun.request import Request, is_offline
+from projrun.request import Request
 from projrun.runner import run as run_request
 from projrun.runner import status_of
 from projrun.runner.detached import start, stop_run

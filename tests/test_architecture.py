@@ -38,6 +38,7 @@ FLOORS = [
         "interrupts",
         "scratch",
         "web",
+        "network",
         "progress",
         "cachebuckets",
         "starting",

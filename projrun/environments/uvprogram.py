@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from projrun.errors import BuildError
+from projrun.network import is_offline
 from projrun.output import one_line
 from projrun.process import follow
 from projrun.starting import merged
@@ -65,7 +66,7 @@ def uv_environ() -> dict[str, str]:
     """uv with the user's index settings, but never another environment or a download of an interpreter."""
     never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_PYTHON": None, "UV_PROJECT": None}
     ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"}
-    if os.environ.get("PROJRUN_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         ours["UV_OFFLINE"] = "1"
     return merged(os.environ, never, _from_pip(), ours)
 
