@@ -41,6 +41,7 @@ class SqliteStore:
         self.uri = str(database.path)
         self.artifact_root = artifacts.as_uri()
         self._db, self._artifacts = database, artifacts
+        self._impatient: SqliteStore | None = None
 
     def create_experiment(
         self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""
@@ -235,8 +236,16 @@ class SqliteStore:
         with self._db.reading() as db:
             return faults(db, self._artifacts)
 
+    def impatient(self) -> SqliteStore:
+        """This store, but TEMPORARILY_UNAVAILABLE at once while another process writes. Closed with it."""
+        if self._impatient is None:
+            self._impatient = SqliteStore(Database(self._db.path, 0), self._artifacts)
+        return self._impatient
+
     def close(self) -> None:
         self._db.close()
+        if self._impatient is not None:
+            self._impatient.close()
 
     def _directory(self, run_id: str) -> Directory:
         with self._db.connection() as db:

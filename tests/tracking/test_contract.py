@@ -151,6 +151,23 @@ def test_the_last_metric_is_the_one_of_the_highest_step_then_time_then_value(sto
     assert len(store.get_metric_history(run.run_id, "m")) == len(ordered)
 
 
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 999, 1000])
+def test_a_batch_of_any_size_is_stored_whole_and_once(store: Store, count: int) -> None:
+    run_id = store.create_run("0").run_id
+    metrics = [
+        Metric(f"m{i % 3}", math.nan if i == count - 1 else float(-i), 1, i // 2) for i in range(count)
+    ]
+    for _ in range(2):
+        store.log_batch(run_id, metrics)
+    found = [metric for key in ("m0", "m1", "m2") for metric in store.get_metric_history(run_id, key)]
+    assert sorted(map(repr, found)) == sorted(map(repr, metrics))
+    latest = store.get_run(run_id).metrics
+    for key, last in latest.items():
+        rivals = [metric for metric in metrics if metric.key == key]
+        ranks = [(metric.step, not math.isnan(metric.value), metric.value) for metric in rivals]
+        assert repr(last) == repr(rivals[ranks.index(max(ranks))])
+
+
 def test_history_is_ordered_and_can_be_had_in_parts(store: Store) -> None:
     run = start(store)
     store.log_batch(run.run_id, [Metric("m", float(step), 1, step) for step in reversed(range(20))])
