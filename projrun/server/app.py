@@ -31,6 +31,9 @@ EVERY = (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS)
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
 """What stands before mlflow/… and mlflow-artifacts/…; `preview` is what clients before 1.0 ask for."""
 
+NO_PARTS = "Multipart upload is not supported for the current artifact repository, it comes in one piece"
+"""Clients know the refusal by the words up to the comma, and then send the file in one piece."""
+
 FEATURES = {
     "datasets": "evaluation datasets",
     "gateway": "the AI gateway",
@@ -146,9 +149,7 @@ async def _version(request: Request) -> Response:
 async def _unknown(request: Request) -> Response:
     path = request.url.path
     if "/mlflow-artifacts/mpu/" in path or "/mlflow-artifacts/mpd/" in path:
-        raise TrackingError(
-            "this server takes artifacts in one piece (multipart uploads)", error_code="NOT_IMPLEMENTED"
-        )
+        raise TrackingError(NO_PARTS, error_code="NOT_IMPLEMENTED")
     _, mlflow, rest = path.partition("/mlflow/")
     for part, feature in FEATURES.items():
         if path.startswith(("/api/", "/ajax-api/")) and mlflow and f"{rest}/".startswith(f"{part}/"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.home import Home
 from projrun.tracking import experiments, runs
-from projrun.tracking.artifacts import Directory
+from projrun.tracking.artifacts import Directory, sweep
 from projrun.tracking.database import Database, not_accessible
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
 from projrun.tracking.migrations import is_current, migrate
@@ -235,6 +235,10 @@ class SqliteStore:
 
         with self._db.reading() as db:
             return faults(db, self._artifacts)
+
+    def sweep(self) -> int:
+        """Remove what killed uploads left behind. How many files that were."""
+        return sweep(self._artifacts)
 
     def impatient(self) -> SqliteStore:
         """This store, but TEMPORARILY_UNAVAILABLE at once while another process writes. Closed with it."""

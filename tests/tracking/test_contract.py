@@ -63,10 +63,16 @@ def test_experiment_names_are_unique_even_against_deleted_ones(store: Store) -> 
     assert "restore" in refused("RESOURCE_ALREADY_EXISTS", lambda: store.create_experiment("taken"))
 
 
-@pytest.mark.parametrize("experiment_id", ["99", "nonsense", "-1", "0 OR 1=1", "9" * 30, "¹"])
-def test_an_unknown_experiment_does_not_exist(store: Store, experiment_id: str) -> None:
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.get_experiment(experiment_id))
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.create_run(experiment_id))
+def test_an_unknown_experiment_does_not_exist(store: Store) -> None:
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.get_experiment("99"))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.create_run("99"))
+
+
+@pytest.mark.parametrize("experiment_id", ["nonsense", "-1", "0 OR 1=1", "9" * 30, "¹"])
+def test_what_cannot_be_the_id_of_an_experiment_is_refused(store: Store, experiment_id: str) -> None:
+    refused("INVALID_PARAMETER_VALUE", lambda: store.get_experiment(experiment_id))
+    refused("INVALID_PARAMETER_VALUE", lambda: store.create_run(experiment_id))
+    assert store.search_runs([experiment_id]) == ([], "")
     assert store.get_experiment_by_name(experiment_id) is None
 
 
