@@ -39,7 +39,7 @@ def main() -> None:
         commands["mlflow"] = [arguments.mlflow, "server", *options]
     with ExitStack() as stack:
         print(table_head(list(commands)))
-        ready = {name: [] for name in commands}  # type: dict[str, list[float]]
+        ready: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(arguments.rounds - 1):
             for name, command in commands.items():
                 with served(command) as server:
@@ -47,16 +47,16 @@ def main() -> None:
         servers = {name: stack.enter_context(served(command)) for name, command in commands.items()}
         for name, server in servers.items():
             ready[name].append(server.ready_s)
-        print(row("seconds until it is ready", ready, 2, less_is_better=True))
+        print(row("seconds until it is ready", ready, less_is_better=True))
         memory = {name: [server.megabytes()] for name, server in servers.items()}
-        print(row("MB when it is ready", memory, 0, less_is_better=True))
+        print(row("MB when it is ready", memory, less_is_better=True))
 
         def measured(name: str, request: str, clients: int) -> str:
             rates: dict[str, list[float]] = {each: [] for each in servers}
             for _ in range(arguments.rounds):
                 for each, server in servers.items():
                     rates[each].append(rate(server.port, request, clients, arguments.seconds))
-            return row(f"{name}, {clients} client{'s' * (clients > 1)}", rates, 0)
+            return row(f"{name}, {clients} client{'s' * (clients > 1)}", rates)
 
         for request in ("log_metric", "create_run", "log_batch"):
             for clients in CLIENTS:
@@ -65,16 +65,16 @@ def main() -> None:
             create_runs(server.port, arguments.runs)
         print(measured(f"{REQUESTS['search'].name} of over {arguments.runs:,}", "search", 1))
         memory = {name: [server.megabytes()] for name, server in servers.items()}
-        print(row("MB after all that", memory, 0, less_is_better=True))
+        print(row("MB after all that", memory, less_is_better=True))
 
 
 def table_head(names: Sequence[str]) -> str:
-    return f"| a second | {' | '.join(names)} | times |\n| --- |{' ---: |' * (len(names) + 1)}"
+    return f"| answers a second | {' | '.join(names)} | times |\n| --- |{' ---: |' * (len(names) + 1)}"
 
 
-def row(what: str, found: dict[str, list[float]], digits: int, *, less_is_better: bool = False) -> str:
+def row(what: str, found: dict[str, list[float]], *, less_is_better: bool = False) -> str:
     medians = [statistics.median(values) for values in found.values()]
-    cells = [f"{median:,.{digits if median >= 10 or digits else 1}f}" for median in medians]
+    cells = [f"{median:,.0f}" if median >= 10 else f"{median:.2g}" for median in medians]
     ours, theirs = medians[0], medians[-1]
     times = f"{theirs / ours if less_is_better else ours / theirs:.1f}" if len(medians) > 1 else ""
     return f"| {what} | {' | '.join(cells)} | {times} |"
