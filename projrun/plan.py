@@ -95,6 +95,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Absolute path of the interpreter that the environment is made from."""
     pylock: str
     """PEP 751 text with hashes; empty when nothing is to be installed."""
+    packages: str = ""
+    """Directory of wheels and sdists to take before any index is asked; hashes count as ever."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from projrun.environments import contents as installed
 from projrun.environments import pythons
+from projrun.environments.carried import with_files
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
 from projrun.output import one_line
@@ -66,7 +67,7 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         return
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
-        pylock.write_text(lock.pylock)
+        pylock.write_text(with_files(lock.pylock, lock.packages))
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
         if not ask([_uv(), *sync, "--offline"], environ=_environ()).ok:

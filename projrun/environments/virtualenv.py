@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from projrun.environments import uv
+from projrun.environments.carried import holds_all
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.output import one_line
@@ -51,11 +52,13 @@ def lock(descriptor: Descriptor, directory: Path, log: Path) -> Lock:
 def build(lock: Lock, dest: Path, log: Path) -> None:
     # An activation script would hold the path of `dest`, which is renamed later.
     options = ["--quiet", "--no-seed", "--no-periodic-update", "--activators", "python"]
-    _run([sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log)
+    run_pip(
+        [sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log
+    )
     if not lock.pylock:
         return
     python = str(dest / "bin" / "python")
-    pip = [python, "-I", str(_pip(lock) / "pip"), "install", "--no-deps", "--no-input"]
+    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input"]
     pip += [
         "--disable-pip-version-check",
         "--no-warn-script-location",
@@ -63,17 +66,19 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         "--progress-bar",
         "off",
     ]
-    hashed, unhashed = _requirements(lock.pylock)
+    if holds_all(lock.pylock, lock.packages):
+        pip += ["--no-index", "--find-links", lock.packages]
+    hashed, unhashed = requirements(lock.pylock)
     with temporary_directory() as temporary:
         for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
             if lines:
                 file = temporary / "requirements.txt"
                 file.write_text("\n".join(lines) + "\n")
-                _run([*pip, *option, "-r", str(file)], log)
+                run_pip([*pip, *option, "-r", str(file)], log)
     _make_relocatable(dest)
 
 
-def _pip(lock: Lock) -> Path:
+def pip_for(lock: Lock) -> Path:
     """A pip for this Python, as a wheel, which runs from there: virtualenv's, or the interpreter's own."""
     minor = ".".join(lock.python.split(".")[:2])
     wheel = ask([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
@@ -86,7 +91,7 @@ def _pip(lock: Lock) -> Path:
     return Path(wheel)
 
 
-def _requirements(pylock: str) -> tuple[list[str], list[str]]:
+def requirements(pylock: str) -> tuple[list[str], list[str]]:
     """Requirement lines for pip: those with hashes, and those that can have none (Git, directories)."""
     from projrun import tomlfile
 
@@ -131,7 +136,7 @@ def _make_relocatable(dest: Path) -> None:
         script.write_bytes(_RELOCATABLE + rest)
 
 
-def _run(argv: list[str], log: Path) -> None:
+def run_pip(argv: list[str], log: Path) -> None:
     """Run a tool, its output in `log`. Raises BuildError with its telling lines."""
     before = log.stat().st_size if log.exists() else 0
     if follow(argv, log=log, environ=_environ()) == 0:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from projrun import sources, tracking
+from projrun.bundle import RECORD
 from projrun.digests import CHUNK, sha256_file
 from projrun.errors import RecordError, TrackingError, UsageError
 from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.plan import Checkout
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
+from projrun.runner.unbundling import is_bundle, tree_of, unpacked
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 from projrun.tracking.lookup import find_run
@@ -34,6 +36,8 @@ class Found(NamedTuple):
     artifacts: Artifacts
     run: Run | None = None
     """In this machine's store; None for a run from elsewhere."""
+    bundle: Path | None = None
+    """The unpacked bundle that it was found in."""
 
     def content(self, output: Output) -> Path | None:
         """The file that holds an output of the run: still where it was written, or kept; else None."""
@@ -46,10 +50,14 @@ class Found(NamedTuple):
 
 
 def find(name: str, home: Home, stack: ExitStack) -> Found:
-    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json. Raises RecordError.
+    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json or a bundle.
 
+    Raises RecordError.
     stack: holds what the artifacts need for as long as they are used.
     """
+    if os.path.isfile(name) and is_bundle(Path(name)):
+        root = unpacked(Path(name), stack)
+        return _in_file(root / RECORD)._replace(bundle=root)
     if os.path.isfile(name):
         return _in_file(Path(name))
     url, _, run_id = name.rpartition("#")
@@ -59,7 +67,9 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
         store = stack.enter_context(closing(tracking.open_store(home, url)))
         return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
     if os.path.sep in name or name.endswith(".json"):
-        raise RecordError(f"there is no file '{name}'", "give a run id, or the path of a projrun/record.json")
+        raise RecordError(
+            f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
+        )
     store = stack.enter_context(closing(settled_store(home)))
     return _in_store(store, find_run(store, name), stack)
 
@@ -67,6 +77,8 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
 def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
     record = found.record
+    if found.bundle:
+        return tree_of(found.bundle, record, home, stack)
     if record.closure is None:
         raise RecordError(
             f"the source of run {record.run_id} was not recorded with it", "run the project anew"
