@@ -68,6 +68,7 @@ MONOPOLIES = {
     "tomllib": {"tomlfile.py"},
     "tomli": {"tomlfile.py"},
     "virtualenv": set(),
+    "jinja2": {"compare/page.py"},
     "fsspec": {"inputs/filesystem.py"},
     "tarfile": {"sources/"},
     "zipfile": {"sources/unpack.py", "zipped.py"},

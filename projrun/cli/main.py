@@ -27,6 +27,7 @@ VERBS = {
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
+    "diff": ("projrun.cli.diff", "Show two runs side by side: source, packages, results, surroundings."),
     "bundle": ("projrun.cli.bundle", "Pack a run into one zip, from which anyone can do it again."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),
