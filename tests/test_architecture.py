@@ -204,6 +204,7 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "verify_baseline",
 }
 """Files of the command line that are not a verb of their own."""
 

@@ -58,7 +58,7 @@ def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None)
     files: Files = {RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
-        for name in ARTIFACTS:
+        for name in ARTIFACTS if wanted.source else ():
             if file := found.artifacts.file(name):
                 files[f"{RUN}/{name}"] = file
         others = [*files]

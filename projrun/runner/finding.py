@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from projrun import sources, tracking
-from projrun.bundle import RECORD
+from projrun.bundle import RECORD, TREE
 from projrun.digests import CHUNK, sha256_file
 from projrun.errors import RecordError, TrackingError, UsageError
 from projrun.files import temporary_directory
@@ -42,11 +42,16 @@ class Found(NamedTuple):
     def content(self, output: Output) -> Path | None:
         """The file that holds an output of the run: still where it was written, or kept; else None."""
         if output.change == "logged":
-            return self.artifacts.file(output.path)
+            return self._kept(output.path, output)
         there = Path(self.record.root, output.path)
         if self.record.root and output.sha256 and _is(there, output.sha256):
             return there
-        return self.artifacts.file(f"{KEPT_OUTPUTS}/{output.path}")
+        return self._kept(f"{KEPT_OUTPUTS}/{output.path}", output)
+
+    def _kept(self, path: str, output: Output) -> Path | None:
+        """Beside a record that was moved may lie another file of that name."""
+        file = self.artifacts.file(path)
+        return file if file is None or not output.sha256 or _is(file, output.sha256) else None
 
 
 def find(name: str, home: Home, stack: ExitStack) -> Found:
@@ -77,7 +82,7 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
 def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
     record = found.record
-    if found.bundle:
+    if found.bundle and (found.bundle / TREE).is_dir():
         return tree_of(found.bundle, record, home, stack)
     if record.closure is None:
         raise RecordError(

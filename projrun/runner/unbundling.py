@@ -68,8 +68,6 @@ def _files(root: Path) -> list[Path]:
 
 def tree_of(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:
     """The source as a checkout of its own, which goes with the stack."""
-    if not (bundle / TREE).is_dir():
-        raise RecordError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
     source = record.plan.source
     with new_place(home, _name(record)) as root:
         shutil.copytree(bundle / TREE, root, symlinks=True, dirs_exist_ok=True)
