@@ -10,6 +10,8 @@ bundle.json              size and sha256 of all of these
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 
 from projrun.errors import RecordError
@@ -20,6 +22,11 @@ METADATA = "ro-crate-metadata.json"
 MANIFEST = "bundle.json"
 TREE, RUN, INPUTS, PACKAGES = "tree", "run", "inputs", "packages"
 RECORD = f"{RUN}/{RECORD_ARTIFACT}"
+
+
+def place_of_input(parameter: str) -> str:
+    """The directory in the bundle that holds what a parameter named, and nothing else."""
+    return f"{INPUTS}/{quote(parameter, safe='')}"
 
 
 class Packed(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ def with_files(pylock: str, directory: str) -> str:
 
     def named(match: re.Match[str]) -> str:
         file = Path(directory, unquote(match[2].partition("#")[0]))
-        return f'path = "{file}"' if file.is_file() else match[0]
+        return f"path = {json.dumps(str(file))}" if file.is_file() else match[0]
 
     return _URL.sub(named, pylock)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from projrun import inputs, zipped
-from projrun.bundle import INPUTS, MANIFEST, METADATA, PACKAGES, RECORD, RUN, TREE, Manifest, Packed
+from projrun.bundle import MANIFEST, METADATA, PACKAGES, RECORD, RUN, TREE, Manifest, Packed, place_of_input
 from projrun.crate import Contents, key, metadata
 from projrun.environments.downloading import download
 from projrun.environments.locks import recorded_lock
@@ -37,6 +37,8 @@ from projrun.tracking.supervision import settled_store
 
 ARTIFACTS = (LOCK_ARTIFACT, OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT, SOURCE_ARTIFACT)
 """Artifacts of projrun's own that go along."""
+CARRIED = ("uv", "virtualenv")
+"""Environment managers that install from the files of a bundle."""
 MAX_SIZE = 100_000_000
 """Bytes of an input or output that goes along; a larger one is listed by its digest."""
 
@@ -154,7 +156,7 @@ def _inputs(
             what = f"the input '{planned.parameter}' ({in_words(before.size)})"
             left_out.append(f"{what} is listed by its digest")
         elif place := _place_of(found, planned, before, home, stack):
-            name = f"{INPUTS}/{planned.parameter}/{place.name}"
+            name = f"{place_of_input(planned.parameter)}/{place.name}"
             places[planned.parameter] = name, place
         else:
             what = f"the input '{planned.parameter}' ({planned.value})"
@@ -195,6 +197,11 @@ def _packages(found: Found, stack: ExitStack) -> dict[str, Path]:
     environment = found.record.environment
     if environment is None or not environment.lock_sha256:
         return {}
+    if environment.manager not in CARRIED:
+        raise RecordError(
+            f"packages of the environment manager '{environment.manager}' cannot be taken along",
+            "leave --with-packages out",
+        )
     if found.bundle and (carried := found.bundle / PACKAGES).is_dir():
         place = carried
     else:
@@ -204,4 +211,8 @@ def _packages(found: Found, stack: ExitStack) -> dict[str, Path]:
         lock = recorded_lock(environment.manager, environment.python, file.read_text())
         place = stack.enter_context(temporary_directory())
         download(lock, place, place.with_name(f"{place.name}.log"))
-    return {f"{PACKAGES}/{path.name}": path for path in sorted(place.iterdir())}
+    files = sorted(place.iterdir())
+    for path in files:
+        if path.suffix != ".whl":
+            warn(f"{path.name} is no wheel: what builds it is not taken along, and is asked of the index")
+    return {f"{PACKAGES}/{path.name}": path for path in files}

@@ -60,11 +60,8 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
     Raises RecordError.
     stack: holds what the artifacts need for as long as they are used.
     """
-    if os.path.isfile(name) and is_bundle(Path(name)):
-        root = unpacked(Path(name), stack)
-        return _in_file(root / RECORD)._replace(bundle=root)
     if os.path.isfile(name):
-        return _in_file(Path(name))
+        return _in_file(Path(name), stack)
     url, _, run_id = name.rpartition("#")
     if url:
         if not url.lower().startswith(("http://", "https://")):
@@ -94,9 +91,15 @@ def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     return checkout
 
 
-def _in_file(file: Path) -> Found:
+def _in_file(file: Path, stack: ExitStack) -> Found:
     """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
-    record = from_json(file.read_bytes())
+    try:
+        if is_bundle(file):
+            root = unpacked(file, stack)
+            return _in_file(root / RECORD, stack)._replace(bundle=root)
+        record = from_json(file.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{file} cannot be read: {error.strerror}", "look at its rights") from None
     directory = file.resolve().parent
     return Found(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
 

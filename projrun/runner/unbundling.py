@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from projrun import sources
-from projrun.bundle import INPUTS, MANIFEST, RECORD, TREE, manifest_from
+from projrun.bundle import MANIFEST, RECORD, TREE, manifest_from, place_of_input
 from projrun.digests import sha256_files, sha256_text
 from projrun.errors import RecordError, SourceError
 from projrun.files import temporary_directory
@@ -84,5 +84,5 @@ def _name(record: Record) -> str:
 
 def carried_input(bundle: Path, parameter: str) -> Path | None:
     """The file or directory that a parameter named, if the bundle has it."""
-    place = bundle / INPUTS / parameter
+    place = bundle / place_of_input(parameter)
     return next(iter(place.iterdir()), None) if place.is_dir() else None

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from tests.cli.test_record import LOG
 from tests.clients import Client
 from tests.conftest import MakeProject, Projrun
 from tests.rocrate import VALIDATOR, complaint
@@ -202,13 +210,14 @@ def test_wrong_names_are_one_line_errors(projrun: Projrun, project: Path) -> Non
     assert projrun("bundle", "nothing", "-o", "x.zip").returncode == 125
 
 
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
 def test_with_packages_it_needs_no_index(
-    projrun: Projrun, make_project: MakeProject, tmp_path: Path, elsewhere: dict[str, str]
+    manager: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path, elsewhere: dict[str, str]
 ) -> None:
     text = "python_env: env.yaml\nentry_points: {main: {command: python show.py}}"
     files = {"env.yaml": "dependencies: [idna==3.7]\n", "show.py": "import idna; print(idna.__version__)"}
     project = make_project(MLproject=text, **files)
-    run_id = run(projrun, project)
+    run_id = run(projrun, project, "--env-manager", manager)
     bundle = tmp_path / "x.zip"
     assert projrun("bundle", run_id, "-o", bundle).returncode == 0
     done = projrun("reproduce", bundle, environ=elsewhere)
@@ -219,6 +228,96 @@ def test_with_packages_it_needs_no_index(
     assert done.returncode == 0, done.stderr
     assert "3.7" in done.stderr
     assert not [one for one in json.loads(done.stdout)["differences"] if one["determinant"] == "lock"]
+
+
+def test_packages_whose_content_is_not_the_locked_one_are_refused(
+    projrun: Projrun, make_project: MakeProject, tmp_path: Path, elsewhere: dict[str, str]
+) -> None:
+    """Whoever packs a bundle can write any digests into it, but not into the lock that the record names."""
+    text = "python_env: env.yaml\nentry_points: {main: {command: 'true'}}"
+    run_id = run(projrun, make_project(MLproject=text, **{"env.yaml": "dependencies: [idna==3.7]\n"}))
+    bundle, other = tmp_path / "x.zip", tmp_path / "other.zip"
+    assert projrun("bundle", run_id, "-o", bundle, "--with-packages").returncode == 0
+    with zipfile.ZipFile(bundle) as source, zipfile.ZipFile(other, "w") as target:
+        manifest = json.loads(source.read("bundle.json"))
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".whl"):
+                content = with_more_code(content)
+                manifest["files"][name] = {
+                    "size": len(content),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                }
+            if name != "bundle.json":
+                target.writestr(name, content)
+        target.writestr("bundle.json", json.dumps(manifest))
+    done = projrun("reproduce", other, environ=elsewhere)
+    assert done.returncode == 125
+    assert "Hash mismatch" in done.stderr
+
+
+def with_more_code(wheel: bytes) -> bytes:
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(wheel)) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            more = b"import os\n" if name == "idna/__init__.py" else b""
+            target.writestr(name, more + source.read(name))
+    return changed.getvalue()
+
+
+def test_a_commit_is_had_from_the_bundle_when_its_remote_is_gone(
+    projrun: Projrun, project: Path, elsewhere: dict[str, str], tmp_path: Path
+) -> None:
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    remote = tmp_path / "remote"
+    project.rename(remote)
+    data = tmp_path / "data.csv"
+    done = projrun("run", f"file://{remote}", *LOCAL, "-P", f"data={data}")
+    assert done.returncode == 0, done.stderr
+    run_id = json.loads(projrun("runs", "list", "--json").stdout)[0]["run_id"]
+    bundle = tmp_path / "x.zip"
+    assert projrun("bundle", run_id, "-o", bundle).returncode == 0
+    with zipfile.ZipFile(bundle) as opened:
+        assert not [name for name in opened.namelist() if ".git/" in name]
+    shutil.rmtree(remote)
+    data.unlink()
+    done = projrun("verify", bundle, environ=elsewhere)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_artifacts_and_a_downloaded_input_go_along(
+    projrun: Projrun, make_project: MakeProject, elsewhere: dict[str, str], tmp_path: Path
+) -> None:
+    text = "entry_points: {main: {parameters: {data: path}, command: 'cmp {data} copy && python log.py'}}"
+    project = make_project(MLproject=text, **{"log.py": LOG, "copy": "far away"})
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "far.csv").write_text("far away")
+    with serving(served) as url:
+        run_id = run(projrun, project, *LOCAL, "-P", f"data={url}/far.csv")
+        bundle = tmp_path / "x.zip"
+        done = projrun("bundle", run_id, "-o", bundle)
+        assert (done.returncode, "digest" in done.stderr) == (0, False), done.stderr
+    with zipfile.ZipFile(bundle) as opened:
+        assert opened.read("run/plots/a.txt") == b"plotted"
+    done = projrun("verify", bundle, environ=elsewhere)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "output plots/a.txt  same" in done.stdout
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """A web server on loopback; its URL."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 PROFILES = {"workflow-run-crate-0.5": MLPROJECT, "process-run-crate-0.5": ""}
