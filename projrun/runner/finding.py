@@ -68,7 +68,7 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
             raise UsageError(f"'{without_credentials(name)}' is no run", "give URL_OF_A_SERVER#RUN_ID")
         store = stack.enter_context(closing(tracking.open_store(home, url)))
         return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
-    if os.path.sep in name or name.endswith(".json"):
+    if os.path.sep in name or name.endswith((".json", ".zip")):
         raise RecordError(
             f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
         )

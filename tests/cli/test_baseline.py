@@ -189,7 +189,9 @@ def test_the_action_installs_projrun_from_its_own_files(tmp_path: Path) -> None:
     done = step("Install projrun", tmp_path, tmp_path)
     assert done.returncode == 0, done.stderr
     program = tmp_path / "projrun" / "bin" / "projrun"
-    assert "projrun" in subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    help_text = subprocess.run([program, "--help"], capture_output=True, text=True).stdout
+    assert "verify" in help_text
+    assert list((tmp_path / "projrun" / "lib").glob("python*/site-packages/projrun/compare/diff.html"))
 
 
 def recipes() -> dict[str, str]:

@@ -158,5 +158,6 @@ def test_names_that_do_not_exist_are_errors(projrun: Projrun, project: Path) -> 
     first = run(projrun, project, *LOCAL, "-P", "word=x")
     done = projrun("diff", first, "nothing")
     assert (done.returncode, done.stdout) == (125, "")
+    assert "there is no file 'nothing.zip'" in projrun("diff", first, "nothing.zip").stderr
     done = projrun("diff", first, first, "-o", project / "main.py" / "x")
     assert (done.returncode, done.stdout) == (125, "")
