@@ -86,7 +86,7 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     yield {"@id": quote(contents.license) or "#license", **_license(contents.license)}
     yield from tree
     yield software
-    yield _PROJRUN
+    yield {**_PROJRUN, "softwareVersion": record.platform.projrun}
     if contents.workflow:
         yield _MLPROJECT
         yield from _formal_parameters(record, {one.parameter: two for one, two in zip(record.inputs, inputs)})
@@ -225,7 +225,7 @@ def _action(record: Record, instrument: str, objects: list[Entity], results: lis
 
 
 def _values(record: Record, contents: Contents) -> Iterator[Entity]:
-    """Of every parameter, and the metrics do not count: they are in the record."""
+    """Of every parameter that names no file."""
     paths = {one.parameter for one in record.inputs}
     for name, value in record.plan.parameters.items():
         if name not in paths:

@@ -31,10 +31,8 @@ def holds_all(pylock: str, directory: str) -> bool:
     there = {_plain(path.name) for path in Path(directory).glob("*")}
     packages = tomlfile.parse(pylock, "pylock.toml").get("packages", [])
     return all(
-        any(
-            name.startswith(f"{_plain(package['name'])}-{_plain(package.get('version', ''))}")
-            for name in there
-        )
+        "version" in package
+        and any(name.startswith(f"{_plain(package['name'] + '-' + package['version'])}-") for name in there)
         for package in packages
     )
 

@@ -103,7 +103,7 @@ def _write(target: Path, files: Files) -> None:
         zipped.write(target, files, (MANIFEST, _manifest))
     except OSError as error:
         reason = error.strerror or error
-        raise RecordError(f"{target} cannot be written: {reason}", "name another place with -o") from None
+        raise RecordError(f"{target} cannot be written: {reason}", "name another place") from None
 
 
 def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
