@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from urllib.parse import unquote
+
+import msgspec
 
 from projrun import tomlfile
 
@@ -16,10 +16,11 @@ def with_files(pylock: str, directory: str) -> str:
     """The lock with the paths of the files that `directory` has in place of their URLs; hashes stay."""
     if not directory:
         return pylock
+    from urllib.parse import unquote
 
     def named(match: re.Match[str]) -> str:
         file = Path(directory, unquote(match[2].partition("#")[0]))
-        return f"path = {json.dumps(str(file))}" if file.is_file() else match[0]
+        return f"path = {msgspec.json.encode(str(file)).decode()}" if file.is_file() else match[0]
 
     return _URL.sub(named, pylock)
 
