@@ -150,6 +150,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Of an image that no registry has: its name here. The lock holds while the name means `image`."""
     kept: bool = True
     """False: it must be resolved again next time."""
+    packages: str = ""
+    """Directory of wheels and sdists to take before any index is asked; hashes count as ever."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
 

@@ -51,8 +51,9 @@ FLOORS = [
         "usage",
         "engine",
         "lastwill",
+        "zipped",
     },
-    {"plan", "record", "request"},
+    {"plan", "record", "request", "bundle"},
     {
         "sources",
         "project",
@@ -60,6 +61,7 @@ FLOORS = [
         "outputs",
         "surroundings",
         "compare",
+        "crate",
         "environments",
         "backends",
         "tracking",
@@ -78,9 +80,12 @@ MONOPOLIES = {
     "tomllib": {"tomlfile.py"},
     "tomli": {"tomlfile.py"},
     "virtualenv": set(),
+    "jinja2": {"compare/page.py", "environments/dockerfile.py"},
+    "docker": {"environments/images.py"},
+    "requests": {"environments/images.py"},
     "fsspec": {"inputs/filesystem.py"},
     "tarfile": {"sources/"},
-    "zipfile": {"sources/unpack.py"},
+    "zipfile": {"sources/unpack.py", "zipped.py"},
     "numpy": {"compare/values.py"},
     "PIL": {"compare/values.py"},
     "starlette": {"server/app.py", "server/files.py"},
@@ -225,6 +230,7 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "verify_baseline",
 }
 """Files of the command line that are not a verb of their own."""
 

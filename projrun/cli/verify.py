@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+from projrun.cli.verify_baseline import baseline_options
 
 if TYPE_CHECKING:
     from projrun.plan import Rule, VerifyRules
@@ -30,8 +32,20 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
     "--output", "outputs", multiple=True, metavar="PATTERN=RULE", help="A rule for outputs; repeatable."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Write a report there too; repeatable."
+)
+@baseline_options
 def verify(
-    run: str, rtol: float, atol: float, metrics: tuple[str, ...], outputs: tuple[str, ...], form: str
+    run: str,
+    rtol: float,
+    atol: float,
+    metrics: tuple[str, ...],
+    outputs: tuple[str, ...],
+    form: str,
+    reports: tuple[str, ...],
+    baseline: str,
+    **project: Any,
 ) -> int:
     """Do a run again and compare: exit code 0 if the results are the same, 1 if not.
 
@@ -41,24 +55,38 @@ def verify(
 
     When the results are not the same, the report says where they differ first and what of all that
     determines results is not the same. The command's own output goes to stderr and to the new run's log.
+
+    With --baseline FILE, RUN is the URI of a project. It is run as it is now and compared with the run in
+    FILE; where there is no FILE, the run becomes the baseline and is written there.
     """
     from contextlib import ExitStack
 
+    from projrun.cli.verify_baseline import against_baseline, refuse_project_options, write_reports
     from projrun.compare.records import compare
     from projrun.compare.reports import FORMATS as REPORTS
     from projrun.home import home_from
     from projrun.output import data
+    from projrun.plan import VerifyRules
     from projrun.runner.finding import find
     from projrun.runner.reproducing import reproduce
 
     home = home_from()
+    written = [_report(pair) for pair in reports]
+    _rules(VerifyRules(), metrics, outputs, rtol, atol)  # said before anything runs
     with ExitStack() as stack:
-        first = find(run, home, stack)
-        rules = _rules(first.record.plan.verify, metrics, outputs, rtol, atol)
-        with _talking():
-            record = reproduce(first, home)
-        second = find(record.run_id, home, stack)
+        if baseline:
+            with _talking():
+                first, second = against_baseline(baseline, run, project, home, stack)
+            own = second.record.plan.verify
+        else:
+            refuse_project_options(project)
+            first = find(run, home, stack)
+            with _talking():
+                record = reproduce(first, home)
+            second, own = find(record.run_id, home, stack), first.record.plan.verify
+        rules = _rules(own, metrics, outputs, rtol, atol)
         comparison = compare(first.record, second.record, rules, (first.content, second.content))
+    write_reports({file: REPORTS[name](comparison) for name, file in written})
     data(REPORTS[form](comparison))
     return 0 if comparison.same else 1
 
@@ -77,6 +105,14 @@ def _talking() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _report(pair: str) -> tuple[str, str]:
+    form, equals, file = pair.partition("=")
+    if form not in FORMATS or not equals or not file:
+        known = ", ".join(FORMATS)
+        raise click.UsageError(f"--report {pair!r}: expected FORMAT=FILE; the formats are {known}.")
+    return form, file
 
 
 def _rules(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.environments import uv
+from projrun.environments.carried import holds_all
 from projrun.environments.resolution import resolve
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
@@ -51,11 +52,13 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
 def build(lock: Lock, dest: Path, log: Path) -> None:
     # An activation script would hold the path of `dest`, which is renamed later.
     options = ["--quiet", "--no-seed", "--no-periodic-update", "--activators", "python"]
-    _run([sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log)
+    run_pip(
+        [sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log
+    )
     if not lock.pylock and not lock.local:
         return
     python = str(dest / "bin" / "python")
-    pip = [python, "-I", str(_pip(lock) / "pip"), "install", "--no-deps", "--no-input"]
+    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input"]
     pip += [
         "--disable-pip-version-check",
         "--no-warn-script-location",
@@ -63,19 +66,21 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         "--progress-bar",
         "off",
     ]
-    hashed, unhashed = _requirements(lock.pylock)
+    if holds_all(lock.pylock, lock.packages):
+        pip += ["--no-index", "--find-links", lock.packages]
+    hashed, unhashed = requirements(lock.pylock)
     with temporary_directory() as temporary:
         for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
             if lines:
                 file = temporary / "requirements.txt"
                 file.write_text("\n".join(lines) + "\n")
-                _run([*pip, *option, "-r", str(file)], log)
+                run_pip([*pip, *option, "-r", str(file)], log)
     for one in lock.local:
-        _run([*pip, *(["--editable"] if one.editable else []), one.place], log)
+        run_pip([*pip, *(["--editable"] if one.editable else []), one.place], log)
     _make_relocatable(dest)
 
 
-def _pip(lock: Lock) -> Path:
+def pip_for(lock: Lock) -> Path:
     """A pip for this Python, as a wheel, which runs from there: virtualenv's, or the interpreter's own."""
     minor = ".".join(lock.python.split(".")[:2])
     wheel = ask([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
@@ -88,7 +93,7 @@ def _pip(lock: Lock) -> Path:
     return Path(wheel)
 
 
-def _requirements(pylock: str) -> tuple[list[str], list[str]]:
+def requirements(pylock: str) -> tuple[list[str], list[str]]:
     """Requirement lines for pip: those with hashes, and those that can have none (Git, directories)."""
     from projrun import tomlfile
 
@@ -134,7 +139,7 @@ def _make_relocatable(dest: Path) -> None:
         script.write_bytes(_RELOCATABLE + rest)
 
 
-def _run(argv: list[str], log: Path) -> None:
+def run_pip(argv: list[str], log: Path) -> None:
     """Run a tool, its output in `log`. Raises BuildError with its telling lines."""
     before = log.stat().st_size if log.exists() else 0
     if follow(argv, log=log, environ=_environ()) == 0:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from projrun.bundle import PACKAGES
 from projrun.digests import sha256_text
 from projrun.environments import manager_named
 from projrun.environments.locks import recorded_lock
@@ -27,6 +28,7 @@ from projrun.request import Request
 from projrun.runner.finding import Found, restored
 from projrun.runner.performing import perform
 from projrun.runner.planning import Planned
+from projrun.runner.unbundling import carried_input
 from projrun.sources.closure import Captured
 from projrun.surroundings import VARIABLES
 from projrun.tracking.hook import RunHook
@@ -73,7 +75,7 @@ def prepare(
     record, missing = found.record, list[Missing]()
     checkout = _source(found, home, stack, missing)
     lock = _lock(found, checkout.directory, missing) if checkout else None
-    places = _inputs(record, checkout.root, missing) if checkout else {}
+    places = _inputs(found, checkout.root, missing) if checkout else {}
     missing += _absent_variables(record)
     for one in missing:
         complain(f"{one.what}; {one.help}")
@@ -115,7 +117,9 @@ def _lock(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
         return None
     try:
         descriptor = found.record.plan.environment.descriptor
-        return recorded_lock(environment, descriptor, conda, pylock, directory)
+        lock = recorded_lock(environment, descriptor, conda, pylock, directory)
+        packages = found.bundle / PACKAGES if found.bundle else None
+        return msgspec.structs.replace(lock, packages=str(packages)) if packages else lock
     except ProjrunError as error:
         missing.append(Missing(error.message, error.hint))
         return None
@@ -134,17 +138,24 @@ def _source(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) 
         return None
 
 
-def _inputs(record: Record, root: Path, missing: list[Missing]) -> dict[str, Path]:
-    """Parameter -> where its file is now: in the restored tree, or still where it was."""
+def _inputs(found: Found, root: Path, missing: list[Missing]) -> dict[str, Path]:
+    """Parameter -> where its file is now: in the bundle, in the restored tree, or still where it was."""
+    record = found.record
     read = {one.parameter: one for one in record.inputs}
     places: dict[str, Path] = {}
     for planned in record.plan.inputs:
         before = read.get(planned.parameter)
-        if planned.remote or before is None:
+        if before is None:
+            continue
+        carried = carried_input(found.bundle, planned.parameter) if found.bundle else None
+        if carried and is_as_before(planned, carried, before):
+            places[planned.parameter] = carried
+            continue
+        if planned.remote:
             continue
         here = _moved(Path(planned.path), record, root)
         candidates = [path for path in (here, Path(planned.path)) if path is not None]
-        place = next((path for path in candidates if _is_as_before(planned, path, before)), None)
+        place = next((path for path in candidates if is_as_before(planned, path, before)), None)
         if place is None:
             state = "not what it was" if any(path.exists() for path in candidates) else "gone"
             what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
@@ -162,7 +173,7 @@ def _moved(path: Path, record: Record, root: Path) -> Path | None:
     return root / path.relative_to(record.root)
 
 
-def _is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
+def is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
     if not path.exists():
         return False
     try:
