@@ -116,6 +116,32 @@ class Resolving(msgspec.Struct, frozen=True, kw_only=True):
     """Date or RFC 3339 time: as the index stood then."""
 
 
+class Access:
+    """What installing takes and nothing may keep. It is no Struct: writing it as JSON is an error."""
+
+    __slots__ = ("directory", "options", "urls", "variables")
+
+    def __init__(
+        self,
+        *,
+        options: tuple[str, ...] = (),
+        urls: tuple[str, ...] = (),
+        variables: tuple[str, ...] = (),
+        directory: Path,
+    ) -> None:
+        self.options = options
+        """Lines such as `--index-url URL` of the project's requirements, credentials in them."""
+        self.urls = urls
+        """Every URL in them that holds credentials."""
+        self.variables = variables
+        """Names of the environment variables that their URLs name as `${NAME}`."""
+        self.directory = directory
+        """The project's, which paths in the lock are relative to."""
+
+    def __repr__(self) -> str:
+        return "Access(…)"
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A descriptor resolved to exact artifacts."""
 
@@ -130,6 +156,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Installed after the others, without dependencies: those are among the others."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
+    access: Access | None = None
+    """In memory alone, from when it is about to be installed."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

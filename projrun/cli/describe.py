@@ -45,12 +45,14 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
 def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
     from msgspec import to_builtins
 
+    from projrun.environments.access import without_access
+
     return {
         "name": project.name,
         "source": to_builtins(checkout.source),
         "file": project.file,
         "entry_points": [_entry_point(entry_point) for entry_point in project.entry_points.values()],
-        "environment": _environment(project.descriptor),
+        "environment": _environment(without_access(project.descriptor)),
         "warnings": [
             *checkout.notices,
             *(_warning(finding) for finding in findings if finding.severity != "note"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from projrun import tomlfile
 from projrun.environments import pythons
+from projrun.environments.access import access_of
 from projrun.environments.resolution import (
     checked,
     compiled,
@@ -19,7 +20,6 @@ from projrun.errors import BuildError
 from projrun.files import write_atomically
 from projrun.output import warn
 from projrun.plan import Descriptor
-from projrun.urls import without_credentials
 
 PYLOCK = "pylock.toml"
 
@@ -40,7 +40,8 @@ def write_lock(
     options += ["--exclude-newer", as_of] if as_of else []
     options += [f"--upgrade-package={name}" for name in packages]
     before = place.read_text() if place.is_file() and not upgrade else ""
-    document = compiled(requirements, descriptor.constraints, options, directory, log, before)
+    access = access_of(descriptor, directory)
+    document = compiled(requirements, descriptor.constraints, options, access, log, before)
     keep_hashes(document, requirements)
     document, local = without_local(document, descriptor, directory)
     for one in local:
@@ -51,7 +52,7 @@ def write_lock(
             )
         document["packages"].append({"name": one.name, **key})
     document["tool"] = {"projrun": {"descriptor": descriptor_digest(descriptor), "file": descriptor.file}}
-    write_atomically(place, without_credentials(tomlfile.dump(document)))
+    write_atomically(place, tomlfile.dump(document))
     return len(document["packages"])
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from projrun import tomlfile
 from projrun.digests import key_of
 from projrun.environments import pythons
+from projrun.environments.access import access_of, for_git, in_place, kept, with_paths, without_access
 from projrun.environments.condanames import translated
 from projrun.environments.localrequirements import local_paths
+from projrun.environments.pipsettings import no_index
 from projrun.environments.uvprogram import run_uv
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
-from projrun.plan import Descriptor, LocalRequirement, Lock
-from projrun.urls import without_credentials
+from projrun.plan import Access, Descriptor, LocalRequirement, Lock
 
 COMPILE = ["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml"]
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
@@ -34,7 +35,8 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
         document = {}
         if requirements:
             options = ["--python", str(python.path), *(["--exclude-newer", as_of] if as_of else [])]
-            document = compiled(requirements, descriptor.constraints, options, directory, log)
+            access = access_of(descriptor, directory)
+            document = compiled(requirements, descriptor.constraints, options, access, log)
             keep_hashes(document, requirements)
         else:
             notices.append("the project names no packages: its environment is empty")
@@ -43,7 +45,7 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
         manager=manager,
         python=python.version_text,
         interpreter=str(python.path),
-        pylock=without_credentials(tomlfile.dump(document)) if document.get("packages") else "",
+        pylock=tomlfile.dump(kept(document)) if document.get("packages") else "",
         local=local,
         notices=tuple(notices),
     )
@@ -57,6 +59,7 @@ def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str,
 
 def descriptor_digest(descriptor: Descriptor) -> str:
     """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
+    descriptor = without_access(descriptor)
     wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
     return key_of({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
 
@@ -65,32 +68,42 @@ def compiled(
     requirements: tuple[str, ...],
     constraints: tuple[str, ...],
     options: list[str],
-    directory: Path,
+    access: Access,
     log: Path,
     before: str = "",
 ) -> dict[str, Any]:
     """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    if no_index():
+        options = [*options, "--no-index"]
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
-        wanted.write_text("\n".join(requirements) + "\n")
-        bounds.write_text("\n".join(constraints) + "\n")
+        lines = [in_place(line, access.directory) for line in for_git(requirements)]
+        wanted.write_text("\n".join(lines) + "\n")
+        bounds.write_text("\n".join(for_git(constraints)) + "\n")
         if before:
             pylock.write_text(before)
         run_uv(
             [*COMPILE, *options, "-o", str(pylock), "-c", str(bounds), str(wanted)],
             log,
-            cwd=directory,
+            cwd=access.directory,
+            access=access,
         )
-        return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)
+        return _absolute(kept(tomlfile.load(pylock, "pylock.toml"), access), temporary)
 
 
 def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
-    for package in document.get("packages", ()):
-        for key in ("directory", "archive"):
-            if path := package.get(key, {}).get("path"):
-                package[key]["path"] = os.path.normpath(base.resolve() / path)
-    return document
+    return with_paths(document, lambda path: os.path.normpath(base.resolve() / path))
+
+
+def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What lies below the project's directory is named as seen from there."""
+    here = directory.resolve()
+
+    def seen(path: str) -> str:
+        return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
+
+    return with_paths(document, seen)
 
 
 def without_local(
@@ -109,7 +122,7 @@ def without_local(
         if os.path.isabs(path) and path not in as_written:
             path = os.path.relpath(path, directory.resolve())
         local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
-    return {**document, "packages": rest}, tuple(local)
+    return _relative({**document, "packages": rest}, directory), tuple(local)
 
 
 def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
+from projrun.environments.access import with_access
 from projrun.environments.contents import fingerprint, mismatch
 from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
@@ -68,6 +69,7 @@ def provide(
         return
     home.mark_cache()
     lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
+    lock = with_access(lock, descriptor, directory)
     key = key_of(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):

@@ -78,7 +78,7 @@ def perform(store: Store, run: Run, planned: Planned, captured: Captured, home: 
         known.inputs = _gather(store, planned, home)
         with provide(
             wanted.manager,
-            wanted.descriptor,
+            planned.descriptor,
             checkout.directory,
             home,
             log,

@@ -9,6 +9,7 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
+from projrun.environments.access import without_access
 from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
@@ -38,6 +39,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """The directory that relative values of path parameters start from."""
     expected: Mapping[str, Input] = {}
     """What inputs must be, by parameter; where nothing is expected, any will do."""
+    descriptor: Descriptor
+    """Of the environment, with the credentials in it."""
     lock: Lock | None = None
     """Of the environment, where it is not to be resolved."""
     urls: dict[str, str]
@@ -55,6 +58,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     for warning in (*project.warnings, *rendered.warnings):
         warn(warning)
     script = entry_point.script
+    wanted = plan_environment(request, project, entry_point)
     plan = Plan(
         source=checkout.source,
         project=project.name,
@@ -62,18 +66,25 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=plan_environment(request, project, entry_point),
+        environment=msgspec.structs.replace(wanted, descriptor=without_access(wanted.descriptor)),
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
         verify=project.verify,
         artifact_files=script.artifact_files if script else {},
     )
-    return Planned(plan=plan, checkout=checkout, storage=storage, caller=caller, urls=rendered.urls)
+    return Planned(
+        plan=plan,
+        checkout=checkout,
+        storage=storage,
+        caller=caller,
+        descriptor=wanted.descriptor,
+        urls=rendered.urls,
+    )
 
 
 def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:
-    """The environment of one entry point, whatever its parameters."""
+    """The environment of one entry point, whatever its parameters. Its descriptor may hold credentials."""
     descriptor, warnings = environment_of(project, entry_point)
     for warning in warnings:
         warn(warning)
