@@ -64,6 +64,15 @@ def run(
     env_manager: str | None = None,
     build_image: bool = False,
     docker_auth: Mapping[str, str] | None = None,
+    *,
+    locked: bool = False,
+    upgrade: bool = False,
+    as_of: str | None = None,
+    isolated: bool = False,
+    require_clean: bool = False,
+    sha256: str | None = None,
+    offline: bool | None = None,
+    keep: bool = False,
 ) -> SubmittedRun:
     """Run a project, as `projrun run` does.
 
@@ -82,6 +91,14 @@ def run(
         run_id: use this run instead of creating one.
         run_name: name of the run.
         env_manager: `local`, `uv`, …; None: what the project is written for.
+        locked: refuse to resolve the environment: there must be a lock.
+        upgrade: resolve the environment anew.
+        as_of: date or commit: resolve as the package index stood then.
+        isolated: run a local directory from a checkout of exactly what is recorded of it.
+        require_clean: refuse a local directory that is not as its commit.
+        sha256: hex digest that an archive must have.
+        offline: ask no network; None: what PROJRUN_OFFLINE says.
+        keep: leave the run's own checkout when it has ended.
 
     Returns:
         The run; it has ended if `synchronous`.
@@ -108,7 +125,14 @@ def run(
         env_manager=env_manager or "",
         build_image=build_image,
         docker_auth=docker_auth or {},
-        offline=is_offline(),
+        locked=locked,
+        upgrade=upgrade,
+        as_of=as_of or "",
+        isolated=isolated,
+        require_clean=require_clean,
+        sha256=sha256 or "",
+        offline=is_offline() if offline is None else offline,
+        keep=keep,
     )
     return _run_here(request) if synchronous else _run_beside(request)
 
@@ -141,7 +165,18 @@ def _run_beside(request: Request) -> SubmittedRun:
         "--storage-dir": request.storage_dir,
         "--run-name": request.run_name,
         "--run-id": run_id,
+        "--as-of": request.as_of,
+        "--sha256": request.sha256,
+    }
+    flags = {
+        "--locked": request.locked,
+        "--upgrade": request.upgrade,
+        "--isolated": request.isolated,
+        "--require-clean": request.require_clean,
+        "--offline": request.offline,
+        "--keep": request.keep,
     }
     given = [f"{name}={value}" for name, value in options.items() if value]
+    given += [name for name, value in flags.items() if value]
     supervisor = detach([sys.executable, "-m", "projrun", "run", *given, *parameters, "--", request.uri])
     return SubmittedRun(run_id, supervisor)

@@ -49,17 +49,21 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
     urls = {url for line in with_urls for url in _WHOLE_URL.findall(line) if without_secrets(url) != url}
     names = dict.fromkeys(name for line in with_urls for name in _VARIABLE.findall(line))
     return Access(
-        options=tuple(in_place(line, directory) for line in lines if _OPTION.match(line)),
+        options=tuple(_in_place(line, directory) for line in lines if _OPTION.match(line)),
         urls=tuple(sorted(urls, key=len, reverse=True)),
         variables=tuple(names),
         directory=directory,
     )
 
 
-def in_place(line: str, directory: Path) -> str:
+def is_find_links(line: str) -> bool:
+    return bool(_OPTION.match(line)) and _option(line)[0] in ("-f", "--find-links")
+
+
+def _in_place(line: str, directory: Path) -> str:
     """`--find-links` with an absolute path: the file that holds the line will be elsewhere."""
-    name, value = _option(line) if _OPTION.match(line) else ("", "")
-    if name not in ("-f", "--find-links") or "://" in value or value.startswith("file:"):
+    name, value = _option(line)
+    if not is_find_links(line) or "://" in value or value.startswith("file:"):
         return line
     return f"{name} {directory.absolute() / value}"
 

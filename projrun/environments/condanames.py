@@ -54,6 +54,19 @@ def translated(descriptor: Descriptor) -> Translated:
     return Translated(tuple(requirements), tuple(notices))
 
 
+def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
+    """A failed resolution, with the conda packages that PyPI may have under another name or not at all."""
+    if not descriptor.conda_dependencies:
+        return error
+    names = [re.split(r"[^\w.-]", one)[0] for one in translated(descriptor).requirements]
+    told = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
+    if not told:
+        return error
+    which = f"{', '.join(told)} {'is a conda package' if len(told) == 1 else 'are conda packages'}"
+    hint = f"{which} of {descriptor.file}: install with --env-manager conda, or write what PyPI calls it"
+    return BuildError(error.message, f"{hint} under pip:")
+
+
 def _parts(spec: str) -> tuple[str, str]:
     found = _SPEC.match(spec.strip())
     return (found["name"].lower(), found["version"].strip()) if found else ("", "")

@@ -82,13 +82,15 @@ def recorded_lock(environment: Environment, pylock: str, directory: Path) -> Loc
 
 
 def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
-    """Of uv.lock, uv itself says whether it is stale."""
+    """Of uv's own locks, uv itself says whether they are stale."""
     from projrun import tomlfile
-    from projrun.environments.resolution import is_stale
+    from projrun.environments.staleness import staleness
 
     name = descriptor.lock_file
-    if name != "uv.lock" and is_stale(tomlfile.load(directory / name, name), descriptor):
-        raise BuildError(f"--locked: {name} is older than {descriptor.file}", "update it: projrun lock")
+    if name.endswith(".lock"):
+        return
+    if problem := staleness(tomlfile.load(directory / name, name), descriptor):
+        raise BuildError(f"--locked: {problem}", "update it: projrun lock")
 
 
 def has_requirements(descriptor: Descriptor) -> bool:
