@@ -24,6 +24,7 @@ _OPTION = re.compile(
 )
 _WHOLE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;#\"']*")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?")
+_LOGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*")
 _PATH = re.compile(r"\bpath\s*=")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b")
@@ -47,6 +48,7 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
     lines = _lines(descriptor)
     with_urls = [line for line in lines if "://" in line]
     urls = {url for line in with_urls for url in _WHOLE_URL.findall(line) if without_secrets(url) != url}
+    urls |= _logins_in(directory / descriptor.lock_file) if descriptor.lock_file else set()
     names = dict.fromkeys(name for line in with_urls for name in _VARIABLE.findall(line))
     return Access(
         options=tuple(_in_place(line, directory) for line in lines if _OPTION.match(line)),
@@ -54,6 +56,11 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
         variables=tuple(names),
         directory=directory,
     )
+
+
+def _logins_in(lock: Path) -> set[str]:
+    """URLs with credentials in a lock that another tool wrote."""
+    return {url.decode(errors="replace") for url in _LOGIN.findall(lock.read_bytes())}
 
 
 def is_find_links(line: str) -> bool:

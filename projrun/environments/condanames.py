@@ -11,6 +11,8 @@ from projrun.errors import BuildError
 from projrun.plan import Descriptor
 
 _SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
+_BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
+"""`name[version='>=1,<2']`"""
 _TABLE = Path(__file__).with_name("conda_names.toml")
 
 
@@ -69,7 +71,10 @@ def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
 
 def _parts(spec: str) -> tuple[str, str]:
     found = _SPEC.match(spec.strip())
-    return (found["name"].lower(), found["version"].strip()) if found else ("", "")
+    if found is None:
+        return "", ""
+    bracketed = _BRACKETED.search(spec)
+    return found["name"].lower(), bracketed[1] if bracketed else found["version"].strip()
 
 
 def pins(version: str) -> str:

@@ -20,7 +20,7 @@ import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
-from projrun.environments.access import with_access
+from projrun.environments.access import cleaned, with_access
 from projrun.environments.contents import fingerprint, mismatch
 from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
@@ -140,7 +140,10 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         manager=name,
         key=dest.name,
         python=lock.python,
-        packages=packages,
+        packages=tuple(
+            msgspec.structs.replace(one, source=cleaned(one.source, lock.access)) if one.source else one
+            for one in packages
+        ),
         lock_sha256=sha256_text(lock.pylock) if lock.pylock else "",
         local=lock.local,
     )

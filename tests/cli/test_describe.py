@@ -57,7 +57,7 @@ entry point clean
   rm -rf out
 
 environment
-  manager   uv, because the project's environment is described in python_env.yaml
+  manager   uv, because the project's environment is described in env.yaml
   file      env.yaml
   python    3.11
   packages  numpy==2.1.0

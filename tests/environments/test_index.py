@@ -5,6 +5,7 @@ Nobody may find the password afterwards: not in the lock, the record, a log or a
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from projrun.environments.access import access_of, with_credentials, without_access
 from projrun.environments.pipsettings import for_uv, pip_settings
+from projrun.environments.store import provide
 from projrun.home import Home
 from projrun.plan import Descriptor
+from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
 from tests.packageindex import HOST, PASSWORD, USER, PackageIndex, serving
 
@@ -129,6 +132,32 @@ def test_what_is_configured_for_uv_wins_over_pip(
         ran(projrun, project, home, UV_DEFAULT_INDEX=index.url_with_password, PIP_INDEX_URL=elsewhere)
         == "2.0"
     )
+
+
+def test_credentials_in_a_lock_of_another_tool(
+    index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    (wheel, _) = index.files("alpha")
+    url = index.url_with_password.replace("/simple", f"/files/{wheel.name}")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    file = f'{{name = "{wheel.name}", url = "{url}", hashes = {{sha256 = "{digest}"}}}}'
+    package = f'[[packages]]\nname = "alpha"\nversion = "1.0"\nwheels = [{file}]\n'
+    lock = f'lock-version = "1.0"\ncreated-by = "hand"\n{package}'
+    project = make_project(MLproject=COMMAND, **{"pylock.toml": lock})
+    assert ran(projrun, project, home) == "1.0"
+
+
+def test_a_token_in_the_path_of_a_url(
+    index: PackageIndex, make_project: MakeProject, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "files")
+    url = index.url_with_password.replace("/simple", "/${INDEX_TOKEN}/alpha-1.0-py3-none-any.whl")
+    project = make_project(**{"requirements.txt": f"alpha @ {url}\n"})
+    log = project.parent / "log"
+    with provide("uv", read_project(project).descriptor, project, home, log) as provided:
+        assert "${INDEX_TOKEN}/alpha-1.0" in provided.lock.pylock
+        (package,) = provided.environment.packages
+    assert "files" not in provided.lock.pylock + package.source
 
 
 def test_a_refused_password_is_not_told(
