@@ -141,6 +141,15 @@ class Access:
     def __repr__(self) -> str:
         return "Access(…)"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Access) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[object, ...]:
+        return self.directory, self.options, self.urls, self.variables
+
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A descriptor resolved to exact artifacts."""

@@ -6,13 +6,11 @@ travels as an `Access` in memory, and reaches the tools in files and variables t
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -171,6 +169,9 @@ _FOR_UV = {
 
 def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
     """Credentials of `git+https` URLs as settings of git: in a URL they would be arguments of its helpers."""
+    import base64
+    from urllib.parse import unquote, urlsplit
+
     settings = {}
     for url in access.urls if access else ():
         if url.startswith("git+http"):
@@ -254,6 +255,8 @@ def _login(url: str) -> _Login:
 
 def _secrets(access: Access) -> Iterator[str]:
     """Passwords, and lone user names that are tokens, as they may show in what a tool says."""
+    from urllib.parse import unquote
+
     for url in access.urls:
         user, colon, password = _expanded(_login(url).user).partition(":")
         secret = password if colon else user

@@ -91,9 +91,9 @@ def _indexes(settings: Mapping[str, str]) -> dict[str, str]:
 def _uv_has_indexes(environ: Mapping[str, str]) -> bool:
     if any(environ.get(name) for name in _UV_INDEXES):
         return True
-    from projrun import tomlfile
-
     for file in uv_files(environ):
+        from projrun import tomlfile
+
         document = tomlfile.load(file, str(file))
         pip = document.get("pip")
         if any(key in table for table in (document, pip) if isinstance(table, dict) for key in _INDEX_KEYS):

@@ -6,9 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-from projrun import tomlfile
 from projrun.environments import pythons
 from projrun.environments.access import access_of, for_git, is_find_links, kept, with_paths
 from projrun.environments.condanames import translated, with_conda_names
@@ -49,10 +47,18 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
         manager=manager,
         python=python.version_text,
         interpreter=str(python.path),
-        pylock=tomlfile.dump(kept(document)) if document.get("packages") else "",
+        pylock=_text(document),
         local=local,
         notices=tuple(notices),
     )
+
+
+def _text(document: dict[str, Any]) -> str:
+    if not document.get("packages"):
+        return ""
+    from projrun import tomlfile
+
+    return tomlfile.dump(kept(document))
 
 
 def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -70,6 +76,8 @@ def compiled(
     before: str = "",
 ) -> dict[str, Any]:
     """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    from projrun import tomlfile
+
     if no_index():
         options = [*options, "--no-index"]
     with temporary_directory() as temporary:
@@ -96,6 +104,8 @@ def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
 
 def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
     """What lies below the project's directory is named as seen from there."""
+    from urllib.parse import unquote
+
     here = directory.resolve()
     for package in document.get("packages", ()):
         for file in (*package.get("wheels", ()), *filter(None, [package.get("sdist")])):
@@ -162,6 +172,8 @@ def normal(name: str) -> str:
 def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
     if descriptor.lock_file.endswith(".lock"):
         return _exported(descriptor, directory, log)
+    from projrun import tomlfile
+
     document = checked(tomlfile.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
     if problem := staleness(document, descriptor):
         notices.append(f"{problem}; update it: projrun lock")
@@ -175,6 +187,8 @@ def seen_from_project(path: str, descriptor: Descriptor) -> str:
 
 def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
     """What uv.lock says, unless it does not fit its descriptor any more: that is an error of uv's."""
+    from projrun import tomlfile
+
     script = ["--script", descriptor.file] if descriptor.kind == "script" else []
     own = script or ["--no-emit-project"]
     with temporary_directory() as temporary:

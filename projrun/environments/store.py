@@ -20,7 +20,6 @@ import msgspec
 
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
-from projrun.environments.access import cleaned, with_access
 from projrun.environments.contents import fingerprint, mismatch
 from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
@@ -67,6 +66,8 @@ def provide(
         environment = Environment(manager=name, python=lock.python)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
+    from projrun.environments.access import with_access
+
     home.mark_cache()
     lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
     lock = with_access(lock, descriptor, directory)
@@ -136,6 +137,8 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
         temporary.rename(dest)
+    from projrun.environments.access import cleaned
+
     environment = Environment(
         manager=name,
         key=dest.name,

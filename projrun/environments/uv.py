@@ -9,7 +9,6 @@ from pathlib import Path
 from projrun.environments import contents as installed
 from projrun.environments.access import installable
 from projrun.environments.localrequirements import install_local, local_facts
-from projrun.environments.resolution import resolve
 from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, Launch, Lock
@@ -20,6 +19,8 @@ BUILDS = True
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    from projrun.environments.resolution import resolve
+
     return resolve("uv", descriptor, directory, log, as_of)
 
 

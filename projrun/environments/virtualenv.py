@@ -15,7 +15,6 @@ from typing import Any
 
 from projrun.environments import uv
 from projrun.environments.access import installable, option_lines, variables_for_git
-from projrun.environments.resolution import resolve
 from projrun.environments.uvprogram import follow_cleaned
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
@@ -47,6 +46,8 @@ _RELOCATABLE = b"""#!/bin/sh
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    from projrun.environments.resolution import resolve
+
     return resolve("virtualenv", descriptor, directory, log, as_of)
 
 

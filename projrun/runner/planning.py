@@ -9,7 +9,6 @@ import msgspec
 
 from projrun import inputs
 from projrun.environments import manager_named
-from projrun.environments.access import without_access
 from projrun.errors import ProjrunError, UnavailableError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.output import say, warn
@@ -66,7 +65,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=msgspec.structs.replace(wanted, descriptor=without_access(wanted.descriptor)),
+        environment=msgspec.structs.replace(wanted, descriptor=_public(wanted.descriptor)),
         backend=request.backend,
         backend_config=dict(request.backend_config),
         programs=script.programs if script else {},
@@ -98,6 +97,16 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
         if added:
             say(f"added to the environment for the entry point: {', '.join(added)}")
     return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
+
+
+def _public(descriptor: Descriptor) -> Descriptor:
+    """Without the credentials that its URLs may hold."""
+    lines = (*descriptor.build_dependencies, *descriptor.dependencies, *descriptor.constraints)
+    if not any("://" in line for line in lines):
+        return descriptor
+    from projrun.environments.access import without_access
+
+    return without_access(descriptor)
 
 
 def _check_url(parameter: str, url: str) -> None:

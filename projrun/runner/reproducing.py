@@ -12,7 +12,6 @@ import msgspec
 
 from projrun.digests import sha256_text
 from projrun.environments import manager_named
-from projrun.environments.access import access_of, with_urls
 from projrun.environments.locks import recorded_lock
 from projrun.errors import ProjrunError, RecordError
 from projrun.home import Home
@@ -218,6 +217,8 @@ def _planned(
 
 def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descriptor:
     """The recorded one, with the credentials that its file holds."""
+    from projrun.environments.access import access_of, with_urls
+
     recorded = plan.environment.descriptor
     try:
         found, _ = environment_of(project, entry_point)
