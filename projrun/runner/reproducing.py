@@ -20,9 +20,10 @@ from projrun.inputs.measure import measure
 from projrun.inputs.storage import discard, storage_for
 from projrun.masking import hide
 from projrun.output import complain
-from projrun.plan import Checkout, Lock, PlannedInput
-from projrun.project import read_project
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedInput
+from projrun.project import environment_of, read_project
 from projrun.project.command import render
+from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT, Input, Record
 from projrun.request import Request
 from projrun.runner.finding import Found, restored
@@ -205,7 +206,8 @@ def _planned(
     stack: ExitStack,
 ) -> Planned:
     plan = record.plan
-    entry_point = read_project(checkout.directory).entry_point(plan.entry_point)
+    project = read_project(checkout.directory)
+    entry_point = project.entry_point(plan.entry_point)
     storage = storage_for("", home)
     stack.callback(discard, storage)
     caller = _caller(record, checkout)
@@ -231,11 +233,24 @@ def _planned(
         checkout=checkout,
         storage=storage,
         caller=caller,
+        descriptor=_descriptor(plan, project, entry_point),
         lock=lock,
         urls=rendered.urls,
         variables={**_variables(record), **variables},
         expected={one.parameter: one for one in record.inputs},
     )
+
+
+def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descriptor:
+    """The recorded one, with the credentials that its file holds."""
+    from projrun.environments.access import access_of, with_urls
+
+    recorded = plan.environment.descriptor
+    try:
+        found, _ = environment_of(project, entry_point)
+    except ProjrunError:
+        return recorded
+    return with_urls(recorded, access_of(found, project.directory))
 
 
 def _caller(record: Record, checkout: Checkout) -> Path:
