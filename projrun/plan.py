@@ -114,6 +114,8 @@ class Resolving(msgspec.Struct, frozen=True, kw_only=True):
     """Resolve though there is a lock on the shelf, and keep the new one."""
     as_of: str = ""
     """Date or RFC 3339 time: as the index stood then."""
+    strict_python: bool = False
+    """Where the descriptor names an exact patch, take no other."""
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):

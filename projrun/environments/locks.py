@@ -44,7 +44,8 @@ def lock_once(
     if resolving.locked and descriptor.lock_file:
         refuse_stale(descriptor, directory)
     in_place = not directory.is_relative_to(home.cache)
-    if not resolving.upgrade and (lock := _read_lock(place)):
+    strict = descriptor.python if resolving.strict_python else ""
+    if not resolving.upgrade and (lock := _read_lock(place, strict)):
         return at_hand(lock, directory, in_place)
     if resolving.locked and not descriptor.lock_file and has_requirements(descriptor):
         raise BuildError(
@@ -52,8 +53,12 @@ def lock_once(
             "write one with `projrun lock`, or leave --locked out",
         )
     with locked(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
-        lock = None if resolving.upgrade else _read_lock(place)
+        lock = None if resolving.upgrade else _read_lock(place, strict)
         if lock is None:
+            if strict:
+                from projrun.environments import pythons
+
+                pythons.refuse_another(strict, pythons.choose(strict)[0].version_text)
             verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
             say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
@@ -112,11 +117,16 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
     }
 
 
-def _read_lock(place: Path) -> Lock | None:
-    """The kept lock, unless there is none, it cannot be read, or its interpreter is no longer installed."""
+def _read_lock(place: Path, python: str = "") -> Lock | None:
+    """The kept lock, unless there is none, it cannot be read, or its interpreter is no longer installed.
+
+    python: if it is an exact version, the lock must be for that one.
+    """
     try:
         lock = msgspec.json.decode(place.read_bytes(), type=Lock)
     except (OSError, msgspec.MsgspecError):
+        return None
+    if python.count(".") == 2 and python.replace(".", "").isdigit() and lock.python != python:
         return None
     return lock if Path(lock.interpreter).exists() else None
 

@@ -63,7 +63,12 @@ def provide(
     manager = manager_named(name)
     if not manager.BUILDS:
         lock = manager.lock(descriptor, directory, log)
-        environment = Environment(manager=name, python=lock.python)
+        if resolving.strict_python:
+            from projrun.environments.pythons import refuse_another
+
+            refuse_another(descriptor.python, lock.python)
+        packages = () if descriptor.kind == "none" else manager.contents(directory)
+        environment = Environment(manager=name, python=lock.python, packages=packages)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     home.mark_cache()

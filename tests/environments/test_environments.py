@@ -87,11 +87,31 @@ def test_the_local_environment_says_what_differs(
     place = home.environments / "uv" / provided(SIX, home, tmp_path).environment.key
     monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     wanted = ("six>=1.17", "iniconfig", "absent ; python_version < '3'")
-    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
-    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
-    assert notice.endswith("python_env.yaml: six is 1.16.0, not >=1.17; iniconfig is missing")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted, python="3.8.0")
+    found = provided(descriptor, home, tmp_path, "local")
+    here = ".".join(map(str, sys.version_info[:3]))
+    (notice,) = found.lock.notices
+    assert notice.endswith(
+        f"python_env.yaml: Python is {here}, not 3.8.0; six is 1.16.0, not >=1.17; iniconfig is missing"
+    )
+    assert (found.environment.python, packages_of(found)) == (here, {"six": "1.16.0"})
     assert provided(SIX, home, tmp_path, "local").lock.notices == ()
     assert "running in the current environment" in capsys.readouterr().err
+
+
+def test_markers_are_those_of_the_python_that_runs(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.8.18\n")
+    monkeypatch.setenv("PATH", f"{python.parent}{os.pathsep}{os.environ['PATH']}")
+    wanted = ("old ; python_version < '3.9'", "new ; python_version >= '3.9'")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
+    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
+    assert notice.endswith("python_env.yaml: old is missing")
 
 
 def test_no_requirements_is_an_empty_environment_said_aloud(home: Home, tmp_path: Path) -> None:
