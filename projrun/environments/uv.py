@@ -12,7 +12,7 @@ from projrun.environments.resolution import resolve
 from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, Launch, Lock
-from projrun.process import ask
+from projrun.process import ask, tied_to_us
 from projrun.record import Package
 
 BUILDS = True
@@ -45,7 +45,7 @@ def _sync(lock: Lock, dest: Path, log: Path) -> None:
         pylock.write_text(lock.pylock)
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
-        if not ask([uv_binary(), *sync, "--offline"], environ=uv_environ()).ok:
+        if not ask(tied_to_us([uv_binary(), *sync, "--offline"]), environ=uv_environ()).ok:
             run_uv(sync, log)
 
 
