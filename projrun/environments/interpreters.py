@@ -77,6 +77,18 @@ def installed() -> Iterator[Interpreter]:
         _keep(place, {**before, **now})
 
 
+def version_at(path: Path) -> str:
+    """The version of one interpreter as it is now; '' when it does not work."""
+    place = home_from().cache / KEPT
+    before = _read(place)
+    said = _said(path, before.get(str(path)))
+    if said is None:
+        return ""
+    if before.get(str(path)) != said:
+        _keep(place, {**before, str(path): said})
+    return said.version
+
+
 def _candidates() -> Iterator[Path]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

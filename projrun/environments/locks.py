@@ -128,7 +128,24 @@ def _read_lock(place: Path, python: str = "") -> Lock | None:
         return None
     if python.count(".") == 2 and python.replace(".", "").isdigit() and lock.python != python:
         return None
-    return lock if Path(lock.interpreter).exists() else None
+    return None if _another_python(lock, place) else lock
+
+
+def _another_python(lock: Lock, place: Path) -> bool:
+    """Whether the interpreter of a kept lock is gone, or was upgraded in its place since."""
+    try:
+        changed = os.stat(lock.interpreter).st_ctime_ns > place.stat().st_mtime_ns
+    except OSError:
+        return True
+    if not changed:
+        return False
+    from projrun.environments.interpreters import version_at
+
+    version = version_at(Path(lock.interpreter))
+    if version in (lock.python, ""):
+        return not version
+    say(f"{lock.interpreter} was Python {lock.python} and is {version} now")
+    return True
 
 
 def _waiting() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import pythons
+from projrun.environments import manager_named, pythons
+from projrun.environments.locks import lock_once
 from projrun.errors import BuildError
 from projrun.home import Home
+from projrun.plan import Descriptor, Lock
 from tests.conftest import MakeProject, Projrun
 
 FACTS = "pythons-v1.json"
@@ -175,3 +178,23 @@ def test_a_python_is_downloaded_only_where_that_is_allowed(
 def test_every_interpreter_found_is_listed_once() -> None:
     found = [python.path.resolve() for python in pythons.installed()]
     assert len(found) == len(set(found))
+
+
+@pytest.mark.usefixtures("three_pythons")
+def test_an_interpreter_that_was_upgraded_in_its_place_is_another_lock(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lock() -> Lock:
+        descriptor = Descriptor(kind="none", python="3.9")
+        return lock_once(manager_named("uv"), "uv", descriptor, tmp_path, home, tmp_path / "log")
+
+    first = lock()
+    python = Path(first.interpreter)
+    os.utime(python)  # touched, and still the same
+    assert lock() == first
+    capsys.readouterr()
+    stand_in(python, "3.9.22")
+    upgraded = lock()
+    assert (first.python, upgraded.python) == ("3.9.1", "3.9.22")
+    assert f"{python} was Python 3.9.1 and is 3.9.22 now" in capsys.readouterr().err
+    assert lock() == upgraded
