@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from projrun.rules import VerifyRules
+
 PLAN_VERSION = 1
 
 
@@ -122,6 +124,8 @@ class Resolving(msgspec.Struct, frozen=True, kw_only=True):
     """Resolve though there is a lock on the shelf, and keep the new one."""
     as_of: str = ""
     """Date or RFC 3339 time: as the index stood then."""
+    strict_python: bool = False
+    """Where the descriptor names an exact patch, take no other."""
 
 
 class Access:
@@ -242,23 +246,6 @@ class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the environment manager: local, uv, …"""
     descriptor: Descriptor
     resolving: Resolving = Resolving()
-
-
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """When two metrics or two outputs count as the same."""
-
-    how: Literal["exact", "value", "ignore"] = "exact"
-    """`exact`: the same number, the same bytes. `value`: numbers within the tolerances, all else equal."""
-    rtol: float = 0.0
-    """Relative to the older value."""
-    atol: float = 0.0
-
-
-class VerifyRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The MLproject's `verify:` section. The first pattern that matches a name counts; without one: exact."""
-
-    metrics: dict[str, Rule] = {}
-    outputs: dict[str, Rule] = {}
 
 
 class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     locked: bool = False
     upgrade: bool = False
     as_of: str = ""
+    strict_python: bool = False
+    """Refuse another patch of Python than the one that the project names."""
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
     variables: Mapping[str, str] = {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from projrun import plan, record
+from projrun import plan, record, rules
 from projrun.files import write_atomically
 from projrun.project.descriptors import ENV_KEYS
 from projrun.project.shapes import ProjectShape, PythonEnvShape
@@ -57,7 +57,7 @@ def _of_record() -> dict[str, Any]:
     """Of what this version writes: all members are there."""
     (made,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
     documented: dict[str, dict[str, str]] = {}
-    for module in (plan, record):
+    for module in (plan, record, rules):
         documented.update(_documented(module))
     for name, definition in definitions.items():
         definition["required"] = list(definition["properties"])

@@ -53,7 +53,7 @@ FLOORS = [
         "lastwill",
         "zipped",
     },
-    {"plan", "record", "request", "bundle"},
+    {"plan", "record", "request", "rules", "bundle"},
     {
         "sources",
         "project",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _project_options(function: Any) -> Any:
         click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`."),
         click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it."),
         click.option("-e", "--entry-point", default="main", show_default=True, metavar="NAME"),
+        strict_python_option,
         click.argument("uri", default=".", shell_complete=complete_uri),
     ):
         function = option(function)
@@ -80,14 +82,14 @@ def _project_options(function: Any) -> Any:
 
 @env.command()
 @_project_options
-def build(**options: str) -> None:
+def build(**options: Any) -> None:
     """Build the environment of a project without running it, and print its directory."""
     _print_path(_request(options))
 
 
 @env.command()
 @_project_options
-def path(**options: str) -> None:
+def path(**options: Any) -> None:
     """Print the directory of a project's environment, which is built if it is not there."""
     _print_path(_request(options))
 
@@ -162,10 +164,10 @@ def _say_in_use(one: Shelved) -> None:
     warn(f"{one.manager}/{one.key} is in use and stays")
 
 
-def _request(options: dict[str, str]) -> Request:
+def _request(options: dict[str, Any]) -> Request:
     from projrun.request import Request
 
-    return Request(**options)  # type: ignore[arg-type]
+    return Request(**options)
 
 
 def _print_path(request: Request) -> None:

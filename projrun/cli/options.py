@@ -101,6 +101,12 @@ source_options = _group(
 )
 """Which tree is run."""
 
+strict_python_option = click.option(
+    "--strict-python",
+    is_flag=True,
+    help="Refuse another patch of Python than the one that the project names.",
+)
+
 environment_options = _group(
     click.option(
         "--env-manager",
@@ -114,6 +120,7 @@ environment_options = _group(
     click.option(
         "--as-of", default="", metavar="DATE|COMMIT", help="Resolve as the package index stood then."
     ),
+    strict_python_option,
     click.option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local."),
 )
 """In which environment."""

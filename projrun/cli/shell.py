@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
 
 
@@ -20,7 +23,8 @@ from projrun.cli.run import complete_uri
 )
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
 @click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`.")
-def shell(uri: str, command: tuple[str, ...], entry_point: str, version: str, env_manager: str) -> int:
+@strict_python_option
+def shell(uri: str, command: tuple[str, ...], **options: Any) -> int:
     """Open $SHELL, or run COMMAND, in the environment and the directory of the project at URI.
 
     The environment is built if need be and kept while the shell is open. No run is recorded. Exits with the
@@ -34,5 +38,4 @@ def shell(uri: str, command: tuple[str, ...], entry_point: str, version: str, en
     from projrun.request import Request
     from projrun.runner.preparing import shell as open_shell
 
-    request = Request(uri=uri, entry_point=entry_point, version=version, env_manager=env_manager)
-    return open_shell(request, command, home_from())
+    return open_shell(Request(uri=uri, **options), command, home_from())

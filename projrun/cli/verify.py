@@ -11,7 +11,7 @@ import click
 from projrun.cli.verify_baseline import baseline_options
 
 if TYPE_CHECKING:
-    from projrun.plan import Rule, VerifyRules
+    from projrun.rules import Rule, VerifyRules
 
 _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
     "exact": "exact",
@@ -66,7 +66,7 @@ def verify(
     from projrun.compare.reports import FORMATS as REPORTS
     from projrun.home import home_from
     from projrun.output import data
-    from projrun.plan import VerifyRules
+    from projrun.rules import VerifyRules
     from projrun.runner.finding import find
     from projrun.runner.reproducing import reproduce
 
@@ -119,7 +119,7 @@ def _rules(
     own: VerifyRules, metrics: tuple[str, ...], outputs: tuple[str, ...], rtol: float, atol: float
 ) -> VerifyRules:
     """Those of the command line come first, then the author's, then the tolerances for all the rest."""
-    from projrun.plan import Rule, VerifyRules
+    from projrun.rules import Rule, VerifyRules
 
     rest = {"**": Rule(how="value", rtol=rtol, atol=atol)} if rtol or atol else {}
     return VerifyRules(
@@ -139,7 +139,7 @@ def _given(option: str, pairs: tuple[str, ...]) -> dict[str, Rule]:
 
 
 def _rule(option: str, pair: str, text: str) -> Rule:
-    from projrun.plan import Rule
+    from projrun.rules import Rule
 
     if text in _WORDS:
         return Rule(how=_WORDS[text])

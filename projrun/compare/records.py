@@ -11,8 +11,8 @@ from projrun.compare.patterns import rule_for
 from projrun.compare.values import differences as differences_of_files
 from projrun.compare.values import first_difference, within
 from projrun.digests import sha256_file
-from projrun.plan import Rule, VerifyRules
 from projrun.record import Outcome, Output, Record
+from projrun.rules import Rule, VerifyRules
 
 Contents = Callable[[Output], Path | None]
 """The file that holds an output of a run; None when it cannot be had any more."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from projrun.errors import UnavailableError
 from projrun.output import one_line
-from projrun.plan import Rule
+from projrun.rules import Rule
 
 Difference = tuple[str, bool]
 """Where and how two values differ, and whether that is within the tolerance."""

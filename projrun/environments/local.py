@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 
 from projrun.output import say
@@ -15,13 +17,15 @@ BUILDS = False
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     """Nothing is resolved; the notices say how what is installed differs from the descriptor."""
     wanted = (*descriptor.build_dependencies, *descriptor.dependencies)
+    python = _python()
+    version = _version(python) if python else ""
     differences = ""
-    if wanted:
+    if wanted or descriptor.python:
         file = descriptor.file or "the project's requirements"
         say(f"running in the current environment, not in one made from {file}")
-        differences = _differences(wanted, file)
+        differences = _differences(wanted, descriptor.python, file, python, version)
     notices = (differences,) if differences else ()
-    return Lock(manager="local", python="", interpreter="", pylock="", notices=notices)
+    return Lock(manager="local", python=version, interpreter="", pylock="", notices=notices)
 
 
 def key(lock: Lock) -> dict[str, object]:
@@ -37,30 +41,36 @@ def unhealthy(dest: Path) -> str | None:
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    return ()
+    """The packages of the `python` that the command would start, wherever `dest` is."""
+    from projrun.environments.contents import packages_in
+
+    python = _python()
+    found = [package for site in _sites(python) for package in packages_in(site)] if python else []
+    return tuple(sorted(found, key=lambda package: (package.name, package.version)))
 
 
 def launch(dest: Path) -> Launch:
     return Launch()
 
 
-def _differences(wanted: tuple[str, ...], file: str) -> str:
+def _differences(wanted: tuple[str, ...], request: str, file: str, python: Path | None, version: str) -> str:
     """One line that says what is not there as `file` wants it; empty when all is."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    from projrun.environments.contents import normal, packages_in
+    from projrun.environments.contents import normal
 
-    sites = _sites()
-    if not sites:
+    if python is None:
         return f"there is no Python on PATH to compare with {file}"
-    there = {package.name: package.version for site in sites for package in packages_in(site)}
+    there = {package.name: package.version for package in contents(python)}
     faults = []
+    if version and request and not _fits(version, request):
+        faults.append(f"Python is {version}, not {request}")
     for line in wanted:
         try:
             requirement = Requirement(line.partition(" --hash")[0].partition(" #")[0])
         except InvalidRequirement:
             continue  # a path or a bare URL: it has no name to look for
-        if requirement.marker and not requirement.marker.evaluate():
+        if requirement.marker and not requirement.marker.evaluate(_markers(version)):
             continue
         found = there.get(normal(requirement.name))
         if found is None:
@@ -70,16 +80,62 @@ def _differences(wanted: tuple[str, ...], file: str) -> str:
     return f"the current environment differs from {file}: {'; '.join(faults)}" if faults else ""
 
 
-def _sites() -> list[Path]:
-    """The package directories of the `python` that the command would start; it is not started."""
+def _python() -> Path | None:
+    """The `python` that the command would start."""
     for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
         python = Path(entry) / "python"
         if entry and os.access(python, os.X_OK) and python.is_file():
-            prefix = python.parent.parent
-            real = python.resolve()
-            if not (prefix / "pyvenv.cfg").exists():
-                prefix = real.parent.parent
-            minor = real.name if real.name.startswith("python3.") else "python3*"
-            places = (f"lib/{minor}/site-packages", f"lib/{minor}/dist-packages", "lib/python3/dist-packages")
-            return sorted({site for place in places for site in prefix.glob(place)})
-    return []
+            return python
+    return None
+
+
+def _sites(python: Path) -> list[Path]:
+    """The package directories of an interpreter, which is not started."""
+    prefix = python.parent.parent
+    real = python.resolve()
+    if not (prefix / "pyvenv.cfg").exists():
+        prefix = real.parent.parent
+    minor = real.name if real.name.startswith("python3.") else "python3*"
+    places = (f"lib/{minor}/site-packages", f"lib/{minor}/dist-packages", "lib/python3/dist-packages")
+    return sorted({site for place in places for site in prefix.glob(place)})
+
+
+def _version(python: Path) -> str:
+    """`3.11.7`, or `3.11` where the files say no more, or ''. The interpreter is not started."""
+    real = python.resolve()
+    if real == Path(getattr(sys, "_base_executable", None) or sys.executable).resolve():
+        return ".".join(map(str, sys.version_info[:3]))
+    try:
+        settings = (python.parent.parent / "pyvenv.cfg").read_text()
+    except OSError:
+        settings = ""
+    for text, pattern in (
+        (settings, r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)"),
+        (real.parent.parent.name, r"^(?:cpython-)?(\d+\.\d+\.\d+)(?:-.*)?$"),
+        (real.name, r"^python(\d+\.\d+)$"),
+    ):
+        if found := re.search(pattern, text, re.MULTILINE):
+            return found[1]
+    return ""
+
+
+def _fits(version: str, request: str) -> bool:
+    """Whether Python `version` is what a descriptor asks; True where neither can be compared."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    if request[0].isdigit():
+        both = list(zip(version.split("."), request.split(".")))
+        return all(one == other for one, other in both)
+    try:
+        return SpecifierSet(request.replace(" ", "")).contains(version)
+    except InvalidSpecifier:
+        return True
+
+
+def _markers(version: str) -> dict[str, str]:
+    """What markers say of the interpreter that runs, which need not be projrun's own."""
+    if not version:
+        return {}
+    minor = ".".join(version.split(".")[:2])
+    full = version if version.count(".") == 2 else f"{version}.0"
+    return {"python_version": minor, "python_full_version": full, "implementation_version": full}

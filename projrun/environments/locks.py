@@ -45,7 +45,8 @@ def lock_once(
     if resolving.locked and descriptor.lock_file:
         refuse_stale(descriptor, directory)
     in_place = not directory.is_relative_to(home.cache)
-    if not resolving.upgrade and (lock := _read_lock(place)):
+    strict = descriptor.python if resolving.strict_python else ""
+    if not resolving.upgrade and (lock := _read_lock(place, strict)):
         return at_hand(lock, directory, in_place)
     if resolving.locked and not descriptor.lock_file and has_requirements(descriptor):
         raise BuildError(
@@ -53,8 +54,12 @@ def lock_once(
             "write one with `projrun lock`, or leave --locked out",
         )
     with locked(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
-        lock = None if resolving.upgrade else _read_lock(place)
+        lock = None if resolving.upgrade else _read_lock(place, strict)
         if lock is None:
+            if strict:
+                from projrun.environments import pythons
+
+                pythons.refuse_another(strict, pythons.choose(strict)[0].version_text)
             verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
             say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
@@ -157,15 +162,39 @@ def _index_facts() -> dict[str, object]:
     return {**settings, "uv.toml": files, "no index": pipsettings.no_index()}
 
 
-def _read_lock(place: Path) -> Lock | None:
-    """The kept lock, unless there is none, it cannot be read, or its interpreter or image is gone."""
+def _read_lock(place: Path, python: str = "") -> Lock | None:
+    """The kept lock, unless there is none, it cannot be read, or its interpreter or image is gone.
+
+    python: if it is an exact version, the lock must be for that one.
+    """
     try:
         lock = msgspec.json.decode(place.read_bytes(), type=Lock)
     except (OSError, msgspec.MsgspecError):
         return None
     if lock.tag and not _still_means(lock.tag, lock.image):
         return None
-    return lock if Path(lock.interpreter).exists() else None
+    if not lock.interpreter:
+        return lock
+    if python.count(".") == 2 and python.replace(".", "").isdigit() and lock.python != python:
+        return None
+    return None if _another_python(lock, place) else lock
+
+
+def _another_python(lock: Lock, place: Path) -> bool:
+    """Whether the interpreter of a kept lock is gone, or was upgraded in its place since."""
+    try:
+        changed = os.stat(lock.interpreter).st_ctime_ns > place.stat().st_mtime_ns
+    except OSError:
+        return True
+    if not changed:
+        return False
+    from projrun.environments.interpreters import version_at
+
+    version = version_at(Path(lock.interpreter))
+    if version in (lock.python, ""):
+        return not version
+    say(f"{lock.interpreter} was Python {lock.python} and is {version} now")
+    return True
 
 
 def _still_means(tag: str, image: str) -> bool:

@@ -1,29 +1,20 @@
-"""Interpreters on this machine, found without asking shims: they cost much and may lie."""
+"""Which interpreter serves a project: of those on this machine, or one that uv may download."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
-from projrun.errors import BuildError, LaunchError
-from projrun.process import ask
+from projrun.environments.interpreters import Interpreter, installed, running
+from projrun.errors import BuildError
+from projrun.output import warn
 
-_VERSION = re.compile(r"(?:cpython-)?(\d+)\.(\d+)\.(\d+)(?:-.*)?")
-_ASK_VERSION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+__all__ = ["DOWNLOADS_VARIABLE", "Interpreter", "choose", "installed", "refuse_another"]
 
-
-@dataclass(frozen=True)
-class Interpreter:
-    path: Path
-    version: tuple[int, int, int]
-
-    @property
-    def version_text(self) -> str:
-        return ".".join(map(str, self.version))
+DOWNLOADS_VARIABLE = "PROJRUN_PYTHON_DOWNLOADS"
+OLDEST = (3, 8)
+"""What uv and virtualenv make environments for."""
 
 
 def choose(request: str) -> tuple[Interpreter, str]:
@@ -32,77 +23,71 @@ def choose(request: str) -> tuple[Interpreter, str]:
     A minor version or a set means its highest patch; an exact patch that is not here means the nearest
     one of the same minor, which the notice says. Raises BuildError naming what there is.
     """
-    running = _running()
-    if not request or (_is_set(request) and _matches(request, running)):
-        return running, ""
-    found = list(installed())
+    ours = running()
+    if not request or (_is_set(request) and _matches(request, ours)):
+        return ours, ""
+    found = list(_supported())
+    fitting = _fitting(request, found)
+    if not fitting and _may_download():
+        found = _with_download(request, found)
+        fitting = _fitting(request, found)
+    if not fitting and is_exact(request):
+        wanted = _numbers(request)
+        minor = [python for python in found if python.version[:2] == wanted[:2]]
+        if minor:
+            nearest = min(minor, key=lambda python: abs(python.version[2] - wanted[2]))
+            return nearest, f"Python {request} is not on this machine; using {nearest.version_text}"
+    return _highest(fitting, request, found), ""
+
+
+def is_exact(request: str) -> bool:
+    """Whether a descriptor names one patch."""
+    return re.fullmatch(r"\d+\.\d+\.\d+", request) is not None
+
+
+def refuse_another(request: str, version: str) -> None:
+    """Raise BuildError when a descriptor names an exact patch and `version` is another."""
+    if is_exact(request) and _numbers(request) != _numbers(version):
+        raise BuildError(
+            f"--strict-python: the project wants Python {request}, and the nearest here is {version}",
+            f"install it (for example `uv python install {request}`), or leave --strict-python out",
+        )
+
+
+def _fitting(request: str, found: list[Interpreter]) -> list[Interpreter]:
     if _is_set(request):
-        fitting = [python for python in found if _matches(request, python)]
-        return _highest(fitting, request, found), ""
+        return [python for python in found if _matches(request, python)]
     wanted = _numbers(request)
-    same = [python for python in found if python.version[: len(wanted)] == wanted]
-    if same or len(wanted) < 3:
-        return _highest(same, request, found), ""
-    minor = [python for python in found if python.version[:2] == wanted[:2]]
-    _highest(minor, request, found)
-    nearest = min(minor, key=lambda python: abs(python.version[2] - wanted[2]))
-    return nearest, f"Python {request} is not on this machine; using {nearest.version_text}"
+    return [python for python in found if python.version[: len(wanted)] == wanted]
 
 
-def installed() -> Iterator[Interpreter]:
-    """Every interpreter of this machine: ours, pyenv's, uv's own, and those on PATH."""
-    seen: set[Path] = set()
-    for python in _candidates():
-        real = python.path.resolve()
-        if real not in seen:
-            seen.add(real)
-            yield python
+def _supported() -> Iterator[Interpreter]:
+    return (python for python in installed() if python.version >= OLDEST)
 
 
-def _candidates() -> Iterator[Interpreter]:
-    yield _running()
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
-    for directory in (pyenv, managed):
-        yield from _versioned(directory)
-    for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        if entry and not entry.rstrip("/").endswith("/shims"):
-            yield from _on_path(Path(entry))
+def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user allows it: to projrun, or to uv in so many words."""
+    if environ.get("PROJRUN_OFFLINE", "") not in ("", "0"):
+        return False
+    ours = environ.get(DOWNLOADS_VARIABLE, "")
+    return ours not in ("", "0") if ours else environ.get("UV_PYTHON_DOWNLOADS", "") in ("automatic", "true")
 
 
-def _running() -> Interpreter:
-    """The interpreter below our own virtual environment."""
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    return Interpreter(Path(base), (sys.version_info[0], sys.version_info[1], sys.version_info[2]))
+def _with_download(request: str, found: list[Interpreter]) -> list[Interpreter]:
+    """What there is after uv fetched `request`. Failing is an error unless another patch can serve."""
+    from projrun.environments.pythondownloads import download
 
-
-def _versioned(directory: Path) -> Iterator[Interpreter]:
-    """Installations whose directory is named for its version: no process is needed to know it."""
-    if not directory.is_dir():
-        return
-    for child in sorted(directory.iterdir()):
-        match = _VERSION.fullmatch(child.name)
-        python = child / "bin" / "python3"
-        if match and python.exists():
-            major, minor, patch = map(int, match.groups())
-            yield Interpreter(python, (major, minor, patch))
-
-
-def _on_path(directory: Path) -> Iterator[Interpreter]:
+    if not _is_set(request) and _numbers(request) < OLDEST:
+        return found
     try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return
-    for name in names:
-        if re.fullmatch(r"python3\.\d+", name):
-            try:
-                answer = ask([str(directory / name), "-I", "-S", "-c", _ASK_VERSION])
-            except LaunchError:
-                continue
-            if answer.ok and (match := _VERSION.fullmatch(answer.stdout.strip())):
-                major, minor, patch = map(int, match.groups())
-                yield Interpreter(directory / name, (major, minor, patch))
+        download(request)
+    except BuildError as error:
+        wanted = _numbers(request)[:2] if is_exact(request) else None
+        if not any(python.version[:2] == wanted for python in found):
+            raise
+        warn(str(error.message))
+        return found
+    return list(_supported())
 
 
 def _highest(fitting: list[Interpreter], request: str, found: list[Interpreter]) -> Interpreter:
@@ -110,9 +95,16 @@ def _highest(fitting: list[Interpreter], request: str, found: list[Interpreter])
         return max(fitting, key=lambda python: python.version)
     versions = sorted({python.version for python in found})
     have = ", ".join(".".join(map(str, version)) for version in versions)
+    if not _is_set(request) and _numbers(request) < OLDEST[: len(_numbers(request))]:
+        raise BuildError(
+            f"the project wants Python {request}, and environments can be made for 3.8 and newer; "
+            f"this machine has {have}",
+            "name a newer Python in the project, or use --env-manager local or conda",
+        )
     raise BuildError(
         f"the project wants Python {request}, and this machine has {have}",
-        f"install it (for example `uv python install {request}`), or use --env-manager local",
+        f"install it (for example `uv python install '{request}'`), let projrun do so with "
+        f"{DOWNLOADS_VARIABLE}=1, or use --env-manager local",
     )
 
 

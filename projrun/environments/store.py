@@ -9,6 +9,7 @@ hand is rebuilt, or built anew beside it while another run uses it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from projrun.record import Environment
 
 __all__ = ["READY", "Provided", "provide"]
 
+FREE_SPACE = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
 USER_PATIENCE_S = 1.0
 """How long a spoilt environment may be looked at by others before it counts as in use."""
 
@@ -63,13 +65,19 @@ def provide(
     manager = manager_named(name)
     if not manager.BUILDS:
         lock = manager.lock(descriptor, directory, log)
-        environment = Environment(manager=name, python=lock.python)
+        if resolving.strict_python:
+            from projrun.environments.pythons import refuse_another
+
+            refuse_another(descriptor.python, lock.python)
+        packages = () if descriptor.kind == "none" else manager.contents(directory)
+        environment = Environment(manager=name, python=lock.python, packages=packages)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     from projrun.environments.access import with_access
 
-    home.mark_cache()
-    lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
+    with _full_disk_told():
+        home.mark_cache()
+        lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
     lock = with_access(lock, descriptor, directory)
     key = key_of(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
@@ -89,7 +97,8 @@ def provide(
                 break
             try:
                 if _usable(manager, dest) is None:
-                    _build(manager, name, lock, origin, dest, log)
+                    with _full_disk_told():
+                        _build(manager, name, lock, origin, dest, log)
             finally:
                 building.release()
 
@@ -166,6 +175,16 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         fingerprint=fingerprint(dest),
     )
     write_atomically(dest / READY, msgspec.json.encode(ready))
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise BuildError(f"the environment could not be made: {error.strerror}", FREE_SPACE) from None
 
 
 def _waiting() -> None:

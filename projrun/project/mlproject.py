@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from projrun.errors import ProjectError
-from projrun.plan import Descriptor, VerifyRules
+from projrun.plan import Descriptor
 from projrun.project.descriptors import ENV_KEYS, read_descriptor
 from projrun.project.scripts import Script, is_script, script
 from projrun.project.shapes import Number, ParameterShape, conform
 from projrun.project.verify import verify_rules
+from projrun.rules import VerifyRules
 from projrun.yamlfile import Document, load
 
 FILE_NAME = "mlproject"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from projrun.plan import Rule, VerifyRules
 from projrun.project.shapes import ToleranceShape, VerifyShape, conform
+from projrun.rules import Rule, VerifyRules
 from projrun.yamlfile import Document
 
 

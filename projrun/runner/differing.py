@@ -9,8 +9,9 @@ from projrun.compare.sidebyside import SideBySide, SourceDiff, side_by_side
 from projrun.compare.trees import changed
 from projrun.errors import ProjrunError
 from projrun.home import Home
-from projrun.plan import Source, VerifyRules
+from projrun.plan import Source
 from projrun.record import Record
+from projrun.rules import VerifyRules
 from projrun.runner.finding import Found, restored
 
 

@@ -10,8 +10,8 @@ from projrun.compare.patterns import rule_for
 from projrun.digests import CHUNK
 from projrun.errors import TrackingError
 from projrun.output import warn
-from projrun.plan import Rule, VerifyRules
 from projrun.record import KEPT_OUTPUTS, Output
+from projrun.rules import Rule, VerifyRules
 from projrun.tracking import Store
 
 MAX_KEPT = 100_000_000

@@ -7,8 +7,9 @@ from projrun.digests import sha256_files
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.output import say, warn
-from projrun.plan import Checkout, VerifyRules
+from projrun.plan import Checkout
 from projrun.record import Output
+from projrun.rules import VerifyRules
 from projrun.runner.keeping import keep
 from projrun.tracking import Store
 from projrun.tracking.walk import walked

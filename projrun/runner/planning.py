@@ -170,7 +170,9 @@ def _resolving(request: Request, descriptor: Descriptor, directory: Path) -> Res
         from projrun.sources.dates import moment
 
         as_of = moment(request.as_of, directory)
-    return Resolving(locked=request.locked, upgrade=request.upgrade, as_of=as_of)
+    return Resolving(
+        locked=request.locked, upgrade=request.upgrade, as_of=as_of, strict_python=request.strict_python
+    )
 
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:

@@ -23,6 +23,7 @@ from projrun.home import Home, home_from
 from projrun.plan import Descriptor
 from projrun.process import ask
 from projrun.starting import merged
+from tests.conftest import Projrun
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
 MANY = 6
@@ -90,11 +91,31 @@ def test_the_local_environment_says_what_differs(
     place = home.environments / "uv" / provided(SIX, home, tmp_path).environment.key
     monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     wanted = ("six>=1.17", "iniconfig", "absent ; python_version < '3'")
-    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
-    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
-    assert notice.endswith("python_env.yaml: six is 1.16.0, not >=1.17; iniconfig is missing")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted, python="3.8.0")
+    found = provided(descriptor, home, tmp_path, "local")
+    here = ".".join(map(str, sys.version_info[:3]))
+    (notice,) = found.lock.notices
+    assert notice.endswith(
+        f"python_env.yaml: Python is {here}, not 3.8.0; six is 1.16.0, not >=1.17; iniconfig is missing"
+    )
+    assert (found.environment.python, packages_of(found)) == (here, {"six": "1.16.0"})
     assert provided(SIX, home, tmp_path, "local").lock.notices == ()
     assert "running in the current environment" in capsys.readouterr().err
+
+
+def test_markers_are_those_of_the_python_that_runs(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\nversion_info = 3.8.18\n")
+    monkeypatch.setenv("PATH", f"{python.parent}{os.pathsep}{os.environ['PATH']}")
+    wanted = ("old ; python_version < '3.9'", "new ; python_version >= '3.9'")
+    descriptor = msgspec.structs.replace(SIX, dependencies=wanted)
+    (notice,) = provided(descriptor, home, tmp_path, "local").lock.notices
+    assert notice.endswith("python_env.yaml: old is missing")
 
 
 def test_no_requirements_is_an_empty_environment_said_aloud(home: Home, tmp_path: Path) -> None:
@@ -307,3 +328,36 @@ def test_a_damaged_lock_is_resolved_again(home: Home, tmp_path: Path) -> None:
     (kept,) = home.locks.rglob("lock.json")
     kept.write_text("{")
     assert provided(SIX, home, tmp_path).environment == first.environment
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_a_requirement_in_git_is_installed_and_recorded_by_its_commit(
+    name: str, home: Home, tmp_path: Path
+) -> None:
+    repository = tmp_path / "my-package"
+    repository.mkdir()
+    (repository / "pyproject.toml").write_text('[project]\nname = "my-package"\nversion = "1"\n')
+    (repository / "my_package.py").write_text("VALUE = 7\n")
+    for arguments in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
+        subprocess.run(["git", *arguments], cwd=repository, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True)
+    wanted = (f"my-package @ git+{repository.as_uri()}", "absent ; python_version < '3'")
+    descriptor = Descriptor(kind="python_env", dependencies=wanted)
+    environment = provided(descriptor, home, tmp_path, name)
+    (package,) = environment.environment.packages
+    assert package.source == f"{repository.as_uri()}@{head.stdout.strip()}"
+    assert python_says(environment, "import my_package; print(my_package.VALUE)") == "7"
+
+
+def test_a_file_that_was_edited_in_place_is_found_by_its_digest(
+    home: Home, tmp_path: Path, projrun: Projrun
+) -> None:
+    key = provided(SIX, home, tmp_path).environment.key
+    assert projrun("env", "show", key, "--verify").returncode == 0
+    (module,) = (home.environments / "uv" / key).glob("lib/python*/site-packages/six.py")
+    content = module.read_text()
+    module.unlink()  # it may be linked to uv's cache
+    module.write_text(content.replace("1.16.0", "1.16.9"))
+    shown = projrun("env", "show", key, "--verify")
+    assert shown.returncode == 1
+    assert "six.py" in shown.stdout
