@@ -12,6 +12,7 @@ import msgspec
 from projrun.environments import activation, condapip, condaprogram
 from projrun.environments.condarattler import Answer, Channels, CondaPackage, ask_rattler
 from projrun.environments.condasettings import Settings, settings
+from projrun.environments.contents import normal, origin
 from projrun.environments.localrequirements import install_local, local_facts
 from projrun.errors import BuildError
 from projrun.files import remove, target_of, write_atomically
@@ -102,13 +103,14 @@ def contents(dest: Path) -> tuple[Package, ...]:
     found = {}
     for file in (dest / "conda-meta").glob("*.json"):
         package = msgspec.json.decode(file.read_bytes(), type=_Installed)
-        found[package.name] = package.version
+        found[package.name] = Package(package.name, package.version)
     for info in dest.glob("lib/python*/site-packages/*.dist-info"):
         installer = info / "INSTALLER"
         if installer.is_file() and installer.read_text().strip() == "uv":  # what it replaced is gone
             name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-            found[re.sub(r"[-_.]+", "-", name).lower()] = version
-    return tuple(Package(name, version) for name, version in sorted(found.items()))
+            name = normal(name)
+            found[name] = Package(name, version, origin(info / "direct_url.json"))
+    return tuple(package for _, package in sorted(found.items()))
 
 
 class _State(msgspec.Struct):

@@ -26,7 +26,7 @@ def packages_in(site: Path) -> Iterator[Package]:
     """The packages of one directory such as `lib/python3.11/site-packages`."""
     for info in site.glob("*.dist-info"):
         name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-        yield Package(normal(name), version, _origin(info / "direct_url.json"))
+        yield Package(normal(name), version, origin(info / "direct_url.json"))
 
 
 def normal(name: str) -> str:
@@ -106,7 +106,7 @@ def _stamp(path: Path) -> str:
     return f"{facts.st_size} {int(facts.st_mtime)}"
 
 
-def _origin(direct_url: Path) -> str:
+def origin(direct_url: Path) -> str:
     """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
     from projrun.urls import without_secrets
 

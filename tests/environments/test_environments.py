@@ -344,7 +344,7 @@ def test_a_requirement_in_git_is_installed_and_recorded_by_its_commit(
     wanted = (f"my-package @ git+{repository.as_uri()}", "absent ; python_version < '3'")
     descriptor = Descriptor(kind="python_env", dependencies=wanted)
     environment = provided(descriptor, home, tmp_path, name)
-    (package,) = environment.environment.packages
+    [package] = [one for one in environment.environment.packages if one.name == "my-package"]
     assert package.source == f"{repository.as_uri()}@{head.stdout.strip()}"
     assert python_says(environment, "import my_package; print(my_package.VALUE)") == "7"
 
