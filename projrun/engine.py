@@ -60,6 +60,19 @@ def image(name: str) -> Any | None:
     return _inspected(f"/images/{name}/json", "image", "inspect", name)
 
 
+def images_labelled(label: str) -> list[Any]:
+    """What the engine knows of every image that has the label."""
+    if address().startswith("unix://"):
+        from urllib.parse import quote
+
+        filters = quote(f'{{"label": ["{label}"]}}')
+        return _inspected(f"/images/json?filters={filters}") or []
+    asked = call("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    if not asked.ok:
+        raise refusal(asked.stderr)
+    return [facts for name in dict.fromkeys(asked.stdout.split()) if (facts := image(name))]
+
+
 def network(name: str) -> Any | None:
     return _inspected(f"/networks/{name}", "network", "inspect", name)
 

@@ -14,6 +14,7 @@ from projrun import engine
 from projrun.digests import key_of
 from projrun.environments import dockerfile, images
 from projrun.environments.images import KEY_LABEL, Image
+from projrun.environments.imageshelf import BASE_DIGEST_LABEL, BASE_NAME_LABEL, SHELF_LABEL, shelf_name
 from projrun.environments.resolution import document_of, text_of, without_local
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
@@ -126,7 +127,7 @@ def key(lock: Lock) -> dict[str, object]:
 def build(lock: Lock, dest: Path, log: Path) -> None:
     if lock.platform:
         name = key_of(key(lock))
-        image = images.environment_image(name) or _made(lock, name, log)
+        image = images.environment_image(name) or _made(lock, _labels(lock, name, dest.parent), log)
     else:
         image = images.found(lock.image, log)
     inside = images.look_into(image)
@@ -139,27 +140,28 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     (dest / FACTS).write_bytes(msgspec.json.encode(built))
 
 
-def _made(lock: Lock, name: str, log: Path) -> Image:
+def _made(lock: Lock, labels: dict[str, str], log: Path) -> Image:
     base = images.found(lock.image, log)
     stage = os.urandom(8).hex()
     program = images.look_into(base).program
     local = msgspec.structs.replace(lock, image=base.digest or base.id)
     try:
         with temporary_directory() as context:
-            dockerfile.write_context(local, program, _labels(lock, name), stage, context)
-            return images.built(context, log, tag=f"projrun-environment:{name}")
+            dockerfile.write_context(local, program, labels, stage, context)
+            return images.built(context, log, tag=f"projrun-environment:{labels[KEY_LABEL]}")
     finally:
         images.discard_stages(stage)
 
 
-def _labels(lock: Lock, name: str) -> dict[str, str]:
+def _labels(lock: Lock, name: str, shelf: Path) -> dict[str, str]:
     repository, _, digest = lock.image.rpartition("@")
     return {
         KEY_LABEL: name,
+        SHELF_LABEL: shelf_name(shelf),
         "org.opencontainers.image.title": "environment made by projrun",
         "org.opencontainers.image.version": __version__,
-        "org.opencontainers.image.base.name": repository,
-        "org.opencontainers.image.base.digest": digest,
+        BASE_NAME_LABEL: repository,
+        BASE_DIGEST_LABEL: digest,
     }
 
 

@@ -40,6 +40,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     size: int = 0
     """Bytes, shared layers counted."""
+    created: float = 0.0
+    """Seconds since the epoch."""
 
     @property
     def pin(self) -> str:
@@ -90,7 +92,10 @@ def on_engine(name: str) -> Image | None:
 
 
 def _image(facts: dict[str, Any], name: str = "") -> Image:
-    tags, digests = facts.get("RepoTags") or [], facts.get("RepoDigests") or []
+    tags, digests = (
+        [text for text in facts.get(names) or [] if not text.startswith("<none>")]
+        for names in ("RepoTags", "RepoDigests")
+    )
     repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
     own = [digest for digest in digests if digest.split("@")[0] == repository]
     identity = str(facts["Id"])
@@ -101,7 +106,18 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
         digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
         labels=config.get("Labels") or facts.get("Labels") or {},
         size=facts.get("Size", 0),
+        created=_seconds(facts.get("Created", 0)),
     )
+
+
+def _seconds(moment: int | str) -> float:
+    """Engines list images with a number, and tell of one with a text in UTC."""
+    if isinstance(moment, int):
+        return float(moment)
+    from datetime import datetime, timezone
+
+    whole = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", moment)
+    return datetime.fromisoformat(whole[0]).replace(tzinfo=timezone.utc).timestamp() if whole else 0.0
 
 
 def _pull(name: str, log: Path) -> None:
@@ -228,17 +244,13 @@ def environment_image(key: str) -> Image | None:
 
 def images() -> list[Image]:
     """Every image that was built for an environment."""
+    return [_image(facts) for facts in engine.images_labelled(KEY_LABEL)]
+
+
+def remove(image: Image) -> None:
+    """Raises EngineError while a container uses it."""
     with client() as sdk:
-        return [_image(facts) for facts in sdk.api.images(filters={"label": KEY_LABEL})]
-
-
-def remove(key: str) -> bool:
-    """Remove the image of this key; False: there is none. Raises EngineError while a container uses it."""
-    image = environment_image(key)
-    if image is not None:
-        with client() as sdk:
-            sdk.images.remove(image.id)
-    return image is not None
+        sdk.images.remove(image.id)
 
 
 def discard_stages(stage: str) -> None:
