@@ -15,8 +15,9 @@ from projrun.digests import key_of
 from projrun.environments import dockerfile, images
 from projrun.environments.images import KEY_LABEL, Image
 from projrun.environments.imageshelf import BASE_DIGEST_LABEL, BASE_NAME_LABEL, SHELF_LABEL, shelf_name
+from projrun.environments.localrequirements import local_facts
 from projrun.environments.resolution import document_of, text_of, without_local
-from projrun.errors import BuildError, UnavailableError
+from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.plan import Container, Descriptor, Launch, Lock
 from projrun.record import Package
@@ -49,16 +50,15 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
     document, local = without_local(
         document_of(descriptor, directory, log, target, as_of, notices), descriptor, directory
     )
-    if local:
-        raise UnavailableError(
-            f"{descriptor.file}: {local[0].path}: what lies on this machine is not installed into images yet",
-            "name a released package or a Git URL, or use --env-manager uv",
-        )
+    for one in local:
+        if one.editable:
+            notices.append(f"{one.path} is installed as it is now, not editable: it is part of an image")
     return Lock(
         manager="docker",
         python=inside.python,
         interpreter="",
         pylock=text_of(document),
+        local=tuple(msgspec.structs.replace(one, editable=False) for one in local),
         image=base.pin,
         platform=inside.platform,
         tag="" if base.digest else base.name,
@@ -121,7 +121,15 @@ def _notices(wanted: str, got: str, base: Image) -> list[str]:
 
 
 def key(lock: Lock) -> dict[str, object]:
-    return {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    facts: dict[str, object] = {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    return {**facts, "local": local_facts(lock)} if lock.local else facts
+
+
+def require_image(lock: Lock) -> None:
+    """Have the image of a lock on the engine, pulled if need be. Raises BuildError or EngineError."""
+    if not (lock.platform and images.environment_image(key_of(key(lock)))):
+        with temporary_directory() as temporary:
+            images.found(lock.image, temporary / "log")
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:

@@ -120,3 +120,30 @@ def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Pro
     assert sorted(os.listdir(tmp_path / "out")) == ["Dockerfile", "pylock.toml"]
     shown = projrun("dockerfile", with_six)
     assert shown.stdout == text
+
+
+def test_what_lies_on_this_machine_is_installed_by_its_content(
+    on_base: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    local = "[project]\nname = 'shelfful'\nversion = '1.2'\n[build-system]\nrequires = ['setuptools']\n"
+    local += "build-backend = 'setuptools.build_meta'\n[tool.setuptools]\npy-modules = ['shelfful']\n"
+    project = make_project(
+        MLproject=MLPROJECT.format("cd / && python -c 'import shelfful; print(shelfful.WORD)'"),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "-e ./package"), "package/pyproject.toml": local},
+    )
+    code = project / "package" / "shelfful.py"
+    keys = []
+    try:
+        for word in ("one", "two"):
+            code.write_text(f"WORD = '{word}'\n")
+            done = projrun("run", project, "--env-manager", "docker")
+            assert done.stdout == f"{word}\n", done.stderr
+            assert "not editable: it is part of an image" in done.stderr
+            record = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))
+            keys.append(record["environment"]["key"])
+        assert len(set(keys)) == 2
+        refused = projrun("dockerfile", project)
+        assert refused.returncode == 125
+        assert "no Dockerfile can bring it along" in refused.stderr
+    finally:
+        projrun("env", "remove", *keys)
