@@ -175,7 +175,9 @@ def _labels(lock: Lock, name: str, shelf: Path) -> dict[str, str]:
 
 def _container(image: Image, shell: str) -> Container:
     options = " ".join(engine.info().get("SecurityOptions") or [])
-    gateway, bridge = engine.default_gateway()
+    gateway = engine.default_gateway()
+    if gateway and not engine.device_with(gateway):
+        engine.call("run", "--rm", "--pull", "never", "--entrypoint", "sh", image.id, "-c", ":")
     return Container(
         image=image.id,
         name=image.pin,
@@ -183,7 +185,6 @@ def _container(image: Image, shell: str) -> Container:
         rootless="rootless" in options,
         remapped="name=userns" in options,
         gateway=gateway,
-        bridge=bridge,
     )
 
 

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from projrun import engine
 from projrun.errors import BuildError, UnavailableError
-from projrun.files import temporary_directory
 from projrun.output import one_line, say
 from projrun.record import Package
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY_LABEL = "projrun.environment"
 """On an image: the key of the environment that it is."""
+OURS = ".projrun.Dockerfile"
+"""Name of a Dockerfile of ours beside somebody's files."""
 WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
 """On what a build leaves behind: which build it was."""
@@ -153,12 +154,14 @@ def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
 
 def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
     """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
+    return _built(log, path=str(context), dockerfile=dockerfile, **options)
+
+
+def _built(log: Path, **options: Any) -> Image:
     said: list[str] = []
     with client() as sdk, log.open("a") as lines:
         try:
-            steps = sdk.api.build(
-                path=str(context), dockerfile=dockerfile, rm=True, forcerm=True, decode=True, **options
-            )
+            steps = sdk.api.build(rm=True, forcerm=True, decode=True, **options)
             said += [_tell(step, lines) for step in steps]
         except engine.EngineError as error:
             raise _told_by_the_tools("".join(said), error) from None
@@ -172,12 +175,21 @@ def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options
 def built_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], log: Path) -> Image:
     """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts."""
     say(f"building the image {tag} with the project in it")
-    lines = [f"FROM {base}", f"WORKDIR {WORKDIR}", "COPY . ."]
-    with temporary_directory() as temporary:
-        file = temporary / "Dockerfile"
-        file.write_text("\n".join(lines) + "\n")
-        given = {name: value for name, value in labels.items() if value}
-        return built(tree, log, dockerfile=str(file), tag=tag, labels=given)
+    text = f"FROM {base}\nWORKDIR {WORKDIR}\nCOPY . .\n"
+    given = {name: value for name, value in labels.items() if value}
+    with _context(tree, text) as archive:
+        return _built(log, fileobj=archive, custom_context=True, dockerfile=OURS, tag=tag, labels=given)
+
+
+def _context(tree: Path, dockerfile: str) -> IO[bytes]:
+    """The tree with a Dockerfile that is not in it. The SDK's own way of that, Podman does not understand."""
+    from docker.utils.build import tar
+
+    ignore = tree / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.is_file() else []
+    excluded = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    archive: IO[bytes] = tar(str(tree), exclude=excluded, dockerfile=(OURS, dockerfile))
+    return archive
 
 
 def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | engine.EngineError:
