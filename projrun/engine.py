@@ -22,6 +22,8 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
 """On a container: the id of the run that it belongs to."""
 TIMEOUT_S = 60
+SIOCGIFADDR = 0x8915
+"""Linux: the address of a network device."""
 
 
 class EngineError(ProjrunError):
@@ -35,10 +37,10 @@ def address() -> str:
 
 def program() -> str:
     """The path of the `docker` program, which Podman's `podman-docker` has too."""
-    import shutil
-
-    if found := shutil.which("docker"):
-        return found
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):  # shutil.which, without its import
+        path = os.path.join(directory, "docker")
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
     raise UnavailableError(
         "running in containers takes the docker program, which is not on the PATH",
         "install it (Debian and Ubuntu: apt install docker.io), or use --env-manager uv or local",
@@ -60,6 +62,19 @@ def image(name: str) -> Any | None:
     return _inspected(f"/images/{name}/json", "image", "inspect", name)
 
 
+def images_labelled(label: str) -> list[Any]:
+    """What the engine knows of every image that has the label."""
+    if address().startswith("unix://"):
+        from urllib.parse import quote
+
+        filters = quote(f'{{"label": ["{label}"]}}')
+        return _inspected(f"/images/json?filters={filters}") or []
+    asked = call("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    if not asked.ok:
+        raise refusal(asked.stderr)
+    return [facts for name in dict.fromkeys(asked.stdout.split()) if (facts := image(name))]
+
+
 def network(name: str) -> Any | None:
     return _inspected(f"/networks/{name}", "network", "inspect", name)
 
@@ -68,21 +83,39 @@ def info() -> Any:
     return _inspected("/info", "info")
 
 
-def default_gateway() -> tuple[str, str]:
-    """This machine's address on the engine's default network, and its device; or two empty texts."""
+def default_gateway() -> str:
+    """This machine's address on the engine's default network; empty: it has none."""
     for name in ("bridge", "podman"):
         if facts := network(name):
             return gateway_of(facts)
-    return "", ""
+    return ""
 
 
-def gateway_of(facts: Any) -> tuple[str, str]:
+def gateway_of(facts: Any) -> str:
     if facts.get("Driver") != "bridge" or not address().startswith("unix://"):
-        return "", ""
+        return ""
     ranges = (facts.get("IPAM") or {}).get("Config") or []
     addresses = [range_.get("Gateway") or _first(range_.get("Subnet", "")) for range_ in ranges]
-    device = (facts.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{facts['Id'][:12]}"
-    return next((found.split("/")[0] for found in addresses if "." in found), ""), device
+    return next((found.split("/")[0] for found in addresses if "." in found), "")
+
+
+def device_with(address: str) -> str:
+    """The network device of this machine that has the address; empty: none has.
+
+    That of an engine in a virtual machine is there; Podman's is made when its first container starts.
+    """
+    import fcntl
+
+    wanted = socket.inet_aton(address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            try:
+                facts = fcntl.ioctl(asked, SIOCGIFADDR, name.encode().ljust(256, b"\0"))
+            except OSError:  # it has no address
+                continue
+            if facts[20:24] == wanted:
+                return name
+    return ""
 
 
 def _first(subnet: str) -> str:
@@ -161,6 +194,11 @@ _REFUSALS: Sequence[tuple[str, str, str]] = (
         r"dial tcp|lookup .* on|i/o timeout|TLS handshake|request canceled|x509|server misbehaving",
         "the registry cannot be reached: {said}",
         "check the network and the engine's proxy settings, or `docker load` the image beforehand",
+    ),
+    (
+        r"container-init binary not found",
+        "Podman has no init program for containers",
+        "install it (Debian and Ubuntu: apt install catatonit)",
     ),
     (
         r"could not select device driver|nvidia-container|gpu",

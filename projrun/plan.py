@@ -212,8 +212,6 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     """The engine gives containers users of their own, unless told otherwise."""
     gateway: str = ""
     """Address of this machine on the engine's default network; empty: it has none there."""
-    bridge: str = ""
-    """Name of the network device that has this address."""
     holds_project: bool = False
     """The project's tree was copied into the image."""
 

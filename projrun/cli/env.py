@@ -27,7 +27,7 @@ def env() -> None:
 def list_(as_json: bool) -> None:
     """List environments, the one used last first.
 
-    FREES is what removing it gives back: files that it shares with uv's cache stay there.
+    FREES is what removing it gives back: files shared with uv's cache stay there, and an image's base.
     """
     from projrun.environments.shelf import shelved
     from projrun.home import home_from
@@ -97,7 +97,7 @@ def path(**options: Any) -> None:
 @env.command()
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def remove(keys: tuple[str, ...]) -> int:
-    """Remove environments. One that is in use stays, and the exit code is 1."""
+    """Remove environments, with their images. One that is in use stays, and the exit code is 1."""
     from projrun.environments.shelf import find
     from projrun.home import home_from
 
@@ -138,9 +138,9 @@ def _doomed(
     before = time.time() - older_than * 86400 if older_than is not None else 0.0
     kept, doomed = 0.0, []
     for one in found:
-        room = size(one.path).own if max_size is not None else 0
+        room = size(one).own if max_size is not None else 0
         too_much = max_size is not None and kept + room > max_size * 1e9
-        if one.ready is None or one.last_use < before or too_much or unused:
+        if not one.whole or one.last_use < before or too_much or unused:
             doomed.append(one)
         else:
             kept += room
@@ -191,12 +191,13 @@ def _facts(one: Shelved) -> dict[str, Any]:
     """What the list shows of one environment."""
     from projrun.environments.shelf import size
 
-    room, ready = size(one.path), one.ready
+    room, ready = size(one), one.ready
     return {
         "key": one.key,
         "manager": one.manager,
-        "path": str(one.path),
-        "complete": ready is not None,
+        "path": str(one.path) if one.path.exists() else "",
+        "complete": one.whole,
+        "image": one.image.id if one.image else "",
         "in_use": one.in_use,
         "last_use": round(one.last_use * 1000),
         "size": room.total,
@@ -229,6 +230,8 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _origin(facts: dict[str, Any]) -> str:
+    if not facts["path"]:
+        return "an image whose directory is gone"
     return "/".join(filter(None, (facts["project"], facts["descriptor"])))
 
 
@@ -239,6 +242,7 @@ def _text(facts: dict[str, Any]) -> str:
         "path": facts["path"],
         "state": "ready" if facts["complete"] else "a build that was killed",
         "last use": "now" if facts["in_use"] else _day(facts["last_use"]),
+        "image": facts["image"] or "none",
         "size": f"{_mb(facts['size'])}, of which removing it frees {_mb(facts['frees'])}",
         "python": f"{facts['python']} ({facts['interpreter']})",
         "built from": _origin(facts),

@@ -14,8 +14,10 @@ from projrun import engine
 from projrun.digests import key_of
 from projrun.environments import dockerfile, images
 from projrun.environments.images import KEY_LABEL, Image
+from projrun.environments.imageshelf import BASE_DIGEST_LABEL, BASE_NAME_LABEL, SHELF_LABEL, shelf_name
+from projrun.environments.localrequirements import local_facts
 from projrun.environments.resolution import document_of, text_of, without_local
-from projrun.errors import BuildError, UnavailableError
+from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.plan import Container, Descriptor, Launch, Lock
 from projrun.record import Package
@@ -48,16 +50,15 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
     document, local = without_local(
         document_of(descriptor, directory, log, target, as_of, notices), descriptor, directory
     )
-    if local:
-        raise UnavailableError(
-            f"{descriptor.file}: {local[0].path}: what lies on this machine is not installed into images yet",
-            "name a released package or a Git URL, or use --env-manager uv",
-        )
+    for one in local:
+        if one.editable:
+            notices.append(f"{one.path} is installed as it is now, not editable: it is part of an image")
     return Lock(
         manager="docker",
         python=inside.python,
         interpreter="",
         pylock=text_of(document),
+        local=tuple(msgspec.structs.replace(one, editable=False) for one in local),
         image=base.pin,
         platform=inside.platform,
         tag="" if base.digest else base.name,
@@ -120,13 +121,21 @@ def _notices(wanted: str, got: str, base: Image) -> list[str]:
 
 
 def key(lock: Lock) -> dict[str, object]:
-    return {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    facts: dict[str, object] = {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    return {**facts, "local": local_facts(lock)} if lock.local else facts
+
+
+def require_image(lock: Lock) -> None:
+    """Have the image of a lock on the engine, pulled if need be. Raises BuildError or EngineError."""
+    if not (lock.platform and images.environment_image(key_of(key(lock)))):
+        with temporary_directory() as temporary:
+            images.found(lock.image, temporary / "log")
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     if lock.platform:
         name = key_of(key(lock))
-        image = images.environment_image(name) or _made(lock, name, log)
+        image = images.environment_image(name) or _made(lock, _labels(lock, name, dest.parent), log)
     else:
         image = images.found(lock.image, log)
     inside = images.look_into(image)
@@ -139,33 +148,36 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     (dest / FACTS).write_bytes(msgspec.json.encode(built))
 
 
-def _made(lock: Lock, name: str, log: Path) -> Image:
+def _made(lock: Lock, labels: dict[str, str], log: Path) -> Image:
     base = images.found(lock.image, log)
     stage = os.urandom(8).hex()
     program = images.look_into(base).program
     local = msgspec.structs.replace(lock, image=base.digest or base.id)
     try:
         with temporary_directory() as context:
-            dockerfile.write_context(local, program, _labels(lock, name), stage, context)
-            return images.built(context, log, tag=f"projrun-environment:{name}")
+            dockerfile.write_context(local, program, labels, stage, context)
+            return images.built(context, log, tag=f"projrun-environment:{labels[KEY_LABEL]}")
     finally:
         images.discard_stages(stage)
 
 
-def _labels(lock: Lock, name: str) -> dict[str, str]:
+def _labels(lock: Lock, name: str, shelf: Path) -> dict[str, str]:
     repository, _, digest = lock.image.rpartition("@")
     return {
         KEY_LABEL: name,
+        SHELF_LABEL: shelf_name(shelf),
         "org.opencontainers.image.title": "environment made by projrun",
         "org.opencontainers.image.version": __version__,
-        "org.opencontainers.image.base.name": repository,
-        "org.opencontainers.image.base.digest": digest,
+        BASE_NAME_LABEL: repository,
+        BASE_DIGEST_LABEL: digest,
     }
 
 
 def _container(image: Image, shell: str) -> Container:
     options = " ".join(engine.info().get("SecurityOptions") or [])
-    gateway, bridge = engine.default_gateway()
+    gateway = engine.default_gateway()
+    if gateway and not engine.device_with(gateway):
+        engine.call("run", "--rm", "--pull", "never", "--entrypoint", "sh", image.id, "-c", ":")
     return Container(
         image=image.id,
         name=image.pin,
@@ -173,7 +185,6 @@ def _container(image: Image, shell: str) -> Container:
         rootless="rootless" in options,
         remapped="name=userns" in options,
         gateway=gateway,
-        bridge=bridge,
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from projrun.environments.images import STAGE_LABEL
+from projrun.environments.localrequirements import copy_local
 from projrun.plan import Lock
 
 VENV = "/opt/projrun"
 """Where the environment lies in its image."""
 PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
+LOCAL = "local"
+"""Where the local requirements lie in the context."""
 
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|KEYRING_PROVIDER)")
 
@@ -38,7 +41,9 @@ def write_context(lock: Lock, program: str, labels: Mapping[str, str], stage: st
     if settings := _settings():
         (directory / SETTINGS).write_text(settings)
         files.append(SETTINGS)
-    (directory / "Dockerfile").write_text(_rendered(lock, program, labels, files=files, stage=stage))
+    local = copy_local(lock, directory / LOCAL)
+    text = _rendered(lock, program, labels, files=files, local=local, stage=stage)
+    (directory / "Dockerfile").write_text(text)
 
 
 def _rendered(
@@ -47,6 +52,7 @@ def _rendered(
     labels: Mapping[str, str],
     *,
     files: list[str],
+    local: Sequence[str] = (),
     stage: str = "",
     workdir: str = "",
 ) -> str:
@@ -63,7 +69,10 @@ def _rendered(
     return environment.get_template("Dockerfile.j2").render(
         base=lock.image,
         python=program,
-        packages=bool(lock.pylock),
+        packages=bool(lock.pylock or lock.local),
+        pylock=bool(lock.pylock),
+        local=[shlex.quote(f"./{LOCAL}/{path}") for path in local],
+        local_directory=LOCAL,
         venv=VENV if lock.platform else "",
         workdir=workdir,
         labels=dict(labels),

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from projrun import engine
 from projrun.errors import BuildError, UnavailableError
-from projrun.files import temporary_directory
 from projrun.network import is_offline
 from projrun.output import one_line, say
 from projrun.record import Package
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 KEY_LABEL = "projrun.environment"
 """On an image: the key of the environment that it is."""
+OURS = ".projrun.Dockerfile"
+"""Name of a Dockerfile of ours beside somebody's files."""
 WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
 """On what a build leaves behind: which build it was."""
@@ -41,6 +42,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     size: int = 0
     """Bytes, shared layers counted."""
+    created: float = 0.0
+    """Seconds since the epoch."""
 
     @property
     def pin(self) -> str:
@@ -91,7 +94,10 @@ def on_engine(name: str) -> Image | None:
 
 
 def _image(facts: dict[str, Any], name: str = "") -> Image:
-    tags, digests = facts.get("RepoTags") or [], facts.get("RepoDigests") or []
+    tags, digests = (
+        [text for text in facts.get(names) or [] if not text.startswith("<none>")]
+        for names in ("RepoTags", "RepoDigests")
+    )
     repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
     own = [digest for digest in digests if digest.split("@")[0] == repository]
     identity = str(facts["Id"])
@@ -102,7 +108,18 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
         digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
         labels=config.get("Labels") or facts.get("Labels") or {},
         size=facts.get("Size", 0),
+        created=_seconds(facts.get("Created", 0)),
     )
+
+
+def _seconds(moment: int | str) -> float:
+    """Engines list images with a number, and tell of one with a text in UTC."""
+    if isinstance(moment, int):
+        return float(moment)
+    from datetime import datetime, timezone
+
+    whole = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", moment)
+    return datetime.fromisoformat(whole[0]).replace(tzinfo=timezone.utc).timestamp() if whole else 0.0
 
 
 def _pull(name: str, log: Path) -> None:
@@ -142,12 +159,14 @@ def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
 
 def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
     """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
+    return _built(log, path=str(context), dockerfile=dockerfile, **options)
+
+
+def _built(log: Path, **options: Any) -> Image:
     said: list[str] = []
     with client() as sdk, log.open("a") as lines:
         try:
-            steps = sdk.api.build(
-                path=str(context), dockerfile=dockerfile, rm=True, forcerm=True, decode=True, **options
-            )
+            steps = sdk.api.build(rm=True, forcerm=True, decode=True, **options)
             said += [_tell(step, lines) for step in steps]
         except engine.EngineError as error:
             raise _told_by_the_tools("".join(said), error) from None
@@ -161,12 +180,21 @@ def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options
 def built_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], log: Path) -> Image:
     """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts."""
     say(f"building the image {tag} with the project in it")
-    lines = [f"FROM {base}", f"WORKDIR {WORKDIR}", "COPY . ."]
-    with temporary_directory() as temporary:
-        file = temporary / "Dockerfile"
-        file.write_text("\n".join(lines) + "\n")
-        given = {name: value for name, value in labels.items() if value}
-        return built(tree, log, dockerfile=str(file), tag=tag, labels=given)
+    text = f"FROM {base}\nWORKDIR {WORKDIR}\nCOPY . .\n"
+    given = {name: value for name, value in labels.items() if value}
+    with _context(tree, text) as archive:
+        return _built(log, fileobj=archive, custom_context=True, dockerfile=OURS, tag=tag, labels=given)
+
+
+def _context(tree: Path, dockerfile: str) -> IO[bytes]:
+    """The tree with a Dockerfile that is not in it. The SDK's own way of that, Podman does not understand."""
+    from docker.utils.build import tar
+
+    ignore = tree / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.is_file() else []
+    excluded = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    archive: IO[bytes] = tar(str(tree), exclude=excluded, dockerfile=(OURS, dockerfile))
+    return archive
 
 
 def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | engine.EngineError:
@@ -233,17 +261,13 @@ def environment_image(key: str) -> Image | None:
 
 def images() -> list[Image]:
     """Every image that was built for an environment."""
+    return [_image(facts) for facts in engine.images_labelled(KEY_LABEL)]
+
+
+def remove(image: Image) -> None:
+    """Raises EngineError while a container uses it."""
     with client() as sdk:
-        return [_image(facts) for facts in sdk.api.images(filters={"label": KEY_LABEL})]
-
-
-def remove(key: str) -> bool:
-    """Remove the image of this key; False: there is none. Raises EngineError while a container uses it."""
-    image = environment_image(key)
-    if image is not None:
-        with client() as sdk:
-            sdk.images.remove(image.id)
-    return image is not None
+        sdk.images.remove(image.id)
 
 
 def discard_stages(stage: str) -> None:

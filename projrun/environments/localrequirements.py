@@ -82,6 +82,22 @@ def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] 
         run_uv(install, log, access=lock.access)
 
 
+def copy_local(lock: Lock, directory: Path) -> list[str]:
+    """Copy what the local requirements are made of into `directory`; where they lie there, relative to it."""
+    import shutil
+
+    copies = []
+    for number, one in enumerate(lock.local):
+        place = Path(one.place)
+        copy = Path(str(number), place.name)
+        for file in [place] if place.is_file() else _files(place):
+            target = directory / copy / file.relative_to(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target, follow_symlinks=False)
+        copies.append(str(copy))
+    return copies
+
+
 def _metadata_digest(place: Path) -> str:
     if place.is_file():
         return sha256_file(place)

@@ -71,7 +71,7 @@ def lock_once(
 def recorded_lock(
     environment: Environment, descriptor: Descriptor, conda: str, pylock: str, directory: Path
 ) -> Lock:
-    """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had.
+    """The lock that a record tells of. Raises ProjrunError where its Python or image cannot be had.
 
     directory: the project's, restored.
     """
@@ -87,6 +87,10 @@ def recorded_lock(
         image=environment.image,
         platform=environment.platform,
     )
+    if environment.image:
+        from projrun.environments.docker import require_image
+
+        require_image(lock)
     of_its_own = conda or environment.image
     return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from projrun.environments.images import KEY_LABEL, Image
+from projrun.environments.imageshelf import freed_by, images_of, try_remove
 from projrun.environments.ready import READY, Ready, lock_of, read
 from projrun.errors import UsageError
 from projrun.files import remove as remove_tree
 from projrun.home import Home
 from projrun.locking import FileLock
+
+IMAGES = "docker"
+"""The environment manager whose environments are images of an engine."""
 
 
 class Shelved(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +28,17 @@ class Shelved(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     path: Path
     ready: Ready | None
-    """None for the rest of a killed build."""
+    """None for the rest of a killed build, and for an image whose directory is gone."""
     last_use: float
     """Seconds since the epoch."""
     in_use: bool
+    image: Image | None = None
+    """That was made for it, where the present engine has one."""
+
+    @property
+    def whole(self) -> bool:
+        """It can be used, or found again: it is not the rest of a killed build."""
+        return self.ready is not None or (self.image is not None and not self.path.exists())
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -39,7 +51,10 @@ class Size(msgspec.Struct, frozen=True):
 
 def shelved(home: Home) -> list[Shelved]:
     """Every environment and every rest of one, the one used last first."""
-    found = [_look(path) for path in home.environments.glob("*/*") if _is_place(path)]
+    made = images_of(home.environments / IMAGES)
+    found = [_look(path, made) for path in home.environments.glob("*/*") if _is_place(path)]
+    with_directory = {one.image.id for one in found if one.image}
+    found += [_image_alone(home, image) for image in made.values() if image.id not in with_directory]
     return sorted(found, key=lambda one: -one.last_use)
 
 
@@ -55,8 +70,15 @@ def find(home: Home, beginning: str) -> Shelved:
     raise UsageError(f"'{beginning}' is the beginning of {names}", "give more of its key")
 
 
-def size(path: Path) -> Size:
-    """What a tree takes. A file with several names in it counts once."""
+def size(one: Shelved) -> Size:
+    tree = _tree_size(one.path)
+    if one.image is None:
+        return tree
+    return Size(tree.total + one.image.size, tree.own + freed_by(one.image))
+
+
+def _tree_size(path: Path) -> Size:
+    """A file with several names in it counts once."""
     total = own = 0
     inside: dict[tuple[int, int], int] = {}
     for directory, _, names in os.walk(path):
@@ -72,8 +94,9 @@ def size(path: Path) -> Size:
 
 
 def remove(one: Shelved) -> bool:
-    """Take it from the shelf; False if a run is using it. The ready mark goes first."""
+    """Take it from the shelf; False if a run or a container is using it. The ready mark goes first."""
     with _alone(one.path) as alone:
+        alone = alone and (one.image is None or try_remove(one.image))
         if alone:
             remove_tree(one.path / READY)
             remove_tree(one.path)
@@ -99,15 +122,31 @@ def _place(path: Path) -> Path:
     return path.with_name(path.name.removeprefix(".").split(".")[0])
 
 
-def _look(path: Path) -> Shelved:
+def _look(path: Path, made: Mapping[str, Image]) -> Shelved:
     lock = lock_of(_place(path))
     last_use = (lock if lock.exists() else path).stat().st_mtime
+    ready = read(path)
+    container = ready.launch.container if ready else None
     with _alone(path) as alone:
         return Shelved(
             manager=path.parent.name,
             key=path.name,
             path=path,
-            ready=read(path),
+            ready=ready,
             last_use=last_use,
             in_use=not alone,
+            image=made.get(container.image) if container else _made_for(path.name, made),
         )
+
+
+def _made_for(key: str, made: Mapping[str, Image]) -> Image | None:
+    return next((image for image in made.values() if image.labels[KEY_LABEL] == key), None)
+
+
+def _image_alone(home: Home, image: Image) -> Shelved:
+    """Its directory is gone; a build of its key would take the image up again."""
+    key = image.labels[KEY_LABEL]
+    path = home.environments / IMAGES / key
+    return Shelved(
+        manager=IMAGES, key=key, path=path, ready=None, last_use=image.created, in_use=False, image=image
+    )

@@ -168,28 +168,16 @@ def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
         if text.startswith(("--network=", "--net="))
     ]
     if not wanted or wanted[-1] in ("bridge", "default"):
-        found = container.gateway, container.bridge
+        gateway = container.gateway
     elif wanted[-1] in ("host", "none") or wanted[-1].startswith("container:"):
         return "", ""
     else:
         facts = engine.network(wanted[-1])
-        found = engine.gateway_of(facts) if facts else ("", "")
-    if found[0] and not container.rootless and _is_ours(found[0]):
-        return found
+        gateway = engine.gateway_of(facts) if facts else ""
+    if gateway and not container.rootless and (device := engine.device_with(gateway)):
+        return gateway, device
     warn("the container cannot reach the run's tracking endpoint: use -A network=host if it logs to the run")
     return "", ""
-
-
-def _is_ours(address: str) -> bool:
-    """Whether this machine has the address; an engine in a virtual machine has it there."""
-    import socket
-
-    with socket.socket() as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
 
 
 # the project's own image

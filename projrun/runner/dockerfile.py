@@ -8,6 +8,7 @@ from typing import NamedTuple
 from projrun.backends.containers import WORKDIR
 from projrun.environments import docker, dockerfile, images
 from projrun.environments.locks import lock_once
+from projrun.errors import UnavailableError
 from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.plan import Checkout
@@ -35,6 +36,11 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
     descriptor = with_base_image(descriptor, request)
     home.mark_cache()
     lock = lock_once(docker, "docker", descriptor, checkout.directory, home, log)
+    if lock.local:
+        raise UnavailableError(
+            f"{descriptor.file}: {lock.local[0].path} is of this machine: no Dockerfile can bring it along",
+            "name a released package or a Git URL, or use `projrun run --env-manager docker`",
+        )
     program = images.look_into(images.found(lock.image, log)).program
     labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
     return Standalone(dockerfile.standalone(lock, program, labels, WORKDIR), lock.pylock)

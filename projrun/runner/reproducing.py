@@ -20,7 +20,7 @@ from projrun.inputs.measure import measure
 from projrun.inputs.storage import discard, storage_for
 from projrun.masking import hide
 from projrun.output import complain
-from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedInput
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer, PlannedInput
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
 from projrun.project.mlproject import EntryPoint, Project
@@ -188,9 +188,13 @@ def _absent_variables(record: Record) -> list[Missing]:
     """Those that the user gave for the run: their values are in no record."""
     return [
         Missing(f"the variable {name} was given for the run, and no record has its value", f"set {name}")
-        for name in record.plan.variables
+        for name in dict.fromkeys((*record.plan.variables, *_copied(record)))
         if name not in os.environ
     ]
+
+
+def _copied(record: Record) -> tuple[str, ...]:
+    return record.plan.container.copied if record.plan.container else ()
 
 
 # the plan
@@ -223,6 +227,7 @@ def _planned(
     renewed = msgspec.structs.replace(
         plan,
         command=rendered.command,
+        container=_container(record, checkout.root),
         inputs=tuple(
             msgspec.structs.replace(one, value=values.get(one.parameter, one.value))
             for one in rendered.inputs
@@ -251,6 +256,18 @@ def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descri
     except ProjrunError:
         return recorded
     return with_urls(recorded, access_of(found, project.directory))
+
+
+def _container(record: Record, root: Path) -> PlannedContainer | None:
+    """With the volumes of the recorded tree from the restored one."""
+    wanted = record.plan.container
+    if wanted is None:
+        return None
+    pairs = [volume.partition(":") for volume in wanted.volumes]
+    volumes = (
+        f"{_moved(Path(source), record, root) or source}{colon}{rest}" for source, colon, rest in pairs
+    )
+    return msgspec.structs.replace(wanted, volumes=tuple(volumes))
 
 
 def _caller(record: Record, checkout: Checkout) -> Path:

@@ -15,6 +15,7 @@ import sysconfig
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAMS = (
@@ -37,11 +38,11 @@ AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "__pycache__"}
 
 
-def make(tag: str) -> None:
-    """Have the engine import the image under `tag`, in a second or two."""
+def make(tag: str, *, python: bool = True) -> None:
+    """Have the engine import the image under `tag`, in a second or two; without Python it is small."""
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            _fill(tar)
+            _fill(tar, python)
         archive.seek(0)
         changes = [word for change in CHANGES for word in ("--change", change)]
         subprocess.run(
@@ -49,7 +50,7 @@ def make(tag: str) -> None:
         )
 
 
-def _fill(tar: tarfile.TarFile) -> None:
+def _fill(tar: tarfile.TarFile, with_python: bool) -> None:
     for directory in DIRECTORIES:
         _add(tar, directory, tarfile.DIRTYPE, mode=0o1777 if directory == "tmp" else 0o755)
     for name, target in LINKS.items():
@@ -58,6 +59,9 @@ def _fill(tar: tarfile.TarFile) -> None:
         _add(tar, name, tarfile.REGTYPE, content=text.encode())
     here = {name: shutil.which(name, path="/usr/bin:/bin") for name in PROGRAMS.split()}
     programs = {f"usr/bin/{name}": path for name, path in here.items() if path}
+    if not with_python:
+        _add_binaries(tar, programs)
+        return
     python = Path(sys.executable).resolve()
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     programs[f"usr/local/bin/{version}"] = str(python)
@@ -67,10 +71,15 @@ def _fill(tar: tarfile.TarFile) -> None:
     tar.add(stdlib, f"usr/local/lib/{version}", filter=_owned_by_root)
     _add_pip(tar, f"usr/local/lib/{version}")
     extensions = [str(path) for path in stdlib.glob("lib-dynload/*.so")]
-    for name, path in {**programs, **_libraries([*programs.values(), *extensions])}.items():
-        tar.add(os.path.realpath(path), name, filter=_owned_by_root)
+    _add_binaries(tar, programs, extensions)
     if os.path.exists(AUTHORITIES):
         tar.add(os.path.realpath(AUTHORITIES), AUTHORITIES[1:], filter=_owned_by_root)
+
+
+def _add_binaries(tar: tarfile.TarFile, programs: dict[str, str], others: Sequence[str] = ()) -> None:
+    """Programs, by their names in the image, and all that they and others load."""
+    for name, path in {**programs, **_libraries([*programs.values(), *others])}.items():
+        tar.add(os.path.realpath(path), name, filter=_owned_by_root)
 
 
 def _add_pip(tar: tarfile.TarFile, place: str) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from projrun.locking import locked
 from tests.docker import baseimage
 
 BASE = "projrun-test/python:base"
+SHELL = "projrun-test/shell:base"
 
 
 def docker(*arguments: str) -> str:
@@ -56,15 +57,28 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def base_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An image like python:X.Y-slim, made once for all test processes."""
+def base_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image like python:X.Y-slim."""
+    _make_once(BASE, tmp_path_factory, python=True)
+    return BASE
+
+
+@pytest.fixture(scope="session")
+def shell_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with a shell and a few programs."""
+    _make_once(SHELL, tmp_path_factory, python=False)
+    return SHELL
+
+
+def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bool) -> None:
+    """For all test processes."""
     together = tmp_path_factory.getbasetemp().parent
-    with locked(together / "docker-base.lock"):
-        mark = together / "docker-base.made"
+    name = tag.replace("/", "-").replace(":", "-")
+    with locked(together / f"{name}.lock"):
+        mark = together / f"{name}.made"
         if not mark.exists():
-            baseimage.make(BASE)
+            baseimage.make(tag, python=python)
             mark.touch()
-    yield BASE
 
 
 @pytest.fixture

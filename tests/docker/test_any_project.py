@@ -45,10 +45,46 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         everything += docker("inspect", f"projrun-environment:{key}")
         assert "hush-hush" not in everything
         assert not docker("images", "--all", "--quiet", "--filter", "label=projrun.stage")
-        assert key in [image.labels[images.KEY_LABEL] for image in images.images()]
+        assert docker("inspect", "--format", "{{.Config.Labels}}", f"projrun-environment:{key}")
     finally:
-        assert images.remove(key)
-    assert not images.remove(key)
+        assert projrun("env", "remove", key).stdout == f"removed docker/{key}\n"
+    assert images.environment_image(key) is None
+
+
+def listed(projrun: Projrun) -> dict[str, object]:
+    (found,) = json.loads(projrun("env", "list", "--json").stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_shelf_has_images_with_and_without_their_directories(
+    on_base: str, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    env = SIX.replace("six==1.16.0", "six==1.15.0")
+    project = make_project(MLproject=MLPROJECT.format("echo"), **{"python_env.yaml": env})
+    built = projrun("env", "build", project, "--env-manager", "docker")
+    assert built.returncode == 0, built.stderr
+    place = Path(built.stdout.strip())
+    base = int(docker("inspect", "--format", "{{.Size}}", on_base))
+    one = listed(projrun)
+    assert (one["key"], one["complete"], one["in_use"]) == (place.name, True, False)
+    assert int(str(one["size"])) > base > int(str(one["frees"])) > 0
+    assert str(one["image"]) in projrun("env", "show", place.name).stdout
+    shutil.rmtree(place)
+    alone = listed(projrun)
+    assert (alone["key"], alone["image"], alone["path"]) == (one["key"], one["image"], "")
+    assert "an image whose directory is gone" in projrun("env", "list").stdout
+    assert projrun("env", "prune", "--dry-run").stdout == ""  # the next build takes it up again
+    elsewhere = projrun("env", "list", "--json", environ={"PROJRUN_CACHE_DIR": str(home.cache / "other")})
+    assert elsewhere.stdout.strip() == "[]"
+    user = docker("create", f"projrun-environment:{place.name}", "true")
+    try:
+        assert projrun("env", "remove", place.name).returncode == 1
+        assert images.environment_image(place.name)
+    finally:
+        docker("rm", user)
+    assert projrun("env", "prune", "--unused").stdout == f"removed docker/{place.name}\n"
+    assert images.environment_image(place.name) is None
 
 
 def test_packages_that_do_not_exist_are_told_before_anything_is_built(
@@ -84,3 +120,30 @@ def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Pro
     assert sorted(os.listdir(tmp_path / "out")) == ["Dockerfile", "pylock.toml"]
     shown = projrun("dockerfile", with_six)
     assert shown.stdout == text
+
+
+def test_what_lies_on_this_machine_is_installed_by_its_content(
+    on_base: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    local = "[project]\nname = 'shelfful'\nversion = '1.2'\n[build-system]\nrequires = ['setuptools']\n"
+    local += "build-backend = 'setuptools.build_meta'\n[tool.setuptools]\npy-modules = ['shelfful']\n"
+    project = make_project(
+        MLproject=MLPROJECT.format("cd / && python -c 'import shelfful; print(shelfful.WORD)'"),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "-e ./package"), "package/pyproject.toml": local},
+    )
+    code = project / "package" / "shelfful.py"
+    keys = []
+    try:
+        for word in ("one", "two"):
+            code.write_text(f"WORD = '{word}'\n")
+            done = projrun("run", project, "--env-manager", "docker")
+            assert done.stdout == f"{word}\n", done.stderr
+            assert "not editable: it is part of an image" in done.stderr
+            record = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))
+            keys.append(record["environment"]["key"])
+        assert len(set(keys)) == 2
+        refused = projrun("dockerfile", project)
+        assert refused.returncode == 125
+        assert "no Dockerfile can bring it along" in refused.stderr
+    finally:
+        projrun("env", "remove", *keys)

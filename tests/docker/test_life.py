@@ -80,7 +80,8 @@ def test_the_next_command_ends_what_a_lost_run_left(base_image: str, project: Pa
 
 
 def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, home: Home) -> None:
-    gateway, device = engine.default_gateway()
+    gateway = engine.default_gateway()
+    device = engine.device_with(gateway)
     connect = "import socket, sys; socket.create_connection((sys.argv[1], sys.argv[2]), 3); print('heard')"
     other = f"projrun-test-{os.getpid()}"
     docker("network", "create", other)

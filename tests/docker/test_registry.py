@@ -57,17 +57,17 @@ def push(name: str, base: str, word: str, directory: Path) -> None:
 
 
 def test_a_tag_is_pinned_to_its_digest_and_pulled_by_it(
-    base_image: str, registry: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
+    shell_image: str, registry: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
 ) -> None:
     name = f"{registry}/team/tool:latest"
     mlproject = f"docker_env: {{image: '{name}'}}\nentry_points: {{main: {{command: cat /etc/word}}}}\n"
     project = make_project(MLproject=mlproject)
-    push(name, base_image, "one", tmp_path)
+    push(name, shell_image, "one", tmp_path)
     try:
         assert projrun("run", project).stdout == "one\n"
         digest = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))["environment"]["image"]
         assert digest.startswith(f"{registry}/team/tool@sha256:")
-        push(name, base_image, "two", tmp_path)
+        push(name, shell_image, "two", tmp_path)
         docker("rmi", "--force", digest)
         again = projrun("run", project)
         assert again.stdout == "one\n", again.stderr

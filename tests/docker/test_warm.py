@@ -1,0 +1,36 @@
+"""What a warm run in a container may cost: imports, processes and questions are counted, not seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import MakeProject
+from tests.test_startup import (
+    HEAVY,
+    THIRD_PARTY,
+    foreign,
+    modules_after,
+    traced,
+    without_what_the_test_imports,
+)
+
+
+def test_a_warm_run_imports_no_sdk_and_asks_the_engine_twice(
+    shell_image: str, make_project: MakeProject, tmp_path: Path
+) -> None:
+    mlproject = f"docker_env: {{image: '{shell_image}'}}\nentry_points: {{main: {{command: echo}}}}\n"
+    project = make_project(MLproject=mlproject)
+    modules_after("run", project)
+    modules = without_what_the_test_imports(modules_after("run", project))
+    assert foreign(modules) <= THIRD_PARTY
+    assert not (modules & HEAVY) - {"hashlib"}  # outside Git the source is kept under its digest
+    argv = [sys.executable, "-m", "projrun", "run", str(project)]
+    subprocess.run(argv, check=True, capture_output=True, env=traced(tmp_path), stdin=subprocess.DEVNULL)
+    events = (tmp_path / "trace").read_text().split()
+    assert events.count("socket.connect") == 2  # what the tag means, and whether the image is there
+    # the last will, the watcher, the client
+    assert events.count("subprocess.Popen") == 3
+    assert len(events) == 5, os.linesep.join(events)
