@@ -68,7 +68,7 @@ FLOORS = [
     {"api", "cli", "schemas", "__init__", "__main__"},
 ]
 STATIONS = FLOORS[2]
-PROGRAMS = {"environments/rattlerprogram.py"}
+PROGRAMS = {"environments/rattlerprogram.py", "runner/withoutnetwork.py"}
 """Started as processes of their own and imported by nobody: they may exit."""
 MONOPOLIES = {
     "subprocess": {"process.py", "starting.py"},
@@ -224,6 +224,7 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "verify_vary",
 }
 """Files of the command line that are not a verb of their own."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from projrun.cli.verify_vary import tried, vary_options
+
 if TYPE_CHECKING:
     from projrun.plan import Rule, VerifyRules
 
@@ -30,8 +32,16 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
     "--output", "outputs", multiple=True, metavar="PATTERN=RULE", help="A rule for outputs; repeatable."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@vary_options
 def verify(
-    run: str, rtol: float, atol: float, metrics: tuple[str, ...], outputs: tuple[str, ...], form: str
+    run: str,
+    rtol: float,
+    atol: float,
+    metrics: tuple[str, ...],
+    outputs: tuple[str, ...],
+    form: str,
+    vary: str,
+    times: int,
 ) -> int:
     """Do a run again and compare: exit code 0 if the results are the same, 1 if not.
 
@@ -41,11 +51,15 @@ def verify(
 
     When the results are not the same, the report says where they differ first and what of all that
     determines results is not the same. The command's own output goes to stderr and to the new run's log.
+
+    With --vary, the report has one line for each thing that was changed, and names those under which the
+    results are not the same. What this machine cannot change is said and left out.
     """
     from contextlib import ExitStack
 
     from projrun.compare.records import compare
     from projrun.compare.reports import FORMATS as REPORTS
+    from projrun.compare.trials import FORMATS as TRIAL_REPORTS
     from projrun.home import home_from
     from projrun.output import data
     from projrun.runner.finding import find
@@ -56,7 +70,12 @@ def verify(
         first = find(run, home, stack)
         rules = _rules(first.record.plan.verify, metrics, outputs, rtol, atol)
         with _talking():
-            record = reproduce(first, home)
+            trials = tried(first, rules, vary, times, home, stack)
+            if trials is None:
+                record = reproduce(first, home, staying=stack)
+        if trials is not None:
+            data(TRIAL_REPORTS[form](trials))
+            return 0 if trials.same else 1
         second = find(record.run_id, home, stack)
         comparison = compare(first.record, second.record, rules, (first.content, second.content))
     data(REPORTS[form](comparison))
