@@ -55,6 +55,8 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     """What the command is started by, such as `nice`."""
     tags: Mapping[str, str] = {}
     """Of the new run."""
+    strict: bool = False
+    """The exact Python or nothing."""
 
 
 def reproduce(
@@ -69,7 +71,7 @@ def reproduce(
     first = found.record
     with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as own:
         stack = staying or own
-        planned, captured = prepare(found, home, stack, again.variables, again.elsewhere)
+        planned, captured = prepare(found, home, stack, again)
         hook = RunHook(store, _request(found, again), supervisor)
         run = hook.open(planned.plan)
         store.log_batch(run.run_id, tags={**again.tags, REPRODUCES: first.run_id})
@@ -77,19 +79,15 @@ def reproduce(
         return perform(store, run, planned, captured, home)
 
 
-def prepare(
-    found: Found,
-    home: Home,
-    stack: ExitStack,
-    variables: Mapping[str, str | None],
-    elsewhere: bool = False,
-) -> tuple[Planned, Captured]:
+def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
     checkout = _source(found, home, stack, missing)
-    if checkout and elsewhere:
+    if checkout and again.elsewhere:
         checkout = _moved_away(checkout)
     lock = _lock(found, checkout.directory, missing) if checkout else None
+    if lock and again.strict:
+        missing += [Missing(notice, "install it, or leave --strict out") for notice in lock.notices]
     places = _inputs(record, checkout.root, missing) if checkout else {}
     missing += _absent_variables(record)
     for one in missing:
@@ -98,7 +96,7 @@ def prepare(
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
     captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
-    return _planned(record, checkout, places, lock, variables, home, stack), captured
+    return _planned(record, checkout, places, lock, again.variables, home, stack), captured
 
 
 def _request(found: Found, again: Again) -> Request:
