@@ -65,7 +65,7 @@ def lock_once(
 def recorded_lock(
     environment: Environment, descriptor: Descriptor, conda: str, pylock: str, directory: Path
 ) -> Lock:
-    """The lock that a record tells of, for this machine. Raises BuildError where its Python cannot be had.
+    """The lock that a record tells of, for this machine. Raises BuildError without its Python or image.
 
     directory: the project's, restored.
     """
@@ -81,8 +81,21 @@ def recorded_lock(
         image=environment.image,
         platform=environment.platform,
     )
+    _refuse_lost_image(environment)
     of_its_own = conda or environment.image
     return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
+
+
+def _refuse_lost_image(environment: Environment) -> None:
+    """One that a registry has can be pulled, and one that was made of another can be made again."""
+    from projrun import engine
+
+    image = environment.image
+    if image.startswith("sha256:") and not environment.platform and engine.image(image) is None:
+        raise BuildError(
+            f"the image {image[:19]}… is not on this machine, and no registry knows it",
+            "load it from where it was saved (docker load)",
+        )
 
 
 def _with_interpreter(lock: Lock) -> Lock:
