@@ -8,8 +8,9 @@ from typing import Any
 from projrun.backends import read_config
 from projrun.errors import ExecutionError
 from projrun.home import home_from
+from projrun.network import is_offline
 from projrun.process import Detached
-from projrun.request import Request, is_offline
+from projrun.request import Request
 from projrun.runner import run as run_request
 from projrun.runner import status_of
 from projrun.runner.detached import start, stop_run
@@ -65,6 +66,14 @@ def run(
     *,
     variables: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
+    locked: bool = False,
+    upgrade: bool = False,
+    as_of: str | None = None,
+    isolated: bool = False,
+    require_clean: bool = False,
+    sha256: str | None = None,
+    offline: bool | None = None,
+    keep: bool = False,
 ) -> SubmittedRun:
     """Run a project, as `projrun run` does.
 
@@ -89,6 +98,14 @@ def run(
         variables: environment variables for the command; their values are kept out of all that projrun
             writes.
         timeout_s: how long the command may take; None: for ever.
+        locked: refuse to resolve the environment: there must be a lock.
+        upgrade: resolve the environment anew.
+        as_of: date or commit: resolve as the package index stood then.
+        isolated: run a local directory from a checkout of exactly what is recorded of it.
+        require_clean: refuse a local directory that is not as its commit.
+        sha256: hex digest that an archive must have.
+        offline: ask no network; None: what PROJRUN_OFFLINE says.
+        keep: leave the run's own checkout when it has ended.
 
     Returns:
         The run; it has ended if `synchronous`.
@@ -115,9 +132,16 @@ def run(
         env_manager=env_manager or "",
         build_image=build_image,
         docker_auth=docker_auth or {},
-        offline=is_offline(),
         variables={str(name): str(value) for name, value in (variables or {}).items()},
         timeout_s=timeout_s,
+        locked=locked,
+        upgrade=upgrade,
+        as_of=as_of or "",
+        isolated=isolated,
+        require_clean=require_clean,
+        sha256=sha256 or "",
+        offline=is_offline() if offline is None else offline,
+        keep=keep,
     )
     return _run_here(request) if synchronous else _run_beside(request)
 

@@ -124,6 +124,41 @@ class Resolving(msgspec.Struct, frozen=True, kw_only=True):
     """Date or RFC 3339 time: as the index stood then."""
 
 
+class Access:
+    """What installing takes and nothing may keep. It is no Struct: writing it as JSON is an error."""
+
+    __slots__ = ("directory", "options", "urls", "variables")
+
+    def __init__(
+        self,
+        *,
+        options: tuple[str, ...] = (),
+        urls: tuple[str, ...] = (),
+        variables: tuple[str, ...] = (),
+        directory: Path,
+    ) -> None:
+        self.options = options
+        """Lines such as `--index-url URL` of the project's requirements, credentials in them."""
+        self.urls = urls
+        """Every URL in them that holds credentials."""
+        self.variables = variables
+        """Names of the environment variables that their URLs name as `${NAME}`."""
+        self.directory = directory
+        """The project's, which paths in the lock are relative to."""
+
+    def __repr__(self) -> str:
+        return "Access(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Access) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[object, ...]:
+        return self.directory, self.options, self.urls, self.variables
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A descriptor resolved to exact artifacts."""
 
@@ -150,8 +185,12 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """Of an image that no registry has: its name here. The lock holds while the name means `image`."""
     kept: bool = True
     """False: it must be resolved again next time."""
+    packages: str = ""
+    """Directory of wheels and sdists to take before any index is asked; hashes count as ever."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
+    access: Access | None = None
+    """In memory alone, from when it is about to be installed."""
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):

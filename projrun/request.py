@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,8 +48,3 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Ask no network: what was fetched or built before must do."""
     keep: bool = False
     """Let the run's own checkout stay when the run has ended."""
-
-
-def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
-    """What PROJRUN_OFFLINE says."""
-    return environ.get("PROJRUN_OFFLINE", "").lower() in ("1", "true", "yes", "on")

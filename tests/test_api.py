@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import projrun
-from projrun.errors import ExecutionError, ParameterError, UsageError
+from projrun.errors import BuildError, ExecutionError, ParameterError, ProjrunError, UsageError
 from tests.conftest import MakeProject, Projrun
 
 PROJECT = """
@@ -100,3 +101,33 @@ def test_importing_projrun_imports_nothing_else() -> None:
     script = "import projrun, sys; print([name for name in sys.modules if name.startswith('projrun.')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "['projrun.version']"
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_the_options_of_the_command_line_count(synchronous: bool, make_project: MakeProject) -> None:
+    from tests.gitserver import run_git
+
+    project = make_project(
+        MLproject='entry_points: {main: {command: "test ! -e ignored"}}\n', **{".gitignore": "ignored\n"}
+    )
+    run_git("init", "--quiet", cwd=project)
+    run_git("add", "--all", cwd=project)
+    run_git("commit", "--quiet", "-m", "first", cwd=project)
+    (project / "ignored").touch()
+    options: dict[str, Any] = {"env_manager": "local", "synchronous": synchronous}
+    assert projrun.run(str(project), isolated=True, require_clean=True, **options).wait()
+    (project / "new").touch()
+    if synchronous:
+        with pytest.raises(ProjrunError, match="new"):
+            projrun.run(str(project), require_clean=True, **options)
+    else:
+        assert not projrun.run(str(project), require_clean=True, **options).wait()
+
+
+def test_locked_refuses_to_resolve(make_project: MakeProject) -> None:
+    project = make_project(
+        MLproject='entry_points: {main: {command: "true"}}\n', **{"requirements.txt": "six\n"}
+    )
+    with pytest.raises(BuildError, match="there is no lock"):
+        projrun.run(str(project), locked=True)
+    assert not projrun.run(str(project), locked=True, synchronous=False).wait()

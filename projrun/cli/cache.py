@@ -64,7 +64,7 @@ def prune(older_than: str, max_size: str, dry_run: bool, as_json: bool) -> None:
 
     age_s = None if max_size and not older_than else _age_s(older_than or _DEFAULT_AGE)
     result = prune_cache(
-        home_from(), older_than_s=age_s, max_size=_bytes(max_size) if max_size else None, dry_run=dry_run
+        home_from(), older_than_s=age_s, max_size=bytes_of(max_size) if max_size else None, dry_run=dry_run
     )
     if as_json:
         data(_json({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run}))
@@ -88,7 +88,7 @@ def _age_s(text: str) -> float:
     return float(match[1]) * _AGES_S[match[2]]
 
 
-def _bytes(text: str) -> int:
+def bytes_of(text: str) -> int:
     import re
 
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", text.strip().upper())

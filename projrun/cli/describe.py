@@ -45,12 +45,14 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
 def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
     from msgspec import to_builtins
 
+    from projrun.environments.access import without_access
+
     return {
         "name": project.name,
         "source": to_builtins(checkout.source),
         "file": project.file,
         "entry_points": [_entry_point(entry_point) for entry_point in project.entry_points.values()],
-        "environment": _environment(project.descriptor),
+        "environment": _environment(without_access(project.descriptor)),
         "warnings": [
             *checkout.notices,
             *(_warning(finding) for finding in findings if finding.severity != "note"),
@@ -81,6 +83,17 @@ def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
     }
 
 
+_BECAUSE = {
+    "python_env": "the project's environment is described in {}",
+    "conda_env": "the project's environment is a conda environment, {}",
+    "docker_env": "the project runs in a container (docker_env)",
+    "script": "{} lists its own dependencies",
+    "pyproject": "the dependencies are those of {}",
+    "requirements": "the dependencies are those of {}",
+    "pylock": "the project brings a lock, {}",
+}
+
+
 def _environment(descriptor: Descriptor) -> dict[str, Any]:
     from msgspec import to_builtins
 
@@ -89,9 +102,7 @@ def _environment(descriptor: Descriptor) -> dict[str, Any]:
     from projrun.runner.planning import WRITTEN_FOR
 
     manager = WRITTEN_FOR[descriptor.kind]
-    because = "the project names no environment"
-    if descriptor.kind != "none":
-        because = f"the project has a {descriptor.kind}"
+    because = _BECAUSE.get(descriptor.kind, "").format(descriptor.file) or "the project names no environment"
     try:
         manager_named(manager)
         problem = ""

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+from projrun.cli.options import offline_option
+from projrun.cli.run import complete_uri
+
+if TYPE_CHECKING:
+    from projrun.plan import Descriptor
+    from projrun.project.mlproject import Project
 
 
 @click.command()
-@click.argument("directory", default=".")
+@click.argument("uri", default=".", shell_complete=complete_uri)
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option(
+    "-e",
+    "--entry-point",
+    default="main",
+    metavar="NAME",
+    help="Whose environment: a script may have its own (PEP 723).",
+)
+@click.option("-o", "--output", default="", metavar="DIR", help="Write the lock below DIR; `-`: to stdout.")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions of all packages.")
 @click.option(
     "--upgrade-package",
@@ -16,34 +34,63 @@ import click
 )
 @click.option("--as-of", default="", metavar="DATE|COMMIT", help="Resolve as the package index stood then.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the lock does not fit.")
-def lock(directory: str, upgrade: bool, upgrade_package: tuple[str, ...], as_of: str, check: bool) -> int:
-    """Resolve the environment of the project in DIRECTORY (default: this one) into its pylock.toml.
+@offline_option
+def lock(
+    uri: str,
+    version: str,
+    entry_point: str,
+    output: str,
+    upgrade: bool,
+    upgrade_package: tuple[str, ...],
+    as_of: str,
+    check: bool,
+    offline: bool,
+) -> int:
+    """Resolve the environment of the project at URI (default: this directory) into its lock.
 
-    The lock holds exact versions with hashes, for every platform, and wins over resolving from then on.
-    Versions that it already has are kept unless an option says otherwise.
+    The lock, a pylock.toml beside the descriptor, holds exact versions with hashes, for every platform, and
+    wins over resolving from then on. Versions that it already has are kept unless an option says otherwise.
+    That of a project that is fetched goes to stdout, unless -o names a directory for it.
     """
     from pathlib import Path
 
-    from projrun.environments.projectlock import PYLOCK, unfit, write_lock
+    from projrun.environments.projectlock import new_lock, unfit
     from projrun.errors import UsageError
-    from projrun.files import temporary_directory
-    from projrun.output import complain, say
+    from projrun.files import temporary_directory, write_atomically
+    from projrun.home import home_from
+    from projrun.output import complain, data, say
     from projrun.project import read_project
+    from projrun.project.lockfiles import lock_name
+    from projrun.sources import fetched
     from projrun.sources.dates import moment
 
-    place = Path(directory).absolute()
-    if not place.is_dir():
-        raise UsageError(f"'{directory}' is not a directory", "name the directory of a project")
-    descriptor = read_project(place).descriptor
-    if descriptor.kind in ("none", "pylock", "docker_env"):
-        raise UsageError("the project has nothing to lock", "write a python_env.yaml with its dependencies")
-    if check:
-        problem = unfit(descriptor, place)
-        if problem:
-            complain(f"{problem}; run: projrun lock")
-        return int(bool(problem))
-    with temporary_directory() as temporary:
+    with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
+        place = checkout.directory
+        descriptor = _descriptor(read_project(place), entry_point)
+        if descriptor.kind in ("none", "pylock", "docker_env"):
+            raise UsageError(
+                "the project has nothing to lock", "write a python_env.yaml with its dependencies"
+            )
+        name = lock_name(descriptor)
+        if check:
+            problem = unfit(descriptor, place, name)
+            if problem:
+                complain(f"{problem}; run: projrun lock")
+            return int(bool(problem))
         date = moment(as_of, place) if as_of else ""
-        count = write_lock(descriptor, place, temporary / "log", upgrade, upgrade_package, date)
-    say(f"{PYLOCK} locks {count} packages of {descriptor.file}")
+        written = new_lock(descriptor, place, name, temporary / "log", upgrade, upgrade_package, date)
+        if output == "-" or (checkout.temporary and not output):
+            data(written.text.rstrip("\n"))
+        else:
+            write_atomically(Path(output or place, name), written.text)
+    say(f"{name} locks {written.count} packages of {descriptor.file}")
     return 0
+
+
+def _descriptor(project: Project, entry_point: str) -> Descriptor:
+    """The entry point's; a project without entry points has one as well."""
+    from projrun.project import environment_of
+
+    if entry_point == "main" and "main" not in project.entry_points:
+        return project.descriptor
+    return environment_of(project, project.entry_point(entry_point))[0]

@@ -27,6 +27,8 @@ VERBS = {
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
     "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
     "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
+    "diff": ("projrun.cli.diff", "Show two runs side by side: source, packages, results, surroundings."),
+    "bundle": ("projrun.cli.bundle", "Pack a run into one zip, from which anyone can do it again."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
     "lock": ("projrun.cli.lock", "Write the lock of a project's environment, or check it."),
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),

@@ -68,7 +68,8 @@ offline_option = click.option(
     is_flag=True,
     envvar="PROJRUN_OFFLINE",
     show_envvar=True,
-    help="Ask no network: a commit that was fetched before, or what its branch was when it was last asked.",
+    help="Ask no network: what was fetched and downloaded before must do. A branch is what it was when its "
+    "remote was last asked.",
 )
 
 source_options = _group(

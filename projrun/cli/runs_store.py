@@ -129,7 +129,10 @@ def _is_delivered(store: object, place: Place) -> bool:
 
 @click.command("check")
 def check_() -> None:
-    """Read projrun's own store through and say whether it is whole. Exit code 1 when it is not."""
+    """Read projrun's own store through and say whether it is whole. Exit code 1 when it is not.
+
+    Removes what uploads left behind that were killed more than a day ago.
+    """
     from contextlib import closing
 
     from projrun.home import home_from
@@ -138,6 +141,8 @@ def check_() -> None:
 
     home = home_from()
     with closing(sqlite.open_store(home)) as store:
+        if swept := store.sweep():
+            say(f"removed {swept} uploads that were broken off")
         faults = store.faults()
     for fault in faults:
         data(fault)

@@ -30,11 +30,11 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     import os
     from contextlib import closing
 
-    from projrun import tracking
     from projrun.errors import UsageError
     from projrun.home import home_from
     from projrun.output import say
     from projrun.server.standing import Listening, is_loopback, serve
+    from projrun.tracking import sqlite
     from projrun.tracking.supervision import settle_lost_runs
 
     if bool(cert) != bool(key):
@@ -49,7 +49,8 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
             say(f"clients need MLFLOW_TRACKING_TOKEN={token}")
 
     home = home_from()
-    with closing(tracking.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
+        store.sweep()
         settle_lost_runs(home, store)
         try:
             serve(store, where, ready)

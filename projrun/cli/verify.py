@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from projrun.cli.verify_vary import tried, vary_options
+from projrun.cli.verify_baseline import baseline_options
+from projrun.cli.verify_vary import kinds_to_vary, vary_options
 
 if TYPE_CHECKING:
+    from projrun.compare import Comparison
+    from projrun.compare.trials import Trials
     from projrun.plan import Rule, VerifyRules
 
 _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
@@ -32,6 +35,10 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
     "--output", "outputs", multiple=True, metavar="PATTERN=RULE", help="A rule for outputs; repeatable."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Write a report there too; repeatable."
+)
+@baseline_options
 @vary_options
 def verify(
     run: str,
@@ -40,8 +47,11 @@ def verify(
     metrics: tuple[str, ...],
     outputs: tuple[str, ...],
     form: str,
+    reports: tuple[str, ...],
+    baseline: str,
     vary: str,
     times: int,
+    **project: Any,
 ) -> int:
     """Do a run again and compare: exit code 0 if the results are the same, 1 if not.
 
@@ -52,34 +62,56 @@ def verify(
     When the results are not the same, the report says where they differ first and what of all that
     determines results is not the same. The command's own output goes to stderr and to the new run's log.
 
+    With --baseline FILE, RUN is the URI of a project. It is run as it is now and compared with the run in
+    FILE; where there is no FILE, the run becomes the baseline and is written there.
+
     With --vary, the report has one line for each thing that was changed, and names those under which the
     results are not the same. What this machine cannot change is said and left out.
     """
     from contextlib import ExitStack
 
+    from projrun.cli.verify_baseline import against_baseline, refuse_project_options, write_reports
     from projrun.compare.records import compare
-    from projrun.compare.reports import FORMATS as REPORTS
-    from projrun.compare.trials import FORMATS as TRIAL_REPORTS
     from projrun.home import home_from
     from projrun.output import data
+    from projrun.plan import VerifyRules
     from projrun.runner.finding import find
     from projrun.runner.reproducing import reproduce
+    from projrun.runner.varying import trials_of
 
     home = home_from()
+    written = [_report(pair) for pair in reports]
+    _rules(VerifyRules(), metrics, outputs, rtol, atol)  # said before anything runs
+    kinds = kinds_to_vary(vary, times, baseline)
     with ExitStack() as stack:
-        first = find(run, home, stack)
-        rules = _rules(first.record.plan.verify, metrics, outputs, rtol, atol)
-        with _talking():
-            trials = tried(first, rules, vary, times, home, stack)
-            if trials is None:
-                record = reproduce(first, home, staying=stack)
-        if trials is not None:
-            data(TRIAL_REPORTS[form](trials))
-            return 0 if trials.same else 1
-        second = find(record.run_id, home, stack)
-        comparison = compare(first.record, second.record, rules, (first.content, second.content))
-    data(REPORTS[form](comparison))
-    return 0 if comparison.same else 1
+        if baseline:
+            with _talking():
+                first, second = against_baseline(baseline, run, project, home, stack)
+            own = second.record.plan.verify
+        else:
+            refuse_project_options(project)
+            first = find(run, home, stack)
+            own = first.record.plan.verify
+        rules = _rules(own, metrics, outputs, rtol, atol)
+        result: Comparison | Trials
+        if kinds or times > 1:
+            with _talking():
+                result = trials_of(first, rules, kinds, times, home, stack)
+        else:
+            if not baseline:
+                with _talking():
+                    record = reproduce(first, home, staying=stack)
+                second = find(record.run_id, home, stack)
+            result = compare(first.record, second.record, rules, (first.content, second.content))
+    write_reports({file: _shown(result, name) for name, file in written})
+    data(_shown(result, form))
+    return 0 if result.same else 1
+
+
+def _shown(result: Comparison | Trials, form: str) -> str:
+    from projrun.compare import Comparison, reports, trials
+
+    return reports.FORMATS[form](result) if isinstance(result, Comparison) else trials.FORMATS[form](result)
 
 
 @contextmanager
@@ -96,6 +128,14 @@ def _talking() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _report(pair: str) -> tuple[str, str]:
+    form, equals, file = pair.partition("=")
+    if form not in FORMATS or not equals or not file:
+        known = ", ".join(FORMATS)
+        raise click.UsageError(f"--report {pair!r}: expected FORMAT=FILE; the formats are {known}.")
+    return form, file
 
 
 def _rules(

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from projrun.compare.trials import Trials
-    from projrun.home import Home
-    from projrun.plan import VerifyRules
-    from projrun.runner.finding import Found
 
 
 def vary_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,12 +22,10 @@ def vary_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return times(vary(command))
 
 
-def tried(
-    first: Found, rules: VerifyRules, vary: str, times: int, home: Home, stack: ExitStack
-) -> Trials | None:
-    """None where a single repetition is all that is asked for."""
+def kinds_to_vary(vary: str, times: int, baseline: str) -> tuple[str, ...]:
+    """Raises UsageError."""
     from projrun.runner.changes import kinds_of
-    from projrun.runner.varying import vary as trials_of
 
-    kinds = kinds_of(vary)
-    return trials_of(first, rules, kinds, times, home, stack) if kinds or times > 1 else None
+    if baseline and (vary or times > 1):
+        raise click.UsageError("--vary and --times do a recorded run again: they do not go with --baseline.")
+    return kinds_of(vary) if vary else ()

@@ -12,6 +12,8 @@ from projrun.plan import Descriptor
 
 _SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
 _WELL_KNOWN = frozenset(("defaults", "nodefaults", "main", "anaconda", "conda-forge", "pytorch"))
+_BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
+"""`name[version='>=1,<2']`"""
 _TABLE = Path(__file__).with_name("conda_names.toml")
 
 
@@ -78,9 +80,25 @@ def _is_absent(name: str, kinds: dict[str, list[str]]) -> bool:
     return not name or name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-"))
 
 
+def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
+    """A failed resolution, with the conda packages that PyPI may have under another name or not at all."""
+    if not descriptor.conda_dependencies:
+        return error
+    names = [re.split(r"[^\w.-]", one)[0] for one in translated(descriptor).requirements]
+    told = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
+    if not told:
+        return error
+    which = f"{', '.join(told)} {'is a conda package' if len(told) == 1 else 'are conda packages'}"
+    hint = f"{which} of {descriptor.file}: install with --env-manager conda, or write what PyPI calls it"
+    return BuildError(error.message, f"{hint} under pip:")
+
+
 def _parts(spec: str) -> tuple[str, str]:
     found = _SPEC.match(spec.strip())
-    return (found["name"].lower(), found["version"].strip()) if found else ("", "")
+    if found is None:
+        return "", ""
+    bracketed = _BRACKETED.search(spec)
+    return found["name"].lower(), bracketed[1] if bracketed else found["version"].strip()
 
 
 def pins(version: str) -> str:

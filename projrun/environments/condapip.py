@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.environments import pythons
+from projrun.environments.access import access_of
 from projrun.environments.condarattler import CondaPackage, PypiPackage
 from projrun.environments.resolution import compiled, text_of, without_local
 from projrun.environments.uvprogram import run_uv
@@ -38,12 +39,13 @@ def resolved(
     target += ["--exclude-newer", as_of] if as_of else []
     there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
     notices: tuple[str, ...] = ()
+    access = access_of(descriptor, directory)
     try:
-        document = compiled(lines, (*descriptor.constraints, *there), target, directory, log)
+        document = compiled(lines, (*descriptor.constraints, *there), target, access, log)
     except BuildError:
         if not there:
             raise
-        document = compiled(lines, descriptor.constraints, target, directory, log)
+        document = compiled(lines, descriptor.constraints, target, access, log)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
     document, local = without_local(document, descriptor, directory)
     return text_of(document), local, notices

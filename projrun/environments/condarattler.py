@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from projrun.environments.condasettings import OFFLINE_VARIABLE, Settings
+from projrun.environments.condasettings import Settings
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
+from projrun.network import VARIABLE
 from projrun.output import one_line
 from projrun.process import follow
 from projrun.starting import merged
@@ -147,11 +148,9 @@ def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Pat
 def _error(answer: Answer, settings: Settings) -> BuildError:
     told = one_line(re.sub(r"[│├└─]+", " ", channel_without_credentials(answer.error)), 1000).rstrip(".")
     if answer.kind == "network" and settings.offline:
-        hint = f"run it once without {OFFLINE_VARIABLE}, so that all is in the cache"
+        hint = f"run it once without {VARIABLE}, so that all is in the cache"
     elif answer.kind == "network":
-        hint = (
-            f"check the network, the proxy and the channels; {OFFLINE_VARIABLE}=1 uses what is in the cache"
-        )
+        hint = f"check the network, the proxy and the channels; {VARIABLE}=1 uses what is in the cache"
     elif re.search(r"\b40[13]\b", told):
         hint = "log in to the channel: RATTLER_AUTH_FILE, ~/.netrc, or ${VARIABLES} in the channel's URL"
     elif "No space left" in told:

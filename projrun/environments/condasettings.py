@@ -11,9 +11,9 @@ import msgspec
 
 from projrun import yamlfile
 from projrun.errors import BuildError
+from projrun.network import is_offline
 from projrun.urls import channel_without_credentials
 
-OFFLINE_VARIABLE = "PROJRUN_OFFLINE"
 DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 """What the channel name `defaults` means where nobody says otherwise."""
 CLOUD = "https://conda.anaconda.org"
@@ -69,7 +69,7 @@ def settings(environ: Mapping[str, str] = os.environ) -> Settings:
             found[name] = value.split(",") if name.endswith("channels") else value
     if value := environ.get("CONDA_SSL_VERIFY"):
         found["ssl_verify"] = value
-    offline = environ.get(OFFLINE_VARIABLE) or str(found.get("offline", ""))
+    offline = "true" if is_offline(environ) else str(found.get("offline", ""))
     priority = str(found.get("channel_priority", "flexible")).lower()
     priority = _PRIORITIES.get(priority, priority)
     if priority not in ("strict", "flexible", "disabled"):

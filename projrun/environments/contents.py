@@ -108,14 +108,14 @@ def _stamp(path: Path) -> str:
 
 def _origin(direct_url: Path) -> str:
     """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
-    from projrun.urls import without_credentials
+    from projrun.urls import without_secrets
 
     try:
         facts = msgspec.json.decode(direct_url.read_bytes())
     except (OSError, msgspec.DecodeError):
         return ""
     commit = facts.get("vcs_info", {}).get("commit_id", "")
-    return without_credentials(facts.get("url", "")) + (f"@{commit}" if commit else "")
+    return without_secrets(facts.get("url", "")) + (f"@{commit}" if commit else "")
 
 
 def _same_version(one: str, other: str) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 from projrun import engine
 from projrun.errors import BuildError, UnavailableError
 from projrun.files import temporary_directory
+from projrun.network import is_offline
 from projrun.output import one_line, say
 from projrun.record import Package
 
@@ -108,6 +109,10 @@ def _pull(name: str, log: Path) -> None:
     say(f"pulling the image {name}")
     registry = name.split("/")[0] if re.match(r"[^/]*[.:][^/]*/|localhost/", name) else ""
     account = next((login for login in _logins if login.get("registry", "") in (registry, "")), None)
+    if is_offline():
+        raise BuildError(
+            f"the image {name} is not here, and --offline forbids to pull it", "pull it beforehand"
+        )
     with client() as sdk, log.open("a") as lines:
         repository, tag = _split(name)
         auth = {"auth_config": dict(account)} if account else {}

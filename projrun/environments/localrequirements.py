@@ -78,7 +78,8 @@ def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] 
         source = ["--editable", one.place] if one.editable else [one.place]
         # A cached build of the same version may be of other sources.
         fresh = ["--reinstall-package", one.name, "--refresh-package", one.name]
-        run_uv(["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source], log)
+        install = ["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source]
+        run_uv(install, log, access=lock.access)
 
 
 def _metadata_digest(place: Path) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.digests import key_of, sha256_file
-from projrun.environments import EnvironmentManager
+from projrun.digests import key_of, sha256_file, sha256_text
+from projrun.environments import EnvironmentManager, pipsettings
+from projrun.environments.access import variable_digests, without_access
 from projrun.environments.localrequirements import at_hand, local_metadata
 from projrun.errors import BuildError
 from projrun.files import write_atomically
@@ -19,10 +20,10 @@ from projrun.locking import locked
 from projrun.output import say
 from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
-from projrun.urls import without_credentials
+from projrun.urls import without_secrets
 
 _INDEX_SETTING = re.compile(
-    r"PIP_(EXTRA_)?INDEX_URL|UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE)"
+    r"UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
 )
 
 
@@ -111,13 +112,15 @@ def _with_interpreter(lock: Lock) -> Lock:
 
 
 def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
-    """Of uv.lock, uv itself says whether it is stale."""
+    """Of uv's own locks, uv itself says whether they are stale."""
     from projrun import tomlfile
-    from projrun.environments.resolution import is_stale
+    from projrun.environments.staleness import staleness
 
     name = descriptor.lock_file
-    if name != "uv.lock" and is_stale(tomlfile.load(directory / name, name), descriptor):
-        raise BuildError(f"--locked: {name} is older than {descriptor.file}", "update it: projrun lock")
+    if name.endswith(".lock"):
+        return
+    if problem := staleness(tomlfile.load(directory / name, name), descriptor):
+        raise BuildError(f"--locked: {problem}", "update it: projrun lock")
 
 
 def has_requirements(descriptor: Descriptor) -> bool:
@@ -133,6 +136,7 @@ def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock |
 
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:
     """All that a resolution depends on. Index settings count without the credentials in them."""
+    descriptor = without_access(descriptor)
     return {
         "manager": manager,
         "descriptor": msgspec.to_builtins(msgspec.structs.replace(descriptor, file="", passed_over=())),
@@ -141,11 +145,8 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
         "as of": as_of,
         "default python": "" if descriptor.python else list(sys.version_info[:2]),
         "platform": [sys.platform, os.uname().machine],
-        "index": {
-            name: without_credentials(value)
-            for name, value in os.environ.items()
-            if _INDEX_SETTING.fullmatch(name)
-        },
+        "variables": variable_digests(descriptor),
+        "index": _index_facts(),
         "conda": _conda_settings() if manager == "conda" else {},
     }
 
@@ -154,6 +155,19 @@ def _conda_settings() -> dict[str, object]:
     from projrun.environments.condasettings import settings
 
     return settings().facts()
+
+
+def _index_facts() -> dict[str, object]:
+    """The index settings that uv will see, whoever they were written for."""
+    settings: dict[str, object] = {
+        name: without_secrets(value)
+        for name, value in {**pipsettings.for_uv(), **os.environ}.items()
+        if _INDEX_SETTING.fullmatch(name)
+    }
+    files = [
+        sha256_text(without_secrets(file.read_text(errors="replace"))) for file in pipsettings.uv_files()
+    ]
+    return {**settings, "uv.toml": files, "no index": pipsettings.no_index()}
 
 
 def _read_lock(place: Path) -> Lock | None:

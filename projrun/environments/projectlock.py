@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from projrun import tomlfile
 from projrun.environments import pythons
+from projrun.environments.access import access_of, with_paths
+from projrun.environments.condanames import with_conda_names
 from projrun.environments.resolution import (
     checked,
     compiled,
-    descriptor_digest,
     keep_hashes,
     requirements_of,
     without_local,
 )
+from projrun.environments.staleness import descriptor_digest, staleness
 from projrun.errors import BuildError
-from projrun.files import write_atomically
 from projrun.output import warn
 from projrun.plan import Descriptor
-from projrun.urls import without_credentials
-
-PYLOCK = "pylock.toml"
 
 
-def write_lock(
-    descriptor: Descriptor, directory: Path, log: Path, upgrade: bool, packages: Sequence[str], as_of: str
-) -> int:
-    """Resolve `descriptor` for every platform into its pylock.toml; how many packages it has.
+class Written(msgspec.Struct, frozen=True):
+    text: str
+    count: int
+    """Of packages."""
+
+
+def new_lock(
+    descriptor: Descriptor,
+    directory: Path,
+    name: str,
+    log: Path,
+    upgrade: bool,
+    packages: Sequence[str],
+    as_of: str,
+) -> Written:
+    """`descriptor` resolved for every platform, as the text of a lock to be called `name`.
 
     upgrade: take nothing from the lock that is there. packages: those that alone may change.
     """
-    place = directory / PYLOCK
+    place = directory / name
     requirements, notices = requirements_of(descriptor)
     for notice in notices:
         warn(notice)
@@ -40,27 +53,32 @@ def write_lock(
     options += ["--exclude-newer", as_of] if as_of else []
     options += [f"--upgrade-package={name}" for name in packages]
     before = place.read_text() if place.is_file() and not upgrade else ""
-    document = compiled(requirements, descriptor.constraints, options, directory, log, before)
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(requirements, descriptor.constraints, options, access, log, before)
+    except BuildError as error:
+        raise with_conda_names(error, descriptor) from None
     keep_hashes(document, requirements)
     document, local = without_local(document, descriptor, directory)
     for one in local:
-        key = {"directory": {"path": one.path, "editable": one.editable}}
         if one.path.endswith(".whl"):
             raise BuildError(
                 f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
             )
-        document["packages"].append({"name": one.name, **key})
+        where = {"path": one.path, "editable": one.editable}
+        document["packages"].append({"name": one.name, "directory": where})
+    document = with_paths(document, lambda path: _seen_from(place, directory / path))
     document["tool"] = {"projrun": {"descriptor": descriptor_digest(descriptor), "file": descriptor.file}}
-    write_atomically(place, without_credentials(tomlfile.dump(document)))
-    return len(document["packages"])
+    return Written(tomlfile.dump(document), len(document["packages"]))
 
 
-def unfit(descriptor: Descriptor, directory: Path) -> str:
-    """Why the project's pylock.toml is not the lock of its descriptor; empty when it is."""
-    if not (directory / PYLOCK).is_file():
-        return f"there is no {PYLOCK}"
-    document = checked(tomlfile.load(directory / PYLOCK, PYLOCK), descriptor)
-    made_from = document.get("tool", {}).get("projrun", {}).get("descriptor")
-    if made_from is None:
-        return f"{PYLOCK} does not say what it was made from"
-    return "" if made_from == descriptor_digest(descriptor) else f"{PYLOCK} is older than {descriptor.file}"
+def _seen_from(lock: Path, path: Path) -> str:
+    return os.path.relpath(os.path.abspath(path), os.path.abspath(lock.parent))
+
+
+def unfit(descriptor: Descriptor, directory: Path, name: str) -> str:
+    """Why the project's lock is not that of its descriptor; empty when it is."""
+    if not (directory / name).is_file():
+        return f"there is no {name}"
+    described = msgspec.structs.replace(descriptor, lock_file=name)
+    return staleness(checked(tomlfile.load(directory / name, name), described), described)

@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from projrun import tomlfile
-from projrun.digests import key_of
 from projrun.environments import pythons
-from projrun.environments.condanames import translated
+from projrun.environments.access import access_of, for_git, is_find_links, kept, with_paths
+from projrun.environments.condanames import translated, with_conda_names
 from projrun.environments.localrequirements import local_paths
+from projrun.environments.pipsettings import no_index
+from projrun.environments.staleness import staleness
 from projrun.environments.uvprogram import run_uv
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
-from projrun.plan import Descriptor, LocalRequirement, Lock
-from projrun.urls import without_credentials
+from projrun.plan import Access, Descriptor, LocalRequirement, Lock
 
 COMPILE = ["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml"]
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
@@ -54,14 +54,22 @@ def document_of(
         notices.append("the project names no packages: its environment is empty")
         return {}
     options = [*target, *(["--exclude-newer", as_of] if as_of else [])]
-    document = compiled(requirements, descriptor.constraints, options, directory, log)
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(requirements, descriptor.constraints, options, access, log)
+    except BuildError as error:
+        raise with_conda_names(error, descriptor) from None
     keep_hashes(document, requirements)
     return document
 
 
 def text_of(document: dict[str, Any]) -> str:
     """A pylock.toml without credentials; empty when there is nothing to install."""
-    return without_credentials(tomlfile.dump(document)) if document.get("packages") else ""
+    if not document.get("packages"):
+        return ""
+    from projrun import tomlfile
+
+    return tomlfile.dump(kept(document))
 
 
 def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -70,42 +78,57 @@ def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str,
     return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
 
 
-def descriptor_digest(descriptor: Descriptor) -> str:
-    """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
-    wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
-    return key_of({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
-
-
 def compiled(
     requirements: tuple[str, ...],
     constraints: tuple[str, ...],
     options: list[str],
-    directory: Path,
+    access: Access,
     log: Path,
     before: str = "",
 ) -> dict[str, Any]:
     """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    from projrun import tomlfile
+
+    if no_index():
+        options = [*options, "--no-index"]
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
-        wanted.write_text("\n".join(requirements) + "\n")
-        bounds.write_text("\n".join(constraints) + "\n")
+        # Those of --find-links reach uv in a variable, with absolute paths.
+        lines = (line for line in for_git(requirements) if not is_find_links(line))
+        wanted.write_text("\n".join(lines) + "\n")
+        bounds.write_text("\n".join(for_git(constraints)) + "\n")
         if before:
             pylock.write_text(before)
         run_uv(
             [*COMPILE, *options, "-o", str(pylock), "-c", str(bounds), str(wanted)],
             log,
-            cwd=directory,
+            cwd=access.directory,
+            access=access,
         )
-        return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)
+        return _absolute(kept(tomlfile.load(pylock, "pylock.toml"), access), temporary)
 
 
 def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
+    return with_paths(document, lambda path: os.path.normpath(base.resolve() / path))
+
+
+def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What lies below the project's directory is named as seen from there."""
+    from urllib.parse import unquote
+
+    here = directory.resolve()
     for package in document.get("packages", ()):
-        for key in ("directory", "archive"):
-            if path := package.get(key, {}).get("path"):
-                package[key]["path"] = os.path.normpath(base.resolve() / path)
-    return document
+        for file in (*package.get("wheels", ()), *filter(None, [package.get("sdist")])):
+            path = unquote(file.get("url", "").removeprefix("file://"))
+            if path.startswith("/") and Path(path).is_relative_to(here):
+                del file["url"]
+                file["path"] = path
+
+    def seen(path: str) -> str:
+        return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
+
+    return with_paths(document, seen)
 
 
 def without_local(
@@ -124,7 +147,7 @@ def without_local(
         if os.path.isabs(path) and path not in as_written:
             path = os.path.relpath(path, directory.resolve())
         local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
-    return {**document, "packages": rest}, tuple(local)
+    return _relative({**document, "packages": rest}, directory), tuple(local)
 
 
 def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None:
@@ -158,30 +181,35 @@ def normal(name: str) -> str:
 
 
 def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
-    if os.path.basename(descriptor.lock_file) == "uv.lock":
-        return _exported(directory, log)
+    if descriptor.lock_file.endswith(".lock"):
+        return _exported(descriptor, directory, log)
+    from projrun import tomlfile
+
     document = checked(tomlfile.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
-    if is_stale(document, descriptor):
-        notices.append(f"{descriptor.lock_file} is older than {descriptor.file}; update it: projrun lock")
-    return document
+    if problem := staleness(document, descriptor):
+        notices.append(f"{problem}; update it: projrun lock")
+    return with_paths(document, lambda path: seen_from_project(path, descriptor))
 
 
-def is_stale(document: dict[str, Any], descriptor: Descriptor) -> bool:
-    """False as well for a lock that does not say what it was made from."""
-    made_from = document.get("tool", {}).get("projrun", {}).get("descriptor")
-    return descriptor.kind != "pylock" and made_from not in (None, descriptor_digest(descriptor))
+def seen_from_project(path: str, descriptor: Descriptor) -> str:
+    """A path in a lock is relative to the lock."""
+    return os.path.normpath(os.path.join(os.path.dirname(descriptor.lock_file), path))
 
 
-def _exported(directory: Path, log: Path) -> dict[str, Any]:
-    """What uv.lock says, unless it does not fit pyproject.toml any more: that is an error of uv's."""
+def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
+    """What uv.lock says, unless it does not fit its descriptor any more: that is an error of uv's."""
+    from projrun import tomlfile
+
+    script = ["--script", descriptor.file] if descriptor.kind == "script" else []
+    own = script or ["--no-emit-project"]
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
-        options = ["--quiet", "--locked", "--no-default-groups", "--no-emit-project", "--no-header"]
+        options = ["--quiet", "--locked", "--no-default-groups", "--no-header", *own]
         run_uv(
             ["export", *options, "--format", "pylock.toml", "-o", str(pylock)],
             log,
             cwd=directory,
-            hint="update uv.lock with `uv lock`, then run it again",
+            hint=f"update {descriptor.lock_file} with `{' '.join(['uv lock', *script])}`, then run it again",
         )
         return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)
 

@@ -66,8 +66,11 @@ def provide(
         environment = Environment(manager=name, python=lock.python)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
+    from projrun.environments.access import with_access
+
     home.mark_cache()
     lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
+    lock = with_access(lock, descriptor, directory)
     key = key_of(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
@@ -140,11 +143,16 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
         temporary.rename(dest)
+    from projrun.environments.access import cleaned
+
     environment = Environment(
         manager=name,
         key=dest.name,
         python=lock.python,
-        packages=packages,
+        packages=tuple(
+            msgspec.structs.replace(one, source=cleaned(one.source, lock.access)) if one.source else one
+            for one in packages
+        ),
         lock_sha256=sha256_text(lock.conda + lock.pylock) if lock.conda or lock.pylock else "",
         local=lock.local,
         image=lock.image,

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from projrun.environments import contents as installed
+from projrun.environments.access import installable
+from projrun.environments.carried import with_files
 from projrun.environments.localrequirements import install_local, local_facts
-from projrun.environments.resolution import resolve
 from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, Launch, Lock
@@ -19,6 +20,8 @@ BUILDS = True
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    from projrun.environments.resolution import resolve
+
     return resolve("uv", descriptor, directory, log, as_of)
 
 
@@ -42,11 +45,11 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
 def _sync(lock: Lock, dest: Path, log: Path) -> None:
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
-        pylock.write_text(lock.pylock)
+        pylock.write_text(with_files(installable(lock), lock.packages))
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
-        if not ask([uv_binary(), *sync, "--offline"], environ=uv_environ()).ok:
-            run_uv(sync, log)
+        if not ask([uv_binary(), *sync, "--offline"], environ=uv_environ(lock.access)).ok:
+            run_uv(sync, log, access=lock.access)
 
 
 def unhealthy(dest: Path) -> str | None:

@@ -6,18 +6,15 @@ import os
 import re
 from pathlib import Path
 
+from projrun.environments import pipsettings
+from projrun.environments.access import cleaned, variables_for_uv
 from projrun.errors import BuildError
+from projrun.network import is_offline
 from projrun.output import one_line
+from projrun.plan import Access
 from projrun.process import follow
 from projrun.starting import merged
-from projrun.urls import without_credentials
 
-_UV_VARIABLES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE")
-_PIP_VARIABLES = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
-}
 _NETWORK = re.compile(
     r"dns error|error sending request|tcp connect|timed out|connection (refused|reset)"
     r"|network (was |is )?(disabled|unreachable)|failed to connect|could not resolve host",
@@ -25,15 +22,45 @@ _NETWORK = re.compile(
 )
 
 
-def run_uv(arguments: list[str], log: Path, cwd: Path | None = None, hint: str = "") -> None:
-    """Run uv, its output in `log`. Raises BuildError with uv's own telling lines."""
+def run_uv(
+    arguments: list[str],
+    log: Path,
+    cwd: Path | None = None,
+    hint: str = "",
+    access: Access | None = None,
+) -> None:
+    """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines."""
+    argv = [uv_binary(), *arguments]
+    code, said = follow_cleaned(argv, log, cwd, uv_environ(access), access)
+    if code:
+        raise _error(said, hint)
+
+
+def follow_cleaned(
+    argv: list[str], log: Path, cwd: Path | None, environ: dict[str, str], access: Access | None
+) -> tuple[int, str]:
+    """The exit code of a tool, and what it said, without credentials as it is in `log` then."""
     before = log.stat().st_size if log.exists() else 0
-    if follow([uv_binary(), *arguments], log=log, cwd=cwd, environ=uv_environ()) == 0:
-        return
-    with log.open("rb") as file:
-        file.seek(before)
+    try:
+        code = follow(argv, log=log, cwd=cwd, environ=environ)
+    finally:
+        said = _clean(log, before, access)
+    return code, said
+
+
+def _clean(log: Path, start: int, access: Access | None) -> str:
+    """Take credentials out of what `log` holds from `start` on, which is returned."""
+    if not log.exists():
+        return ""
+    with log.open("r+b") as file:
+        file.seek(start)
         said = file.read().decode(errors="replace")
-    raise _error(said, hint)
+        clean = cleaned(said, access)
+        if clean != said:
+            file.seek(start)
+            file.write(clean.encode())
+            file.truncate()
+    return clean
 
 
 def _error(said: str, advice: str) -> BuildError:
@@ -49,7 +76,7 @@ def _error(said: str, advice: str) -> BuildError:
         hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
     else:
         hint = advice or "correct the requirements of the project, then run it again"
-    return BuildError(f"the environment could not be made: {without_credentials(told)}", hint)
+    return BuildError(f"the environment could not be made: {told}", hint)
 
 
 def uv_binary() -> str:
@@ -61,18 +88,12 @@ def uv_binary() -> str:
         raise BuildError("uv is not installed", "install it: pip install uv") from None
 
 
-def uv_environ() -> dict[str, str]:
-    """uv with the user's index settings, but never another environment or a download of an interpreter."""
+def uv_environ(access: Access | None = None) -> dict[str, str]:
+    """uv with the user's index settings and the project's, but never another environment or a download of
+    an interpreter."""
     never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_PYTHON": None, "UV_PROJECT": None}
     ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"}
-    if os.environ.get("PROJRUN_OFFLINE", "") not in ("", "0"):
+    if is_offline():
         ours["UV_OFFLINE"] = "1"
-    return merged(os.environ, never, _from_pip(), ours)
-
-
-def _from_pip() -> dict[str, str]:
-    """pip's index variables as uv's, which win. In the environment, because they may hold credentials."""
-    if any(os.environ.get(name) for name in _UV_VARIABLES):
-        return {}
-    named = {uv: os.environ.get(pip, "") for pip, uv in _PIP_VARIABLES.items()}
-    return {uv: value for uv, value in named.items() if value and not os.environ.get(uv)}
+    theirs = merged(os.environ, pipsettings.for_uv())
+    return merged(theirs, never, variables_for_uv(access, theirs), ours)

@@ -7,18 +7,21 @@ that virtualenv brings for that Python installs into it: the environment holds w
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from projrun.environments import uv
-from projrun.environments.resolution import resolve
+from projrun.environments.access import installable, option_lines, variables_for_git
+from projrun.environments.carried import holds_all
+from projrun.environments.uvprogram import follow_cleaned
 from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.output import one_line
-from projrun.plan import Descriptor, Lock
-from projrun.process import ask, follow
+from projrun.plan import Access, Descriptor, Lock
+from projrun.process import ask
 from projrun.starting import merged
 
 BUILDS = True
@@ -45,17 +48,20 @@ _RELOCATABLE = b"""#!/bin/sh
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    from projrun.environments.resolution import resolve
+
     return resolve("virtualenv", descriptor, directory, log, as_of)
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     # An activation script would hold the path of `dest`, which is renamed later.
     options = ["--quiet", "--no-seed", "--no-periodic-update", "--activators", "python"]
-    _run([sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)], log)
+    make = [sys.executable, "-I", "-m", "virtualenv", *options, "--python", lock.interpreter, str(dest)]
+    run_pip(make, log, lock.access)
     if not lock.pylock and not lock.local:
         return
     python = str(dest / "bin" / "python")
-    pip = [python, "-I", str(_pip(lock) / "pip"), "install", "--no-deps", "--no-input"]
+    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input"]
     pip += [
         "--disable-pip-version-check",
         "--no-warn-script-location",
@@ -63,19 +69,21 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         "--progress-bar",
         "off",
     ]
-    hashed, unhashed = _requirements(lock.pylock)
+    if holds_all(lock.pylock, lock.packages):
+        pip += ["--no-index", "--find-links", lock.packages]
+    hashed, unhashed = requirements(installable(lock))
     with temporary_directory() as temporary:
         for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
             if lines:
                 file = temporary / "requirements.txt"
-                file.write_text("\n".join(lines) + "\n")
-                _run([*pip, *option, "-r", str(file)], log)
+                file.write_text("\n".join([*option_lines(lock.access), *lines]) + "\n")
+                run_pip([*pip, *option, "-r", str(file)], log, lock.access)
     for one in lock.local:
-        _run([*pip, *(["--editable"] if one.editable else []), one.place], log)
+        run_pip([*pip, *(["--editable"] if one.editable else []), one.place], log, lock.access)
     _make_relocatable(dest)
 
 
-def _pip(lock: Lock) -> Path:
+def pip_for(lock: Lock) -> Path:
     """A pip for this Python, as a wheel, which runs from there: virtualenv's, or the interpreter's own."""
     minor = ".".join(lock.python.split(".")[:2])
     wheel = ask([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
@@ -88,7 +96,7 @@ def _pip(lock: Lock) -> Path:
     return Path(wheel)
 
 
-def _requirements(pylock: str) -> tuple[list[str], list[str]]:
+def requirements(pylock: str) -> tuple[list[str], list[str]]:
     """Requirement lines for pip: those with hashes, and those that can have none (Git, directories)."""
     from projrun import tomlfile
 
@@ -109,6 +117,7 @@ def _requirements(pylock: str) -> tuple[list[str], list[str]]:
             hashed.append(f"{name} @ {url}{marker} {' '.join(_hashes([archive]))}")
         else:
             files = [*package.get("wheels", []), *filter(None, [package.get("sdist")])]
+            hashed += [f"--find-links {Path(one['path']).parent}" for one in files if "path" in one]
             hashed.append(f"{name}=={package['version']}{marker} {' '.join(_hashes(files))}")
     return hashed, unhashed
 
@@ -134,15 +143,11 @@ def _make_relocatable(dest: Path) -> None:
         script.write_bytes(_RELOCATABLE + rest)
 
 
-def _run(argv: list[str], log: Path) -> None:
+def run_pip(argv: list[str], log: Path, access: Access | None = None) -> None:
     """Run a tool, its output in `log`. Raises BuildError with its telling lines."""
-    before = log.stat().st_size if log.exists() else 0
-    if follow(argv, log=log, environ=_environ()) == 0:
-        return
-    with log.open("rb") as file:
-        file.seek(before)
-        said = file.read().decode(errors="replace")
-    raise _error(said)
+    code, said = follow_cleaned(argv, log, None, _environ(access), access)
+    if code:
+        raise _error(said)
 
 
 def _error(said: str) -> BuildError:
@@ -160,18 +165,25 @@ def _error(said: str) -> BuildError:
 _FOR_PIP = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
     "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
     "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
     "UV_FIND_LINKS": "PIP_FIND_LINKS",
 }
 """An index that the lock was resolved with and that pip would not ask."""
 
 
-def _environ() -> dict[str, str]:
+def _environ(access: Access | None) -> dict[str, str]:
     """pip with the user's index settings; those meant for uv count where pip has none of its own."""
     theirs = {
-        pips: os.environ[uvs]
+        pips: _as_pip_writes(os.environ[uvs])
         for uvs, pips in _FOR_PIP.items()
         if os.environ.get(uvs) and not os.environ.get(pips)
     }
     never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None, "PIP_REQUIRE_VIRTUALENV": None}
-    return merged(os.environ, theirs, never, {"PIP_USER": "0", "PIP_TARGET": None, "PIP_PREFIX": None})
+    elsewhere = {"PIP_USER": "0", "PIP_TARGET": None, "PIP_PREFIX": None}
+    return merged(os.environ, theirs, never, elsewhere, variables_for_git(access, os.environ))
+
+
+def _as_pip_writes(value: str) -> str:
+    """uv separates several by commas or spaces and may name an index: `name=URL`."""
+    return " ".join(re.sub(r"^[\w.-]+=(?=[a-z]+:|/)", "", one) for one in re.split(r"[\s,]+", value))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from projrun.errors import InputError, ParameterError
 from projrun.inputs import RunArtifacts
+from projrun.network import is_offline
 from projrun.progress import Progress
 from projrun.web import WebError, is_sound, is_web, opened
 
@@ -20,6 +21,8 @@ def check(url: str) -> None:
 
 
 def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progress) -> None:
+    if is_offline():
+        raise InputError("it would have to be downloaded, and --offline forbids it", "give a local copy")
     try:
         with opened(url) as response, open(target, "xb") as file:
             progress.copy_response(response, file)

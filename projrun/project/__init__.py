@@ -19,14 +19,15 @@ BY_CONVENTION = ("pyproject.toml", "requirements.txt", "pylock.toml")
 def read_project(directory: Path) -> mlproject.Project:
     """The project in `directory`. Raises ProjectError with file, line and column."""
     project = mlproject.read(directory)
-    if not any(
-        (directory / file).is_file() for file in ("pyproject.toml", "requirements.txt", "pylock.toml")
-    ):
+    elsewhere = project.descriptor.file not in ("", "python_env.yaml", "conda.yaml")
+    if not elsewhere and not any((directory / file).is_file() for file in BY_CONVENTION):
         return project
-    from projrun.project.conventions import with_locks, with_pyproject
+    from projrun.project.lockfiles import with_locks
 
     described = bool(project.file) and project.descriptor.kind != "none"
     if not described and (directory / "pyproject.toml").is_file():
+        from projrun.project.conventions import with_pyproject
+
         project = with_pyproject(project)
     return with_locks(project)
 

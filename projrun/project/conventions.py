@@ -19,18 +19,10 @@ from projrun import tomlfile
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project.descriptors import Read
+from projrun.project.lockfiles import PYPROJECT, lock_of
 from projrun.project.mlproject import EntryPoint, Project
-from projrun.project.requirements import Requirements
 from projrun.project.shapes import PYTHON_PATTERN
 from projrun.yamlfile import MAX_BYTES
-
-PYPROJECT = "pyproject.toml"
-REQUIREMENTS = "requirements.txt"
-PYLOCK = "pylock.toml"
-UV_LOCK = "uv.lock"
-
-_OTHER_LOCKS = ("poetry.lock", "pdm.lock")
-_IN_ORDER = ("python_env.yaml", "conda.yaml", PYPROJECT, REQUIREMENTS, PYLOCK, UV_LOCK)
 
 _OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _REFERENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?\s*")
@@ -114,57 +106,6 @@ def _source_directory(directory: Path, module: str) -> str | None:
     return None
 
 
-# requirements.txt, locks
-
-
-def with_locks(project: Project) -> Project:
-    """The project with the requirements file or the lock that lies in it, where they count."""
-    directory, descriptor, warnings = project.directory, project.descriptor, project.warnings
-    if descriptor.kind == "docker_env" or project.environment_fault:
-        return project
-    if descriptor.kind == "none" and (directory / REQUIREMENTS).is_file():
-        descriptor = _requirements(directory)
-    if (directory / PYLOCK).is_file():
-        kind = descriptor.kind if descriptor.kind != "none" else "pylock"
-        descriptor = msgspec.structs.replace(
-            descriptor, kind=kind, file=descriptor.file or PYLOCK, lock_file=PYLOCK
-        )
-    elif descriptor.kind == "pyproject" and (directory / UV_LOCK).is_file():
-        descriptor = msgspec.structs.replace(descriptor, lock_file=UV_LOCK)
-    elif descriptor.kind == "pyproject":
-        warnings += tuple(
-            f"{other} is not read: projrun resolves {PYPROJECT} itself"
-            for other in _OTHER_LOCKS
-            if (directory / other).is_file()
-        )
-    used = (descriptor.file, descriptor.lock_file)
-    over = tuple(
-        file
-        for file in _IN_ORDER
-        if file not in used and (directory / file).is_file() and not _includes(directory, descriptor, file)
-    )
-    descriptor = msgspec.structs.replace(descriptor, passed_over=over)
-    return msgspec.structs.replace(project, descriptor=descriptor, warnings=warnings)
-
-
-def _includes(directory: Path, descriptor: Descriptor, file: str) -> bool:
-    """Whether the descriptor's own file names the other one, as `-r requirements.txt` does."""
-    if not descriptor.file or file != REQUIREMENTS:
-        return False
-    return file in (directory / descriptor.file).read_text(encoding="utf-8", errors="replace")
-
-
-def _requirements(directory: Path) -> Descriptor:
-    wanted = Requirements(directory)
-    wanted.add([f"-r {REQUIREMENTS}"], directory, REQUIREMENTS)
-    return Descriptor(
-        kind="requirements",
-        file=REQUIREMENTS,
-        dependencies=tuple(wanted.lines),
-        constraints=tuple(wanted.constraints),
-    )
-
-
 # scripts
 
 
@@ -176,7 +117,9 @@ def environment_of(project: Project, entry_point: EntryPoint) -> Read:
     if script and script.file.endswith(".py") and (found := _inline(project.directory, script.file)):
         descriptor, warnings = found
         passed_over = tuple(filter(None, (project.descriptor.file, *project.descriptor.passed_over)))
-        return msgspec.structs.replace(descriptor, passed_over=passed_over), warnings
+        lock, foreign = lock_of(descriptor, project.directory)
+        described = msgspec.structs.replace(descriptor, passed_over=passed_over, lock_file=lock)
+        return described, (*warnings, *foreign)
     if project.environment_fault and project.file:
         return project.descriptor, (f"{project.environment_fault}; it is ignored, as mlflow does",)
     if project.environment_fault:

@@ -15,6 +15,7 @@ from projrun.errors import ProjrunError, UsageError
 from projrun.home import Home
 from projrun.inputs.storage import discard, storage_for
 from projrun.masking import hide
+from projrun.network import offline
 from projrun.output import warn
 from projrun.plan import Checkout
 from projrun.record import Record
@@ -39,6 +40,7 @@ def run(request: Request, home: Home, supervision: str = "") -> Record:
     check(request)
     started = now()
     with (
+        offline(request.offline),
         closing(settled_store(home)) as store,
         supervising(home, store, supervision) as supervisor,
         ExitStack() as stack,

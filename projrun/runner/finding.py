@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from projrun import sources, tracking
+from projrun.bundle import RECORD, TREE
 from projrun.digests import CHUNK, sha256_file
 from projrun.errors import RecordError, TrackingError, UsageError
 from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.plan import Checkout
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
+from projrun.runner.unbundling import is_bundle, tree_of, unpacked
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 from projrun.tracking.lookup import find_run
@@ -34,32 +36,42 @@ class Found(NamedTuple):
     artifacts: Artifacts
     run: Run | None = None
     """In this machine's store; None for a run from elsewhere."""
+    bundle: Path | None = None
+    """The unpacked bundle that it was found in."""
 
     def content(self, output: Output) -> Path | None:
         """The file that holds an output of the run: still where it was written, or kept; else None."""
         if output.change == "logged":
-            return self.artifacts.file(output.path)
+            return self._kept(output.path, output)
         there = Path(self.record.root, output.path)
         if self.record.root and output.sha256 and _is(there, output.sha256):
             return there
-        return self.artifacts.file(f"{KEPT_OUTPUTS}/{output.path}")
+        return self._kept(f"{KEPT_OUTPUTS}/{output.path}", output)
+
+    def _kept(self, path: str, output: Output) -> Path | None:
+        """Beside a record that was moved may lie another file of that name."""
+        file = self.artifacts.file(path)
+        return file if file is None or not output.sha256 or _is(file, output.sha256) else None
 
 
 def find(name: str, home: Home, stack: ExitStack) -> Found:
-    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json. Raises RecordError.
+    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json or a bundle.
 
+    Raises RecordError.
     stack: holds what the artifacts need for as long as they are used.
     """
     if os.path.isfile(name):
-        return _in_file(Path(name))
+        return _in_file(Path(name), stack)
     url, _, run_id = name.rpartition("#")
     if url:
         if not url.lower().startswith(("http://", "https://")):
             raise UsageError(f"'{without_credentials(name)}' is no run", "give URL_OF_A_SERVER#RUN_ID")
         store = stack.enter_context(closing(tracking.open_store(home, url)))
         return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
-    if os.path.sep in name or name.endswith(".json"):
-        raise RecordError(f"there is no file '{name}'", "give a run id, or the path of a projrun/record.json")
+    if os.path.sep in name or name.endswith((".json", ".zip")):
+        raise RecordError(
+            f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
+        )
     store = stack.enter_context(closing(settled_store(home)))
     return _in_store(store, find_run(store, name), stack)
 
@@ -67,6 +79,8 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
 def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
     record = found.record
+    if found.bundle and (found.bundle / TREE).is_dir():
+        return tree_of(found.bundle, record, home, stack)
     if record.closure is None:
         raise RecordError(
             f"the source of run {record.run_id} was not recorded with it", "run the project anew"
@@ -77,9 +91,15 @@ def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     return checkout
 
 
-def _in_file(file: Path) -> Found:
+def _in_file(file: Path, stack: ExitStack) -> Found:
     """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
-    record = from_json(file.read_bytes())
+    try:
+        if is_bundle(file):
+            root = unpacked(file, stack)
+            return _in_file(root / RECORD, stack)._replace(bundle=root)
+        record = from_json(file.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{file} cannot be read: {error.strerror}", "look at its rights") from None
     directory = file.resolve().parent
     return Found(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
 

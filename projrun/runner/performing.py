@@ -95,7 +95,7 @@ def perform(
             log_in(account)
         with provide(
             wanted.manager,
-            wanted.descriptor,
+            planned.descriptor,
             checkout.directory,
             home,
             log,

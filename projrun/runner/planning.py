@@ -39,6 +39,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """The directory that relative values of path parameters start from."""
     expected: Mapping[str, Input] = {}
     """What inputs must be, by parameter; where nothing is expected, any will do."""
+    descriptor: Descriptor
+    """Of the environment, with the credentials in it."""
     lock: Lock | None = None
     """Of the environment, where it is not to be resolved."""
     urls: dict[str, str]
@@ -79,7 +81,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=environment,
+        environment=msgspec.structs.replace(environment, descriptor=_public(environment.descriptor)),
         container=container,
         backend=request.backend,
         backend_config=dict(request.backend_config),
@@ -93,6 +95,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         checkout=checkout,
         storage=storage,
         caller=caller,
+        descriptor=environment.descriptor,
         urls=rendered.urls,
         variables={**values, **request.variables},
         pinned=bool(request.experiment_name or request.experiment_id),
@@ -102,7 +105,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
 
 
 def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:
-    """The environment of one entry point, whatever its parameters."""
+    """The environment of one entry point, whatever its parameters. Its descriptor may hold credentials."""
     descriptor, warnings = environment_of(project, entry_point)
     for warning in warnings:
         warn(warning)
@@ -120,6 +123,16 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
         if added:
             say(f"added to the environment for the entry point: {', '.join(added)}")
     return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
+
+
+def _public(descriptor: Descriptor) -> Descriptor:
+    """Without the credentials that its URLs may hold."""
+    lines = (*descriptor.build_dependencies, *descriptor.dependencies, *descriptor.constraints)
+    if not any("://" in line for line in lines):
+        return descriptor
+    from projrun.environments.access import without_access
+
+    return without_access(descriptor)
 
 
 def _check_url(parameter: str, url: str) -> None:

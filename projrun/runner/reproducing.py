@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from projrun.bundle import PACKAGES
 from projrun.digests import sha256_text
 from projrun.environments import manager_named
 from projrun.environments.locks import recorded_lock
@@ -19,14 +20,16 @@ from projrun.inputs.measure import measure
 from projrun.inputs.storage import discard, storage_for
 from projrun.masking import hide
 from projrun.output import complain
-from projrun.plan import Checkout, Lock, PlannedInput
-from projrun.project import read_project
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedInput
+from projrun.project import environment_of, read_project
 from projrun.project.command import render
+from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT, Input, Record
 from projrun.request import Request
 from projrun.runner.finding import Found, restored
 from projrun.runner.performing import perform
 from projrun.runner.planning import Planned
+from projrun.runner.unbundling import carried_input
 from projrun.sources.closure import Captured
 from projrun.surroundings import VARIABLES
 from projrun.tracking.hook import RunHook
@@ -86,9 +89,10 @@ def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[P
     if checkout and again.elsewhere:
         checkout = _moved_away(checkout)
     lock = _lock(found, checkout.directory, missing) if checkout else None
-    if lock and again.strict:
-        missing += [Missing(notice, "install it, or leave --strict out") for notice in lock.notices]
-    places = _inputs(record, checkout.root, missing) if checkout else {}
+    if lock and again.strict and record.environment and lock.python != record.environment.python:
+        what = f"Python {record.environment.python} is not on this machine"
+        missing.append(Missing(what, "install it, or leave --strict out"))
+    places = _inputs(found, checkout.root, missing) if checkout else {}
     missing += _absent_variables(record)
     for one in missing:
         complain(f"{one.what}; {one.help}")
@@ -130,7 +134,9 @@ def _lock(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
         return None
     try:
         descriptor = found.record.plan.environment.descriptor
-        return recorded_lock(environment, descriptor, conda, pylock, directory)
+        lock = recorded_lock(environment, descriptor, conda, pylock, directory)
+        packages = found.bundle / PACKAGES if found.bundle else None
+        return msgspec.structs.replace(lock, packages=str(packages)) if packages else lock
     except ProjrunError as error:
         missing.append(Missing(error.message, error.hint))
         return None
@@ -149,17 +155,24 @@ def _source(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) 
         return None
 
 
-def _inputs(record: Record, root: Path, missing: list[Missing]) -> dict[str, Path]:
-    """Parameter -> where its file is now: in the restored tree, or still where it was."""
+def _inputs(found: Found, root: Path, missing: list[Missing]) -> dict[str, Path]:
+    """Parameter -> where its file is now: in the bundle, in the restored tree, or still where it was."""
+    record = found.record
     read = {one.parameter: one for one in record.inputs}
     places: dict[str, Path] = {}
     for planned in record.plan.inputs:
         before = read.get(planned.parameter)
-        if planned.remote or before is None:
+        if before is None:
+            continue
+        carried = carried_input(found.bundle, planned.parameter) if found.bundle else None
+        if carried and is_as_before(planned, carried, before):
+            places[planned.parameter] = carried
+            continue
+        if planned.remote:
             continue
         here = _moved(Path(planned.path), record, root)
         candidates = [path for path in (here, Path(planned.path)) if path is not None]
-        place = next((path for path in candidates if _is_as_before(planned, path, before)), None)
+        place = next((path for path in candidates if is_as_before(planned, path, before)), None)
         if place is None:
             state = "not what it was" if any(path.exists() for path in candidates) else "gone"
             what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
@@ -177,7 +190,7 @@ def _moved(path: Path, record: Record, root: Path) -> Path | None:
     return root / path.relative_to(record.root)
 
 
-def _is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
+def is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
     if not path.exists():
         return False
     try:
@@ -218,7 +231,8 @@ def _planned(
     stack: ExitStack,
 ) -> Planned:
     plan = record.plan
-    entry_point = read_project(checkout.directory).entry_point(plan.entry_point)
+    project = read_project(checkout.directory)
+    entry_point = project.entry_point(plan.entry_point)
     storage = storage_for("", home)
     stack.callback(discard, storage)
     caller = _caller(record, checkout)
@@ -244,11 +258,24 @@ def _planned(
         checkout=checkout,
         storage=storage,
         caller=caller,
+        descriptor=_descriptor(plan, project, entry_point),
         lock=lock,
         urls=rendered.urls,
         variables={**_variables(record), **variables},
         expected={one.parameter: one for one in record.inputs},
     )
+
+
+def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descriptor:
+    """The recorded one, with the credentials that its file holds."""
+    from projrun.environments.access import access_of, with_urls
+
+    recorded = plan.environment.descriptor
+    try:
+        found, _ = environment_of(project, entry_point)
+    except ProjrunError:
+        return recorded
+    return with_urls(recorded, access_of(found, project.directory))
 
 
 def _caller(record: Record, checkout: Checkout) -> Path:

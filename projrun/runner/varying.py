@@ -24,7 +24,7 @@ from projrun.tracking.tags import VARIES
 FIXED = "with a fixed hash seed"
 
 
-def vary(
+def trials_of(
     first: Found, rules: VerifyRules, kinds: Collection[str], times: int, home: Home, stack: ExitStack
 ) -> Trials:
     """`times` plain repetitions, compared with the first run; then one run for each change.

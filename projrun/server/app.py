@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from projrun.errors import ProjrunError, TrackingError
+from projrun.errors import TrackingError
 from projrun.server import files, loggedmodels, registry
+from projrun.server.direct import Direct, DisconnectedError, answer, whole_body
+from projrun.server.failures import failure
 from projrun.server.guard import Guard
 from projrun.server.handlers import HANDLERS, Handler
-from projrun.server.messages import from_body, from_query
 from projrun.server.metrics import CONTENT_TYPE, Counting, Requests
 from projrun.tracking import Store
-from projrun.tracking.limits import invalid, shown
-from projrun.tracking.wire import Json
+from projrun.tracking.limits import shown
 from projrun.version import __version__
 
 if TYPE_CHECKING:
@@ -27,19 +26,13 @@ if TYPE_CHECKING:
 
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
+EVERY = (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS)
+
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
 """What stands before mlflow/… and mlflow-artifacts/…; `preview` is what clients before 1.0 ask for."""
 
-STATUSES = {
-    "BAD_REQUEST": 400,
-    "INVALID_PARAMETER_VALUE": 400,
-    "RESOURCE_ALREADY_EXISTS": 400,
-    "PERMISSION_DENIED": 403,
-    "ENDPOINT_NOT_FOUND": 404,
-    "RESOURCE_DOES_NOT_EXIST": 404,
-    "NOT_IMPLEMENTED": 501,
-    "TEMPORARILY_UNAVAILABLE": 503,
-}
+NO_PARTS = "Multipart upload is not supported for the current artifact repository, it comes in one piece"
+"""Clients know the refusal by the words up to the comma, and then send the file in one piece."""
 
 FEATURES = {
     "datasets": "evaluation datasets",
@@ -59,9 +52,6 @@ FEATURES = {
 }
 """Parts of MLflow's API, by the first part of the path, that this version does not have."""
 
-_log = logging.getLogger("projrun.server")
-_log.addHandler(logging.NullHandler())
-
 
 def create_app(
     store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: Requests | None = None
@@ -73,6 +63,7 @@ def create_app(
     requests: counts what is answered, and is served as /metrics.
     """
     from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
 
     counting = [Middleware(Counting, requests=requests)] if requests else []
@@ -80,7 +71,11 @@ def create_app(
         routes=[*_metrics(requests), *routes(store)],
         # A path with a line break matches no route at all.
         exception_handlers={404: _unrouted},
-        middleware=[*counting, Middleware(Guard, token=token, hosts=tuple(hosts))],
+        middleware=[
+            *counting,
+            Middleware(Guard, token=token, hosts=tuple(hosts)),
+            Middleware(Direct, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=run_in_threadpool),
+        ],
     )
 
 
@@ -102,11 +97,11 @@ def routes(store: Store) -> list[BaseRoute]:
 
     table: list[BaseRoute] = []
     for prefix in PREFIXES:
-        for handler in (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS):
+        for handler in (handler for handler in EVERY if "{" in handler.path):
             endpoint = _answering(partial(_handle, store, handler))
             table.append(Route(f"{prefix}mlflow/{handler.path}", endpoint, methods=list(handler.methods)))
-        for method, path, answer in files.ENDPOINTS:
-            endpoint = _answering(partial(answer, store))
+        for method, path, respond in files.ENDPOINTS:
+            endpoint = _answering(partial(respond, store))
             table.append(Route(f"{prefix}mlflow-artifacts/{path}", endpoint, methods=[method]))
     table += [Route("/health", _answering(_health)), Route("/version", _answering(_version))]
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -122,15 +117,10 @@ def _answering(endpoint: Endpoint) -> Endpoint:
 
         try:
             return await endpoint(request)
-        except TrackingError as error:
-            return _error(error.error_code, str(error))
-        except ProjrunError as error:
-            return _error("INTERNAL_ERROR", str(error))
-        except ClientDisconnect:
+        except (ClientDisconnect, DisconnectedError):
             return Response()
         except Exception as error:
-            _log.exception("%s %s", request.method, request.url.path)
-            return _error("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
+            return files.json_answer(*failure(error, f"{request.method} {request.url.path}"))
 
     return answer
 
@@ -138,30 +128,10 @@ def _answering(endpoint: Endpoint) -> Endpoint:
 async def _handle(store: Store, handler: Handler, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
-    body = await _body(request, handler.max_body)
+    body = await whole_body(request.receive, handler.max_body)
     query = request.query_params.multi_items()
-
-    def work() -> Json:
-        if query and (request.method == "GET" or not body):
-            message = from_query(handler.message, query)
-        else:
-            message = from_body(handler.message, body)
-        for name, value in request.path_params.items():
-            setattr(message, name, value)
-        return handler.answer(store, message)
-
+    work = partial(answer, handler, store, request.method, query, body, **request.path_params)
     return files.json_answer(200, await run_in_threadpool(work))
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
-        parts.append(part)
-    return b"".join(parts)
 
 
 async def _health(request: Request) -> Response:
@@ -179,9 +149,7 @@ async def _version(request: Request) -> Response:
 async def _unknown(request: Request) -> Response:
     path = request.url.path
     if "/mlflow-artifacts/mpu/" in path or "/mlflow-artifacts/mpd/" in path:
-        raise TrackingError(
-            "this server takes artifacts in one piece (multipart uploads)", error_code="NOT_IMPLEMENTED"
-        )
+        raise TrackingError(NO_PARTS, error_code="NOT_IMPLEMENTED")
     _, mlflow, rest = path.partition("/mlflow/")
     for part, feature in FEATURES.items():
         if path.startswith(("/api/", "/ajax-api/")) and mlflow and f"{rest}/".startswith(f"{part}/"):
@@ -195,7 +163,3 @@ async def _unknown(request: Request) -> Response:
 
 async def _unrouted(request: Request, error: Exception) -> Response:
     return await _answering(_unknown)(request)
-
-
-def _error(error_code: str, message: str) -> Response:
-    return files.json_answer(STATUSES.get(error_code, 500), {"error_code": error_code, "message": message})

@@ -26,6 +26,8 @@ class Handler(NamedTuple):
     message: type[m.Message]
     answer: Callable[[Store, Any], Json]
     max_body: int = MAX_BODY
+    is_quick: bool = False
+    """Takes a few milliseconds at most, unless another process is writing."""
 
 
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
@@ -215,9 +217,9 @@ def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
 GET, POST = ("GET",), ("POST",)
 
 HANDLERS = (
-    Handler(POST, "experiments/create", m.CreateExperiment, create_experiment),
-    Handler(GET, "experiments/get", m.OfExperiment, get_experiment),
-    Handler(GET, "experiments/get-by-name", m.GetExperimentByName, get_experiment_by_name),
+    Handler(POST, "experiments/create", m.CreateExperiment, create_experiment, is_quick=True),
+    Handler(GET, "experiments/get", m.OfExperiment, get_experiment, is_quick=True),
+    Handler(GET, "experiments/get-by-name", m.GetExperimentByName, get_experiment_by_name, is_quick=True),
     Handler(("GET", "POST"), "experiments/search", m.SearchExperiments, search_experiments),
     Handler(GET, "experiments/list", m.SearchExperiments, search_experiments),
     Handler(POST, "experiments/update", m.UpdateExperiment, update_experiment),
@@ -225,17 +227,17 @@ HANDLERS = (
     Handler(POST, "experiments/restore", m.OfExperiment, restore_experiment),
     Handler(POST, "experiments/set-experiment-tag", m.ExperimentTag, set_experiment_tag),
     Handler(POST, "experiments/delete-experiment-tag", m.ExperimentTag, delete_experiment_tag),
-    Handler(POST, "runs/create", m.CreateRun, create_run),
-    Handler(GET, "runs/get", m.OfRun, get_run),
-    Handler(POST, "runs/update", m.UpdateRun, update_run),
+    Handler(POST, "runs/create", m.CreateRun, create_run, is_quick=True),
+    Handler(GET, "runs/get", m.OfRun, get_run, is_quick=True),
+    Handler(POST, "runs/update", m.UpdateRun, update_run, is_quick=True),
     Handler(POST, "runs/delete", m.OfRun, delete_run),
     Handler(POST, "runs/restore", m.OfRun, restore_run),
     Handler(POST, "runs/search", m.SearchRuns, search_runs),
-    Handler(POST, "runs/log-metric", m.LogMetric, log_metric),
-    Handler(POST, "runs/log-parameter", m.KeyValue, log_param),
-    Handler(POST, "runs/log-batch", m.LogBatch, log_batch, MAX_BATCH_BODY),
-    Handler(POST, "runs/set-tag", m.KeyValue, set_tag),
-    Handler(POST, "runs/delete-tag", m.KeyValue, delete_tag),
+    Handler(POST, "runs/log-metric", m.LogMetric, log_metric, is_quick=True),
+    Handler(POST, "runs/log-parameter", m.KeyValue, log_param, is_quick=True),
+    Handler(POST, "runs/log-batch", m.LogBatch, log_batch, MAX_BATCH_BODY, is_quick=True),
+    Handler(POST, "runs/set-tag", m.KeyValue, set_tag, is_quick=True),
+    Handler(POST, "runs/delete-tag", m.KeyValue, delete_tag, is_quick=True),
     Handler(POST, "runs/log-model", m.LogModel, log_model),
     Handler(POST, "runs/log-inputs", m.LogInputs, log_inputs),
     Handler(GET, "metrics/get-history", m.GetMetricHistory, get_metric_history),

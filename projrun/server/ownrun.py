@@ -36,6 +36,9 @@ class MovesRuns(Protocol):
 class OwnRun:
     """A Store. run_id: of the run that its clients are in; pinned: it stays in its experiment."""
 
+    impatient = None
+    """A store that answers beside this one would not know what this one has told."""
+
     def __init__(self, store: Store, run_id: str, *, pinned: bool = False) -> None:
         self._store, self._run_id = store, run_id
         self._may_move = not pinned and isinstance(store, MovesRuns)

@@ -6,11 +6,13 @@ import os
 import re
 from pathlib import Path
 
+from projrun.bundle import RECORD, TREE
 from projrun.digests import sha256_file
 from projrun.errors import SourceError
 from projrun.home import Home
 from projrun.output import one_line
 from projrun.plan import Checkout, Source
+from projrun.record import from_json
 from projrun.sources.checkouts import new_place
 from projrun.sources.giturl import path_of
 from projrun.sources.subdirectory import directory_within
@@ -38,11 +40,27 @@ def fetch(uri: str, version: str, home: Home, sha256: str = "", *, offline: bool
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
         root = _entered(root)
+        if (root / RECORD).is_file():
+            root, subdirectory = _within_bundle(root, subdirectory)
         source = Source(
             kind="archive", uri=without_secrets(uri), subdirectory=subdirectory.strip("/"), sha256=digest
         )
         directory = directory_within(root, source.subdirectory, shown)
         return Checkout(source=source, root=root, directory=directory, temporary=True)
+
+
+def _within_bundle(root: Path, subdirectory: str) -> tuple[Path, str]:
+    """The tree in a bundle, and the project in it, whose place the record knows."""
+    from projrun import files
+
+    record = from_json((root / RECORD).read_bytes())
+    if not (root / TREE).is_dir():
+        raise SourceError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
+    aside, name = root.parent / ".inner", root.name
+    os.rename(root / TREE, aside)
+    files.remove(root)
+    os.rename(aside, root.parent / name)
+    return root, subdirectory or record.plan.source.subdirectory
 
 
 def _split(uri: str) -> tuple[str, str]:

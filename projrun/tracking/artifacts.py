@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 from projrun.errors import TrackingError
 from projrun.files import remove
 from projrun.tracking.entities import ArtifactInfo
 from projrun.tracking.limits import check_text, invalid, shown
+
+UPLOAD = ".upload-"
+ABANDONED_S = 24 * 3600
 
 
 class Directory:
@@ -53,7 +57,7 @@ class Directory:
 
     def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
         target = self.prepared(path)
-        temporary = self._root / f".upload-{os.urandom(16).hex()}"  # outside of what is listed
+        temporary = self._root / f"{UPLOAD}{os.urandom(16).hex()}"  # outside of what is listed
         try:
             with open(temporary, "xb") as file:
                 file.writelines([content] if isinstance(content, bytes) else content)
@@ -112,15 +116,36 @@ class Directory:
         return ArtifactInfo(path, False, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
+def sweep(root: Path) -> int:
+    """Remove what uploads left that were killed, a day after their last byte. How many that were."""
+    gone = 0
+    for file in root.glob(f"{UPLOAD}*"):
+        try:
+            if file.lstat().st_mtime < time.time() - ABANDONED_S:
+                file.unlink()
+                gone += 1
+        except OSError:  # another process sweeps too
+            continue
+    return gone
+
+
 def checked_segments(path: str) -> list[str]:
     check_text("artifact path", path)
     segments = path.split("/")
-    if "\0" in path or any(segment in ("", ".", "..") for segment in segments):
+    if "\0" in path or any(segment in ("", ".", "..") for segment in segments) or _leads_out_on_windows(path):
         raise invalid(
             f"the artifact path {shown(path)} is not a relative path of plain names",
             "use one such as plots/a.png",
         )
     return segments
+
+
+def _leads_out_on_windows(path: str) -> bool:
+    """Clients there write downloads to the path that they are told."""
+    if "\\" not in path and ":" not in path:
+        return False
+    there = PureWindowsPath(path)
+    return bool(there.drive or there.root) or ".." in there.parts
 
 
 def _is_text(path: str) -> bool:

@@ -10,6 +10,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from projrun.errors import TrackingError
 
+AUTHORITIES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
 
 def authorization(url: SplitResult) -> dict[str, str]:
     """From the environment, else from the URL; a user name and password win over a token, as in MLflow."""
@@ -79,17 +81,21 @@ def _plain_or_tls(url: SplitResult, host: str, port: int, timeout_s: float) -> h
 def _tls() -> Any:
     import ssl
 
-    names = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    authorities = next((os.environ[name] for name in names if os.environ.get(name)), None)
+    name = next((name for name in AUTHORITIES if os.environ.get(name)), "SSL_CERT_FILE")
+    authorities = os.environ.get(name) if name in AUTHORITIES else None
     is_directory = authorities is not None and os.path.isdir(authorities)
     try:
         context = ssl.create_default_context(
             cafile=None if is_directory else authorities, capath=authorities if is_directory else None
         )
         if own := os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"):
+            name = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
             context.load_cert_chain(own)
-    except OSError as error:
-        raise TrackingError(f"the TLS certificates cannot be read: {error}", f"look at {names[0]}") from None
+    except OSError as error:  # an SSLError, too
+        raise TrackingError(
+            f"the TLS certificates in {os.environ.get(name, '')} cannot be read: {error.strerror or error}",
+            f"look at {name}",
+        ) from None
     if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("true", "1"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -13,10 +13,13 @@ BUSY_TIMEOUT_S = 60.0
 
 
 class Database:
-    """A pool of connections. One is used by one thread at a time, and kept for the next."""
+    """A pool of connections. One is used by one thread at a time, and kept for the next.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    patience_s: how long to wait for another process that is writing, before TEMPORARILY_UNAVAILABLE.
+    """
+
+    def __init__(self, path: Path, patience_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path, self._patience_s = path, patience_s
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
 
@@ -71,7 +74,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._patience_s, isolation_level=None, check_same_thread=False
         )
         try:
             # In WAL mode a commit survives the death of the process; only a power cut can undo the last ones.
@@ -89,7 +92,7 @@ class Database:
 
 
 _MEANINGS = (
-    ("locked", "TEMPORARILY_UNAVAILABLE", "another process has been writing to it for a minute: try again"),
+    ("locked", "TEMPORARILY_UNAVAILABLE", "another process is writing to it: try again"),
     ("readonly", "INTERNAL_ERROR", "make it writable, or set PROJRUN_HOME to a directory that is"),
     ("unable to open", "INTERNAL_ERROR", "make it accessible, or set PROJRUN_HOME to another directory"),
     ("full", "INTERNAL_ERROR", "free some space on its disk"),

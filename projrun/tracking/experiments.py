@@ -148,14 +148,21 @@ def _check_free(db: sqlite3.Connection, name: str) -> None:
 
 
 def _number(experiment_id: str) -> int:
-    """-1, which no experiment has, for what is not a number."""
+    number = _number_if_any(experiment_id)
+    if number is None:
+        raise invalid(f"{shown(experiment_id)} is not the id of an experiment", "ids are numbers")
+    return number
+
+
+def _number_if_any(experiment_id: str) -> int | None:
     text = str(experiment_id)
     usable = text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < INT64
-    return int(text) if usable else -1
+    return int(text) if usable else None
 
 
 def numbers(experiment_ids: Sequence[str]) -> list[int]:
-    return [number for number in map(_number, experiment_ids) if number >= 0]
+    """Of those that can be one; others are in no experiment."""
+    return [number for each in experiment_ids if (number := _number_if_any(each)) is not None]
 
 
 def _missing(experiment_id: str) -> TrackingError:

@@ -107,8 +107,14 @@ def checked_params(params: Mapping[str, str]) -> dict[str, str]:
     return {key: fitted("parameter value", value, MAX_PARAM_VALUE) for key, value in params.items()}
 
 
-def check_metric(metric: Metric) -> None:
-    check_key("metric", metric.key)
+def check_metrics(metrics: Sequence[Metric]) -> None:
+    for key in {metric.key for metric in metrics}:
+        check_key("metric", key)
+    for metric in metrics:
+        _check_times(metric)
+
+
+def _check_times(metric: Metric) -> None:
     if not 0 <= metric.timestamp < INT64:
         raise invalid(
             f"the timestamp {metric.timestamp} of metric {shown(metric.key)} is not in milliseconds"

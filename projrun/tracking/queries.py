@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from projrun.tracking import experiments, runs
+from projrun.tracking import experiments, runrows
 from projrun.tracking.entities import Experiment, Run
 from projrun.tracking.filters import Column, Subject
 from projrun.tracking.limits import check_page, invalid, shown
@@ -52,7 +52,7 @@ def search_runs(
     root_uri: str,
 ) -> tuple[list[Run], str]:
     check_page(max_results)
-    statement = Statement(runs.SELECT, RUNS)
+    statement = Statement(runrows.SELECT, RUNS)
     statement.where(comparison("r.lifecycle_stage", "IN", _stages(view_type)))
     if experiment_ids:
         statement.where(comparison("r.experiment_id", "IN", experiments.numbers(experiment_ids)))
@@ -61,7 +61,7 @@ def search_runs(
         statement.order(text)
     statement.orders += ["r.start_time DESC", "r.run_id"]
     rows, token = statement.page(db, max_results, page_token)
-    return runs.loaded(db, rows, root_uri), token
+    return runrows.loaded(db, rows, root_uri), token
 
 
 def search_experiments(

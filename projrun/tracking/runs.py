@@ -24,7 +24,7 @@ from projrun.tracking.entities import (
 from projrun.tracking.limits import (
     check_batch,
     check_dataset,
-    check_metric,
+    check_metrics,
     check_text,
     check_time,
     checked_params,
@@ -34,15 +34,16 @@ from projrun.tracking.limits import (
     shown,
 )
 from projrun.tracking.names import random_name
+from projrun.tracking.runrows import SELECT, loaded, metric_of
 
-SELECT = (
-    "SELECT r.id, r.run_id, r.experiment_id, r.name, r.user_id, r.status, r.start_time, r.end_time,"
-    " r.lifecycle_stage, e.artifact_location"
-    " FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id"
-)
+ROWS_AT_ONCE = 100
+INSERT_METRIC = "INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_MANY = INSERT_METRIC + ", (?, ?, ?, ?, ?, ?)" * (ROWS_AT_ONCE - 1)
+"""A statement with many rows takes a third of the time of as many statements."""
 STATUSES: tuple[RunStatus, ...] = ("SCHEDULED", "RUNNING", *TERMINATED)
 
-Row = tuple[int, str, int, str, str, RunStatus, int, "int | None", LifecycleStage, str]
+MetricRow = tuple[int, str, int, int, float, int]
+"""run, key, step, timestamp, value, is_nan"""
 
 
 def insert(
@@ -77,35 +78,6 @@ def get(db: sqlite3.Connection, run_id: str, root_uri: str) -> Run:
     if not rows:
         raise _missing(run_id)
     return loaded(db, rows, root_uri)[0]
-
-
-def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run]:
-    return [_run(db, row, root_uri) for row in rows]
-
-
-def _run(db: sqlite3.Connection, row: Row, root_uri: str) -> Run:
-    number, run_id, experiment, name, user_id, status, start, end, stage, location = row
-    latest = db.execute(
-        "SELECT key, value, is_nan, timestamp, step FROM latest_metrics WHERE run = ?", (number,)
-    )
-    models = db.execute("SELECT role, model_id, step FROM run_models WHERE run = ?", (number,)).fetchall()
-    return Run(
-        run_id=run_id,
-        experiment_id=str(experiment),
-        run_name=name,
-        user_id=user_id,
-        status=status,
-        start_time=start,
-        end_time=end,
-        artifact_uri=f"{location}/{run_id}/artifacts" if location else f"{root_uri}/{experiment}/{run_id}",
-        lifecycle_stage=stage,
-        params=dict(db.execute("SELECT key, value FROM params WHERE run = ?", (number,))),
-        tags=dict(db.execute("SELECT key, value FROM tags WHERE run = ?", (number,))),
-        metrics={metric[0]: _metric(metric) for metric in latest},
-        inputs=_inputs(db, number),
-        model_inputs=tuple(model_id for role, model_id, _ in models if role == "input"),
-        model_outputs={model_id: step for role, model_id, step in models if role == "output"},
-    )
 
 
 def place(db: sqlite3.Connection, run_id: str) -> str:
@@ -149,8 +121,7 @@ def log(
     tags: Mapping[str, str],
 ) -> None:
     check_batch(metrics, params, tags)
-    for metric in metrics:
-        check_metric(metric)
+    check_metrics(metrics)
     number = active_number(db, run_id)
     _put_params(db, number, checked_params(params))
     _put_metrics(db, number, metrics)
@@ -195,32 +166,7 @@ def history(
         " ORDER BY step, timestamp, value LIMIT ? OFFSET ?",
         (run_id, key, -1 if max_results is None else max_results, offset),
     )
-    return [_metric(row) for row in rows]
-
-
-def _metric(row: tuple[str, float, int, int, int]) -> Metric:
-    key, value, is_nan, timestamp, step = row
-    return Metric(key, math.nan if is_nan else value, timestamp, step)
-
-
-def _inputs(db: sqlite3.Connection, number: int) -> tuple[DatasetInput, ...]:
-    rows = db.execute(
-        "SELECT name, digest, source_type, source, schema, profile, tags"
-        " FROM datasets WHERE run = ? ORDER BY rowid",
-        (number,),
-    )
-    return tuple(
-        DatasetInput(
-            name=name,
-            digest=digest,
-            source_type=source_type,
-            source=source,
-            schema=schema,
-            profile=profile,
-            tags=msgspec.json.decode(tags, type=dict[str, str]),
-        )
-        for name, digest, source_type, source, schema, profile, tags in rows
-    )
+    return [metric_of(row) for row in rows]
 
 
 def _put_params(db: sqlite3.Connection, number: int, params: Mapping[str, str]) -> None:
@@ -249,15 +195,26 @@ def _put_metrics(db: sqlite3.Connection, number: int, metrics: Sequence[Metric])
         for m in metrics
     ]
     # A batch that a client sent twice, not knowing that it had arrived, is there once.
-    db.executemany("INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    for start in range(0, whole, ROWS_AT_ONCE):
+        db.execute(INSERT_MANY, [field for row in rows[start : start + ROWS_AT_ONCE] for field in row])
+    db.executemany(INSERT_METRIC, rows[whole:])
     db.executemany(
         "INSERT INTO latest_metrics VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET"
         " step = excluded.step, timestamp = excluded.timestamp,"
         " value = excluded.value, is_nan = excluded.is_nan"
         " WHERE (excluded.step, excluded.timestamp, NOT excluded.is_nan, excluded.value)"
         " > (step, timestamp, NOT is_nan, value)",
-        rows,
+        _last_of_each_key(rows),
     )
+
+
+def _last_of_each_key(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """By step, timestamp and value, NaN being below every number."""
+    last: dict[str, MetricRow] = {}
+    for row in sorted(rows, key=lambda row: (row[2], row[3], -row[5], row[4])):
+        last[row[1]] = row
+    return list(last.values())
 
 
 def _put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.home import Home
 from projrun.tracking import experiments, runs
-from projrun.tracking.artifacts import Directory
+from projrun.tracking.artifacts import Directory, sweep
 from projrun.tracking.database import Database, not_accessible
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
 from projrun.tracking.migrations import is_current, migrate
@@ -41,6 +41,7 @@ class SqliteStore:
         self.uri = str(database.path)
         self.artifact_root = artifacts.as_uri()
         self._db, self._artifacts = database, artifacts
+        self._impatient: SqliteStore | None = None
 
     def create_experiment(
         self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""
@@ -251,8 +252,20 @@ class SqliteStore:
         with self._db.reading() as db:
             return faults(db, self._artifacts)
 
+    def sweep(self) -> int:
+        """Remove what killed uploads left behind. How many files that were."""
+        return sweep(self._artifacts)
+
+    def impatient(self) -> SqliteStore:
+        """This store, but TEMPORARILY_UNAVAILABLE at once while another process writes. Closed with it."""
+        if self._impatient is None:
+            self._impatient = SqliteStore(Database(self._db.path, 0), self._artifacts)
+        return self._impatient
+
     def close(self) -> None:
         self._db.close()
+        if self._impatient is not None:
+            self._impatient.close()
 
     def _directory(self, run_id: str) -> Directory:
         with self._db.connection() as db:

@@ -72,7 +72,7 @@ def offered(project: Path, path_with_projrun: str) -> Complete:
 
 
 def test_verbs_and_options(offered: Complete) -> None:
-    assert offered("projrun r") == ["run", "runs"]
+    assert offered("projrun ru") == ["run", "runs"]
     assert offered("projrun run . --exp") == ["--experiment-name", "--experiment-id"]
     assert offered("projrun validate --format s") == ["sarif"]
 

@@ -57,7 +57,7 @@ entry point clean
   rm -rf out
 
 environment
-  manager   uv, because the project has a python_env
+  manager   uv, because the project's environment is described in env.yaml
   file      env.yaml
   python    3.11
   packages  numpy==2.1.0
@@ -101,7 +101,7 @@ def test_a_project_that_cannot_be_read_is_one_line(projrun: Projrun, make_projec
 
 def test_a_missing_engine_is_told(projrun: Projrun, make_project: MakeProject) -> None:
     done = projrun("describe", make_project(MLproject="docker_env: {image: python:3.11}\n"))
-    assert "docker, because the project has a docker_env" in done.stdout
+    assert "docker, because the project runs in a container (docker_env)" in done.stdout
     assert "image" in done.stdout
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from projrun.home import Home
-from tests.conftest import Projrun
+from tests.conftest import MakeProject, Projrun
 from tests.gitserver import GitServer, Upstream, git_server, stand_in_for_ssh
 
 __all__ = ["git_server"]
@@ -114,3 +114,19 @@ def test_a_local_repository_at_a_version_is_not_touched(projrun: Projrun, upstre
     assert done.stdout == "old\n1\n", done.stderr
     assert upstream.git("status", "--porcelain=v2", "--branch") == before
     assert projrun("run", upstream.tree, "--env-manager", "local").stdout == "being edited\n1\n"
+
+
+def test_offline_holds_for_the_environment_and_the_inputs_too(
+    projrun: Projrun, make_project: MakeProject
+) -> None:
+    project = make_project(
+        MLproject="entry_points: {main: {parameters: {data: path}, command: 'true'}}",
+        **{"requirements.txt": "a-package-that-was-never-downloaded\n"},
+    )
+    done = projrun("run", project, "--offline", "--env-manager", "local", "-P", "data=http://127.0.0.1:9/x")
+    assert done.returncode == 125
+    assert "--offline forbids it" in done.stderr
+    (project / "MLproject").write_text("entry_points: {main: {command: 'true'}}")
+    done = projrun("run", project, "--offline")
+    assert done.returncode == 125
+    assert "could not be made" in done.stderr and "Traceback" not in done.stderr

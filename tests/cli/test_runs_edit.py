@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -101,3 +103,14 @@ def test_a_store_that_lost_something_is_told(projrun: Projrun, home: Home, two: 
         db.commit()
     done = projrun("runs", "check")
     assert done.returncode == 1 and two[0] in done.stdout and "belong to no run" in done.stdout
+
+
+def test_what_killed_uploads_left_is_removed_but_not_what_is_coming_in(projrun: Projrun, home: Home) -> None:
+    home.artifacts.mkdir(parents=True)
+    for name, age_s in ((".upload-old", 25 * 3600), (".upload-new", 60)):
+        file = home.artifacts / name
+        file.write_bytes(b"x")
+        os.utime(file, (time.time() - age_s,) * 2)
+    done = projrun("runs", "check")
+    assert done.returncode == 0 and "removed 1 uploads" in done.stderr
+    assert [file.name for file in home.artifacts.iterdir()] == [".upload-new"]

@@ -139,6 +139,13 @@ def test_a_lock_without_hashes_is_refused(make_project: MakeProject, home: Home)
         ("=1.2=py38_0", "==1.2"),
         (">=1, <2", ">=1,<2"),
         ("==1.2=py38_0", "==1.2"),
+        ("*", ""),
+        ("1.2.*", "==1.2.*"),
+        ("1.2*", "==1.2.*"),
+        ("1.2 py38_0", "==1.2"),
+        ("~=1.2", "~=1.2"),
+        ("!=1.3,>=1", "!=1.3,>=1"),
+        (">= 1.2", ">=1.2"),
     ],
 )
 def test_conda_pins(conda: str, pip: str) -> None:
@@ -146,9 +153,9 @@ def test_conda_pins(conda: str, pip: str) -> None:
 
 
 def test_conda_packages_become_what_pypi_has() -> None:
-    wanted = ("conda-forge::pytorch=2.1", "py-xgboost", "openssl=3", "numpy>=1,<2")
+    wanted = ("conda-forge::pytorch=2.1", "py-xgboost", "openssl=3", "numpy>=1,<2", "six[version='>=1']")
     found = translated(Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=wanted))
-    assert found.requirements == ("torch==2.1.*", "xgboost", "numpy>=1,<2")
+    assert found.requirements == ("torch==2.1.*", "xgboost", "numpy>=1,<2", "six>=1")
     assert "torch==2.1.* for pytorch" in found.notices[0]
     assert "openssl" in found.notices[1]
 

@@ -200,12 +200,7 @@ def test_an_artifact_of_another_run_is_an_input(
     listed = projrun(
         "run", reads, "--env-manager", "local", "-e", "list", "-P", f"data=runs:/{earlier}/projrun"
     )
-    assert listed.stdout.split() == [
-        "./environment.log",
-        "./output.log",
-        "./record.json",
-        "./source.tar.gz",
-    ] or (listed.stdout.split() == ["./output.log", "./record.json", "./source.tar.gz"])
+    assert {"./output.log", "./record.json", "./source.tar.gz"} <= set(listed.stdout.split())
     assert last_run(projrun)["record"]["inputs"][0]["files"] == len(listed.stdout.split())
     for missing in (f"runs:/{earlier}/nothing", f"runs:/{'0' * 32}/a"):
         failed = run(projrun, reads, f"data={missing}")

@@ -3,7 +3,10 @@
 # mypy: disable-error-code="import-not-found,import-untyped"
 
 import json
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 import mlflow
 import mlflow.sklearn
@@ -38,6 +41,16 @@ with mlflow.start_run() as run:
         axes.plot([1, 2])
         mlflow.log_figure(figure, "plots/line.png")
         seen["figure"] = [file.path for file in client.list_artifacts(run_id, "plots")]
+    # Clients from 2.10 on ask for an upload in parts first.
+    os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] = "true"
+    os.environ["MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"] = str(5 << 20)
+    os.environ["MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE"] = str(5 << 20)
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "big.bin").write_bytes(bytes(range(256)) * (6 << 12))
+        mlflow.log_artifact(f"{place}/big.bin")
+    seen["big"] = [
+        (file.path, file.file_size) for file in client.list_artifacts(run_id) if "big" in file.path
+    ]
     with mlflow.start_run(nested=True, run_name="inner") as inner:
         mlflow.log_metric("loss", 9)
     named = {"name": "line"} if NEW else {"artifact_path": "line"}

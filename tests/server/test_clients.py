@@ -39,6 +39,7 @@ def test_a_script_of_real_use_runs_as_it_is(
     assert seen.pop("table", ["a", "b"]) == ["a", "b"]
     assert seen.pop("figure", ["plots/line.png"]) == ["plots/line.png"]
     assert seen == {
+        "big": [["big.bin", 6 << 20]],
         "loaded": [2.0] * (5 if has_aliases else 4),
         "autolog": ["True", "LinearRegression"],
         "found": [True],

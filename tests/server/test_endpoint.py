@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
@@ -19,7 +20,8 @@ from projrun.tracking.entities import Metric
 
 LAZY = """
 import sys, urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from projrun.home import home_from
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store
@@ -128,3 +130,35 @@ def health(client: http.client.HTTPConnection, endpoint: Endpoint) -> int:
     with client.getresponse() as response:
         response.read()
         return response.status
+
+
+def test_small_answers_do_not_wait_for_an_acknowledgement(endpoint: Endpoint) -> None:
+    """Without TCP_NODELAY the second segment of an answer waits 40 ms on connections that are kept."""
+    host, port = endpoint.url.removeprefix("http://").split(":")
+    with closing(http.client.HTTPConnection(host, int(port))) as connection:
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        with accepted_from(connection.sock.getsockname()) as there:
+            assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@contextmanager
+def accepted_from(address: object) -> Iterator[socket.socket]:
+    """The server's end, in this process, of the connection of a client."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:  # no socket, or closed meanwhile
+            continue
+        with found:
+            if found.family == socket.AF_INET and is_connected_to(found, address):
+                yield found
+                return
+    raise AssertionError(f"there is no connection from {address}")
+
+
+def is_connected_to(one: socket.socket, address: object) -> bool:
+    try:
+        return bool(one.getpeername() == address)
+    except OSError:  # it listens
+        return False

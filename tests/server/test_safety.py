@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import socket
 import urllib.parse
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from projrun.home import Home
+from projrun.server import guard
 from projrun.server.endpoint import Endpoint
 from projrun.server.guard import Guard
 from tests.server.conftest import Ask
@@ -217,3 +219,148 @@ def test_a_server_for_others_answers_to_its_own_names(hosts: list[str], host: st
 
     scope = {"type": "http", "method": "GET", "headers": [(b"host", host.encode())]}
     assert (Guard(app, hosts=hosts).refusal(scope) is None) == known
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..%5Csecret",
+        "a%5C..%5C..%5Csecret",
+        "%5Cwindows%5Csecret",
+        "%5C%5Chost%5Cshare%5Csecret",
+        "C:%5Csecret",
+        "C:/secret",
+        "c:secret",
+    ],
+)
+def test_paths_do_not_lead_out_of_a_run_on_windows_either(ask: Ask, run_id: str, path: str) -> None:
+    """Clients there write downloads to the path that they were told."""
+    for method in ("GET", "PUT", "DELETE"):
+        answer = ask(method, f"{FILES}/0/{run_id}/artifacts/{path}", b"x" if method == "PUT" else None)
+        assert answer.error == INVALID, method
+
+
+def test_an_artifact_location_shows_no_file_of_this_machine(ask: Ask, tmp_path: Path) -> None:
+    """A client may ask for a place of its own; the server never looks there."""
+    (tmp_path / "passwd").write_text("secret")
+    made = ask("POST", "experiments/create", {"name": "e", "artifact_location": tmp_path.as_uri()})
+    number = made.json["experiment_id"]
+    run_id = ask("POST", "runs/create", {"experiment_id": number}).json["run"]["info"]["run_id"]
+    assert ask("GET", f"artifacts/list?run_id={run_id}").json["files"] == []
+    for address in (f"{number}/{run_id}/artifacts/passwd", f"{number}/{run_id}/passwd", f"{number}/passwd"):
+        assert ask("GET", f"{FILES}/{address}").error == MISSING
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc",
+        "file:///etc",
+        "FILE:/etc",
+        "runs:/RUN/../../x",
+        "runs:/RUN/%252e%252e/x",
+        "http://evil.example/m",
+    ],
+)
+def test_a_model_version_names_no_file_and_no_other_host(ask: Ask, run_id: str, source: str) -> None:
+    ask("POST", "registered-models/create", {"name": "prices"})
+    named = {"name": "prices", "source": source.replace("RUN", run_id)}
+    assert ask("POST", "model-versions/create", named).error == INVALID
+    assert ask("POST", "model-versions/create", {**named, "run_id": run_id}).error == INVALID
+
+
+PAGE = "<img src=x onerror=alert(1)>"
+
+
+def test_names_are_never_shown_as_a_page(ask: Ask, run_id: str) -> None:
+    ask("POST", "runs/update", {"run_id": run_id, "run_name": PAGE})
+    ask("POST", "experiments/create", {"name": PAGE})
+    ask("POST", "runs/set-tag", {"run_id": run_id, "key": "mlflow.note.content", "value": PAGE})
+    name = urllib.parse.quote(PAGE)
+    for path in (
+        f"runs/get?run_id={run_id}",
+        f"experiments/get-by-name?experiment_name={name}",
+        f"experiments/get-by-name?experiment_name=none{name}",
+        f"metrics/get-history?run_id={name}&metric_key={name}",
+    ):
+        answer = ask("GET", path)
+        assert answer.headers["content-type"] == "application/json", path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+SQL = "x'; DROP TABLE runs; --"
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"filter": f"params.a = '{SQL}'"},
+        {"filter": f"params.`{SQL}` = 'a'"},
+        {"filter": "params.a = '' OR 1=1 --"},
+        {"filter": "1=1 UNION SELECT * FROM runs"},
+        {"order_by": ["start_time; DROP TABLE runs"]},
+        {"order_by": [f"metrics.`{SQL}` DESC"]},
+        {"order_by": ["(SELECT run_id FROM runs)"]},
+        {"page_token": "o0; DROP TABLE runs"},
+        {"experiment_ids": ["0) OR (1=1"]},
+        {"run_view_type": "ALL') OR ('1'='1"},
+    ],
+)
+def test_sql_in_a_search_is_refused_or_text(ask: Ask, run_id: str, search: dict[str, object]) -> None:
+    answer = ask("POST", "runs/search", {"experiment_ids": ["0"], **search})
+    if answer.status == 200:
+        found = [run["info"]["run_id"] for run in answer.json["runs"]]
+        assert found == ([run_id] if "order_by" in search else [])
+    else:
+        assert answer.error == INVALID
+    assert len(ask("POST", "runs/search", {"experiment_ids": ["0"]}).json["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"filter": "a" * 100_001},
+        {"filter": " AND ".join(["metrics.a > 1"] * 101)},
+        {"filter": "attributes.status IN (" + ",".join(["'a'"] * 10_002) + ")"},
+        {"filter": "(" * 50_000},
+        {"page_token": "o" + "9" * 400},
+        {"page_token": "9" * 1_000_000},
+        {"max_results": 10**9},
+        {"experiment_ids": [str(number) for number in range(40_000)]},
+    ],
+    ids=lambda search: next(iter(search)),
+)
+def test_a_search_has_its_bounds(ask: Ask, search: dict[str, object]) -> None:
+    assert ask("POST", "runs/search", {"experiment_ids": ["0"], **search}).error == INVALID
+
+
+@pytest.mark.parametrize("body", [b"[" * 1_000_000, b'{"a":' * 200_000, b'{"tags":' + b"[" * 1_000_000])
+def test_json_has_its_depth(ask: Ask, body: bytes) -> None:
+    for path in ("runs/create", "runs/search", "registered-models/create"):
+        assert ask("POST", path, body).error == INVALID
+
+
+def test_headers_have_their_length(ask: Ask) -> None:
+    try:
+        status = ask("GET", "/health", headers={"X-Long": "x" * 200_000}).status
+    except ConnectionError:  # it did not wait for the end of them
+        status = 400
+    assert status == 400
+    assert ask("GET", "/health").status == 200
+
+
+def test_tokens_are_compared_in_the_same_time_wherever_they_differ() -> None:
+    """Nothing but hmac.compare_digest sees the token after the start."""
+    tree = ast.parse(Path(guard.__file__).read_text())
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "_token"]
+    digests = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hmac.compare_digest"
+    ]
+    compared = {ast.unparse(node) for call in digests for node in ast.walk(call)}
+    assert len(digests) == 1 and "self._token" in compared
+    comparisons = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    assert not any("_token" in ast.unparse(node) for node in comparisons)
+    # set, asked whether there is one, compared
+    assert len(uses) == 3

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from projrun.errors import TrackingError, UsageError
 from projrun.home import Home
-from projrun.server.standing import Listening, is_loopback, serve
+from projrun.server.standing import Listening, _bound, is_loopback, serve
 from projrun.tracking import Store, open_store
 from tests.conftest import MakeProject, Projrun
 
@@ -194,3 +195,9 @@ def test_clients_may_call_it_by_a_name_that_it_was_given() -> None:
     with standing("--allowed-host", "runs.example.org") as server:
         for host, status in (("runs.example.org", 200), ("other.example.org", 403)):
             assert server.ask("/health", headers={"Host": host})[0] == status
+
+
+def test_asyncio_will_not_delay_small_answers() -> None:
+    """It sets TCP_NODELAY where the protocol is named."""
+    with closing(_bound("127.0.0.1", 0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP

@@ -63,10 +63,16 @@ def test_experiment_names_are_unique_even_against_deleted_ones(store: Store) -> 
     assert "restore" in refused("RESOURCE_ALREADY_EXISTS", lambda: store.create_experiment("taken"))
 
 
-@pytest.mark.parametrize("experiment_id", ["99", "nonsense", "-1", "0 OR 1=1", "9" * 30, "¹"])
-def test_an_unknown_experiment_does_not_exist(store: Store, experiment_id: str) -> None:
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.get_experiment(experiment_id))
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.create_run(experiment_id))
+def test_an_unknown_experiment_does_not_exist(store: Store) -> None:
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.get_experiment("99"))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: store.create_run("99"))
+
+
+@pytest.mark.parametrize("experiment_id", ["nonsense", "-1", "0 OR 1=1", "9" * 30, "¹"])
+def test_what_cannot_be_the_id_of_an_experiment_is_refused(store: Store, experiment_id: str) -> None:
+    refused("INVALID_PARAMETER_VALUE", lambda: store.get_experiment(experiment_id))
+    refused("INVALID_PARAMETER_VALUE", lambda: store.create_run(experiment_id))
+    assert store.search_runs([experiment_id]) == ([], "")
     assert store.get_experiment_by_name(experiment_id) is None
 
 
@@ -149,6 +155,23 @@ def test_the_last_metric_is_the_one_of_the_highest_step_then_time_then_value(sto
         store.log_batch(run.run_id, [Metric("m", value, timestamp, step)])
         assert store.get_run(run.run_id).metrics["m"] == Metric("m", *following)
     assert len(store.get_metric_history(run.run_id, "m")) == len(ordered)
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 999, 1000])
+def test_a_batch_of_any_size_is_stored_whole_and_once(store: Store, count: int) -> None:
+    run_id = store.create_run("0").run_id
+    metrics = [
+        Metric(f"m{i % 3}", math.nan if i == count - 1 else float(-i), 1, i // 2) for i in range(count)
+    ]
+    for _ in range(2):
+        store.log_batch(run_id, metrics)
+    found = [metric for key in ("m0", "m1", "m2") for metric in store.get_metric_history(run_id, key)]
+    assert sorted(map(repr, found)) == sorted(map(repr, metrics))
+    latest = store.get_run(run_id).metrics
+    for key, last in latest.items():
+        rivals = [metric for metric in metrics if metric.key == key]
+        ranks = [(metric.step, not math.isnan(metric.value), metric.value) for metric in rivals]
+        assert repr(last) == repr(rivals[ranks.index(max(ranks))])
 
 
 def test_history_is_ordered_and_can_be_had_in_parts(store: Store) -> None:

@@ -1,0 +1,53 @@
+"""projrun bundle"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it, such as run.zip.")
+@click.option(
+    "--max-size",
+    default="100MB",
+    show_default=True,
+    metavar="SIZE",
+    help="Larger inputs and outputs are listed by size and digest alone; for example 2GB.",
+)
+@click.option(
+    "--with-packages",
+    is_flag=True,
+    help="Take the files of the locked packages along: no index is needed then.",
+)
+def bundle(run: str, output: str, max_size: str, with_packages: bool) -> None:
+    """Pack a run into one zip, from which anyone can do it again.
+
+    RUN is what `projrun reproduce` takes. The zip holds the source, the record, the lock, inputs, outputs
+    and logs, and is a Workflow Run RO-Crate. `projrun reproduce`, `verify` and `diff` take it in place of
+    a run, `projrun run` in place of a project; neither the repository nor the inputs need be there.
+
+    \b
+    projrun bundle 1f0c9a3e -o run.zip --with-packages
+    projrun verify run.zip
+    """
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from projrun.cli.cache import bytes_of
+    from projrun.home import home_from
+    from projrun.output import say, warn
+    from projrun.progress import in_words
+    from projrun.runner.bundling import Wanted
+    from projrun.runner.bundling import bundle as write_bundle
+    from projrun.runner.finding import find
+
+    wanted = Wanted(packages=with_packages, max_size=bytes_of(max_size))
+    home, target = home_from(), Path(output).absolute()
+    if not output.endswith(".zip"):
+        raise click.UsageError(f"-o {output}: a bundle is a zip; let its name end in .zip.")
+    with ExitStack() as stack:
+        found = find(run, home, stack)
+        for line in write_bundle(found, target, home, wanted):
+            warn(line)
+    say(f"run {found.record.run_id[:8]} is in {output} ({in_words(target.stat().st_size)})")

@@ -1,0 +1,45 @@
+"""projrun diff"""
+
+from __future__ import annotations
+
+import click
+
+FORMATS = ("text", "json", "html")
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("-o", "--output", default="", metavar="FILE", help="Write it there. Default: to stdout.")
+def diff(first: str, second: str, form: str, output: str) -> int:
+    """Show two runs side by side: exit code 0 if nothing differs, 1 if something does.
+
+    FIRST and SECOND are what `projrun reproduce` takes. Shown are the files of the source that differ,
+    packages, parameters, metrics and outputs, and what else determines results: inputs, Python, variables,
+    machine. Nothing is run. Results are compared exactly.
+    """
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from projrun.compare.diffreports import FORMATS as REPORTS
+    from projrun.errors import RecordError
+    from projrun.files import write_atomically
+    from projrun.home import home_from
+    from projrun.output import data, say
+    from projrun.runner.differing import differing
+    from projrun.runner.finding import find
+
+    home = home_from()
+    with ExitStack() as stack:
+        found = differing(find(first, home, stack), find(second, home, stack), home)
+    report = REPORTS[form](found)
+    if not output:
+        data(report)
+        return 0 if found.same else 1
+    try:
+        write_atomically(Path(output), f"{report}\n")
+    except OSError as error:
+        raise RecordError(f"{output} cannot be written: {error.strerror}", "name another place") from None
+    say(f"{'nothing differs' if found.same else 'they differ'}: see {output}")
+    return 0 if found.same else 1
