@@ -71,7 +71,7 @@ FLOORS = [
     {"api", "cli", "schemas", "__init__", "__main__"},
 ]
 STATIONS = FLOORS[2]
-PROGRAMS = {"environments/rattlerprogram.py"}
+PROGRAMS = {"environments/rattlerprogram.py", "runner/withoutnetwork.py"}
 """Started as processes of their own and imported by nobody: they may exit."""
 MONOPOLIES = {
     "subprocess": {"process.py", "starting.py"},
@@ -231,6 +231,7 @@ NO_VERBS = {
     "runs_source",
     "runs_store",
     "verify_baseline",
+    "verify_vary",
 }
 """Files of the command line that are not a verb of their own."""
 

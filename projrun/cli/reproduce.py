@@ -11,7 +11,10 @@ import click
     "--experiment-name", default="", metavar="NAME", help="Experiment of the new run. Default: the same."
 )
 @click.option("--run-name", default="", metavar="NAME", help="Name of the new run.")
-def reproduce(run: str, experiment_name: str, run_name: str) -> int:
+@click.option(
+    "--strict", is_flag=True, help="Refuse another Python than the first run's, be it the nearest patch."
+)
+def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> int:
     """Do a run again, from its record alone.
 
     RUN is the id of a run or its beginning, URL_OF_A_SERVER#ID, or the path of a `projrun/record.json`.
@@ -32,7 +35,7 @@ def reproduce(run: str, experiment_name: str, run_name: str) -> int:
     home = home_from()
     with ExitStack() as stack:
         found = find(run, home, stack)
-        again = Again(experiment_name=experiment_name, run_name=run_name)
+        again = Again(experiment_name=experiment_name, run_name=run_name, strict=strict)
         record = reproduce(found, home, again)
     say_goodbye(record, home)
     assert record.outcome.exit_code is not None

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from projrun.cli.verify_baseline import baseline_options
+from projrun.cli.verify_vary import kinds_to_vary, vary_options
 
 if TYPE_CHECKING:
+    from projrun.compare import Comparison
+    from projrun.compare.trials import Trials
     from projrun.rules import Rule, VerifyRules
 
 _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
@@ -36,6 +39,7 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
     "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Write a report there too; repeatable."
 )
 @baseline_options
+@vary_options
 def verify(
     run: str,
     rtol: float,
@@ -45,6 +49,8 @@ def verify(
     form: str,
     reports: tuple[str, ...],
     baseline: str,
+    vary: str,
+    times: int,
     **project: Any,
 ) -> int:
     """Do a run again and compare: exit code 0 if the results are the same, 1 if not.
@@ -58,21 +64,25 @@ def verify(
 
     With --baseline FILE, RUN is the URI of a project. It is run as it is now and compared with the run in
     FILE; where there is no FILE, the run becomes the baseline and is written there.
+
+    With --vary, the report has one line for each thing that was changed, and names those under which the
+    results are not the same. What this machine cannot change is said and left out.
     """
     from contextlib import ExitStack
 
     from projrun.cli.verify_baseline import against_baseline, refuse_project_options, write_reports
     from projrun.compare.records import compare
-    from projrun.compare.reports import FORMATS as REPORTS
     from projrun.home import home_from
     from projrun.output import data
     from projrun.rules import VerifyRules
     from projrun.runner.finding import find
     from projrun.runner.reproducing import reproduce
+    from projrun.runner.varying import trials_of
 
     home = home_from()
     written = [_report(pair) for pair in reports]
     _rules(VerifyRules(), metrics, outputs, rtol, atol)  # said before anything runs
+    kinds = kinds_to_vary(vary, times, baseline)
     with ExitStack() as stack:
         if baseline:
             with _talking():
@@ -81,14 +91,27 @@ def verify(
         else:
             refuse_project_options(project)
             first = find(run, home, stack)
-            with _talking():
-                record = reproduce(first, home)
-            second, own = find(record.run_id, home, stack), first.record.plan.verify
+            own = first.record.plan.verify
         rules = _rules(own, metrics, outputs, rtol, atol)
-        comparison = compare(first.record, second.record, rules, (first.content, second.content))
-    write_reports({file: REPORTS[name](comparison) for name, file in written})
-    data(REPORTS[form](comparison))
-    return 0 if comparison.same else 1
+        result: Comparison | Trials
+        if kinds or times > 1:
+            with _talking():
+                result = trials_of(first, rules, kinds, times, home, stack)
+        else:
+            if not baseline:
+                with _talking():
+                    record = reproduce(first, home, staying=stack)
+                second = find(record.run_id, home, stack)
+            result = compare(first.record, second.record, rules, (first.content, second.content))
+    write_reports({file: _shown(result, name) for name, file in written})
+    data(_shown(result, form))
+    return 0 if result.same else 1
+
+
+def _shown(result: Comparison | Trials, form: str) -> str:
+    from projrun.compare import Comparison, reports, trials
+
+    return reports.FORMATS[form](result) if isinstance(result, Comparison) else trials.FORMATS[form](result)
 
 
 @contextmanager

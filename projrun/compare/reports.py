@@ -17,7 +17,7 @@ def text(comparison: Comparison) -> str:
     for finding in comparison.bad:
         if finding.detail:
             parts.append(f"{_name(finding)} differs at {finding.detail}")
-    parts.append(_reasons(comparison, "\n".join(f"  {_difference(one)}" for one in comparison.differences)))
+    parts.append(reasons(comparison))
     parts.append(conclusion(comparison))
     return "\n".join(parts)
 
@@ -48,20 +48,19 @@ def junit(comparison: Comparison) -> str:
         skipped=str(sum(one.verdict == "ignored" for one in comparison.findings)),
     )
     for finding in comparison.findings:
-        case = Xml.SubElement(suite, "testcase", classname=finding.kind, name=_in_xml(finding.name))
+        case = Xml.SubElement(suite, "testcase", classname=finding.kind, name=in_xml(finding.name))
         if finding.verdict == "ignored":
             Xml.SubElement(case, "skipped")
         elif finding.verdict in BAD:
-            failure = Xml.SubElement(
-                case, "failure", message=_in_xml(_failure(finding)), type=finding.verdict
-            )
-            failure.text = _in_xml("\n".join(_difference(one) for one in comparison.differences))
+            message = in_xml(failure(finding))
+            element = Xml.SubElement(case, "failure", message=message, type=finding.verdict)
+            element.text = in_xml("\n".join(_difference(one) for one in comparison.differences))
     Xml.indent(suite)
     return Xml.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
 def markdown(comparison: Comparison) -> str:
-    rows = [tuple(_in_cell(cell) for cell in _row(finding)) for finding in comparison.findings]
+    rows = [tuple(map(cell, _row(finding))) for finding in comparison.findings]
     lines = [
         f"### Run {comparison.second[:8]} against {comparison.first[:8]}: "
         + ("the same" if comparison.same else "**not the same**"),
@@ -70,21 +69,19 @@ def markdown(comparison: Comparison) -> str:
         "| --- | --- | --- | --- | --- |",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    lines += ["", *(f"* {_in_cell(_failure(finding))}" for finding in comparison.bad)]
-    reasons = _reasons(
-        comparison, "\n".join(f"* {_in_cell(_difference(one))}" for one in comparison.differences)
-    )
-    return "\n".join([*lines, "", reasons]).rstrip()
+    lines += ["", *(f"* {cell(failure(finding))}" for finding in comparison.bad)]
+    why = _reasons(comparison, "\n".join(f"* {cell(_difference(one))}" for one in comparison.differences))
+    return "\n".join([*lines, "", why]).rstrip()
 
 
 def github(comparison: Comparison) -> str:
     """Workflow commands: they show as annotations of the job."""
-    lines = [f"::error title=projrun verify::{_in_command(_failure(one))}" for one in comparison.bad]
+    lines = [f"::error title=projrun verify::{in_command(failure(one))}" for one in comparison.bad]
     if comparison.bad:
         why = "; ".join(_difference(one) for one in comparison.differences)
-        lines += [f"::notice title=what determines results and differs::{_in_command(why)}"] if why else []
+        lines += [f"::notice title=what determines results and differs::{in_command(why)}"] if why else []
         return "\n".join(lines)
-    return f"::notice title=projrun verify::{_in_command(conclusion(comparison))}"
+    return f"::notice title=projrun verify::{in_command(conclusion(comparison))}"
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {
@@ -105,7 +102,7 @@ def _name(finding: Finding) -> str:
     return finding.name if finding.kind == "status" else f"{finding.kind} {finding.name}"
 
 
-def _failure(finding: Finding) -> str:
+def failure(finding: Finding) -> str:
     detail = f" ({finding.detail})" if finding.detail else ""
     values = f"{finding.first or 'none'}, {finding.second or 'none'}"
     return f"{_name(finding)} is {finding.verdict}: {values}{detail}"
@@ -114,6 +111,11 @@ def _failure(finding: Finding) -> str:
 def _difference(difference: Difference) -> str:
     name = f" {difference.name}" if difference.name else ""
     return one_line(f"{difference.determinant}{name}: {difference.first}, then {difference.second}")
+
+
+def reasons(comparison: Comparison) -> str:
+    """Why, as lines for a terminal."""
+    return _reasons(comparison, "\n".join(f"  {_difference(one)}" for one in comparison.differences))
 
 
 def _reasons(comparison: Comparison, listed: str) -> str:
@@ -127,15 +129,15 @@ def _reasons(comparison: Comparison, listed: str) -> str:
     )
 
 
-def _in_cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
 
-def _in_command(text: str) -> str:
+def in_command(text: str) -> str:
     return one_line(text).replace("%", "%25")
 
 
-def _in_xml(text: str) -> str:
+def in_xml(text: str) -> str:
     """Without the characters that XML 1.0 forbids."""
     return "".join(
         char if char in "\n\t" or (char.isprintable() and ord(char) < 0xFFFE) else "�" for char in text

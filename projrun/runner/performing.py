@@ -177,6 +177,7 @@ def _execute(
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
             launch,
+            argv_prefix=(*planned.prefix, *launch.argv_prefix),
             variables={**launch.variables, **planned.variables, **variables, **named},
         )
         try:

@@ -47,6 +47,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """Of remote inputs, by parameter, with the credentials in them."""
     variables: Mapping[str, str | None] = {}
     """That the caller gave for the command, with their real values; None removes one."""
+    prefix: tuple[str, ...] = ()
+    """What the command is started by, outside of what the environment puts before it."""
     pinned: bool = False
     """The user named the experiment."""
     timeout_s: float | None = None

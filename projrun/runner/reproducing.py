@@ -52,30 +52,46 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     run_name: str = ""
     variables: Mapping[str, str | None] = {}
     """On top of the recorded ones."""
+    elsewhere: bool = False
+    """In a directory of another name, deeper down, with blanks in it."""
+    prefix: tuple[str, ...] = ()
+    """What the command is started by, such as `nice`."""
+    tags: Mapping[str, str] = {}
+    """Of the new run."""
+    strict: bool = False
+    """The exact Python or nothing."""
 
 
-def reproduce(found: Found, home: Home, again: Again | None = None) -> Record:
+def reproduce(
+    found: Found, home: Home, again: Again | None = None, staying: ExitStack | None = None
+) -> Record:
     """A new run with all that determined the first one. Nothing of the present project is looked at.
 
+    staying: keeps the tree that it ran in, to look at what it made there; else that goes with the run.
     Raises RecordError before anything runs when something cannot be had, after saying what.
     """
     again = again or Again()
     first = found.record
-    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as stack:
-        planned, captured = prepare(found, home, stack, again.variables)
+    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as own:
+        stack = staying or own
+        planned, captured = prepare(found, home, stack, again)
         hook = RunHook(store, _request(found, again), supervisor)
         run = hook.open(planned.plan)
-        store.log_batch(run.run_id, tags={REPRODUCES: first.run_id})
+        store.log_batch(run.run_id, tags={**again.tags, REPRODUCES: first.run_id})
+        planned = msgspec.structs.replace(planned, prefix=again.prefix)
         return perform(store, run, planned, captured, home)
 
 
-def prepare(
-    found: Found, home: Home, stack: ExitStack, variables: Mapping[str, str | None]
-) -> tuple[Planned, Captured]:
+def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
     checkout = _source(found, home, stack, missing)
+    if checkout and again.elsewhere:
+        checkout = _moved_away(checkout)
     lock = _lock(found, checkout.directory, missing) if checkout else None
+    if lock and again.strict and record.environment and lock.python != record.environment.python:
+        what = f"Python {record.environment.python} is not on this machine"
+        missing.append(Missing(what, "install it, or leave --strict out"))
     places = _inputs(found, checkout.root, missing) if checkout else {}
     missing += _absent_variables(record)
     for one in missing:
@@ -84,7 +100,7 @@ def prepare(
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
     captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
-    return _planned(record, checkout, places, lock, variables, home, stack), captured
+    return _planned(record, checkout, places, lock, again.variables, home, stack), captured
 
 
 def _request(found: Found, again: Again) -> Request:
@@ -198,6 +214,15 @@ def _copied(record: Record) -> tuple[str, ...]:
 
 
 # the plan
+
+
+def _moved_away(checkout: Checkout) -> Checkout:
+    """Still in the place that goes with the run, but further down."""
+    root = checkout.root.parent / "another place" / "deeper" / f"{checkout.root.name} again"
+    root.parent.mkdir(parents=True)
+    checkout.root.rename(root)
+    directory = root / checkout.directory.relative_to(checkout.root)
+    return msgspec.structs.replace(checkout, root=root, directory=directory)
 
 
 def _planned(

@@ -15,6 +15,8 @@ REASON = "projrun.reason"
 SUPERVISOR = "projrun.supervisor"
 REPRODUCES = "projrun.reproduces"
 """Id of the run that was done again."""
+VARIES = "projrun.varies"
+"""What was not as in that run, on purpose."""
 SOURCE_TYPE = "mlflow.source.type"
 PARENT_RUN_ID = "mlflow.parentRunId"
 MAX_TAG = 8000

@@ -1,0 +1,154 @@
+"""A run done again several times, with one thing varied each time, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from projrun.compare import Comparison, Finding
+from projrun.compare.reports import cell, failure, in_command, in_xml, reasons
+from projrun.output import one_line, table
+
+NOTHING = "nothing"
+"""The kind of a trial that varies nothing: a plain repetition."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    varied: str
+    """The kind, such as `time-zone`; `nothing` for a plain repetition."""
+    change: str = ""
+    """What it was changed to."""
+    comparison: Comparison | None = None
+    """None when it was left out."""
+    left_out: str = ""
+    """Why."""
+
+    @property
+    def verdict(self) -> str:
+        if self.comparison is None:
+            return "left out"
+        return "same" if self.comparison.same else "different"
+
+    @property
+    def bad(self) -> tuple[Finding, ...]:
+        return self.comparison.bad if self.comparison else ()
+
+
+class Trials(msgspec.Struct, frozen=True, kw_only=True):
+    first: str
+    """Id of the run that was done again."""
+    trials: tuple[Trial, ...]
+
+    @property
+    def same(self) -> bool:
+        return not any(trial.bad for trial in self.trials)
+
+
+def text(trials: Trials) -> str:
+    """For a terminal: one line for each."""
+    rows = [tuple(one_line(part, 90) for part in _row(trial)) for trial in trials.trials]
+    parts = [table(("VARIED", "CHANGE", "VERDICT", "WHAT"), rows)]
+    parts += [reasons(plain) for plain in _plain(trials) if plain.bad and plain.differences][:1]
+    return "\n".join([*parts, conclusion(trials)])
+
+
+def conclusion(trials: Trials) -> str:
+    """One line. What was left out is never counted as the same."""
+    done = [trial for trial in trials.trials if trial.comparison]
+    missing = _names(trial for trial in trials.trials if not trial.comparison)
+    rest = f"; left out: {missing}" if missing else ""
+    if trials.same:
+        return f"the same: all {len(done)} repetitions of run {trials.first[:8]}{rest}"
+    plain = any(trial.bad for trial in done if trial.varied == NOTHING)
+    varied = _names(trial for trial in done if trial.bad and trial.varied != NOTHING)
+    named = " and ".join([*(["when nothing is varied"] if plain else []), *([varied] if varied else [])])
+    return f"not the same: run {trials.first[:8]} gives other results under: {named}{rest}"
+
+
+def json(trials: Trials) -> str:
+    content = {
+        "same": trials.same,
+        "first": trials.first,
+        "trials": [{"verdict": one.verdict, **msgspec.to_builtins(one)} for one in trials.trials],
+    }
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+
+
+def junit(trials: Trials) -> str:
+    """One test case for each."""
+    from xml.etree import ElementTree as Xml
+
+    suite = Xml.Element(
+        "testsuite",
+        name="projrun verify",
+        tests=str(len(trials.trials)),
+        failures=str(sum(bool(trial.bad) for trial in trials.trials)),
+        errors="0",
+        skipped=str(sum(trial.comparison is None for trial in trials.trials)),
+    )
+    for trial in trials.trials:
+        name = f"{trial.varied}: {trial.change}" if trial.change else trial.varied
+        case = Xml.SubElement(suite, "testcase", classname="vary", name=in_xml(name))
+        if trial.comparison is None:
+            Xml.SubElement(case, "skipped", message=in_xml(trial.left_out))
+        elif trial.bad:
+            element = Xml.SubElement(case, "failure", message=in_xml(failure(trial.bad[0])), type="different")
+            element.text = in_xml("\n".join(map(failure, trial.bad)))
+    Xml.indent(suite)
+    return Xml.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def markdown(trials: Trials) -> str:
+    verdict = "the same" if trials.same else "**not the same**"
+    return "\n".join(
+        [
+            f"### Run {trials.first[:8]}, repeated: {verdict}",
+            "",
+            "| varied | change | verdict | what |",
+            "| --- | --- | --- | --- |",
+            *(f"| {' | '.join(map(cell, _row(trial)))} |" for trial in trials.trials),
+            "",
+            cell(conclusion(trials)),
+        ]
+    )
+
+
+def github(trials: Trials) -> str:
+    """Workflow commands: they show as annotations of the job."""
+    lines = [
+        f"::error title=projrun verify --vary {in_command(trial.varied)}::{in_command(_what(trial))}"
+        for trial in trials.trials
+        if trial.bad
+    ]
+    return "\n".join([*lines, f"::notice title=projrun verify::{in_command(conclusion(trials))}"])
+
+
+FORMATS: dict[str, Callable[[Trials], str]] = {
+    "text": text,
+    "json": json,
+    "junit": junit,
+    "markdown": markdown,
+    "github": github,
+}
+
+
+def _plain(trials: Trials) -> list[Comparison]:
+    return [one.comparison for one in trials.trials if one.varied == NOTHING and one.comparison]
+
+
+def _names(trials: Iterable[Trial]) -> str:
+    return ", ".join(dict.fromkeys(trial.varied for trial in trials))
+
+
+def _row(trial: Trial) -> tuple[str, str, str, str]:
+    return trial.varied, trial.change, trial.verdict, _what(trial)
+
+
+def _what(trial: Trial) -> str:
+    if not trial.bad:
+        return trial.left_out
+    more = f", and {len(trial.bad) - 1} more" if len(trial.bad) > 1 else ""
+    worst = trial.bad[0]
+    name = worst.name if worst.kind == "status" else f"{worst.kind} {worst.name}"
+    return f"{name}: {worst.detail}{more}" if worst.detail else f"{failure(worst)}{more}"
