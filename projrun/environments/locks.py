@@ -41,12 +41,13 @@ def lock_once(
     """The lock of this descriptor: resolved the first time, the same from then on. Raises BuildError."""
     facts = _lock_facts(name, descriptor, directory, resolving.as_of)
     place = home.locks / key_of(facts) / "lock.json"
-    if resolving.locked and descriptor.lock_file:
-        refuse_stale(descriptor, directory)
+    in_project = descriptor.conda_lock_file if name == "conda" else descriptor.lock_file
+    if resolving.locked and in_project:
+        refuse_stale(name, descriptor, directory)
     in_place = not directory.is_relative_to(home.cache)
     if not resolving.upgrade and (lock := _read_lock(place)):
         return at_hand(lock, directory, in_place)
-    if resolving.locked and not descriptor.lock_file and has_requirements(descriptor):
+    if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
             "write one with `projrun lock`, or leave --locked out",
@@ -54,8 +55,8 @@ def lock_once(
     with locked(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
         lock = None if resolving.upgrade else _read_lock(place)
         if lock is None:
-            verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
-            say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
+            verb = "reading the lock" if in_project else "resolving the environment"
+            say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             if lock.kept:
                 write_atomically(place, msgspec.json.encode(lock))
@@ -97,8 +98,14 @@ def _with_interpreter(lock: Lock) -> Lock:
     )
 
 
-def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
+def refuse_stale(manager: str, descriptor: Descriptor, directory: Path) -> None:
     """Of uv.lock, uv itself says whether it is stale."""
+    if manager == "conda":
+        from projrun.environments.condastamp import staleness
+
+        if problem := staleness(descriptor, directory):
+            raise BuildError(f"--locked: {problem}", "update it: projrun lock")
+        return
     from projrun import tomlfile
     from projrun.environments.resolution import is_stale
 
