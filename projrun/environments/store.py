@@ -21,7 +21,6 @@ import msgspec
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.environments.contents import fingerprint, mismatch
-from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
 from projrun.errors import BuildError
 from projrun.files import beside, remove, write_atomically
@@ -52,7 +51,7 @@ def provide(
     directory: Path,
     home: Home,
     log: Path,
-    resolving: Resolving = RESOLVE_ONCE,
+    resolving: Resolving = Resolving(),  # noqa: B008 - frozen
     lock: Lock | None = None,
 ) -> Iterator[Provided]:
     """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
@@ -66,6 +65,8 @@ def provide(
         environment = Environment(manager=name, python=lock.python)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
+    from projrun.environments.locks import lock_once  # late: an environment that is not built has no lock
+
     home.mark_cache()
     lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
     key = key_of(manager.key(lock))
