@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -46,25 +47,29 @@ def make_repository(place: Path) -> str:
     return place.as_uri()
 
 
-def chaos(root: Path, rounds: int, chance: random.Random) -> None:
-    """Raises AssertionError, with the round in it, when something is left behind."""
+def chaos(root: Path, rounds: int, chance: random.Random) -> dict[str, int]:
+    """How many runs ended how. Raises AssertionError, with the round in it, when something is left behind."""
     uri = make_repository(root / "repository")
     environ = {**os.environ, "PROJRUN_HOME": str(root / "data"), MARK: str(root)}
-    longest_s = _time_of_a_run(uri, {**environ, "PROJRUN_CACHE_DIR": str(root / "timing")})
+    timing = {**environ, "PROJRUN_CACHE_DIR": str(root / "timing")}
+    cold_s, warm_s = (_time_of_a_run(uri, timing) for _ in range(2))
     cache = root / "cache-0"
     for number in range(rounds):
-        if chance.random() < 0.5:
+        if fresh := chance.random() < 0.5:
             cache = root / f"cache-{number}"
         environ["PROJRUN_CACHE_DIR"] = str(cache)
         whom = chance.choice(["supervisor", "process", "both"])
-        delay_s = chance.uniform(0, longest_s)
+        delay_s = chance.uniform(0, cold_s if fresh else warm_s)
         try:
             _round(uri, environ, whom, delay_s, chance)
+            _check_environments(cache)
         except AssertionError as error:
             raise AssertionError(f"round {number}, {whom} after {delay_s:.3f} s: {error}") from None
     done = _projrun(environ, "run", uri)
     assert done.returncode == 0, f"a run afterwards fails: {done.stderr}"
     assert not _wait_until_gone(environ[MARK]), "processes are left after a whole run"
+    listed = json.loads(_projrun(environ, "runs", "list", "-n", "10000", "--json").stdout)
+    return dict(Counter(run["status"] for run in listed))
 
 
 def _time_of_a_run(uri: str, environ: Mapping[str, str]) -> float:
@@ -100,6 +105,14 @@ def _round(uri: str, environ: Mapping[str, str], whom: str, delay_s: float, chan
     assert all(name.endswith(".tmp") for name in supervisors), f"lost supervisors: {supervisors}"
 
 
+def _check_environments(cache: Path) -> None:
+    """What is marked as ready is whole, whoever was killed while it was made."""
+    for mark in cache.glob("envs-v1/uv/*/.ready.json"):
+        python = [str(mark.parent / "bin" / "python"), "-c", "import iniconfig"]
+        done = subprocess.run(python, capture_output=True, text=True)
+        assert done.returncode == 0, f"{mark.parent} is used and not whole: {done.stderr}"
+
+
 def _projrun(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "projrun", *arguments], env=environ, capture_output=True, text=True
@@ -132,8 +145,8 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{given.rounds} rounds, seed {given.seed}")
     with tempfile.TemporaryDirectory() as directory:
-        chaos(Path(directory), given.rounds, random.Random(given.seed))
-    print("nothing was left behind")
+        how = chaos(Path(directory), given.rounds, random.Random(given.seed))
+    print(f"nothing was left behind; runs: {how}")
 
 
 if __name__ == "__main__":

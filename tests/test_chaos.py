@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
 from tests.chaos import chaos
 from tests.conftest import MakeProject, Projrun
 
@@ -64,13 +64,66 @@ def test_a_store_on_a_full_disk(projrun: Projrun, make_project: MakeProject, sma
     assert [run["status"] for run in json.loads(listed.stdout)] == ["FAILED"]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_read_only_home(projrun: Projrun, make_project: MakeProject, home: Home) -> None:
-    home.data.mkdir(parents=True)
-    home.data.chmod(0o500)
-    done = projrun("run", make_project(MLproject="entry_points: {main: {command: 'true'}}"), *LOCAL)
-    assert done.returncode == 125
-    assert len(done.stderr.splitlines()) == 1
+def as_nobody() -> list[str]:
+    """The beginning of a command that root may not do: root may write everywhere."""
+    if os.getuid() != 0:
+        return []
+    if (program := shutil.which("setpriv")) is None:
+        pytest.skip("this is root, and there is no setpriv")
+    prefix = [program, "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    readable = [*prefix, sys.executable, "-c", "import projrun, click"]
+    if subprocess.run(readable, capture_output=True).returncode:
+        pytest.skip("nobody may not read this installation of projrun")
+    return prefix
+
+
+@pytest.mark.parametrize("read_only", ["data", "cache"])
+def test_a_read_only_home(read_only: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own directories are the user's alone
+        root = Path(place)
+        root.chmod(0o755)
+        (root / "MLproject").write_text("entry_points: {main: {command: 'true'}}")
+        (root / "python_env.yaml").write_text("dependencies: []")
+        for name in ("data", "cache"):
+            (root / name).mkdir()
+            (root / name).chmod(0o555 if name == read_only else 0o777)
+        environ = {"PROJRUN_HOME": str(root / "data"), "PROJRUN_CACHE_DIR": str(root / "cache"), "HOME": "/"}
+        argv = [*as_nobody(), sys.executable, "-m", "projrun", "run", str(root)]
+        done = subprocess.run(argv, env={**os.environ, **environ}, capture_output=True, text=True)
+        assert done.returncode == 125
+        assert "Traceback" not in done.stderr
+        assert f"{root / read_only}" in done.stderr.splitlines()[-1]
+
+
+CLOCK = """
+import os, time
+def jumping(real, unit):
+    return lambda: real() + (int(open(os.environ["CLOCK_FILE"]).read() or 0) * unit)
+time.time, time.time_ns = jumping(time.time, 1), jumping(time.time_ns, 10**9)
+"""
+"""As sitecustomize: the wall clock of this Python is off by what a file says, which may change."""
+
+
+@pytest.mark.parametrize("jump_s", [-86400, 86400])
+def test_a_clock_that_jumps_during_a_run(
+    jump_s: int, projrun: Projrun, make_project: MakeProject, tmp_path: Path
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    command = f"echo before; echo {jump_s} > {clock}; sleep 0.3; echo after >&2"
+    project = make_project(MLproject=f"entry_points: {{main: {{command: '{command}'}}}}")
+    environ = {"PYTHONPATH": str(tmp_path), "CLOCK_FILE": str(clock)}
+    done = projrun("run", project, *LOCAL, "--timeout", "1h", environ=environ)
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(projrun("runs", "list", "--json").stdout)
+    assert run["status"] == "FINISHED"
+    assert run["end_time"] >= run["start_time"]
+    shown = json.loads(projrun("runs", "show", run["run_id"], "--json").stdout)
+    assert 0.3 <= shown["record"]["outcome"]["usage"]["wall_s"] < 3600
+    assert projrun("runs", "logs", run["run_id"], "--stream", "err").stdout == "after\n"
+    later = projrun("run", project, *LOCAL)  # with a clock that is right again
+    assert later.returncode == 0
 
 
 class _Dying(BaseHTTPRequestHandler):

@@ -182,6 +182,21 @@ def test_what_a_process_took_is_known(tmp_path: Path) -> None:
     assert supervised.usage.wall_s > 0
 
 
+def test_what_descendants_took_counts(tmp_path: Path) -> None:
+    """A grandchild that was waited for, as those of a shell are."""
+    grandchild = "x = bytearray(200_000_000); sum(range(5_000_000))"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}], check=True)"
+    supervised = child(
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])", tmp_path / "log"
+    )
+    assert supervised.wait() == 0
+    alone = child("import subprocess, sys", tmp_path / "alone")
+    assert alone.wait() == 0
+    assert supervised.usage is not None and alone.usage is not None
+    assert supervised.usage.peak_memory_bytes > 200_000_000 > alone.usage.peak_memory_bytes
+    assert supervised.usage.cpu_s > alone.usage.cpu_s
+
+
 def test_the_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     supervised = child("print(1)", tmp_path / "log")
     monkeypatch.setattr(time, "time", lambda: 0.0)

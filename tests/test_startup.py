@@ -89,6 +89,10 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
     assert not (modules & HEAVY) - {"hashlib"}  # outside Git the source is kept under its digest
 
 
+def test_a_run_in_the_callers_own_environment_looks_for_no_lock(noop: Path) -> None:
+    assert "projrun.environments.locks" not in modules_after("run", noop, "--env-manager", "local")
+
+
 def test_a_warm_run_of_a_pushed_tree_hashes_nothing(noop: Path, tmp_path: Path) -> None:
     remote = tmp_path / "remote.git"
     for arguments in (

@@ -10,6 +10,8 @@ from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from projrun.plan import Descriptor
     from projrun.project.mlproject import Project
 
@@ -51,9 +53,11 @@ def lock(
     The lock, a pylock.toml beside the descriptor, holds exact versions with hashes, for every platform, and
     wins over resolving from then on. Versions that it already has are kept unless an option says otherwise.
     That of a project that is fetched goes to stdout, unless -o names a directory for it.
+    A conda project has a pixi.lock for this platform instead, and a pylock.conda.toml for its pip section.
     """
     from pathlib import Path
 
+    from projrun.environments.condanames import needs_conda
     from projrun.environments.projectlock import new_lock, unfit
     from projrun.errors import UsageError
     from projrun.files import temporary_directory, write_atomically
@@ -67,6 +71,10 @@ def lock(
     with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
         place = checkout.directory
         descriptor = _descriptor(read_project(place), entry_point)
+        if needs_conda(descriptor):
+            if checkout.temporary or output:
+                raise UsageError("a conda project is locked where it lies", "give its directory, without -o")
+            return _lock_conda(descriptor, place, upgrade, upgrade_package, as_of, check)
         if descriptor.kind in ("none", "pylock", "docker_env"):
             raise UsageError(
                 "the project has nothing to lock", "write a python_env.yaml with its dependencies"
@@ -94,3 +102,27 @@ def _descriptor(project: Project, entry_point: str) -> Descriptor:
     if entry_point == "main" and "main" not in project.entry_points:
         return project.descriptor
     return environment_of(project, project.entry_point(entry_point))[0]
+
+
+def _lock_conda(
+    descriptor: Descriptor,
+    place: Path,
+    upgrade: bool,
+    upgrade_package: tuple[str, ...],
+    as_of: str,
+    check: bool,
+) -> int:
+    from projrun.environments.condalock import unfit_conda_lock, write_conda_lock
+    from projrun.files import temporary_directory
+    from projrun.output import complain, say
+    from projrun.sources.dates import moment
+
+    if check:
+        problem = unfit_conda_lock(descriptor, place)
+        if problem:
+            complain(f"{problem}; run: projrun lock")
+        return int(bool(problem))
+    with temporary_directory() as temporary:
+        date = moment(as_of, place) if as_of else ""
+        say(write_conda_lock(descriptor, place, temporary / "log", upgrade, upgrade_package, date))
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -100,8 +101,31 @@ def guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 141
     except Exception as error:
+        if isinstance(error, OSError) and (told := _of_our_places(error)):
+            complain(told)
+            return ProjrunError.exit_code
         complain(f"a bug in projrun: {type(error).__name__}: {error}; please report it with {_bug_report()}")
         return 3
+
+
+def _of_our_places(error: OSError) -> str:
+    """What to say of a directory of ours that cannot be written to; empty when that is not the trouble."""
+    from pathlib import Path
+
+    from projrun.home import home_from
+
+    home = home_from()
+    path = Path(str(error.filename or ""))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "make room there"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "make it writable"
+    else:
+        return ""
+    for place, variable in ((home.cache, "PROJRUN_CACHE_DIR"), (home.data, "PROJRUN_HOME")):
+        if path.is_relative_to(place):
+            return f"cannot write {path}: {error.strerror}; {hint}, or name another place: {variable}"
+    return ""
 
 
 def _bug_report() -> Path:

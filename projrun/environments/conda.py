@@ -12,6 +12,7 @@ import msgspec
 from projrun.environments import activation, condapip, condaprogram
 from projrun.environments.condarattler import Answer, Channels, CondaPackage, ask_rattler
 from projrun.environments.condasettings import Settings, settings
+from projrun.environments.condastamp import pip_document, staleness
 from projrun.environments.contents import normal, origin
 from projrun.environments.localrequirements import install_local, local_facts
 from projrun.errors import BuildError
@@ -29,7 +30,21 @@ STATE = "conda-meta/state"
 """Where conda keeps the variables of an environment."""
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+class Before(msgspec.Struct, frozen=True):
+    """A lock whose versions are kept where they still fit."""
+
+    conda: str = ""
+    pylock: str = ""
+    change: tuple[str, ...] = ()
+    """Packages that need not stay as they are."""
+
+
+NOTHING = Before()
+
+
+def lock(
+    descriptor: Descriptor, directory: Path, log: Path, as_of: str = "", before: Before = NOTHING
+) -> Lock:
     """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
     current = settings()
     channels = _channels(descriptor.channels, current, directory)
@@ -37,13 +52,20 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
     if descriptor.conda_lock_file:
         answer = _read(descriptor, specs, channels, current, directory, log)
     else:
-        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of)
+        kept = {"lock": before.conda, "change": before.change}
+        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **kept)
     python = next((package.version for package in answer.packages if package.name == "python"), "")
     notices: tuple[str, ...] = ()
     local: tuple[LocalRequirement, ...] = ()
     pylock = condapip.from_lock(answer.pypi)
-    if not pylock and python:
-        pylock, local, notices = condapip.resolved(descriptor, answer.packages, python, directory, log, as_of)
+    if descriptor.conda_lock_file and (problem := staleness(descriptor, directory)):
+        notices = (f"{problem}; update it: projrun lock",)
+    if (document := pip_document(descriptor, directory)) is not None:
+        pylock, local = condapip.from_document(document, descriptor, directory)
+    elif not pylock and python:
+        wish = condapip.Wish(as_of, before.pylock, before.change)
+        pylock, local, said = condapip.resolved(descriptor, answer.packages, python, directory, log, wish)
+        notices += said
     return Lock(
         manager="conda",
         python=python,

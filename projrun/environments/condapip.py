@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,13 +18,23 @@ from projrun.files import temporary_directory
 from projrun.plan import Descriptor, LocalRequirement
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """How the pip section is to be resolved."""
+
+    as_of: str = ""
+    before: str = ""
+    """A lock whose versions are kept where they still fit."""
+    change: tuple[str, ...] = ()
+    """Packages that need not."""
+
+
 def resolved(
     descriptor: Descriptor,
     packages: Sequence[CondaPackage],
     python: str,
     directory: Path,
     log: Path,
-    as_of: str,
+    wish: Wish,
 ) -> tuple[str, tuple[LocalRequirement, ...], tuple[str, ...]]:
     """The pylock.toml of the pip section ('' without one), what of it lies on this machine, and notices.
 
@@ -36,19 +47,27 @@ def resolved(
         return "", (), ()
     running, _ = pythons.choose("")
     target = ["--python", str(running.path), "--python-version", python]
-    target += ["--exclude-newer", as_of] if as_of else []
+    target += ["--exclude-newer", wish.as_of] if wish.as_of else []
+    target += [f"--upgrade-package={name}" for name in wish.change]
     there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
     notices: tuple[str, ...] = ()
     access = access_of(descriptor, directory)
     try:
-        document = compiled(lines, (*descriptor.constraints, *there), target, access, log)
+        document = compiled(lines, (*descriptor.constraints, *there), target, access, log, wish.before)
     except BuildError:
         if not there:
             raise
-        document = compiled(lines, descriptor.constraints, target, access, log)
+        document = compiled(lines, descriptor.constraints, target, access, log, wish.before)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
+    return *from_document(document, descriptor, directory), notices
+
+
+def from_document(
+    document: dict[str, Any], descriptor: Descriptor, directory: Path
+) -> tuple[str, tuple[LocalRequirement, ...]]:
+    """The pylock.toml of a lock in the project, and what of it lies on this machine."""
     document, local = without_local(document, descriptor, directory)
-    return text_of(document), local, notices
+    return text_of(document), local
 
 
 def _is_of_pip(package: CondaPackage) -> bool:

@@ -42,13 +42,14 @@ def lock_once(
     """The lock of this descriptor: resolved the first time, the same from then on. Raises BuildError."""
     facts = _lock_facts(name, descriptor, directory, resolving.as_of)
     place = home.locks / key_of(facts) / "lock.json"
-    if resolving.locked and descriptor.lock_file:
-        refuse_stale(descriptor, directory)
+    in_project = descriptor.conda_lock_file if name == "conda" else descriptor.lock_file
+    if resolving.locked and in_project:
+        refuse_stale(name, descriptor, directory)
     in_place = not directory.is_relative_to(home.cache)
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(place, strict)):
         return at_hand(lock, directory, in_place)
-    if resolving.locked and not descriptor.lock_file and has_requirements(descriptor):
+    if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
             "write one with `projrun lock`, or leave --locked out",
@@ -60,8 +61,8 @@ def lock_once(
                 from projrun.environments import pythons
 
                 pythons.refuse_another(strict, pythons.choose(strict)[0].version_text)
-            verb = "reading the lock" if descriptor.lock_file else "resolving the environment"
-            say(f"{verb} of {descriptor.lock_file or descriptor.file or 'the project'}")
+            verb = "reading the lock" if in_project else "resolving the environment"
+            say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             if lock.kept:
                 write_atomically(place, msgspec.json.encode(lock))
@@ -107,8 +108,14 @@ def _with_interpreter(lock: Lock) -> Lock:
     )
 
 
-def refuse_stale(descriptor: Descriptor, directory: Path) -> None:
+def refuse_stale(manager: str, descriptor: Descriptor, directory: Path) -> None:
     """Of uv's own locks, uv itself says whether they are stale."""
+    if manager == "conda":
+        from projrun.environments.condastamp import staleness as staleness_of_conda
+
+        if problem := staleness_of_conda(descriptor, directory):
+            raise BuildError(f"--locked: {problem}", "update it: projrun lock")
+        return
     from projrun import tomlfile
     from projrun.environments.staleness import staleness
 

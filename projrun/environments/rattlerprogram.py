@@ -62,6 +62,7 @@ async def solve_specs(session: Session) -> Answer:
             [*specs, *named],
             gateway=session.gateway,
             platforms=session.platforms,
+            locked_packages=await _kept(session),
             virtual_packages=virtual,
             channel_priority=priority,
             exclude_newer=_moment(session.request.get("as_of", "")),
@@ -69,6 +70,14 @@ async def solve_specs(session: Session) -> Answer:
     except SolverError as error:
         raise RefusedError(await _explained(session, specs, str(error)), "unsolvable") from None
     return locked(session, channels, records)
+
+
+async def _kept(session: Session) -> list[RepoDataRecord]:
+    """The packages of `lock`, which stay where they fit, except those of `change`."""
+    if not session.request.get("lock"):
+        return []
+    changing = set(session.request["change"])
+    return [record for record in await _records(session) if record.name.normalized not in changing]
 
 
 def _moment(text: str) -> datetime | None:

@@ -22,7 +22,6 @@ import msgspec
 from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.environments.contents import fingerprint, mismatch
-from projrun.environments.locks import RESOLVE_ONCE, lock_once
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
 from projrun.errors import BuildError
 from projrun.files import beside, remove, write_atomically
@@ -54,7 +53,7 @@ def provide(
     directory: Path,
     home: Home,
     log: Path,
-    resolving: Resolving = RESOLVE_ONCE,
+    resolving: Resolving = Resolving(),  # noqa: B008 - frozen
     lock: Lock | None = None,
 ) -> Iterator[Provided]:
     """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
@@ -74,6 +73,7 @@ def provide(
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
     from projrun.environments.access import with_access
+    from projrun.environments.locks import lock_once  # late: an environment that is not built has no lock
 
     with _full_disk_told():
         home.mark_cache()

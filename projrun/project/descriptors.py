@@ -239,7 +239,8 @@ def _pep440(conda: str) -> str:
     if version.startswith("=") or version[:1].isdigit():
         number = re.split(r"[\s=]", version.lstrip("= "))[0]
         return f"=={number.removesuffix('.*').removesuffix('*')}" if number else ""
-    return re.sub(r"\s+", "", version)
+    version = re.sub(r"\s*([,|<>=!~]+)\s*", r"\1", version)
+    return ",".join(re.sub(r"(?<=[\w.*])[\s=].*$", "", part) for part in version.split(","))
 
 
 def mapping_of(document: Document) -> dict[Any, Any]:

@@ -110,7 +110,7 @@ def perform(
     except KeyboardInterrupt as interrupt:
         known.outcome = killed(interrupt, started)
         raise
-    except ProjrunError as error:
+    except (ProjrunError, OSError) as error:
         known.outcome = failed(error, started)
         raise
     finally:

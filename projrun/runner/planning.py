@@ -115,7 +115,7 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
 
         descriptor = with_base_image(descriptor, request)
     requirements = entry_point.script.requirements if entry_point.script else ()
-    resolving = _resolving(request, descriptor, project.directory)
+    resolving = _resolving(request, manager, descriptor, project.directory)
     if requirements and manager_named(manager).BUILDS:
         from projrun.project.conventions import with_requirements
 
@@ -158,11 +158,12 @@ def _refuse_container_options(request: Request, manager: str) -> None:
             )
 
 
-def _resolving(request: Request, descriptor: Descriptor, directory: Path) -> Resolving:
-    if descriptor.lock_file and (request.upgrade or request.as_of):
+def _resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
+    lock = descriptor.conda_lock_file if manager == "conda" else descriptor.lock_file
+    if lock and (request.upgrade or request.as_of):
         option = "--upgrade" if request.upgrade else "--as-of"
         raise UsageError(
-            f"{option}: the project has a lock, {descriptor.lock_file}, which wins over resolving",
+            f"{option}: the project has a lock, {lock}, which wins over resolving",
             f"run `projrun lock {option}`, or leave the option out",
         )
     if request.locked and request.upgrade:

@@ -36,9 +36,16 @@ mlflow.db
 
 
 class Pattern(NamedTuple):
-    expression: re.Pattern[str]
+    name: str
+    """The last part of what it fits, where it is that and nothing else: making an expression takes longer."""
+    expression: re.Pattern[str] | None
     takes_in: bool
     directories_only: bool
+
+    def fits(self, path: str) -> bool:
+        if self.expression is None:
+            return path.rpartition("/")[2] == self.name
+        return self.expression.fullmatch(path) is not None
 
 
 def files_below(top: str) -> list[str]:
@@ -85,7 +92,7 @@ def _walk(top: str, below: str, patterns: list[Pattern]) -> Iterator[str]:
 def _ignored(name: str, is_directory: bool, patterns: list[Pattern]) -> bool:
     """The last pattern that fits decides."""
     for pattern in reversed(patterns):
-        if (is_directory or not pattern.directories_only) and pattern.expression.fullmatch(name):
+        if (is_directory or not pattern.directories_only) and pattern.fits(name):
             return not pattern.takes_in
     return False
 
@@ -101,12 +108,16 @@ def patterns_of(text: str) -> list[Pattern]:
         written = written.removeprefix("!") if takes_in else written
         directories_only = written.endswith("/")
         anchored = "/" in written.rstrip("/")
-        body = _expression(written.strip("/"))
-        whole = body if anchored else f"(?:.*/)?{body}"
-        patterns.append(Pattern(re.compile(whole, re.DOTALL), takes_in, directories_only))
+        name = written.strip("/")
+        expression = None
+        if anchored or _SPECIAL.search(name):
+            whole = _expression(name) if anchored else f"(?:.*/)?{_expression(name)}"
+            expression = re.compile(whole, re.DOTALL)
+        patterns.append(Pattern(name, expression, takes_in, directories_only))
     return patterns
 
 
+_SPECIAL = re.compile(r"[*?\[\\]")
 _PIECES = (
     (r"\*\*/", r"(?:.*/)?"),
     (r"/\*\*$", r"/.*"),

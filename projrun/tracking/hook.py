@@ -144,7 +144,9 @@ def end_with_parent(store: Store, run: Run) -> None:
         settle(
             store,
             run.run_id,
-            Outcome(status="FAILED", reason=reason, start_time=run.start_time, end_time=now()),
+            Outcome(
+                status="FAILED", reason=reason, start_time=run.start_time, end_time=end_after(run.start_time)
+            ),
         )
 
 
@@ -154,7 +156,7 @@ def ended(exit_code: int, started: int) -> Outcome:
         exit_code=exit_code,
         reason=f"the command exited with code {exit_code}" if exit_code else "",
         start_time=started,
-        end_time=now(),
+        end_time=end_after(started),
     )
 
 
@@ -164,12 +166,14 @@ def timed_out(timeout_s: float, started: int) -> Outcome:
         exit_code=TIMED_OUT,
         reason=f"stopped after its time-out of {timeout_s:g} s",
         start_time=started,
-        end_time=now(),
+        end_time=end_after(started),
     )
 
 
 def failed(error: Exception, started: int) -> Outcome:
-    return Outcome(status="FAILED", reason=one_line(str(error)), start_time=started, end_time=now())
+    return Outcome(
+        status="FAILED", reason=one_line(str(error)), start_time=started, end_time=end_after(started)
+    )
 
 
 def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
@@ -179,7 +183,7 @@ def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
         exit_code=128 + number,
         reason=f"interrupted by signal {number}",
         start_time=started,
-        end_time=now(),
+        end_time=end_after(started),
     )
 
 
@@ -205,3 +209,8 @@ def user() -> str:
 def now() -> int:
     """Milliseconds since the epoch."""
     return int(time.time() * 1000)
+
+
+def end_after(started: int) -> int:
+    """Now; a clock that was set back does not make a run end before it has started."""
+    return max(now(), started)

@@ -20,7 +20,7 @@ from projrun.locking import FileLock
 from projrun.record import Outcome
 from projrun.tracking import Store
 from projrun.tracking.entities import TERMINATED
-from projrun.tracking.hook import end_with_parent, killed, now, settle
+from projrun.tracking.hook import end_after, end_with_parent, killed, settle
 from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR
 
 LIBRARY = -1
@@ -156,7 +156,9 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
                 from projrun import engine
 
                 engine.remove_containers_of(run.run_id)
-            lost = Outcome(status="FAILED", reason=LOST, start_time=run.start_time, end_time=now())
+            lost = Outcome(
+                status="FAILED", reason=LOST, start_time=run.start_time, end_time=end_after(run.start_time)
+            )
             settle(store, run.run_id, killed(interrupt, run.start_time) if interrupt else lost)
             made_in_it = f"tags.`{PARENT_RUN_ID}` = '{run.run_id}'"
             for child in store.search_runs([], made_in_it, run_view_type="ALL")[0]:

@@ -57,6 +57,21 @@ def test_an_interrupted_run_is_killed_and_its_container_goes(
     assert gone(str(run["run_id"]))
 
 
+def test_a_detached_run_is_waited_for_and_stopped(
+    base_image: str, make_project: MakeProject, project: Path, projrun: Projrun
+) -> None:
+    entry = "docker_env: {image: %s}\nentry_points: {main: {command: 'echo inside; exit 4'}}\n"
+    quick = make_project("quick", MLproject=entry % base_image)
+    run_id = projrun("run", quick, "--detach").stdout.strip()
+    assert projrun("runs", "wait", run_id).returncode == 4
+    assert "inside" in projrun("runs", "logs", run_id).stdout
+    slow = projrun("run", project, "--detach").stdout.strip()
+    assert eventually((project / "started").exists)
+    assert projrun("runs", "stop", slow).returncode == 0
+    assert {run["status"] for run in runs_of(projrun)} == {"FAILED", "KILLED"}
+    assert gone(run_id) and gone(slow)
+
+
 def test_the_container_goes_with_a_lost_supervisor(project: Path, projrun: Projrun) -> None:
     with running(project) as supervisor:
         run_id = str(runs_of(projrun)[0]["run_id"])

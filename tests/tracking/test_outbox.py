@@ -168,6 +168,44 @@ def test_a_run_ends_well_though_its_server_went_away(
     assert runs_of(team) == [run_id]
 
 
+def test_a_server_that_comes_back_before_the_end_hears_it_all_in_order(
+    projrun: Projrun, make_project: MakeProject, proxy: Flaky, team: Store, home: Home, tmp_path: Path
+) -> None:
+    """It goes, a client of the run logs, it comes back, another one logs: nobody has to deliver anything."""
+    gone, back = tmp_path / "gone", tmp_path / "back"
+    files = {
+        "log.py": (
+            "import json, os, sys, urllib.request as web\n"
+            "body = json.dumps({'run_id': os.environ['MLFLOW_RUN_ID'], 'key': 'loss',\n"
+            "    'value': float(sys.argv[1]), 'timestamp': 1, 'step': int(sys.argv[1])}).encode()\n"
+            "headers = {'Content-Type': 'application/json'}\n"
+            "headers['Authorization'] = 'Bearer ' + os.environ['MLFLOW_TRACKING_TOKEN']\n"
+            "url = os.environ['MLFLOW_TRACKING_URI'] + '/api/2.0/mlflow/runs/log-metric'\n"
+            "print(web.urlopen(web.Request(url, body, headers)).status)\n"
+        )
+    }
+    waits = f"touch {gone}; until test -e {back}; do sleep 0.05; done"
+    command = f"python log.py 1 && {waits} && python log.py 2"
+    project = make_project(MLproject=PROJECT.format(command), **files)
+    argv = [sys.executable, "-m", "projrun", "run", str(project), "--env-manager", "local"]
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": proxy.url, "no_proxy": "127.0.0.1"}
+    with subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(gone)
+        proxy.is_away = True
+        time.sleep(0.3)
+        proxy.is_away = False
+        back.touch()
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    (run_id,) = runs_of(team)
+    run = team.get_run(run_id)
+    assert run.status == "FINISHED"
+    assert [metric.value for metric in team.get_metric_history(run_id, "loss")] == [1.0, 2.0]
+    assert "nothing waits" in projrun("runs", "sync", environ={"MLFLOW_TRACKING_URI": proxy.url}).stderr
+    with team.open_artifact(run_id, RECORD_ARTIFACT) as record:
+        assert run_id.encode() in record.read()
+
+
 def test_what_a_killed_supervisor_leaves_is_settled_and_delivered(
     projrun: Projrun, make_project: MakeProject, proxy: Flaky, team: Store, tmp_path: Path
 ) -> None:
