@@ -33,7 +33,7 @@ from projrun.record import (
     to_json,
 )
 from projrun.runner.finding import Found, restored
-from projrun.runner.reproducing import is_as_before
+from projrun.runner.having import is_as_before
 from projrun.runner.unbundling import carried_input
 from projrun.tracking.supervision import settled_store
 
