@@ -187,8 +187,8 @@ def _container(record: Record, root: Path) -> PlannedContainer | None:
 
 def _caller(record: Record, checkout: Checkout) -> Path:
     """The same place in the restored tree; one outside of the tree is a directory of the checkout's own."""
-    moved = moved(Path(record.caller), record, checkout.root)
-    caller = moved or checkout.root.with_name("caller")
+    place = moved(Path(record.caller), record, checkout.root)
+    caller = place or checkout.root.with_name("caller")
     caller.mkdir(parents=True, exist_ok=True)
     return caller
 
