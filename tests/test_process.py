@@ -130,13 +130,13 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
         return len(os.listdir("/proc/self/fd"))
 
     child("pass", tmp_path / "log").wait()
-    before = descriptors()
+    before, threads = descriptors(), threading.active_count()
     for _ in range(5):
         child("print(1)", tmp_path / "log").wait()
     with pytest.raises(LaunchError):
         Child(["no-such-program"], cwd=None, environ=None, log=tmp_path / "log")
     assert descriptors() == before
-    assert threading.active_count() == 1
+    assert threading.active_count() == threads
 
 
 LEAVER = (
@@ -184,7 +184,7 @@ def test_what_a_process_took_is_known(tmp_path: Path) -> None:
 
 def test_what_descendants_took_counts(tmp_path: Path) -> None:
     """A grandchild that was waited for, as those of a shell are."""
-    grandchild = "x = bytearray(200_000_000); sum(range(5_000_000))"
+    grandchild = "x = bytearray(900_000_000); sum(range(5_000_000))"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}], check=True)"
     supervised = child(
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])", tmp_path / "log"
@@ -193,7 +193,7 @@ def test_what_descendants_took_counts(tmp_path: Path) -> None:
     alone = child("import subprocess, sys", tmp_path / "alone")
     assert alone.wait() == 0
     assert supervised.usage is not None and alone.usage is not None
-    assert supervised.usage.peak_memory_bytes > 200_000_000 > alone.usage.peak_memory_bytes
+    assert supervised.usage.peak_memory_bytes > 900_000_000 > alone.usage.peak_memory_bytes
     assert supervised.usage.cpu_s > alone.usage.cpu_s
 
 
@@ -224,17 +224,18 @@ def test_the_index_says_which_stream_wrote_what(tmp_path: Path) -> None:
 
 def test_a_gigabyte_of_output_takes_little_memory(tmp_path: Path) -> None:
     script = (
-        "import resource, sys\n"
+        "import re\n"
         "from pathlib import Path\n"
-        "from projrun.process import Child\n"
+        "from projrun.children import Child\n"
         "argv = ['bash', '-c', 'head -c 1000000000 /dev/zero']\n"
         "child = Child(argv, cwd=None, environ=None, log=Path('/dev/null'))\n"
-        "print(child.wait(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "code, status = child.wait(), Path('/proc/self/status').read_text()\n"
+        "print(code, re.search(r'VmHWM:\\s*(\\d+) kB', status)[1])\n"
     )
     answer = ask([sys.executable, "-c", script], cwd=tmp_path)
     code, peak_kib = answer.stdout.split()
     assert code == "0"
-    assert int(peak_kib) < 100_000 * (1024 if sys.platform == "darwin" else 1)
+    assert int(peak_kib) < 100_000
 
 
 def set_columns(terminal: int, columns: int) -> None:

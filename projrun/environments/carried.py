@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from projrun import tomlfile
-
 _URL = re.compile(r'\burl = "([^"]*/)?([^"/]+)"')
 
 
@@ -27,6 +25,8 @@ def with_files(pylock: str, directory: str) -> str:
 
 def holds_all(pylock: str, directory: str) -> bool:
     """Whether `directory` has a file of every package of the lock."""
+    from projrun import tomlfile
+
     if not directory:
         return False
     there = {_plain(path.name) for path in Path(directory).glob("*")}

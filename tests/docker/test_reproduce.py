@@ -54,5 +54,5 @@ def test_the_tag_of_the_image_moved_and_the_image_was_lost(
     lost = projrun("reproduce", run)
     assert (lost.returncode, lost.stdout) == (125, "")
     assert f"the image {first[:19]}… is not on this machine" in lost.stderr
-    assert "docker load" in lost.stderr
+    assert "build or load it again" in lost.stderr
     assert len(runs_of(projrun)) == before
