@@ -16,7 +16,7 @@ def text(comparison: Comparison) -> str:
     parts = [table(("RESULT", "VERDICT", "RULE", "FIRST", "SECOND"), rows)]
     for finding in comparison.bad:
         if finding.detail:
-            parts.append(f"{_name(finding)} differs at {finding.detail}")
+            parts.append(f"{_name(finding)} differs: {finding.detail}")
     parts.append(reasons(comparison))
     parts.append(conclusion(comparison))
     return "\n".join(parts)

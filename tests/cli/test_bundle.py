@@ -98,7 +98,7 @@ def test_what_another_result_looks_like_is_known_from_the_bundle_alone(
     bundle = bundled(projrun, project)
     done = projrun("verify", bundle, environ=elsewhere)
     assert done.returncode == 1
-    assert "output result.csv differs at row 2" in done.stdout
+    assert "output result.csv differs: row 2" in done.stdout
 
 
 def test_a_bundle_is_a_project_again(projrun: Projrun, project: Path, elsewhere: dict[str, str]) -> None:

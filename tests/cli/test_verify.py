@@ -58,7 +58,7 @@ def test_another_result_is_1_and_where_it_differs_first_is_said(
     script = "import os; open('a.txt', 'w').write(f'x {os.urandom(8).hex()}')"
     done = projrun("verify", ran(projrun, project_of(make_project, script)))
     assert done.returncode == 1
-    assert "output a.txt differs at line 1: 'x " in done.stdout
+    assert "output a.txt differs: line 1: 'x " in done.stdout
     assert "try --vary" in done.stdout
 
 
