@@ -19,9 +19,7 @@ from pathlib import Path
 
 from benchmarks.measure import in_turn, report
 
-PACKAGES = (
-    "requests==2.32.3\nrich==13.9.4\njinja2==3.1.5\npydantic==2.10.6\nflask==3.1.0\nscikit-learn==1.6.1\n"
-)
+PACKAGES = "requests rich jinja2 pydantic flask scikit-learn".replace(" ", "\n")
 MLPROJECT = "name: noop\npython_env: python_env.yaml\nentry_points:\n  main:\n    command: 'true'\n"
 
 
@@ -49,7 +47,7 @@ def measured(temporary: Path, runs: int, mlflow: str) -> str:
         **os.environ,
         "PROJRUN_HOME": str(data),
         "PROJRUN_CACHE_DIR": str(cache),
-        "MLFLOW_TRACKING_URI": "",
+        "PATH": os.pathsep.join((str(Path(uv).parent), os.environ["PATH"])),
         "MLFLOW_ENV_ROOT": str(temporary / "mlflow-envs"),
     }
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
