@@ -82,7 +82,11 @@ class InputError(ProjrunError):
 
 
 class BuildError(ProjrunError):
-    pass
+    """An environment could not be made."""
+
+
+FREE_SPACE = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
+"""What to do when the disk of the cache is full."""
 
 
 class LaunchError(ProjrunError):

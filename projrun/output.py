@@ -34,6 +34,13 @@ def data(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def json_text(value: object) -> str:
+    """Nouns and plain values as JSON for people and programs: indented, without a line end."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
 def styled(text: str, style: str, stream: TextIO) -> str:
     """`text` in a colour when `stream` is a terminal that wants colours (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream)

@@ -30,7 +30,8 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
     systems' special files, and the directories `excluded`.
     """
     found: dict[str, tuple[int, ...]] = {}
-    for path, state in _files(str(root), "", frozenset(os.path.realpath(path) for path in excluded)):
+    real = frozenset(os.path.realpath(path) for path in excluded)
+    for path, state in _files(os.path.realpath(root), "", real):
         if len(found) == MAX_FILES:
             return None
         found[path] = (state.st_mode, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
@@ -38,6 +39,7 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
 
 
 def _files(directory: str, prefix: str, excluded: frozenset[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """directory: without links in it; none are followed, so every path below it is real as well."""
     try:
         entries = list(os.scandir(directory))
     except OSError:  # not ours to read, or gone meanwhile
@@ -47,7 +49,7 @@ def _files(directory: str, prefix: str, excluded: frozenset[str]) -> Iterator[tu
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _SKIPPED and not (excluded and os.path.realpath(entry.path) in excluded):
+                if entry.name not in _SKIPPED and entry.path not in excluded:
                     yield from _files(entry.path, f"{prefix}{entry.name}/", excluded)
             elif entry.is_symlink() or entry.is_file():
                 yield prefix + entry.name, entry.stat(follow_symlinks=False)

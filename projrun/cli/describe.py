@@ -99,9 +99,9 @@ def _environment(descriptor: Descriptor) -> dict[str, Any]:
 
     from projrun.environments import manager_named
     from projrun.errors import ProjrunError
-    from projrun.runner.planning import WRITTEN_FOR
+    from projrun.runner.planning import written_for
 
-    manager = WRITTEN_FOR[descriptor.kind]
+    manager = written_for(descriptor)
     because = _BECAUSE.get(descriptor.kind, "").format(descriptor.file) or "the project names no environment"
     try:
         manager_named(manager)

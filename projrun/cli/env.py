@@ -31,11 +31,11 @@ def list_(as_json: bool) -> None:
     """
     from projrun.environments.shelf import shelved
     from projrun.home import home_from
-    from projrun.output import data, table
+    from projrun.output import data, json_text, table
 
     facts = [_facts(one) for one in shelved(home_from())]
     if as_json:
-        data(_json(facts))
+        data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
     data(table(header, [_row(one) for one in facts]))
@@ -53,18 +53,18 @@ def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     from projrun.environments.contents import altered
     from projrun.environments.shelf import find
     from projrun.home import home_from
-    from projrun.output import data
+    from projrun.output import data, json_text
 
     home = home_from()
     one = find(home, key)
     if other:
         difference = _difference(_details(one), _details(find(home, other)))
-        data(_json(difference) if as_json else _difference_text(difference))
+        data(json_text(difference) if as_json else _difference_text(difference))
         return 0
     facts = _details(one)
     if verify:
         facts["altered"] = altered(one.path)
-    data(_json(facts) if as_json else _text(facts))
+    data(json_text(facts) if as_json else _text(facts))
     return 1 if facts.get("altered") else 0
 
 
@@ -287,9 +287,3 @@ def _day(milliseconds: int) -> str:
     from datetime import datetime
 
     return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M")
-
-
-def _json(value: Any) -> str:
-    import msgspec
-
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from projrun.compare.sidebyside import Changed, Pair, SideBySide
-from projrun.output import one_line
+from projrun.output import json_text, one_line
 
 LONGEST = 300
 """Characters of a line that are shown; JSON has all of them."""
@@ -68,7 +68,7 @@ def shown(line: str) -> str:
 
 def json(found: SideBySide) -> str:
     content = {"same": found.same, **msgspec.to_builtins(found)}
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+    return json_text(content)
 
 
 def html(found: SideBySide) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from projrun.compare import BAD, Comparison, Difference, Finding
-from projrun.output import one_line, table
+from projrun.output import json_text, one_line, table
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def text(comparison: Comparison) -> str:
@@ -32,21 +36,15 @@ def conclusion(comparison: Comparison) -> str:
 
 def json(comparison: Comparison) -> str:
     content = {"same": comparison.same, **msgspec.to_builtins(comparison)}
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+    return json_text(content)
 
 
 def junit(comparison: Comparison) -> str:
     """One test case for each result, as CI servers read it."""
     from xml.etree import ElementTree as Xml
 
-    suite = Xml.Element(
-        "testsuite",
-        name="projrun verify",
-        tests=str(len(comparison.findings)),
-        failures=str(len(comparison.bad)),
-        errors="0",
-        skipped=str(sum(one.verdict == "ignored" for one in comparison.findings)),
-    )
+    ignored = sum(one.verdict == "ignored" for one in comparison.findings)
+    suite = suite_of(len(comparison.findings), len(comparison.bad), ignored)
     for finding in comparison.findings:
         case = Xml.SubElement(suite, "testcase", classname=finding.kind, name=in_xml(finding.name))
         if finding.verdict == "ignored":
@@ -55,6 +53,26 @@ def junit(comparison: Comparison) -> str:
             message = in_xml(failure(finding))
             element = Xml.SubElement(case, "failure", message=message, type=finding.verdict)
             element.text = in_xml("\n".join(_difference(one) for one in comparison.differences))
+    return suite_text(suite)
+
+
+def suite_of(tests: int, failures: int, skipped: int) -> Element:
+    """A test suite of JUnit, without its cases yet."""
+    from xml.etree import ElementTree as Xml
+
+    return Xml.Element(
+        "testsuite",
+        name="projrun verify",
+        tests=str(tests),
+        failures=str(failures),
+        errors="0",
+        skipped=str(skipped),
+    )
+
+
+def suite_text(suite: Element) -> str:
+    from xml.etree import ElementTree as Xml
+
     Xml.indent(suite)
     return Xml.tostring(suite, encoding="unicode", xml_declaration=True)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from projrun.compare import Comparison, Finding
-from projrun.compare.reports import cell, failure, in_command, in_xml, reasons
-from projrun.output import one_line, table
+from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, suite_of, suite_text
+from projrun.output import json_text, one_line, table
 
 NOTHING = "nothing"
 """The kind of a trial that varies nothing: a plain repetition."""
@@ -72,21 +72,15 @@ def json(trials: Trials) -> str:
         "first": trials.first,
         "trials": [{"verdict": one.verdict, **msgspec.to_builtins(one)} for one in trials.trials],
     }
-    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
+    return json_text(content)
 
 
 def junit(trials: Trials) -> str:
     """One test case for each."""
     from xml.etree import ElementTree as Xml
 
-    suite = Xml.Element(
-        "testsuite",
-        name="projrun verify",
-        tests=str(len(trials.trials)),
-        failures=str(sum(bool(trial.bad) for trial in trials.trials)),
-        errors="0",
-        skipped=str(sum(trial.comparison is None for trial in trials.trials)),
-    )
+    left_out = sum(trial.comparison is None for trial in trials.trials)
+    suite = suite_of(len(trials.trials), sum(bool(trial.bad) for trial in trials.trials), left_out)
     for trial in trials.trials:
         name = f"{trial.varied}: {trial.change}" if trial.change else trial.varied
         case = Xml.SubElement(suite, "testcase", classname="vary", name=in_xml(name))
@@ -95,8 +89,7 @@ def junit(trials: Trials) -> str:
         elif trial.bad:
             element = Xml.SubElement(case, "failure", message=in_xml(failure(trial.bad[0])), type="different")
             element.text = in_xml("\n".join(map(failure, trial.bad)))
-    Xml.indent(suite)
-    return Xml.tostring(suite, encoding="unicode", xml_declaration=True)
+    return suite_text(suite)
 
 
 def markdown(trials: Trials) -> str:

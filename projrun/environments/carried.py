@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.environments.contents import normal
+
 _URL = re.compile(r'\burl = "([^"]*/)?([^"/]+)"')
 
 
@@ -29,14 +31,10 @@ def holds_all(pylock: str, directory: str) -> bool:
 
     if not directory:
         return False
-    there = {_plain(path.name) for path in Path(directory).glob("*")}
+    there = {normal(path.name) for path in Path(directory).glob("*")}
     packages = tomlfile.parse(pylock, "pylock.toml").get("packages", [])
     return all(
         "version" in package
-        and any(name.startswith(f"{_plain(package['name'] + '-' + package['version'])}-") for name in there)
+        and any(name.startswith(f"{normal(package['name'] + '-' + package['version'])}-") for name in there)
         for package in packages
     )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

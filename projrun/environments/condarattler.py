@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from projrun.environments.condasettings import Settings
-from projrun.errors import BuildError, UnavailableError
+from projrun.errors import FREE_SPACE, BuildError, UnavailableError
 from projrun.files import temporary_directory
 from projrun.network import VARIABLE
 from projrun.output import one_line
@@ -154,7 +154,7 @@ def _error(answer: Answer, settings: Settings) -> BuildError:
     elif re.search(r"\b40[13]\b", told):
         hint = "log in to the channel: RATTLER_AUTH_FILE, ~/.netrc, or ${VARIABLES} in the channel's URL"
     elif "No space left" in told:
-        hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
+        hint = FREE_SPACE
     else:
         hints = {
             "unsolvable": "correct the packages or the channels of the project, then run it again",

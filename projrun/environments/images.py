@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from projrun import engine
+from projrun.environments.contents import normal
 from projrun.errors import BuildError, UnavailableError
 from projrun.network import is_offline
 from projrun.output import one_line, say
@@ -226,9 +227,8 @@ def look_into(image: Image, platform: str = "") -> Inside:
     if not report.strip():
         return Inside(shell=shell)
     facts = msgspec.json.decode(report)
-    packages = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in facts.pop("packages")}
-    listed = tuple(Package(name, packages[name]) for name in sorted(packages))
-    return Inside(shell=shell, program=program, packages=listed, **facts)
+    packages = sorted({normal(name): version for name, version in facts.pop("packages")}.items())
+    return Inside(shell=shell, program=program, packages=tuple(Package(*one) for one in packages), **facts)
 
 
 _LOOK = """

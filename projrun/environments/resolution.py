@@ -10,6 +10,7 @@ from typing import Any
 from projrun.environments import pythons
 from projrun.environments.access import access_of, for_git, is_find_links, kept, with_paths
 from projrun.environments.condanames import translated, with_conda_names
+from projrun.environments.contents import normal
 from projrun.environments.localrequirements import local_paths
 from projrun.environments.pipsettings import no_index
 from projrun.environments.staleness import staleness
@@ -171,10 +172,6 @@ def _keep(package: dict[str, Any], allowed: set[str]) -> None:
             f"no file of {package['name']} {package.get('version', '')} has a hash that is asked for",
             "the index offers other files than when they were written: compare, and write the hashes anew",
         )
-
-
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 # locks in the project

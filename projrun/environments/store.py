@@ -23,7 +23,7 @@ from projrun.digests import key_of, sha256_text
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.environments.contents import fingerprint, mismatch
 from projrun.environments.ready import READY, Origin, Ready, lock_of, read
-from projrun.errors import BuildError
+from projrun.errors import FREE_SPACE, BuildError
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
 from projrun.locking import FileLock, locked
@@ -33,7 +33,6 @@ from projrun.record import Environment
 
 __all__ = ["READY", "Provided", "provide"]
 
-FREE_SPACE = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
 USER_PATIENCE_S = 1.0
 """How long a spoilt environment may be looked at by others before it counts as in use."""
 
@@ -78,7 +77,6 @@ def provide(
     with _full_disk_told():
         home.mark_cache()
         lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
-    lock = with_access(lock, descriptor, directory)
     key = key_of(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
@@ -98,7 +96,7 @@ def provide(
             try:
                 if _usable(manager, dest) is None:
                     with _full_disk_told():
-                        _build(manager, name, lock, origin, dest, log)
+                        _build(manager, name, with_access(lock, descriptor, directory), origin, dest, log)
             finally:
                 building.release()
 

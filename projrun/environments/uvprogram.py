@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projrun.environments import pipsettings
 from projrun.environments.access import cleaned, variables_for_uv
-from projrun.errors import BuildError
+from projrun.errors import FREE_SPACE, BuildError
 from projrun.network import is_offline
 from projrun.output import one_line
 from projrun.plan import Access
@@ -73,7 +73,7 @@ def _error(said: str, advice: str) -> BuildError:
     if _NETWORK.search(plain):
         hint = "check the network, the proxy and the index settings, then run it again"
     elif "No space left" in plain:
-        hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
+        hint = FREE_SPACE
     else:
         hint = advice or "correct the requirements of the project, then run it again"
     return BuildError(f"the environment could not be made: {told}", hint)

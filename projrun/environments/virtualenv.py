@@ -17,7 +17,7 @@ from projrun.environments import uv
 from projrun.environments.access import installable, option_lines, variables_for_git
 from projrun.environments.carried import holds_all
 from projrun.environments.uvprogram import follow_cleaned
-from projrun.errors import BuildError
+from projrun.errors import FREE_SPACE, BuildError
 from projrun.files import temporary_directory
 from projrun.output import one_line
 from projrun.plan import Access, Descriptor, Lock
@@ -154,7 +154,7 @@ def _error(said: str) -> BuildError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if line.lower().startswith(("error", "runtimeerror"))] or lines[-3:]
     if "No space left" in said:
-        hint = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
+        hint = FREE_SPACE
     elif "Failed to establish a new connection" in said or "No matching distribution" in said:
         hint = "check the network, the proxy and the index settings, then run it again"
     else:

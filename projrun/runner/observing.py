@@ -10,7 +10,6 @@ from projrun.output import say, warn
 from projrun.plan import Checkout
 from projrun.record import Output
 from projrun.rules import VerifyRules
-from projrun.runner.keeping import keep
 from projrun.tracking import Store
 from projrun.tracking.walk import walked
 from projrun.tracking.wire import number
@@ -35,7 +34,10 @@ class Observer:
         """Artifacts, then files. ended: False for a run that was interrupted: nobody waits for digests."""
         try:
             files = self._files(ended)
-            keep(self._store, self._run_id, self._root, files, rules)
+            if rules.outputs:
+                from projrun.runner.keeping import keep
+
+                keep(self._store, self._run_id, self._root, files, rules)
             return (*self._artifacts(ended), *files)
         except KeyboardInterrupt:
             warn("interrupted: the record lacks the digests of what the run made")

@@ -185,12 +185,12 @@ def _manager_for(descriptor: Descriptor, asked: str) -> str:
             f"the project runs in a container (docker_env), which --env-manager {asked} has not",
             "leave --env-manager out, or use --env-manager local to run it without one",
         )
-    name = asked or _written_for(descriptor)
+    name = asked or written_for(descriptor)
     manager_named(name)
     return name
 
 
-def _written_for(descriptor: Descriptor) -> str:
+def written_for(descriptor: Descriptor) -> str:
     """A conda file that lists nothing but what PyPI has as well needs no conda."""
     if descriptor.kind != "conda_env":
         return WRITTEN_FOR[descriptor.kind]

@@ -87,6 +87,16 @@ def test_a_program_reads_the_same_as_json(projrun: Projrun, iris: Path) -> None:
     assert described["environment"]["dependencies"] == ["numpy==2.1.0"]
 
 
+@pytest.mark.parametrize(("package", "manager"), [("numpy", "uv"), ("r-base", "conda")])
+def test_the_manager_is_the_one_that_a_run_would_take(
+    projrun: Projrun, make_project: MakeProject, package: str, manager: str
+) -> None:
+    project = make_project(**{"train.py": "", "conda.yaml": f"dependencies: [python=3.11, {package}]\n"})
+    described = json.loads(projrun("describe", project, "--json").stdout)
+    planned = json.loads(projrun("run", project, "-e", "train.py", "--dry-run", "--json").stdout)
+    assert described["environment"]["manager"] == planned["environment"]["manager"] == manager
+
+
 def test_traps_are_told_as_talk(projrun: Projrun, make_project: MakeProject) -> None:
     text = "entry_points: {main: {command: ls, parameters: {a: int}}}\n"
     done = projrun("describe", make_project(**{"MLproject": text, "python_env.yaml": ENV}))
