@@ -1,24 +1,20 @@
-"""What a conda environment costs over rattler alone: `python -m benchmarks.conda [--runs N]`.
+"""What a conda environment costs over rattler alone.
 
-Compares, in one run and in turn, rattler alone (a process that solves and installs the same packages), a
-build by projrun (solving, locking, checking, installing, the record) and a warm start. *cold*: the package
-cache is empty; *warm*: the packages are in it. The channel is a directory on this machine, with the running
-Python and a hundred packages of a few files. It needs `projrun[conda]`.
+Rattler alone (a process that solves and installs the same packages), a build by projrun (solving, locking,
+checking, installing, the record) and a warm start. *cold*: the package cache is empty; *warm*: the packages
+are in it. The channel is a directory on this machine, with the running Python and a hundred small packages.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import sys
-import tempfile
-from pathlib import Path
+from dataclasses import replace
 
-from benchmarks.measure import in_turn, report
+from benchmarks.measure import Bench, Measured, measured
 from projrun.environments import pythons
 from tests import condachannel
 
+TITLE = "Conda environments"
+RUNS = 5
 PACKAGES = 100
 MLPROJECT = "name: noop\nconda_env: environment.yml\nentry_points: {main: {command: 'true'}}\n"
 RATTLER = """
@@ -35,16 +31,8 @@ os._exit(0)
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as temporary:
-        print(measured(Path(temporary), runs))
-
-
-def measured(temporary: Path, runs: int) -> str:
-    channel = condachannel.Channel(temporary / "channel")
+def measure(bench: Bench) -> Measured:
+    channel = condachannel.Channel(bench.place / "channel")
     condachannel.add_python(channel, pythons.choose("")[0])
     specs = ["python"]
     for number in range(PACKAGES):
@@ -53,38 +41,26 @@ def measured(temporary: Path, runs: int) -> str:
         channel.add(name, "1.0", files, noarch="generic")
         specs.append(name)
     channel.index()
-    project = temporary / "project"
+    project = bench.place / "project"
     project.mkdir()
     (project / "MLproject").write_text(MLPROJECT)
     listed = "".join(f"- {spec}\n" for spec in specs)
     (project / "environment.yml").write_text(f"channels: [{channel.url}]\ndependencies:\n{listed}")
 
-    cache = temporary / "rattler"
-    prefix = temporary / "prefix"
-    rattler = [sys.executable, "-c", RATTLER, channel.url, str(cache), str(prefix), *specs]
-    projrun = [str(Path(sys.executable).with_name("projrun")), "run", str(project)]
+    cache = bench.place / "rattler"
+    prefix = bench.place / "prefix"
+    rattler = [bench.python, "-c", RATTLER, channel.url, str(cache), str(prefix), *specs]
+    projrun = [bench.projrun, "run", str(project)]
     commands = {
         "rattler alone, warm": _after(f"rm -rf {prefix}", rattler),
-        "projrun builds, warm": _after(f"rm -rf {temporary}/cache", projrun),
+        "projrun builds, warm": _after(f"rm -rf {bench.place}/cache", projrun),
         "projrun starts, environment ready": projrun,
         "rattler alone, cold": _after(f"rm -rf {prefix} {cache}", rattler),
-        "projrun builds, cold": _after(f"rm -rf {temporary}/cache {cache}", projrun),
+        "projrun builds, cold": _after(f"rm -rf {bench.place}/cache {cache}", projrun),
     }
-    environ = {
-        **os.environ,
-        "PROJRUN_HOME": str(temporary / "data"),
-        "PROJRUN_CACHE_DIR": str(temporary / "cache"),
-        "RATTLER_CACHE_DIR": str(cache),
-        "MLFLOW_TRACKING_URI": "",
-    }
-    timings = in_turn(commands, runs, environ, str(temporary))
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {runs} runs"
-    return f"{machine}, {PACKAGES + 2} packages\n\n{report(timings)}"
+    environ = {**bench.environ, "RATTLER_CACHE_DIR": str(cache)}
+    return measured(replace(bench, environ=environ).in_turn(commands))
 
 
 def _after(preparation: str, command: list[str]) -> list[str]:
     return ["bash", "-c", f'{preparation}; exec "$@"', "bash", *command]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,86 +1,63 @@
-"""What an environment costs: `python -m benchmarks.environments [--runs N] [--mlflow PATH]`.
+"""What an environment costs, beside uv alone.
 
-Compares, in one run and in turn, `uv venv` and `uv pip sync --offline` of a lock (the floor) with
-`projrun env build` of the same lock, with a warm and with a cold package cache; `projrun run` of a no-op in a
-ready environment with one in none; and, if it is named, `mlflow run` that makes its environment with uv.
-Install projrun compiled (`pip install .`) and leave PYTHONDONTWRITEBYTECODE unset.
+`uv venv` and `uv pip sync --offline` of a lock (the floor) and `projrun env build` of the same lock, with a
+warm and with a cold package cache; `projrun run` of a no-op in a ready environment and in none; and
+`mlflow run` that makes its environment with uv.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
-import platform
 import shlex
 import subprocess
-import sys
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measure import in_turn, report
+from benchmarks.measure import Bench, Measured, measured
 
+TITLE = "Environments"
+RUNS = 5
 PACKAGES = "requests rich jinja2 pydantic flask scikit-learn".replace(" ", "\n")
 MLPROJECT = "name: noop\npython_env: python_env.yaml\nentry_points:\n  main:\n    command: 'true'\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--mlflow", default="", help="path of an mlflow command")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        print(measured(Path(temporary), arguments.runs, arguments.mlflow))
-
-
-def measured(temporary: Path, runs: int, mlflow: str) -> str:
-    from uv import find_uv_bin
-
-    uv, projrun = os.fspath(find_uv_bin()), str(Path(sys.executable).with_name("projrun"))
-    project = temporary / "noop"
+def measure(bench: Bench) -> Measured:
+    uv = str(Path(bench.projrun).with_name("uv"))
+    project, cache, mlflow_envs = (bench.place / name for name in ("noop", "cache", "mlflow-envs"))
     project.mkdir()
-    version = platform.python_version()
+    ask = "import platform; print(platform.python_version())"
+    version = subprocess.check_output([bench.python, "-c", ask], text=True).strip()
     (project / "MLproject").write_text(MLPROJECT)
     (project / "python_env.yaml").write_text(f"python: {version}\ndependencies: [-r requirements.txt]\n")
     (project / "requirements.txt").write_text(PACKAGES)
-    data, cache = temporary / "data", temporary / "cache"
-    environ = {
-        **os.environ,
-        "PROJRUN_HOME": str(data),
-        "PROJRUN_CACHE_DIR": str(cache),
-        "PATH": os.pathsep.join((str(Path(uv).parent), os.environ["PATH"])),
-        "MLFLOW_ENV_ROOT": str(temporary / "mlflow-envs"),
-    }
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([projrun, "run", str(project)], check=True, env=environ, capture_output=True)
+    path = os.pathsep.join((str(Path(uv).parent), bench.environ["PATH"]))  # mlflow looks for uv there
+    bench = replace(bench, environ={**bench.environ, "PATH": path, "MLFLOW_ENV_ROOT": str(mlflow_envs)})
+    subprocess.run([bench.projrun, "run", str(project)], check=True, env=bench.environ, capture_output=True)
     (lock,) = cache.glob("locks-v1/*/lock.json")
-    pylock = temporary / "pylock.toml"
-    read = "import json, sys; print(json.load(open(sys.argv[1]))['pylock'])"
-    pylock.write_text(subprocess.check_output([sys.executable, "-c", read, str(lock)], text=True))
-    place = temporary / "venv"
-    quoted = {name: shlex.quote(str(path)) for name, path in {"place": place, "cache": cache}.items()}
-    venv = f"rm -rf {quoted['place']}; {uv} venv -q --python {sys.executable} {quoted['place']}"
-    sync = f"{uv} pip sync -q --preview --python {quoted['place']} {shlex.quote(str(pylock))}"
-    build = f"rm -rf {quoted['cache']}/envs-v1; {projrun} env build {shlex.quote(str(project))}"
-    cold = f"export UV_CACHE_DIR={shlex.quote(str(temporary / 'cold'))}; rm -rf $UV_CACHE_DIR; "
+    pylock = bench.place / "pylock.toml"
+    pylock.write_text(json.loads(lock.read_text())["pylock"])
+
+    place, build = (
+        shlex.quote(str(bench.place / "venv")),
+        shlex.join([bench.projrun, "env", "build", str(project)]),
+    )
+    venv = f"rm -rf {place}; {uv} venv -q --python {bench.python} {place}"
+    sync = f"{uv} pip sync -q --preview --python {place} {shlex.quote(str(pylock))}"
+    build = f"rm -rf {shlex.quote(str(cache))}/envs-v1; {build}"
+    cold = f"export UV_CACHE_DIR={shlex.quote(str(bench.place / 'cold'))}; rm -rf $UV_CACHE_DIR; "
+    run = shlex.join([bench.projrun, "run", str(project), "--env-manager"])
     commands = {
         "uv venv + uv pip sync --offline": f"{venv}; {sync} --offline",
         "projrun env build (warm cache)": build,
         "uv venv + uv pip sync (cold cache)": f"{cold}{venv}; {sync}",
         "projrun env build (cold cache)": cold + build,
-        "projrun run (local)": f"{projrun} run {shlex.quote(str(project))} --env-manager local",
-        "projrun run (ready environment)": f"{projrun} run {shlex.quote(str(project))} --env-manager uv",
+        "projrun run (no environment)": f"{run} local",
+        "projrun run (ready environment)": f"{run} uv",
     }
-    if mlflow:
-        forget = f"rm -rf {shlex.quote(environ['MLFLOW_ENV_ROOT'])}; "
+    if bench.mlflow:
+        again = shlex.join([bench.mlflow, "run", str(project), "--env-manager", "uv"])
         commands["mlflow run --env-manager uv (warm cache)"] = (
-            f"{forget}{mlflow} run {shlex.quote(str(project))} --env-manager uv"
+            f"rm -rf {shlex.quote(str(mlflow_envs))}; {again}"
         )
-    argv = {name: ["bash", "-ec", command] for name, command in commands.items()}
-    timings = in_turn(argv, runs, environ, str(temporary))
-    packages = pylock.read_text().count("[[packages]]")
-    machine = f"{platform.system()} {platform.machine()}, Python {version}, {packages} packages, {runs} runs"
-    return f"{machine}\n\n{report(timings)}"
-
-
-if __name__ == "__main__":
-    main()
+    return measured(bench.in_turn({name: ["bash", "-ec", each] for name, each in commands.items()}))

@@ -1,83 +1,96 @@
-"""What a tracking server answers in a second: `python -m benchmarks.tracking [--rounds N] [--mlflow PATH]`.
+"""What a tracking server answers in a second, beside `mlflow server` (one worker, SQLite).
 
-`projrun server` and, if it is there, `mlflow server` (one worker, SQLite) stand side by side. Each number is
-measured on both in turn, several times, and the medians are shown: what disturbs the machine disturbs both.
+Each number is measured on both in turn, several times: what disturbs the machine disturbs both.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from benchmarks.measure import Bar, Bench, Measured
 from benchmarks.traffic import REQUESTS, create_runs, rate
 
+TITLE = "Tracking"
+RUNS = 5
 CLIENTS = (1, 4)
-RUNS = 10_000
+SECONDS = 1.0
+"""Of each round."""
+RUNS_TO_SEARCH = 10_000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=RUNS, help="among which is searched")
-    parser.add_argument("--mlflow", default=shutil.which("mlflow"), help="path of the mlflow command")
-    arguments = parser.parse_args()
-    commands = {"projrun": [sys.executable, "-m", "projrun", "server", "--port"]}
-    if arguments.mlflow:
+def measure(bench: Bench) -> Measured:
+    commands = {"projrun": [bench.projrun, "server", "--port"]}
+    if bench.mlflow:
         options = ("--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db", "--port")
-        commands["mlflow"] = [arguments.mlflow, "server", *options]
+        commands["mlflow"] = [bench.mlflow, "server", *options]
+    rows = Rows(list(commands))
     with ExitStack() as stack:
-        print(table_head(list(commands)))
         ready: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(arguments.rounds - 1):
+        for _ in range(bench.runs - 1):
             for name, command in commands.items():
-                with served(command) as server:
+                with served(command, bench.environ) as server:
                     ready[name].append(server.ready_s)
-        servers = {name: stack.enter_context(served(command)) for name, command in commands.items()}
+        servers = {
+            name: stack.enter_context(served(command, bench.environ)) for name, command in commands.items()
+        }
         for name, server in servers.items():
             ready[name].append(server.ready_s)
-        print(row("seconds until it is ready", ready, less_is_better=True))
+        rows.add("seconds until it is ready", ready, less_is_better=True)
         memory = {name: [server.megabytes()] for name, server in servers.items()}
-        print(row("MB when it is ready", memory, less_is_better=True))
+        rows.add("MB when it is ready", memory, less_is_better=True)
 
-        def measured(name: str, request: str, clients: int) -> str:
+        def compared(name: str, request: str, clients: int) -> None:
             rates: dict[str, list[float]] = {each: [] for each in servers}
-            for _ in range(arguments.rounds):
+            for _ in range(bench.runs):
                 for each, server in servers.items():
-                    rates[each].append(rate(server.port, request, clients, arguments.seconds))
-            return row(f"{name}, {clients} client{'s' * (clients > 1)}", rates)
+                    rates[each].append(rate(server.port, request, clients, SECONDS))
+            rows.add(f"{name}, {clients} client{'s' * (clients > 1)}", rates)
 
         for request in ("log_metric", "create_run", "log_batch"):
             for clients in CLIENTS:
-                print(measured(REQUESTS[request].name, request, clients), flush=True)
+                compared(REQUESTS[request].name, request, clients)
         for server in servers.values():
-            create_runs(server.port, arguments.runs)
-        print(measured(f"{REQUESTS['search'].name} of over {arguments.runs:,}", "search", 1))
+            create_runs(server.port, RUNS_TO_SEARCH)
+        compared(f"{REQUESTS['search'].name} of over {RUNS_TO_SEARCH:,}", "search", 1)
         memory = {name: [server.megabytes()] for name, server in servers.items()}
-        print(row("MB after all that", memory, less_is_better=True))
+        rows.add("MB after all that", memory, less_is_better=True)
+    return rows.measured()
 
 
-def table_head(names: Sequence[str]) -> str:
-    return f"| answers a second | {' | '.join(names)} | times |\n| --- |{' ---: |' * (len(names) + 1)}"
+class Rows:
+    """The table as it grows: medians of each server, and how many times the first is better than the last."""
 
+    def __init__(self, names: Sequence[str]) -> None:
+        self._lines = [
+            f"| answers a second | {' | '.join(names)} | times (min–max) |",
+            f"| --- |{' ---: |' * (len(names) + 1)}",
+        ]
+        self._bars: list[Bar] = []
 
-def row(what: str, found: dict[str, list[float]], *, less_is_better: bool = False) -> str:
-    medians = [statistics.median(values) for values in found.values()]
-    cells = [f"{median:,.0f}" if median >= 10 else f"{median:.2g}" for median in medians]
-    ours, theirs = medians[0], medians[-1]
-    times = f"{theirs / ours if less_is_better else ours / theirs:.1f}" if len(medians) > 1 else ""
-    return f"| {what} | {' | '.join(cells)} | {times} |"
+    def add(self, what: str, found: dict[str, list[float]], *, less_is_better: bool = False) -> None:
+        medians = [statistics.median(values) for values in found.values()]
+        cells = [f"{median:,.0f}" if median >= 10 else f"{median:.2g}" for median in medians]
+        times = ""
+        if len(found) > 1:
+            ours, theirs = list(found.values())
+            better, worse = (theirs, ours) if less_is_better else (ours, theirs)
+            pairs = [high / low for high, low in zip(better, worse, strict=True)]
+            bar = Bar(what, statistics.median(better) / statistics.median(worse), min(pairs), max(pairs))
+            self._bars.append(bar)
+            times = f"{bar.ratio:.1f} ({bar.low:.1f}–{bar.high:.1f})"
+        self._lines.append(f"| {what} | {' | '.join(cells)} | {times} |")
+
+    def measured(self) -> Measured:
+        return Measured("\n".join(self._lines), tuple(self._bars), "mlflow server")
 
 
 class Server:
@@ -98,7 +111,7 @@ class Server:
 
 
 @contextmanager
-def served(command: Sequence[str]) -> Iterator[Server]:
+def served(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Server]:
     """A server in a directory of its own."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -108,7 +121,7 @@ def served(command: Sequence[str]) -> Iterator[Server]:
         process = subprocess.Popen(
             [*command, str(port)],
             cwd=directory,
-            env={**os.environ, "PROJRUN_HOME": directory, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**environ, "PROJRUN_HOME": directory, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -130,7 +143,3 @@ def is_ready(port: int) -> bool:
             return b" 200 " in connection.recv(100)
     except OSError:
         return False
-
-
-if __name__ == "__main__":
-    main()

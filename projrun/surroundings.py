@@ -11,18 +11,27 @@ from projrun.record import Platform
 from projrun.urls import without_credentials
 from projrun.version import __version__
 
-# Their values are recorded and set again by reproduce: none of them is a place for a secret.
-VARIABLES = re.compile(
-    r"LANG|LANGUAGE|LC_[A-Z]+|TZ|SOURCE_DATE_EPOCH|LD_PRELOAD|LD_LIBRARY_PATH|MALLOC_[A-Z_]+|GLIBC_TUNABLES"
-    r"|PYTHON(HASHSEED|PATH|OPTIMIZE|UTF8|INTMAXSTRDIGITS|NOUSERSITE|SAFEPATH|IOENCODING|WARNINGS|MALLOC|_GIL|_JIT)"
-    r"|(OMP|MKL|OPENBLAS|GOTO|BLIS|NUMEXPR|NUMBA|VECLIB|KMP|TBB|POLARS|RAYON)_[A-Z0-9_]+|NPY_[A-Z0-9_]+"
-    r"|CUDA_(VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING)|CUBLAS_WORKSPACE_CONFIG|NVIDIA_TF32_OVERRIDE"
-    r"|TF_(DETERMINISTIC_OPS|CUDNN_DETERMINISTIC|ENABLE_ONEDNN_OPTS|NUM_[A-Z]+_THREADS)|XLA_FLAGS|JAX_[A-Z0-9_]+"
-    r"|TORCH_(DETERMINISTIC|CUDNN_[A-Z0-9_]+|ALLOW_TF32[A-Z0-9_]*)|PYTORCH_[A-Z0-9_]*CONF|HF_HUB_OFFLINE"
+NAMES = frozenset(
+    """
+    LANG LANGUAGE TZ SOURCE_DATE_EPOCH LD_PRELOAD LD_LIBRARY_PATH GLIBC_TUNABLES
+    PYTHONHASHSEED PYTHONPATH PYTHONOPTIMIZE PYTHONUTF8 PYTHONINTMAXSTRDIGITS PYTHONNOUSERSITE PYTHONSAFEPATH
+    PYTHONIOENCODING PYTHONWARNINGS PYTHONMALLOC PYTHON_GIL PYTHON_JIT
+    CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_LAUNCH_BLOCKING CUBLAS_WORKSPACE_CONFIG NVIDIA_TF32_OVERRIDE
+    TF_DETERMINISTIC_OPS TF_CUDNN_DETERMINISTIC TF_ENABLE_ONEDNN_OPTS TF_NUM_INTEROP_THREADS
+    TF_NUM_INTRAOP_THREADS XLA_FLAGS TORCH_DETERMINISTIC HF_HUB_OFFLINE
+    PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF PYTORCH_HIP_ALLOC_CONF
+    """.split()
 )
-"""Names of the variables that are known to change what programs compute."""
+PREFIXES = tuple(
+    """
+    LC_ MALLOC_ OMP_ MKL_ OPENBLAS_ GOTO_ BLIS_ NUMEXPR_ NUMBA_ VECLIB_ KMP_ TBB_ POLARS_ RAYON_ NPY_ JAX_
+    TORCH_CUDNN_ TORCH_ALLOW_TF32
+    """.split()
+)
+"""The variables whose values are recorded, and set again by reproduce: none of them is a place for a secret."""
 
-SIMD = re.compile(r"sse4_2|avx|avx2|avx512\w+|avx_vnni|amx\w*|fma|f16c|asimd\w*|sve2?|neon")
+SIMD = frozenset(("sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c", "sve", "sve2", "neon"))
+SIMD_PREFIXES = ("avx512", "amx", "asimd")
 """Instruction sets that numeric libraries choose their kernels by."""
 
 
@@ -48,16 +57,23 @@ def surroundings(environ: Mapping[str, str]) -> Platform:
         variables={
             name: without_credentials(value)
             for name, value in sorted(environ.items())
-            if VARIABLES.fullmatch(name)
+            if can_change_results(name)
         },
     )
+
+
+def can_change_results(name: str) -> bool:
+    """Whether a variable of this name is known to change what programs compute."""
+    return name in NAMES or name.startswith(PREFIXES)
 
 
 def _processor() -> tuple[str, tuple[str, ...]]:
     """Model and instruction sets of the first processor."""
     text = _text("/proc/cpuinfo", 8192)
     flags = _first(text, r"^(?:flags|Features)\s*:\s*(.*)").split()
-    return _first(text, r"^model name\s*:\s*(.*)"), tuple(sorted(set(filter(SIMD.fullmatch, flags))))
+    return _first(text, r"^model name\s*:\s*(.*)"), tuple(
+        sorted({flag for flag in flags if flag in SIMD or flag.startswith(SIMD_PREFIXES)})
+    )
 
 
 def _gpus() -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from projrun.runner.having import Missing, absent_variables, inputs_of, lock_of,
 from projrun.runner.performing import perform
 from projrun.runner.planning import Planned
 from projrun.sources.closure import Captured
-from projrun.surroundings import VARIABLES
+from projrun.surroundings import can_change_results
 from projrun.tracking.hook import RunHook
 from projrun.tracking.supervision import settled_store, supervising
 from projrun.tracking.tags import REPRODUCES
@@ -195,7 +195,7 @@ def _caller(record: Record, checkout: Checkout) -> Path:
 
 def _variables(record: Record) -> dict[str, str | None]:
     """The recorded ones, none of their kind that was not set then, and the secret ones of now."""
-    present = {name: None for name in os.environ if VARIABLES.fullmatch(name)}
+    present = {name: None for name in os.environ if can_change_results(name)}
     given = {name: os.environ[name] for name in record.plan.variables}
     hide(given.values())
     return {**present, **record.platform.variables, **given}
