@@ -12,23 +12,65 @@ from projrun.urls import without_credentials
 from projrun.version import __version__
 
 NAMES = frozenset(
-    """
-    LANG LANGUAGE TZ SOURCE_DATE_EPOCH LD_PRELOAD LD_LIBRARY_PATH GLIBC_TUNABLES
-    PYTHONHASHSEED PYTHONPATH PYTHONOPTIMIZE PYTHONUTF8 PYTHONINTMAXSTRDIGITS PYTHONNOUSERSITE PYTHONSAFEPATH
-    PYTHONIOENCODING PYTHONWARNINGS PYTHONMALLOC PYTHON_GIL PYTHON_JIT
-    CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_LAUNCH_BLOCKING CUBLAS_WORKSPACE_CONFIG NVIDIA_TF32_OVERRIDE
-    TF_DETERMINISTIC_OPS TF_CUDNN_DETERMINISTIC TF_ENABLE_ONEDNN_OPTS TF_NUM_INTEROP_THREADS
-    TF_NUM_INTRAOP_THREADS XLA_FLAGS TORCH_DETERMINISTIC HF_HUB_OFFLINE
-    PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF PYTORCH_HIP_ALLOC_CONF
-    """.split()
+    (
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "SOURCE_DATE_EPOCH",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "GLIBC_TUNABLES",
+        "PYTHONHASHSEED",
+        "PYTHONPATH",
+        "PYTHONOPTIMIZE",
+        "PYTHONUTF8",
+        "PYTHONINTMAXSTRDIGITS",
+        "PYTHONNOUSERSITE",
+        "PYTHONSAFEPATH",
+        "PYTHONIOENCODING",
+        "PYTHONWARNINGS",
+        "PYTHONMALLOC",
+        "PYTHON_GIL",
+        "PYTHON_JIT",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "NVIDIA_TF32_OVERRIDE",
+        "TF_DETERMINISTIC_OPS",
+        "TF_CUDNN_DETERMINISTIC",
+        "TF_ENABLE_ONEDNN_OPTS",
+        "TF_NUM_INTEROP_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "XLA_FLAGS",
+        "TORCH_DETERMINISTIC",
+        "HF_HUB_OFFLINE",
+        "PYTORCH_ALLOC_CONF",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "PYTORCH_HIP_ALLOC_CONF",
+    )
 )
-PREFIXES = tuple(
-    """
-    LC_ MALLOC_ OMP_ MKL_ OPENBLAS_ GOTO_ BLIS_ NUMEXPR_ NUMBA_ VECLIB_ KMP_ TBB_ POLARS_ RAYON_ NPY_ JAX_
-    TORCH_CUDNN_ TORCH_ALLOW_TF32
-    """.split()
+PREFIXES = (
+    "LC_",
+    "MALLOC_",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "GOTO_",
+    "BLIS_",
+    "NUMEXPR_",
+    "NUMBA_",
+    "VECLIB_",
+    "KMP_",
+    "TBB_",
+    "POLARS_",
+    "RAYON_",
+    "NPY_",
+    "JAX_",
+    "TORCH_CUDNN_",
+    "TORCH_ALLOW_TF32",
 )
-"""The variables whose values are recorded, and set again by reproduce: none of them is a place for a secret."""
+"""Variables whose values are recorded, and set again by reproduce: none of them is a place for a secret."""
 
 SIMD = frozenset(("sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c", "sve", "sve2", "neon"))
 SIMD_PREFIXES = ("avx512", "amx", "asimd")
