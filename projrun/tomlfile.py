@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.errors import ProjectError
-from projrun.yamlfile import MAX_BYTES
+from projrun.yamlcache import MAX_BYTES
 
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 

@@ -2,92 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from projrun.documents import Document, Key, Scalar
 from projrun.errors import ProjectError
-from projrun.scalars import Text
 
-MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
 _HARMLESS_BYTES = 2_000
 """A file of this size cannot be so deep that it exhausts the stack."""
 MAX_NODES = 20_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-Key = tuple[object, ...]
-"""A path through the document: mapping keys and list indices."""
-
-
-class Document:
-    """A YAML file: its data, as `yaml.safe_load` would give it, and where each part of it stands.
-
-    data: mappings, lists and scalars; None for an empty file.
-    """
-
-    def __init__(
-        self,
-        file: str,
-        data: Any,
-        places: dict[Key, tuple[int, int]],
-        scalars: dict[Key, yaml.ScalarNode] | None = None,
-        content: bytes | str = "",
-    ) -> None:
-        self.file, self.data, self._places = file, data, places
-        self._scalars, self._content = scalars or {}, content
-
-    def place(self, *path: object) -> tuple[int, int]:
-        """(line, column) from 1 of the part at `path`, or of the nearest part around it that is known."""
-        while path and path not in self._places:
-            path = path[:-1]
-        return self._places.get(path, (1, 1))
-
-    def text_at(self, *path: object) -> Text | None:
-        """The text at `path`, whose characters can be asked for their places; None where there is none."""
-        node = self._scalars.get(path)
-        if node is None:
-            return None
-        start, end = node.start_mark, node.end_mark
-        source = _decoded(self._content)[start.index : end.index]
-        return Text(node.value, source, node.style or "", (start.line + 1, start.column + 1))
-
-    def error(self, message: str, hint: str = "", *path: object, rule: str = "") -> ProjectError:
-        line, column = self.place(*path)
-        return ProjectError(message, hint, file=self.file, line=line, column=column, rule=rule)
-
-
-def _decoded(content: bytes | str) -> str:
-    """As libyaml reads it: it counts the characters behind the byte order mark."""
-    if isinstance(content, str):
-        return content.removeprefix("\ufeff")
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return content.decode(encoding, "replace")
-
-
-def load(path: Path, name: str = "", tolerated: list[ProjectError] | None = None) -> Document:
-    """Read `path`; `name` is what the user would call it. Raises ProjectError with file, line and column.
-
-    tolerated: gets the errors that leave the file readable (duplicate keys), which are raised without it.
-    """
-    file = name or str(path)
-    try:
-        with path.open("rb") as file_to_read:
-            content = file_to_read.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ProjectError(
-            f"cannot be read: {error.strerror}",
-            "check its permissions, or where it links to",
-            file=file,
-            rule="unreadable",
-        ) from None
-    if len(content) > MAX_BYTES:
-        raise ProjectError(
-            f"is larger than {MAX_BYTES} bytes", "keep data in files of its own", file=file, rule="too-large"
-        )
-    return parse(content, file, tolerated)
 
 
 def parse(content: bytes | str, file: str, tolerated: list[ProjectError] | None = None) -> Document:
@@ -175,7 +102,7 @@ class _Walk:
     def __init__(self, file: str, tolerated: list[ProjectError] | None) -> None:
         self.file, self.tolerated, self.count = file, tolerated, 0
         self.places: dict[Key, tuple[int, int]] = {}
-        self.scalars: dict[Key, yaml.ScalarNode] = {}
+        self.scalars: dict[Key, Scalar] = {}
 
     def visit(self, node: yaml.Node, path: Key, depth: int) -> None:
         self.count += 1
@@ -188,7 +115,11 @@ class _Walk:
             for index, item in enumerate(node.value):
                 self.visit(item, (*path, index), depth + 1)
         elif isinstance(node, yaml.ScalarNode):
-            self.scalars[path] = node
+            start, end = node.start_mark, node.end_mark
+            style = node.style or ""
+            self.scalars[path] = Scalar(
+                node.value, style, start.index, end.index, start.line + 1, start.column + 1
+            )
 
     def _mapping(self, node: yaml.MappingNode, path: Key, depth: int) -> None:
         seen: set[tuple[str, str]] = set()

@@ -30,6 +30,8 @@ FLOORS = [
         "files",
         "digests",
         "home",
+        "documents",
+        "yamlcache",
         "yamlfile",
         "scalars",
         "tomlfile",

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from projrun import yamlfile
 from projrun.errors import BuildError
 from projrun.network import is_offline
 from projrun.urls import channel_without_credentials
+from projrun.yamlcache import load
 
 DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 """What the channel name `defaults` means where nobody says otherwise."""
@@ -110,7 +110,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    data = yamlfile.load(file).data
+    data = load(file, secret=True).data
     if data is not None and not isinstance(data, dict):
         raise BuildError(f"{file} is not a conda configuration", "write lines such as 'channels: […]'")
     return data or {}

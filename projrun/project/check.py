@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.project import read_project
 from projrun.project.check_entry_point import check_entry_point
@@ -12,7 +13,6 @@ from projrun.project.findings import Finding, Findings
 from projrun.project.mlproject import find
 from projrun.project.shapes import ProjectShape, VerifyShape
 from projrun.project.verify import verify_rules
-from projrun.yamlfile import Document
 
 
 def check(directory: Path) -> tuple[Finding, ...]:

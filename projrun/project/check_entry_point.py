@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.project.command import scan_of
 from projrun.project.findings import Findings
@@ -17,7 +18,6 @@ from projrun.project.placeholders import Mistake, Template, split
 from projrun.project.shapes import EntryPointShape, ParameterShape
 from projrun.project.spots import MARK, Context, Scan
 from projrun.scalars import Text
-from projrun.yamlfile import Document
 
 _GLUED = re.compile(r"\w+:.*", re.DOTALL)
 _TYPES = ("string", "float", "int", "bool", "path", "uri", "list")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from projrun.documents import Document
 from projrun.project import condafiles
 from projrun.project.descriptors import (
     BESIDE,
@@ -24,7 +25,6 @@ from projrun.project.findings import Findings
 from projrun.project.parameters import shown
 from projrun.project.requirements import Requirements
 from projrun.project.shapes import DockerShape, PythonEnvShape, conform
-from projrun.yamlfile import Document
 
 _CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables", "platforms", "category")
 _PINNED = re.compile(r"===?\s*[^\s*,;]+\s*(?:[;\\].*|--hash.*)?$")

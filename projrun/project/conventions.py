@@ -22,7 +22,7 @@ from projrun.project.descriptors import Read
 from projrun.project.lockfiles import PYPROJECT, lock_of
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.project.shapes import PYTHON_PATTERN
-from projrun.yamlfile import MAX_BYTES
+from projrun.yamlcache import MAX_BYTES
 
 _OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _REFERENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?\s*")

@@ -9,12 +9,13 @@ from typing import Any
 
 from msgspec import UnsetType, to_builtins
 
+from projrun.documents import Document
 from projrun.plan import Descriptor
 from projrun.project import condafiles
 from projrun.project.requirements import Requirements
 from projrun.project.shapes import PYTHON_PATTERN, DockerShape, PythonEnvShape, conform
 from projrun.urls import channel_without_credentials
-from projrun.yamlfile import Document, load
+from projrun.yamlcache import load
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
 BESIDE = (

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.project.mlproject import nearest
 from projrun.project.parameters import shown
-from projrun.yamlfile import Document, load
+from projrun.yamlcache import load
 
 Severity = Literal["error", "warning", "note"]
 

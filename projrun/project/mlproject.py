@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project.descriptors import ENV_KEYS, read_descriptor
@@ -16,7 +17,7 @@ from projrun.project.scripts import Script, is_script, script
 from projrun.project.shapes import Number, ParameterShape, conform
 from projrun.project.verify import verify_rules
 from projrun.rules import VerifyRules
-from projrun.yamlfile import Document, load
+from projrun.yamlcache import load
 
 FILE_NAME = "mlproject"
 """In any case; `MLproject` is usual."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from projrun.errors import ProjectError
-from projrun.yamlfile import MAX_BYTES
+from projrun.yamlcache import MAX_BYTES
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
 _INCLUDE = re.compile(r"(?:(-r|--requirement|-c|--constraint)(?:\s+|=)|(-[rc]))(.+)$")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from projrun.yamlfile import Document
+from projrun.documents import Document
 
 _VERSION = r"\d+(?:\.\d+)*(?:\.\*|(?:a|b|rc)\d+)?"
 _COMPARISON = r"(?:===?|~=|!=|[<>]=?)"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from projrun.documents import Document
 from projrun.project.shapes import ToleranceShape, VerifyShape, conform
 from projrun.rules import Rule, VerifyRules
-from projrun.yamlfile import Document
 
 
 def verify_rules(document: Document, written: object) -> VerifyRules:

@@ -11,7 +11,7 @@ from projrun.errors import ProjectError, UsageError
 from projrun.output import warn
 from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, LifecycleStage, Metric, RunStatus
 from projrun.tracking.oldstores import OldExperiment, OldRun
-from projrun.yamlfile import load
+from projrun.yamlcache import load
 
 STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 """By mlflow's number, counted from 1."""
