@@ -42,6 +42,7 @@ FLOORS = [
         "progress",
         "cachebuckets",
         "starting",
+        "cgroups",
         "children",
         "masking",
         "envfile",
