@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
+from projrun.cgroups import Cgroup, new_cgroup, started_in
 from projrun.interrupts import uninterrupted
 from projrun.reaper import (
     TOKEN_VARIABLE,
@@ -36,8 +39,8 @@ class Child:
     out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
     terminals the child sees a terminal too, which changes its size with ours. It leads a session of its own,
     so ^C on the terminal reaches only us and we decide what the child is told; it can still read from the
-    terminal. indexed: keep beside the log which stream each part came from. All that it started ends with
-    it, and with us, even if we are killed.
+    terminal. indexed: keep beside the log which stream each part came from. contained: in a control group of
+    its own where we may make one. All that it started ends with it, and with us, even if we are killed.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Child:
         out: int | None = None,
         err: int | None = None,
         indexed: bool = False,
+        contained: bool = False,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._token = new_token()
@@ -59,9 +63,12 @@ class Child:
         self._terminals = {channel for channel in (stdout, stderr) if channel.is_terminal}
         watcher: _Watcher | None = None
         pump: Pump | None = None
+        self._cgroup = new_cgroup() if contained else None
         try:
             pump = Pump({stdout, stderr}, log, indexed=indexed)
-            watcher = _Watcher(self._token)
+            watcher = _Watcher(self._token, self._cgroup)
+            if self._cgroup is not None:
+                argv = started_in(self._cgroup.place, argv, own)
             self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end)
         except BaseException:
             if watcher is not None:
@@ -70,6 +77,8 @@ class Child:
                 pump.close()
             else:
                 close(stdout.read_end, stderr.read_end)
+            if self._cgroup is not None:
+                self._cgroup.end()
             raise
         finally:
             close(stdout.write_end, stderr.write_end)
@@ -91,6 +100,7 @@ class Child:
         self._pump.join(DRAIN_S)
         kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
         kill_strays(self._token, after=self.pid)
+        self._empty()
         self._watcher.close()
         self._pump.join(DRAIN_S)
         code = self._popen.returncode
@@ -107,6 +117,16 @@ class Child:
             with uninterrupted():
                 kill_group(self.pid, signal.SIGKILL)
         return self.wait()
+
+    def _empty(self) -> None:
+        """End what is left in the control group, which also knows what nobody waited for took."""
+        taken = self._cgroup.end() if self._cgroup is not None else None
+        if taken is not None and self.usage is not None:
+            self.usage = msgspec.structs.replace(
+                self.usage,
+                cpu_s=round(max(self.usage.cpu_s, taken.cpu_s), 3),
+                peak_memory_together_bytes=taken.peak_memory_bytes,
+            )
 
     def _resized(self) -> None:
         kill_group(self.pid, signal.SIGWINCH)
@@ -142,13 +162,14 @@ class Child:
 
 
 class _Watcher:
-    """A process that kills what has the token as soon as we are gone."""
+    """A process that kills what has the token or is in the control group as soon as we are gone."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, cgroup: Cgroup | None) -> None:
         read_end, self._write_end = os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            self._popen = popen(watcher_argv(token), None, WATCHER_ENVIRON, read_end, null, null)
+            argv = watcher_argv(token, cgroup.place if cgroup is not None else None)
+            self._popen = popen(argv, None, WATCHER_ENVIRON, read_end, null, null)
         except BaseException:
             os.close(self._write_end)
             raise

@@ -48,6 +48,21 @@ def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:
             pool.shutdown(cancel_futures=True)
 
 
+def sha256_of_readable(paths: Sequence[Path], size: int, doing: str) -> list[str]:
+    """As `sha256_files`, but what goes away meanwhile or is not ours to read has an empty digest."""
+    try:
+        return sha256_files(paths, size, doing)
+    except OSError:
+        return [_readable(path) for path in paths]
+
+
+def _readable(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
+
+
 def key_of(facts: Mapping[str, object]) -> str:
     """The name of a cache entry: 24 hex digits over every fact that determines its content."""
     return sha256_text(msgspec.json.encode(facts, order="sorted").decode())[:24]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from projrun.digests import sha256_files
+from projrun.digests import sha256_of_readable
 from projrun.files import name_in_utf8
 from projrun.record import Output
 
@@ -66,7 +66,8 @@ def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True)
     made: list[Output] = []
     size = sum(after[path][1] for path in touched)
     regular = [path for path in touched if stat.S_ISREG(after[path][0])]
-    hashed = dict(zip(regular, _digests(root, regular, size))) if digests else {}
+    places = [root / path for path in regular] if digests else []
+    hashed = dict(zip(regular, sha256_of_readable(places, size, "taking digests of")))
     for path in touched:
         mode, length = after[path][:2]
         change: Literal["made", "changed"] = "changed" if path in before else "made"
@@ -81,20 +82,6 @@ def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True)
         )
     gone = [Output(path=name_in_utf8(path), change="deleted") for path in before if path not in after]
     return tuple(sorted((*made, *gone), key=lambda one: one.path))
-
-
-def _digests(root: Path, paths: list[str], size: int) -> list[str]:
-    try:
-        return sha256_files([root / path for path in paths], size, "taking digests of")
-    except OSError:  # one went away, or is not ours to read: the others count all the same
-        return [_digest(root / path) for path in paths]
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_files([path], 0, "")[0]
-    except OSError:
-        return ""
 
 
 def _target(link: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.cgroups import started_outside
 from projrun.children import Child
 from projrun.errors import LaunchError
 from projrun.interrupts import signal_of, uninterrupted
@@ -143,9 +144,10 @@ def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> i
 
 
 def start_waiting(argv: Sequence[str]) -> Detached:
-    """Start a program that goes its own way and reads from a pipe of ours; what it says is not heard."""
+    """Start a program that outlives us and reads from a pipe of ours; what it says is not heard."""
     null = subprocess.DEVNULL
-    return popen(argv, None, None, subprocess.PIPE, null, null)
+    own = _outliving(os.environ)
+    return popen(started_outside(argv, own), None, own, subprocess.PIPE, null, null)
 
 
 Detached = subprocess.Popen[bytes]
@@ -159,9 +161,15 @@ def detach(
     pass_fds: Sequence[int] = (),
 ) -> Detached:
     """Start a program that outlives us and the run that we are part of, without stdin. silent: no output."""
-    own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: None})
+    own = _outliving(os.environ if environ is None else environ)
     stream = subprocess.DEVNULL if silent else None
+    argv = started_outside(argv, own)
     return popen(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds=pass_fds)
+
+
+def _outliving(environ: Mapping[str, str]) -> dict[str, str]:
+    """That of a process which does not end with the run that we are part of."""
+    return merged(environ, {TOKEN_VARIABLE: None})
 
 
 def _end_group(child: subprocess.Popen[bytes], number: int, grace_s: float) -> None:

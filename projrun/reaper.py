@@ -2,7 +2,7 @@
 
 Every process that projrun supervises has a token in its environment, which what it starts inherits. A process
 that left the group (setsid, a daemon) is found by it where there is /proc; one that also drops its
-environment is not.
+environment only by the control group that it is in (`cgroups`), where one could be made.
 
 A shell beside us, the watcher, waits for the end of a pipe whose other end only we have: when it comes,
 projrun is dead, even by SIGKILL, and the watcher kills. It is started first and knows the token, so it finds
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
 
@@ -21,11 +22,13 @@ _SCRIPT = f"""
 while read -r told; do group=$told; done
 [ -n "$group" ] && kill -9 -- "-$group"
 for round in 1 2 3; do
+    [ -n "$2" ] && echo 1 >"$2/cgroup.kill"
     for place in $(grep -lsz "^{TOKEN_VARIABLE}=$1\\$" /proc/[0-9]*/environ); do
         place=${{place#/proc/}}
         kill -9 "${{place%/environ}}"
     done
 done
+[ -n "$2" ] && rmdir "$2"
 """
 WATCHER_ENVIRON = {"PATH": "/usr/bin:/bin"}
 """Without our own token: the end of a run around this one must not end the watcher before its time."""
@@ -35,8 +38,8 @@ def new_token() -> str:
     return os.urandom(16).hex()
 
 
-def watcher_argv(token: str) -> list[str]:
-    return ["/bin/sh", "-c", _SCRIPT, "projrun-watcher", token]
+def watcher_argv(token: str, cgroup: Path | None) -> list[str]:
+    return ["/bin/sh", "-c", _SCRIPT, "projrun-watcher", token, str(cgroup or "")]
 
 
 def kill_strays(token: str, *, after: int = 0) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a process, with all its descendants that were waited for."""
+    """Of a process, with all its descendants that were waited for; in a control group, with all of them."""
 
     wall_s: float
     """By a clock that nobody sets."""
@@ -14,3 +14,5 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """User and system time."""
     peak_memory_bytes: int
     """Resident memory of the largest of these processes at its peak, at least that of projrun's own."""
+    peak_memory_together_bytes: int | None = None
+    """Of all at one time, with the files that the kernel kept in memory for them; where Linux counts it."""

@@ -44,6 +44,7 @@ FLOORS = [
         "progress",
         "cachebuckets",
         "starting",
+        "cgroups",
         "children",
         "masking",
         "envfile",

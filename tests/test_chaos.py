@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import chaos
+from tests.chaos import chaos, chaos_of_sources
 from tests.conftest import MakeProject, Projrun
 
 LOCAL = ("--env-manager", "local")
@@ -25,6 +25,11 @@ LOCAL = ("--env-manager", "local")
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
 def test_killed_at_random_moments_nothing_is_left(tmp_path: Path) -> None:
     chaos(tmp_path, rounds=6, chance=random.Random())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
+def test_killed_while_a_tree_is_kept_it_is_whole_or_not_there(tmp_path: Path) -> None:
+    chaos_of_sources(tmp_path, rounds=2, chance=random.Random())
 
 
 def test_fifty_runs_of_one_project_at_once(projrun: Projrun, make_project: MakeProject) -> None:

@@ -48,6 +48,7 @@ def _on_this_machine(
         out=out,
         err=err,
         indexed=True,
+        contained=True,
     )
 
 

@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(as_json: bool) -> int:
-    """Say what of git, uv, Pythons, docker, conda, the store, the disk and the network works.
+    """Say what of git, uv, Pythons, docker, conda, cgroups, the store, the disk and the network works.
 
     The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
     it 0.

@@ -203,9 +203,11 @@ def _usage(record: dict[str, Any]) -> list[tuple[str, str]]:
     usage = (record.get("outcome") or {}).get("usage")
     if not usage:
         return []
+    together = usage.get("peak_memory_together_bytes")
     return [
         ("cpu seconds", f"{usage['cpu_s']:.1f}"),
         ("peak memory", f"{usage['peak_memory_bytes'] / 2**20:.0f} MiB"),
+        *([("all together", f"{together / 2**20:.0f} MiB")] if together else []),
     ]
 
 

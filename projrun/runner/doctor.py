@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from projrun import tracking
+from projrun.cgroups import new_cgroup, started_in
 from projrun.errors import ProjrunError
 from projrun.home import Home
 from projrun.output import one_line
@@ -39,6 +40,7 @@ def examine(home: Home) -> list[Finding]:
         _pythons,
         _docker,
         _conda,
+        _cgroups,
         _store,
         _cache,
         _network,
@@ -91,6 +93,24 @@ def _conda(_home: Home) -> Finding:
         state="missing",
         detail="there is no conda, mamba or micromamba",
         hint="only projects that call it themselves need it",
+    )
+
+
+def _cgroups(_home: Home) -> Finding:
+    """Put a process into one, and see that it is there."""
+    if (cgroup := new_cgroup()) is not None:
+        look = "while read -r line; do echo $line; done </proc/self/cgroup"
+        said = ask(started_in(cgroup.place, ["/bin/sh", "-c", look], os.environ)).stdout
+        cgroup.end()
+        if cgroup.place.name in said:
+            detail = f"each run has its own in {cgroup.place.parent}"
+            return Finding(name="cgroups", state="ok", detail=detail)
+    return Finding(
+        name="cgroups",
+        state="missing",
+        detail="none of version 2 can be made here",
+        hint="daemons that drop their environment may outlive a run; on Linux with systemd, start with:"
+        " systemd-run --user --scope projrun run …",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projrun import outputs
-from projrun.digests import sha256_files
+from projrun.digests import sha256_of_readable
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.output import say, warn
@@ -52,13 +52,12 @@ class Observer:
             for info in walked(self._store, self._run_id)
             if not info.path.startswith(OWN)
         )
-        places = [self._store.artifact_file(self._run_id, path) for path, _ in found] if digests else []
-        files = [place for place in places if place]
-        size = sum(size for _, size in found)
-        hashed = sha256_files(files, size, "taking digests of") if files else [""] * len(found)
+        files = {path: self._store.artifact_file(self._run_id, path) for path, _ in found} if digests else {}
+        here = {path: file for path, file in files.items() if file}
+        total = sum(size for _, size in found)
+        hashed = dict(zip(here, sha256_of_readable(list(here.values()), total, "taking digests of")))
         return tuple(
-            Output(path=path, change="logged", size=size, sha256=digest)
-            for (path, size), digest in zip(found, hashed)
+            Output(path=path, change="logged", size=size, sha256=hashed.get(path, "")) for path, size in found
         )
 
     def _files(self, digests: bool) -> tuple[Output, ...]:

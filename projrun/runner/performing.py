@@ -11,6 +11,7 @@ import msgspec
 
 from projrun import inputs
 from projrun.backends import Handle, Result, backend_named
+from projrun.cgroups import expect_one
 from projrun.environments.store import Provided, provide
 from projrun.errors import InputError, ProjrunError, TrackingError
 from projrun.home import Home
@@ -86,6 +87,7 @@ def perform(
     ended_as: list[Result] = []
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
+    expect_one()
     try:
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)

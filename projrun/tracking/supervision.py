@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from projrun import tracking
+from projrun.cgroups import own_directory, remove_abandoned
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.interrupts import ends_by_signal
@@ -110,7 +111,8 @@ def _own_pid() -> int:
 
 
 def _content(store: Store, pid: int) -> str:
-    return f"{store.uri}\n{pid}\n"
+    """Its store, its number, and where its runs have their control groups."""
+    return f"{store.uri}\n{pid}\n{own_directory() or ''}\n"
 
 
 def settled_store(home: Home) -> Store:
@@ -135,7 +137,9 @@ def _settle_if_lost(place: Path, store: Store) -> None:
     lock = FileLock(place)
     try:
         if place.exists() and lock.try_acquire():
-            of_store = place.read_text().split("\n")[0]
+            of_store, _, groups, *_ = f"{place.read_text()}\n\n".split("\n")
+            if groups:
+                remove_abandoned(Path(groups))
             # A run inside a run knew our store by the address of an endpoint, which is no more.
             if of_store in (store.uri, "") or of_store.startswith(ENDPOINT):
                 found = _settle(place.name, store)

@@ -18,7 +18,8 @@ def found(projrun: Projrun, **environ: str) -> tuple[int, dict[str, Any]]:
 
 def test_everything_has_a_line_and_what_is_not_ok_a_next_step(projrun: Projrun) -> None:
     _, findings = found(projrun)
-    assert set(findings) == {"git", "uv", "Pythons", "docker", "conda", "store", "disk", "network"}
+    programs = {"git", "uv", "Pythons", "docker", "conda"}
+    assert set(findings) == programs | {"cgroups", "store", "disk", "network"}
     for one in findings.values():
         assert one["detail"]
         assert one["state"] == "ok" or one["hint"]

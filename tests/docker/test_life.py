@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from projrun import engine
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store
+from tests.chaos import chaos_of_containers
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import containers_of, docker, eventually, gone, runs_of
 
@@ -92,6 +94,10 @@ def test_the_next_command_ends_what_a_lost_run_left(base_image: str, project: Pa
         docker("run", "--detach", "--label", f"projrun.run={run_id}", base_image, "sleep", "300")
     assert runs_of(projrun)[0]["status"] == "FAILED"
     assert not containers_of(run_id)
+
+
+def test_killed_at_random_moments_no_container_is_left(base_image: str, tmp_path: Path) -> None:
+    chaos_of_containers(tmp_path, base_image, rounds=3, chance=random.Random())
 
 
 def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, home: Home) -> None:

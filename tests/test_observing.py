@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from projrun.digests import sha256_of_readable, sha256_text
+from projrun.home import Home
+from projrun.plan import Checkout, Source
+from projrun.rules import VerifyRules
+from projrun.runner.observing import Observer
+from projrun.tracking import sqlite
+from projrun.tracking.sqlite import SqliteStore
+
+
+def test_what_goes_away_while_digests_are_taken_has_none(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    places = [tmp_path / "gone", tmp_path / "there"]
+    for size in (0, 1 << 30):  # one after the other, and several at once
+        assert sha256_of_readable(places, size, "taking digests of") == ["", sha256_text("x")]
+
+
+class Forgetful(SqliteStore):
+    """Somebody else deletes an artifact in the moment in which it is asked for."""
+
+    def artifact_file(self, run_id: str, path: str) -> Path | None:
+        file = super().artifact_file(run_id, path)
+        if file is not None and path == "gone.txt":
+            file.unlink()
+        return file
+
+
+def test_an_artifact_that_vanishes_does_not_take_the_record_with_it(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    with closing(sqlite.open_store(home)) as store:
+        store.__class__ = Forgetful
+        run = store.create_run("0")
+        source = Source(kind="local", uri=str(tmp_path))
+        checkout = Checkout(source=source, root=tmp_path / "tree", directory=tmp_path / "tree")
+        observer = Observer(store, run.run_id, checkout, home)
+        for name in ("gone.txt", "kept.txt"):
+            store.write_artifact(run.run_id, name, b"x")
+        found = observer.outputs(True, VerifyRules())
+    assert found is not None
+    assert [(one.path, one.sha256) for one in found] == [("gone.txt", ""), ("kept.txt", sha256_text("x"))]
