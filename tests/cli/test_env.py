@@ -103,7 +103,10 @@ def test_prune_takes_what_was_not_used_for_long(projrun: Projrun, place: Path, s
     assert projrun("env", "prune", "--older-than", "1", "--max-size", "1").stdout == ""
     long_ago = time.time() - 3 * 86400
     os.utime(lock_of(place), (long_ago, long_ago))
-    assert "would remove" in projrun("env", "prune", "--older-than", "1", "--dry-run").stdout
+    for age in ("1", "1d", "71h", "0.4w"):
+        assert "would remove" in projrun("env", "prune", "--older-than", age, "--dry-run").stdout
+    assert projrun("env", "prune", "--older-than", "73h", "--dry-run").stdout == ""
+    assert projrun("env", "prune", "--older-than", "long").returncode == 2
     projrun("run", shop)
     assert projrun("env", "prune", "--older-than", "1").stdout == "", "a run is a use"
     os.utime(lock_of(place), (long_ago, long_ago))
