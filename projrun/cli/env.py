@@ -216,7 +216,11 @@ def _details(one: Shelved) -> dict[str, Any]:
 
     ready = one.ready
     packages = to_builtins(ready.environment.packages) if ready else []
-    return {**_facts(one), "interpreter": ready.interpreter if ready else "", "packages": packages}
+    return {
+        **_facts(one),
+        "interpreter": ready.environment.interpreter if ready else "",
+        "packages": packages,
+    }
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def lock_once(
             if strict:
                 from projrun.environments import pythons
 
-                pythons.refuse_another(strict, pythons.choose(strict)[0].version_text)
+                pythons.refuse_another(strict, pythons.choose(strict, log)[0].version_text)
             verb = "reading the lock" if in_project else "resolving the environment"
             say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)

@@ -25,7 +25,7 @@ _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
 
 def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
-    python, notice = pythons.choose(descriptor.python)
+    python, notice = pythons.choose(descriptor.python, log)
     notices = [notice] if notice else []
     target = ["--python", str(python.path)]
     document = document_of(descriptor, directory, log, target, as_of, notices)

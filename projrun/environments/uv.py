@@ -17,6 +17,8 @@ from projrun.process import ask
 from projrun.record import Package
 
 BUILDS = True
+_NO_PYTHONS_OF_ITS_OWN = {"UV_PYTHON_INSTALL_DIR": os.devnull}
+"""So that it uses the very interpreter: of its own it would take the link `cpython-3.X`, which changes."""
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -36,7 +38,8 @@ def key(lock: Lock) -> dict[str, object]:
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
-    run_uv(["venv", "--quiet", "--relocatable", "--no-project", "--python", lock.interpreter, str(dest)], log)
+    make = ["venv", "--quiet", "--relocatable", "--no-project", "--python", lock.interpreter, str(dest)]
+    run_uv(make, log, settings=_NO_PYTHONS_OF_ITS_OWN)
     if lock.pylock:
         _sync(lock, dest, log)
     install_local(lock, dest / "bin" / "python", log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.environments import pipsettings
@@ -28,10 +29,14 @@ def run_uv(
     cwd: Path | None = None,
     hint: str = "",
     access: Access | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
-    """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines."""
+    """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines.
+
+    settings: variables for uv.
+    """
     argv = [uv_binary(), *arguments]
-    code, said = follow_cleaned(argv, log, cwd, uv_environ(access), access)
+    code, said = follow_cleaned(argv, log, cwd, {**uv_environ(access), **(settings or {})}, access)
     if code:
         raise _error(said, hint)
 
