@@ -36,8 +36,7 @@ def download(request: str, log: Path | None = None) -> None:
         code, said = follow_cleaned(command, log or temporary / "download.log", None, environ, None)
     if code == 0:
         return
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
-    lines = [re.sub(r"^[\s│├╰─▶×]+|^\s*(error|Caused by): ", "", line).strip() for line in plain.splitlines()]
+    lines = [re.sub(r"^[\s│├╰─▶×]+|^\s*(error|Caused by): ", "", line).strip() for line in said.splitlines()]
     why = one_line(": ".join(line.rstrip(":. ") for line in lines if line))
     raise BuildError(
         f"Python {request} could not be downloaded: {why}",

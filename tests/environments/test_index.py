@@ -279,3 +279,48 @@ def test_what_a_descriptor_loses_comes_back() -> None:
     assert with_credentials(lock, access_of(descriptor, Path())) == (
         'x = "https://u:p@h/files/x.whl"\na = "https://u:p@h/a.whl?token=t"\ny = "https://other/y.whl"'
     )
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_named_index_whose_credentials_are_in_variables(
+    manager: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    """The user's uv.toml names two indexes; the first is open and has nothing of ours."""
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n"})
+    settings = Path(os.environ["XDG_CONFIG_HOME"], "uv", "uv.toml")
+    settings.parent.mkdir(parents=True)
+    with serving(project.parent / "other") as other:
+        other.add("beta")
+        settings.write_text(
+            f'[[index]]\nname = "other"\nurl = "{other.url}"\n'
+            f'[[index]]\nname = "own-packages"\nurl = "{index.url}"\ndefault = true\n'
+        )
+        credentials = {
+            f"UV_INDEX_{name}_{what}": value
+            for name in ("OTHER", "OWN_PACKAGES")
+            for what, value in (("USERNAME", USER), ("PASSWORD", PASSWORD))
+        }
+        assert ran(projrun, project, home, "--env-manager", manager, **credentials) == "2.0"
+        assert other.requests
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_keyring(
+    manager: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home, tmp_path: Path
+) -> None:
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n"})
+    keyring, asked = tmp_path / "bin" / "keyring", tmp_path / "asked"
+    keyring.parent.mkdir()
+    keyring.write_text(
+        f'#!/bin/sh\necho "$*" >> {asked}\ncase "$*" in\n'
+        f'--mode=creds*{USER}) echo \'{{"username": "{USER}", "password": "{PASSWORD}"}}\';;\n'
+        f"get*{USER}) echo {PASSWORD};;\n*) exit 1;;\nesac\n"
+    )
+    keyring.chmod(0o755)
+    environ = {
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "UV_DEFAULT_INDEX": index.url.replace("//", f"//{USER}@"),
+        "PATH": f"{keyring.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    assert ran(projrun, project, home, "--env-manager", manager, **environ) == "2.0"
+    assert HOST in asked.read_text()
