@@ -28,6 +28,8 @@ _INDEX_SETTING = re.compile(
 
 
 RESOLVE_ONCE = Resolving()
+DIGESTS = "digests.json"
+"""Beside a lock: of the files of its local requirements."""
 
 
 def lock_once(
@@ -48,7 +50,7 @@ def lock_once(
     in_place = not directory.is_relative_to(home.cache)
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(place, strict)):
-        return at_hand(lock, directory, in_place)
+        return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
     if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
@@ -66,7 +68,7 @@ def lock_once(
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             if lock.kept:
                 write_atomically(place, msgspec.json.encode(lock))
-    return at_hand(lock, directory, in_place)
+    return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
 
 
 def recorded_lock(
@@ -133,8 +135,10 @@ def has_requirements(descriptor: Descriptor) -> bool:
 def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock | None:
     """What this environment's descriptor was resolved to, if it was."""
     facts = _lock_facts(wanted.manager, wanted.descriptor, directory, wanted.resolving.as_of)
-    lock = _read_lock(home.locks / key_of(facts) / "lock.json")
-    return lock and at_hand(lock, directory, not directory.is_relative_to(home.cache))
+    place = home.locks / key_of(facts) / "lock.json"
+    lock = _read_lock(place)
+    in_place = not directory.is_relative_to(home.cache)
+    return lock and at_hand(lock, directory, in_place, place.with_name(DIGESTS))
 
 
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:
