@@ -10,10 +10,9 @@ from projrun.environments import contents as installed
 from projrun.environments.access import installable
 from projrun.environments.carried import with_files
 from projrun.environments.localrequirements import install_local, local_facts
-from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
+from projrun.environments.uvprogram import ask_uv, run_uv
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, Launch, Lock
-from projrun.process import ask
 from projrun.record import Package
 
 BUILDS = True
@@ -38,8 +37,9 @@ def key(lock: Lock) -> dict[str, object]:
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
-    make = ["venv", "--quiet", "--relocatable", "--no-project", "--python", lock.interpreter, str(dest)]
-    run_uv(make, log, settings=_NO_PYTHONS_OF_ITS_OWN)
+    make = ["venv", "--quiet", "--clear", "--relocatable", "--no-project", "--python", lock.interpreter]
+    if not ask_uv([*make, str(dest)], settings=_NO_PYTHONS_OF_ITS_OWN):
+        run_uv([*make, str(dest)], log, settings=_NO_PYTHONS_OF_ITS_OWN)
     if lock.pylock:
         _sync(lock, dest, log)
     install_local(lock, dest / "bin" / "python", log)
@@ -51,7 +51,7 @@ def _sync(lock: Lock, dest: Path, log: Path) -> None:
         pylock.write_text(with_files(installable(lock), lock.packages))
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
-        if not ask([uv_binary(), *sync, "--offline"], environ=uv_environ(lock.access)).ok:
+        if not ask_uv([*sync, "--offline"], lock.access):
             run_uv(sync, log, access=lock.access)
 
 

@@ -13,7 +13,7 @@ from projrun.errors import FREE_SPACE, BuildError
 from projrun.network import is_offline
 from projrun.output import one_line
 from projrun.plan import Access
-from projrun.process import follow
+from projrun.process import ask, follow
 from projrun.starting import merged
 
 _NETWORK = re.compile(
@@ -42,6 +42,13 @@ def run_uv(
     code, said = follow_cleaned(argv, log, cwd, {**uv_environ(access), **(settings or {})}, access)
     if code:
         raise _error(said, hint)
+
+
+def ask_uv(
+    arguments: list[str], access: Access | None = None, settings: Mapping[str, str] | None = None
+) -> bool:
+    """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
+    return ask([uv_binary(), *arguments], environ={**uv_environ(access), **(settings or {})}).ok
 
 
 def follow_cleaned(

@@ -39,6 +39,15 @@ def test_build_makes_the_environment_and_records_no_run(projrun: Projrun, place:
     assert Path(projrun("env", "path", shop).stdout.strip()) == place
 
 
+def test_an_environment_needs_no_entry_point(projrun: Projrun, make_project: MakeProject) -> None:
+    project = make_project("bare", **{"requirements.txt": "six==1.16.0\n"})
+    built = projrun("env", "build", project)
+    assert built.returncode == 0, built.stderr
+    done = projrun("shell", project, "--", "python", "-c", "import six; print(six.__version__)")
+    assert done.stdout == "1.16.0\n", done.stderr
+    assert projrun("env", "build", project, "-e", "other").returncode == 125
+
+
 def test_list_says_what_each_was_built_from(projrun: Projrun, place: Path) -> None:
     (one,) = listed(projrun)
     assert (one["key"], one["path"], one["manager"]) == (place.name, str(place), "uv")
