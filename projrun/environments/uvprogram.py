@@ -98,6 +98,10 @@ def _error(plain: str, advice: str) -> BuildError:
         hint = "check the network, the proxy and the index settings, then run it again"
     elif "No space left" in plain:
         hint = FREE_SPACE
+    elif "subsequent index" in plain:
+        hint = (
+            "an index keeps what it has to itself: UV_INDEX_STRATEGY=unsafe-best-match asks all, as pip does"
+        )
     else:
         hint = advice or "correct the requirements of the project, then run it again"
     return BuildError(f"the environment could not be made: {told}", hint)

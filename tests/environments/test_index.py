@@ -302,6 +302,10 @@ def test_a_named_index_whose_credentials_are_in_variables(
         }
         assert ran(projrun, project, home, "--env-manager", manager, **credentials) == "2.0"
         assert other.requests
+        asked = len(index.requests)
+        changed = dict.fromkeys(credentials, "changed")
+        assert ran(projrun, project, home, "--env-manager", manager, **changed) == "2.0"
+        assert len(index.requests) == asked, "other credentials are no other lock"
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
@@ -324,3 +328,16 @@ def test_a_keyring(
     }
     assert ran(projrun, project, home, "--env-manager", manager, **environ) == "2.0"
     assert HOST in asked.read_text()
+
+
+def test_a_version_that_only_a_later_index_has(
+    index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha<2\n"})
+    with serving(project.parent / "other") as first:
+        first.add("alpha", "3.0")
+        urls = {"UV_DEFAULT_INDEX": index.url_with_password, "UV_INDEX": first.url_with_password}
+        refused = projrun("run", ".", cwd=project, environ=urls)
+        assert refused.returncode == 125
+        assert "UV_INDEX_STRATEGY=unsafe-best-match" in refused.stderr
+        assert ran(projrun, project, home, UV_INDEX_STRATEGY="unsafe-best-match", **urls) == "1.0"
