@@ -117,9 +117,8 @@ def _highest(fitting: list[Interpreter], request: str, found: list[Interpreter])
 
 
 def _listed(found: Iterable[Interpreter]) -> str:
-    return (
-        ", ".join(".".join(map(str, one)) for one in sorted({python.version for python in found})) or "none"
-    )
+    versions = sorted({python.version for python in found})
+    return ", ".join(".".join(map(str, version)) for version in versions) or "none"
 
 
 def _is_set(request: str) -> bool:
