@@ -13,7 +13,7 @@ from projrun.digests import key_of, sha256_file, sha256_text
 from projrun.environments import EnvironmentManager, pipsettings
 from projrun.environments.access import variable_digests, without_access
 from projrun.environments.localrequirements import at_hand, local_metadata
-from projrun.errors import BuildError
+from projrun.errors import BuildError, ProjrunError
 from projrun.files import write_atomically
 from projrun.home import Home
 from projrun.locking import locked
@@ -154,6 +154,7 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
         "platform": [sys.platform, os.uname().machine],
         "variables": variable_digests(descriptor),
         "index": _index_facts(),
+        "project settings": _project_settings(directory),
         "conda": _conda_settings() if manager == "conda" else {},
     }
 
@@ -175,6 +176,32 @@ def _index_facts() -> dict[str, object]:
         sha256_text(without_secrets(file.read_text(errors="replace"))) for file in pipsettings.uv_files()
     ]
     return {**settings, "uv.toml": files, "no index": pipsettings.no_index()}
+
+
+def _project_settings(directory: Path) -> dict[str, str]:
+    """What the project itself tells uv, which looks into its directory when it resolves."""
+    found: dict[str, str] = {}
+    for name in ("uv.toml", "pyproject.toml"):
+        try:
+            text = (directory / name).read_text(errors="replace")
+        except OSError:
+            continue
+        if name == "uv.toml":
+            found[name] = sha256_text(without_secrets(text))
+        elif "tool.uv" in text:
+            found[name] = sha256_text(without_secrets(_table_of_uv(text, name)))
+    return found
+
+
+def _table_of_uv(text: str, name: str) -> str:
+    """`[tool.uv]` alone: what else changes in the file is no matter of uv's."""
+    from projrun import tomlfile
+
+    try:
+        tool = tomlfile.parse(text, name).get("tool")
+    except ProjrunError:  # uv does not read it either
+        return ""
+    return repr(tool.get("uv")) if isinstance(tool, dict) else ""
 
 
 def _read_lock(place: Path, python: str = "") -> Lock | None:

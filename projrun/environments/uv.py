@@ -52,7 +52,7 @@ def _sync(lock: Lock, dest: Path, log: Path) -> None:
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
         if not ask_uv([*sync, "--offline"], lock.access):
-            run_uv(sync, log, access=lock.access)
+            run_uv(sync, log, cwd=lock.access.directory if lock.access else None, access=lock.access)
 
 
 def unhealthy(dest: Path) -> str | None:

@@ -48,7 +48,8 @@ def ask_uv(
     arguments: list[str], access: Access | None = None, settings: Mapping[str, str] | None = None
 ) -> bool:
     """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
-    return ask([uv_binary(), *arguments], environ={**uv_environ(access), **(settings or {})}).ok
+    cwd = access.directory if access else None  # where the project's own settings for uv are
+    return ask([uv_binary(), *arguments], cwd=cwd, environ={**uv_environ(access), **(settings or {})}).ok
 
 
 def follow_cleaned(

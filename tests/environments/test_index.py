@@ -341,3 +341,21 @@ def test_a_version_that_only_a_later_index_has(
         assert refused.returncode == 125
         assert "UV_INDEX_STRATEGY=unsafe-best-match" in refused.stderr
         assert ran(projrun, project, home, UV_INDEX_STRATEGY="unsafe-best-match", **urls) == "1.0"
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "uv.toml"])
+def test_an_index_that_the_project_names(
+    file: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home, tmp_path: Path
+) -> None:
+    """uv finds it in the project's directory, from wherever projrun is called."""
+    table = "tool.uv.index" if file == "pyproject.toml" else "index"
+    text = f'[[{table}]]\nname = "own"\nurl = "{index.url}"\ndefault = true\n'
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n", file: text})
+    login = {"UV_INDEX_OWN_USERNAME": USER, "UV_INDEX_OWN_PASSWORD": PASSWORD}
+    done = projrun("run", project, cwd=tmp_path, environ=login)
+    assert (done.returncode, done.stdout) == (0, "2.0\n"), done.stderr
+    assert PASSWORD not in done.stderr
+    assert_kept_nowhere(home)
+    (project / file).write_text(text.replace(index.url, f"http://{HOST}:9/simple"))
+    elsewhere = projrun("run", project, cwd=tmp_path, environ={**login, "UV_HTTP_RETRIES": "0"})
+    assert elsewhere.returncode == 125, "another index is another lock"
