@@ -65,10 +65,15 @@ def run(
     docker_auth: Mapping[str, str] | None = None,
     *,
     variables: Mapping[str, str] | None = None,
+    mask_output: bool = True,
     timeout_s: float | None = None,
+    stop_timeout_s: float = 10.0,
     locked: bool = False,
     upgrade: bool = False,
     as_of: str | None = None,
+    strict_python: bool = False,
+    docker_image: str | None = None,
+    read_only_source: bool = False,
     isolated: bool = False,
     require_clean: bool = False,
     sha256: str | None = None,
@@ -97,10 +102,15 @@ def run(
         env_manager: `local`, `uv`, …; None: what the project is written for.
         variables: environment variables for the command; their values are kept out of all that projrun
             writes.
+        mask_output: mask those values in what the command prints, too.
         timeout_s: how long the command may take; None: for ever.
+        stop_timeout_s: how long it may take to end when it is stopped; then it is killed.
         locked: refuse to resolve the environment: there must be a lock.
         upgrade: resolve the environment anew.
         as_of: date or commit: resolve as the package index stood then.
+        strict_python: refuse another patch of Python than the one that the project names.
+        docker_image: the image to run in, or to install the project's packages in.
+        read_only_source: in a container, the command may not write to the project's tree.
         isolated: run a local directory from a checkout of exactly what is recorded of it.
         require_clean: refuse a local directory that is not as its commit.
         sha256: hex digest that an archive must have.
@@ -133,10 +143,15 @@ def run(
         build_image=build_image,
         docker_auth=docker_auth or {},
         variables={str(name): str(value) for name, value in (variables or {}).items()},
+        mask_output=mask_output,
         timeout_s=timeout_s,
+        stop_timeout_s=stop_timeout_s,
         locked=locked,
         upgrade=upgrade,
         as_of=as_of or "",
+        strict_python=strict_python,
+        docker_image=docker_image or "",
+        read_only_source=read_only_source,
         isolated=isolated,
         require_clean=require_clean,
         sha256=sha256 or "",

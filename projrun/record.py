@@ -39,6 +39,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Names the built environment among all that its manager built; empty for `local`."""
     python: str = ""
     """Exact version of the interpreter."""
+    interpreter: str = ""
+    """Absolute path of the interpreter that it was made from: one below uv's directory is uv's."""
     packages: tuple[Package, ...] = ()
     lock_sha256: str = ""
     local: tuple[LocalRequirement, ...] = ()

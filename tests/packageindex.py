@@ -20,7 +20,7 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 BACKEND = """
 import base64, hashlib, pathlib, zipfile
 
-NAME, VERSION, MODULE, NEEDS = {name!r}, {version!r}, {module!r}, {needs!r}
+NAME, VERSION, MODULE, NEEDS, SCRIPTS = {name!r}, {version!r}, {module!r}, {needs!r}, {scripts!r}
 
 
 def _wheel(directory, files):
@@ -29,6 +29,8 @@ def _wheel(directory, files):
     metadata += "".join(f"Requires-Dist: {{one}}\\n" for one in NEEDS)
     wheel = "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
     files = {{**files, f"{{info}}/METADATA": metadata, f"{{info}}/WHEEL": wheel}}
+    if SCRIPTS:
+        files[f"{{info}}/entry_points.txt"] = "\\n".join(["[console_scripts]", *SCRIPTS, ""])
     name = f"{{MODULE}}-{{VERSION}}-py3-none-any.whl"
     rows = ""
     with zipfile.ZipFile(pathlib.Path(directory, name), "w") as archive:
@@ -50,30 +52,48 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
 
 
 def source_files(
-    name: str, version: str = "1.0", code: str = "A = 1\n", needs: tuple[str, ...] = ()
+    name: str,
+    version: str = "1.0",
+    code: str = "A = 1\n",
+    needs: tuple[str, ...] = (),
+    scripts: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """The files of a package that is built by its own backend: nothing is downloaded for it."""
+    """The files of a package that is built by its own backend: nothing is downloaded for it.
+
+    scripts: such as `name = module:function`.
+    """
     module = name.replace("-", "_")
     dependencies = json.dumps(list(needs))
     return {
         "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n'
         f"dependencies = {dependencies}\n"
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-        "backend.py": BACKEND.format(name=name, version=version, module=module, needs=list(needs)),
+        "backend.py": BACKEND.format(
+            name=name, version=version, module=module, needs=list(needs), scripts=list(scripts)
+        ),
         f"{module}.py": code,
     }
 
 
-def make_wheel(directory: Path, name: str, version: str = "1.0", needs: tuple[str, ...] = ()) -> Path:
-    """A wheel with one module, which says its version as `V`."""
+def make_wheel(
+    directory: Path,
+    name: str,
+    version: str = "1.0",
+    needs: tuple[str, ...] = (),
+    code: str = "",
+    scripts: tuple[str, ...] = (),
+) -> Path:
+    """A wheel with one module, which says its version as `V`. scripts: such as `name = module:function`."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     files = {
-        f"{module}.py": f"V = {version!r}\n",
+        f"{module}.py": f"V = {version!r}\n{code}",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         + "".join(f"Requires-Dist: {one}\n" for one in needs),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
+    if scripts:
+        files[f"{info}/entry_points.txt"] = "\n".join(["[console_scripts]", *scripts, ""])
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{module}-{version}-py3-none-any.whl"
     rows = ""

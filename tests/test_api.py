@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import projrun
 from projrun.errors import BuildError, ExecutionError, ParameterError, ProjrunError, UsageError
+from projrun.request import Request
 from tests.conftest import MakeProject, Projrun
 
 PROJECT = """
@@ -122,6 +124,26 @@ def test_the_options_of_the_command_line_count(synchronous: bool, make_project: 
             projrun.run(str(project), require_clean=True, **options)
     else:
         assert not projrun.run(str(project), require_clean=True, **options).wait()
+
+
+def test_everything_that_can_be_asked_for_can_be_asked_for_in_python() -> None:
+    arguments = set(inspect.signature(projrun.run).parameters)
+    assert arguments == set(Request.__struct_fields__) | {"synchronous"}
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_strict_python_refuses_another_patch(synchronous: bool, make_project: MakeProject) -> None:
+    minor = "{}.{}".format(*sys.version_info)
+    project = make_project(
+        MLproject="python_env: python_env.yaml\nentry_points: {main: {command: 'true'}}\n",
+        **{"python_env.yaml": f"python: {minor}.99\n"},
+    )
+    assert projrun.run(str(project)).wait()
+    if synchronous:
+        with pytest.raises(BuildError, match=rf"the project wants Python {minor}\.99, and the nearest here"):
+            projrun.run(str(project), strict_python=True)
+    else:
+        assert not projrun.run(str(project), strict_python=True, synchronous=False).wait()
 
 
 def test_locked_refuses_to_resolve(make_project: MakeProject) -> None:

@@ -224,6 +224,7 @@ NO_VERBS = {
     "__init__",
     "main",
     "options",
+    "durations",
     "finding",
     "runs_artifacts",
     "runs_compare",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,16 @@ def test_a_warm_run_outside_git_starts_two_processes(noop: Path, manager: str, t
     arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", manager]
     subprocess.run(arguments, check=True, capture_output=True)
     subprocess.run(arguments, check=True, capture_output=True, env=traced(tmp_path))
+    assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"] * 2
+
+
+def test_a_warm_build_starts_uv_twice_and_nothing_else(make_project: MakeProject, tmp_path: Path) -> None:
+    """To make the environment, and to fill it from the package cache."""
+    project = make_project(**{"requirements.txt": "six==1.16.0\n"})
+    build = [sys.executable, "-m", "projrun", "env", "build", str(project)]
+    place = subprocess.run(build, check=True, capture_output=True, text=True).stdout.strip()
+    shutil.rmtree(place)
+    subprocess.run(build, check=True, capture_output=True, env=traced(tmp_path))
     assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"] * 2
 
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.durations import age_s
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from projrun.cachebuckets import Entry
 
-_AGES_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_DEFAULT_AGE = "30d"
+_DEFAULT_AGE_S = 30 * 86400.0
 
 
 @click.group()
@@ -43,7 +44,7 @@ def info(as_json: bool) -> None:
 
 @cache.command()
 @click.option(
-    "--older-than", default="", metavar="AGE", help="Not used for so long: 12h, 30d, 4w. Default: 30d."
+    "--older-than", callback=age_s, metavar="AGE", help="Not used for so long: 12h, 30d, 4w. Default: 30d."
 )
 @click.option(
     "--max-size",
@@ -53,7 +54,7 @@ def info(as_json: bool) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be taken away, and take nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
-def prune(older_than: str, max_size: str, dry_run: bool, as_json: bool) -> None:
+def prune(older_than: float | None, max_size: str, dry_run: bool, as_json: bool) -> None:
     """Take away what was not used for 30 days, or as the options say, and what killed runs left.
 
     Nothing that a run is using is taken. With --max-size alone, age does not matter.
@@ -62,9 +63,13 @@ def prune(older_than: str, max_size: str, dry_run: bool, as_json: bool) -> None:
     from projrun.home import home_from
     from projrun.output import data, say
 
-    age_s = None if max_size and not older_than else _age_s(older_than or _DEFAULT_AGE)
+    if older_than is None and not max_size:
+        older_than = _DEFAULT_AGE_S
     result = prune_cache(
-        home_from(), older_than_s=age_s, max_size=bytes_of(max_size) if max_size else None, dry_run=dry_run
+        home_from(),
+        older_than_s=older_than,
+        max_size=bytes_of(max_size) if max_size else None,
+        dry_run=dry_run,
     )
     if as_json:
         data(_json({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run}))
@@ -76,16 +81,6 @@ def prune(older_than: str, max_size: str, dry_run: bool, as_json: bool) -> None:
         f"{verb} {len(result.removed)} away ({_human(_total(result.removed))}); "
         f"{len(result.left)} stay ({_human(_total(result.left))})"
     )
-
-
-def _age_s(text: str) -> float:
-    """Seconds."""
-    import re
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip().lower())
-    if not match:
-        raise click.UsageError(f"--older-than {text}: expected a number and s, m, h, d or w, such as 30d.")
-    return float(match[1]) * _AGES_S[match[2]]
 
 
 def bytes_of(text: str) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.durations import age_s
 from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
 
@@ -107,7 +108,7 @@ def remove(keys: tuple[str, ...]) -> int:
 
 
 @env.command()
-@click.option("--older-than", type=float, metavar="DAYS", help="Those not used for so many days.")
+@click.option("--older-than", callback=age_s, metavar="AGE", help="Those not used for so long: 12h, 30d, 4w.")
 @click.option("--max-size", type=float, metavar="GB", help="The longest unused, until the rest is no larger.")
 @click.option("--unused", is_flag=True, help="All that no run is using.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
@@ -135,7 +136,7 @@ def _doomed(
 
     from projrun.environments.shelf import size
 
-    before = time.time() - older_than * 86400 if older_than is not None else 0.0
+    before = time.time() - older_than if older_than is not None else 0.0
     kept, doomed = 0.0, []
     for one in found:
         room = size(one).own if max_size is not None else 0
@@ -215,7 +216,11 @@ def _details(one: Shelved) -> dict[str, Any]:
 
     ready = one.ready
     packages = to_builtins(ready.environment.packages) if ready else []
-    return {**_facts(one), "interpreter": ready.interpreter if ready else "", "packages": packages}
+    return {
+        **_facts(one),
+        "interpreter": ready.environment.interpreter if ready else "",
+        "packages": packages,
+    }
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -96,12 +96,9 @@ def lock(
 
 
 def _descriptor(project: Project, entry_point: str) -> Descriptor:
-    """The entry point's; a project without entry points has one as well."""
     from projrun.project import environment_of
 
-    if entry_point == "main" and "main" not in project.entry_points:
-        return project.descriptor
-    return environment_of(project, project.entry_point(entry_point))[0]
+    return environment_of(project, project.for_environment(entry_point))[0]
 
 
 def _lock_conda(

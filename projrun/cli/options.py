@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from projrun.cli.durations import time_s
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -162,23 +164,11 @@ execution_options = _group(
 """Where and how the command executes."""
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float | None:
-    import re
-
-    if not value:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a time such as 90, 90s, 5m, 2h or 1d.")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
 life_options = _group(
     click.option(
         "--timeout",
         "timeout_s",
-        default="",
-        callback=_seconds,
+        callback=time_s,
         metavar="TIME",
         help="Stop the command after this time (90, 5m, 2h); the run is KILLED, the exit code 124.",
     ),
@@ -187,7 +177,7 @@ life_options = _group(
         "stop_timeout_s",
         default="10",
         show_default=True,
-        callback=_seconds,
+        callback=time_s,
         metavar="TIME",
         help="How long the command may take to end when it is stopped; then it is killed.",
     ),

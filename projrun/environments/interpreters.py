@@ -94,7 +94,8 @@ def _candidates() -> Iterator[Path]:
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
     for directory in (pyenv, managed):
-        for name in _names(directory):
+        # `3.12 -> 3.12.4` moves on with the next patch: an environment is made from what stays.
+        for name in sorted(_names(directory), key=lambda name: os.path.islink(directory / name)):
             if _NAME.fullmatch(name):
                 yield directory / name / "bin" / "python3"
     for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.digests import key_of, sha256_file
+from projrun.environments.filedigests import FileDigests
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 
@@ -45,13 +46,15 @@ def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
     return {path: _metadata_digest(directory / path) for path in local_paths(descriptor)}
 
 
-def at_hand(lock: Lock, directory: Path, in_place: bool) -> Lock:
+def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
     """`lock` with where its local requirements are and what they hold now.
 
     in_place: the project stays where it is; else nothing can be installed editable.
+    notes: file for the digests, so that what has not changed is not read the next time.
     """
     if not lock.local:
         return lock
+    digests = FileDigests(notes)
     local, notices = [], list(lock.notices)
     for one in lock.local:
         place = Path(os.path.abspath(directory / one.path))
@@ -60,8 +63,9 @@ def at_hand(lock: Lock, directory: Path, in_place: bool) -> Lock:
         editable = one.editable and in_place
         if one.editable and not editable:
             notices.append(f"{one.path} is installed as it is now, not editable: the checkout is temporary")
-        digest = _metadata_digest(place) if editable else _digest(place)
+        digest = _metadata_digest(place) if editable else _digest(place, digests)
         local.append(msgspec.structs.replace(one, place=str(place), sha256=digest, editable=editable))
+    digests.note()
     return msgspec.structs.replace(lock, local=tuple(local), notices=tuple(notices))
 
 
@@ -105,14 +109,15 @@ def _metadata_digest(place: Path) -> str:
     return key_of({file.name: sha256_file(file) for file in files})
 
 
-def _digest(place: Path) -> str:
+def _digest(place: Path, digests: FileDigests) -> str:
     if place.is_file():
-        return sha256_file(place)
-    return key_of({os.path.relpath(file, place): _content(file) for file in _files(place)})
+        return digests.of(place)
+    below = len(str(place)) + 1
+    return key_of({str(file)[below:]: _content(file, digests) for file in _files(place)})
 
 
-def _content(file: Path) -> str:
-    return f"-> {os.readlink(file)}" if file.is_symlink() else sha256_file(file)
+def _content(file: Path, digests: FileDigests) -> str:
+    return f"-> {os.readlink(file)}" if file.is_symlink() else digests.of(file)
 
 
 def _files(place: Path) -> list[Path]:
@@ -122,9 +127,9 @@ def _files(place: Path) -> list[Path]:
     answer = ask(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=place)
     if answer.ok and answer.stdout:
         listed = [place / name for name in answer.stdout.split("\0") if name]
-        return sorted(file for file in set(listed) if file.is_file() or file.is_symlink())
+        return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
     found: list[Path] = []
     for parent, directories, names in os.walk(place):
         directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
         found += [Path(parent, name) for name in names if not name.endswith(".pyc")]
-    return sorted(file for file in found if file.is_file() or file.is_symlink())
+    return [file for file in found if file.is_file() or file.is_symlink()]

@@ -13,7 +13,7 @@ from projrun.digests import key_of, sha256_file, sha256_text
 from projrun.environments import EnvironmentManager, pipsettings
 from projrun.environments.access import variable_digests, without_access
 from projrun.environments.localrequirements import at_hand, local_metadata
-from projrun.errors import BuildError
+from projrun.errors import BuildError, ProjrunError
 from projrun.files import write_atomically
 from projrun.home import Home
 from projrun.locking import locked
@@ -23,11 +23,13 @@ from projrun.record import Environment
 from projrun.urls import without_secrets
 
 _INDEX_SETTING = re.compile(
-    r"UV_(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
+    r"UV_(?!INDEX_\w+_(?:USERNAME|PASSWORD)$)(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
 )
 
 
 RESOLVE_ONCE = Resolving()
+DIGESTS = "digests.json"
+"""Beside a lock: of the files of its local requirements."""
 
 
 def lock_once(
@@ -48,7 +50,7 @@ def lock_once(
     in_place = not directory.is_relative_to(home.cache)
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(place, strict)):
-        return at_hand(lock, directory, in_place)
+        return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
     if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
@@ -60,13 +62,13 @@ def lock_once(
             if strict:
                 from projrun.environments import pythons
 
-                pythons.refuse_another(strict, pythons.choose(strict)[0].version_text)
+                pythons.refuse_another(strict, pythons.choose(strict, log)[0].version_text)
             verb = "reading the lock" if in_project else "resolving the environment"
             say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             if lock.kept:
                 write_atomically(place, msgspec.json.encode(lock))
-    return at_hand(lock, directory, in_place)
+    return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
 
 
 def recorded_lock(
@@ -133,8 +135,10 @@ def has_requirements(descriptor: Descriptor) -> bool:
 def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock | None:
     """What this environment's descriptor was resolved to, if it was."""
     facts = _lock_facts(wanted.manager, wanted.descriptor, directory, wanted.resolving.as_of)
-    lock = _read_lock(home.locks / key_of(facts) / "lock.json")
-    return lock and at_hand(lock, directory, not directory.is_relative_to(home.cache))
+    place = home.locks / key_of(facts) / "lock.json"
+    lock = _read_lock(place)
+    in_place = not directory.is_relative_to(home.cache)
+    return lock and at_hand(lock, directory, in_place, place.with_name(DIGESTS))
 
 
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:
@@ -150,6 +154,7 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
         "platform": [sys.platform, os.uname().machine],
         "variables": variable_digests(descriptor),
         "index": _index_facts(),
+        "project settings": _project_settings(directory),
         "conda": _conda_settings() if manager == "conda" else {},
     }
 
@@ -171,6 +176,32 @@ def _index_facts() -> dict[str, object]:
         sha256_text(without_secrets(file.read_text(errors="replace"))) for file in pipsettings.uv_files()
     ]
     return {**settings, "uv.toml": files, "no index": pipsettings.no_index()}
+
+
+def _project_settings(directory: Path) -> dict[str, str]:
+    """What the project itself tells uv, which looks into its directory when it resolves."""
+    found: dict[str, str] = {}
+    for name in ("uv.toml", "pyproject.toml"):
+        try:
+            text = (directory / name).read_text(errors="replace")
+        except OSError:
+            continue
+        if name == "uv.toml":
+            found[name] = sha256_text(without_secrets(text))
+        elif "tool.uv" in text:
+            found[name] = sha256_text(without_secrets(_table_of_uv(text, name)))
+    return found
+
+
+def _table_of_uv(text: str, name: str) -> str:
+    """`[tool.uv]` alone: what else changes in the file is no matter of uv's."""
+    from projrun import tomlfile
+
+    try:
+        tool = tomlfile.parse(text, name).get("tool")
+    except ProjrunError:  # uv does not read it either
+        return ""
+    return repr(tool.get("uv")) if isinstance(tool, dict) else ""
 
 
 def _read_lock(place: Path, python: str = "") -> Lock | None:

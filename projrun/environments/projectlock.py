@@ -48,7 +48,7 @@ def new_lock(
     requirements, notices = requirements_of(descriptor)
     for notice in notices:
         warn(notice)
-    python, _ = pythons.choose(descriptor.python)
+    python, _ = pythons.choose(descriptor.python, log)
     options = ["--universal", "--python", str(python.path)]
     options += ["--exclude-newer", as_of] if as_of else []
     options += [f"--upgrade-package={name}" for name in packages]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from projrun.environments.interpreters import Interpreter, installed, running
 from projrun.errors import BuildError
@@ -17,11 +18,12 @@ OLDEST = (3, 8)
 """What uv and virtualenv make environments for."""
 
 
-def choose(request: str) -> tuple[Interpreter, str]:
+def choose(request: str, log: Path | None = None) -> tuple[Interpreter, str]:
     """The interpreter for what a descriptor asks (`3.11`, `3.11.7`, `>=3.10`, '') and a notice or ''.
 
     A minor version or a set means its highest patch; an exact patch that is not here means the nearest
     one of the same minor, which the notice says. Raises BuildError naming what there is.
+    log: gets what uv says of a download.
     """
     ours = running()
     if not request or (_is_set(request) and _matches(request, ours)):
@@ -29,7 +31,7 @@ def choose(request: str) -> tuple[Interpreter, str]:
     found = list(_supported())
     fitting = _fitting(request, found)
     if not fitting and _may_download():
-        found = _with_download(request, found)
+        found = _with_download(request, found, log)
         fitting = _fitting(request, found)
     if not fitting and is_exact(request):
         wanted = _numbers(request)
@@ -73,18 +75,18 @@ def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
     return ours not in ("", "0") if ours else environ.get("UV_PYTHON_DOWNLOADS", "") in ("automatic", "true")
 
 
-def _with_download(request: str, found: list[Interpreter]) -> list[Interpreter]:
+def _with_download(request: str, found: list[Interpreter], log: Path | None) -> list[Interpreter]:
     """What there is after uv fetched `request`. Failing is an error unless another patch can serve."""
     from projrun.environments.pythondownloads import download
 
     if not _is_set(request) and _numbers(request) < OLDEST:
         return found
     try:
-        download(request)
+        download(request, log)
     except BuildError as error:
         wanted = _numbers(request)[:2] if is_exact(request) else None
         if not any(python.version[:2] == wanted for python in found):
-            raise
+            raise BuildError(f"{error.message}; this machine has {_listed(found)}", error.hint) from None
         warn(str(error.message))
         return found
     return list(_supported())
@@ -93,19 +95,30 @@ def _with_download(request: str, found: list[Interpreter]) -> list[Interpreter]:
 def _highest(fitting: list[Interpreter], request: str, found: list[Interpreter]) -> Interpreter:
     if fitting:
         return max(fitting, key=lambda python: python.version)
-    versions = sorted({python.version for python in found})
-    have = ", ".join(".".join(map(str, version)) for version in versions)
     if not _is_set(request) and _numbers(request) < OLDEST[: len(_numbers(request))]:
         raise BuildError(
             f"the project wants Python {request}, and environments can be made for 3.8 and newer; "
-            f"this machine has {have}",
+            f"this machine has {_listed(found)}",
             "name a newer Python in the project, or use --env-manager local or conda",
         )
+    from projrun.environments.pythondownloads import offered
+
+    told = f"the project wants Python {request}, and this machine has {_listed(found)}"
+    if offered(request) == []:
+        raise BuildError(
+            f"{told}; uv has {', '.join(offered() or ()) or 'none'} to download",
+            "name one of these in the project, or use --env-manager local",
+        )
     raise BuildError(
-        f"the project wants Python {request}, and this machine has {have}",
+        told,
         f"install it (for example `uv python install '{request}'`), let projrun do so with "
         f"{DOWNLOADS_VARIABLE}=1, or use --env-manager local",
     )
+
+
+def _listed(found: Iterable[Interpreter]) -> str:
+    versions = sorted({python.version for python in found})
+    return ", ".join(".".join(map(str, version)) for version in versions) or "none"
 
 
 def _is_set(request: str) -> bool:

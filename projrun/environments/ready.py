@@ -26,8 +26,6 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     launch: Launch
     origin: Origin
-    interpreter: str
-    """Absolute path of the interpreter that it was made from."""
     fingerprint: str
     """What its contents looked like when it was built (contents.py)."""
 

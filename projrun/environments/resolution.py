@@ -19,13 +19,13 @@ from projrun.errors import BuildError
 from projrun.files import temporary_directory
 from projrun.plan import Access, Descriptor, LocalRequirement, Lock
 
-COMPILE = ["pip", "compile", "--quiet", "--no-header", "--no-annotate", "--format", "pylock.toml"]
+COMPILE = ["pip", "compile", "--no-header", "--no-annotate", "--format", "pylock.toml"]
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
 
 
 def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
-    python, notice = pythons.choose(descriptor.python)
+    python, notice = pythons.choose(descriptor.python, log)
     notices = [notice] if notice else []
     target = ["--python", str(python.path)]
     document = document_of(descriptor, directory, log, target, as_of, notices)
@@ -98,11 +98,13 @@ def compiled(
         # Those of --find-links reach uv in a variable, with absolute paths.
         lines = (line for line in for_git(requirements) if not is_find_links(line))
         wanted.write_text("\n".join(lines) + "\n")
-        bounds.write_text("\n".join(for_git(constraints)) + "\n")
+        if constraints:
+            bounds.write_text("\n".join(for_git(constraints)) + "\n")
+            options = [*options, "-c", str(bounds)]
         if before:
             pylock.write_text(before)
         run_uv(
-            [*COMPILE, *options, "-o", str(pylock), "-c", str(bounds), str(wanted)],
+            [*COMPILE, *options, "-o", str(pylock), str(wanted)],
             log,
             cwd=access.directory,
             access=access,

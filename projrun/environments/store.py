@@ -156,6 +156,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         manager=name,
         key=dest.name,
         python=lock.python,
+        interpreter=lock.interpreter,
         packages=tuple(
             msgspec.structs.replace(one, source=cleaned(one.source, lock.access)) if one.source else one
             for one in packages
@@ -169,7 +170,6 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
         environment=environment,
         launch=manager.launch(dest),
         origin=origin,
-        interpreter=lock.interpreter,
         fingerprint=fingerprint(dest),
     )
     write_atomically(dest / READY, msgspec.json.encode(ready))

@@ -10,13 +10,14 @@ from projrun.environments import contents as installed
 from projrun.environments.access import installable
 from projrun.environments.carried import with_files
 from projrun.environments.localrequirements import install_local, local_facts
-from projrun.environments.uvprogram import run_uv, uv_binary, uv_environ
+from projrun.environments.uvprogram import ask_uv, run_uv
 from projrun.files import temporary_directory
 from projrun.plan import Descriptor, Launch, Lock
-from projrun.process import ask
 from projrun.record import Package
 
 BUILDS = True
+_NO_PYTHONS_OF_ITS_OWN = {"UV_PYTHON_INSTALL_DIR": os.devnull}
+"""So that it uses the very interpreter: of its own it would take the link `cpython-3.X`, which changes."""
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -36,7 +37,9 @@ def key(lock: Lock) -> dict[str, object]:
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
-    run_uv(["venv", "--quiet", "--relocatable", "--no-project", "--python", lock.interpreter, str(dest)], log)
+    make = ["venv", "--quiet", "--clear", "--relocatable", "--no-project", "--python", lock.interpreter]
+    if not ask_uv([*make, str(dest)], settings=_NO_PYTHONS_OF_ITS_OWN):
+        run_uv([*make, str(dest)], log, settings=_NO_PYTHONS_OF_ITS_OWN)
     if lock.pylock:
         _sync(lock, dest, log)
     install_local(lock, dest / "bin" / "python", log)
@@ -48,8 +51,8 @@ def _sync(lock: Lock, dest: Path, log: Path) -> None:
         pylock.write_text(with_files(installable(lock), lock.packages))
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
-        if not ask([uv_binary(), *sync, "--offline"], environ=uv_environ(lock.access)).ok:
-            run_uv(sync, log, access=lock.access)
+        if not ask_uv([*sync, "--offline"], lock.access):
+            run_uv(sync, log, cwd=lock.access.directory if lock.access else None, access=lock.access)
 
 
 def unhealthy(dest: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.environments import pipsettings
@@ -12,7 +13,7 @@ from projrun.errors import FREE_SPACE, BuildError
 from projrun.network import is_offline
 from projrun.output import one_line
 from projrun.plan import Access
-from projrun.process import follow
+from projrun.process import ask, follow
 from projrun.starting import merged
 
 _NETWORK = re.compile(
@@ -20,6 +21,9 @@ _NETWORK = re.compile(
     r"|network (was |is )?(disabled|unreachable)|failed to connect|could not resolve host",
     re.IGNORECASE,
 )
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_WITHOUT_STDOUT = ("/bin/sh", "-c", 'exec "$0" "$@" >/dev/null')
+"""For what tells its result on stdout as well, and falls silent altogether when told to be quiet."""
 
 
 def run_uv(
@@ -28,18 +32,30 @@ def run_uv(
     cwd: Path | None = None,
     hint: str = "",
     access: Access | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> None:
-    """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines."""
-    argv = [uv_binary(), *arguments]
-    code, said = follow_cleaned(argv, log, cwd, uv_environ(access), access)
+    """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines.
+
+    settings: variables for uv. Its stdout is not heard.
+    """
+    argv = [*_WITHOUT_STDOUT, uv_binary(), *arguments]
+    code, said = follow_cleaned(argv, log, cwd, {**uv_environ(access), **(settings or {})}, access)
     if code:
         raise _error(said, hint)
+
+
+def ask_uv(
+    arguments: list[str], access: Access | None = None, settings: Mapping[str, str] | None = None
+) -> bool:
+    """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
+    cwd = access.directory if access else None  # where the project's own settings for uv are
+    return ask([uv_binary(), *arguments], cwd=cwd, environ={**uv_environ(access), **(settings or {})}).ok
 
 
 def follow_cleaned(
     argv: list[str], log: Path, cwd: Path | None, environ: dict[str, str], access: Access | None
 ) -> tuple[int, str]:
-    """The exit code of a tool, and what it said, without credentials as it is in `log` then."""
+    """The exit code of a tool, and what it said, as it is in `log` then: no credentials, no progress."""
     before = log.stat().st_size if log.exists() else 0
     try:
         code = follow(argv, log=log, cwd=cwd, environ=environ)
@@ -49,13 +65,13 @@ def follow_cleaned(
 
 
 def _clean(log: Path, start: int, access: Access | None) -> str:
-    """Take credentials out of what `log` holds from `start` on, which is returned."""
+    """Take credentials and what a terminal overwrote out of `log` from `start` on; what is left of it."""
     if not log.exists():
         return ""
     with log.open("r+b") as file:
         file.seek(start)
         said = file.read().decode(errors="replace")
-        clean = cleaned(said, access)
+        clean = cleaned(_as_left_on_a_terminal(said), access)
         if clean != said:
             file.seek(start)
             file.write(clean.encode())
@@ -63,8 +79,17 @@ def _clean(log: Path, start: int, access: Access | None) -> str:
     return clean
 
 
-def _error(said: str, advice: str) -> BuildError:
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
+def _as_left_on_a_terminal(said: str) -> str:
+    """Lines as they were in the end, without colours and the states of progress bars."""
+    lines = []
+    for line in _CONTROL.sub("", said).split("\n"):
+        left = line.removesuffix("\r").rpartition("\r")[2].rstrip()
+        if left or not line.strip():
+            lines.append(left)
+    return "\n".join(lines)
+
+
+def _error(plain: str, advice: str) -> BuildError:
     telling = re.search(r"^\s*(×|error:).*", plain, re.MULTILINE | re.DOTALL)
     lines = (telling[0] if telling else plain).splitlines()
     lines = [re.sub(r"^[\s│├╰─▶×]+", "", line).strip() for line in lines]
@@ -74,6 +99,10 @@ def _error(said: str, advice: str) -> BuildError:
         hint = "check the network, the proxy and the index settings, then run it again"
     elif "No space left" in plain:
         hint = FREE_SPACE
+    elif "subsequent index" in plain:
+        hint = (
+            "an index keeps what it has to itself: UV_INDEX_STRATEGY=unsafe-best-match asks all, as pip does"
+        )
     else:
         hint = advice or "correct the requirements of the project, then run it again"
     return BuildError(f"the environment could not be made: {told}", hint)

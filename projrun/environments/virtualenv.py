@@ -7,7 +7,6 @@ that virtualenv brings for that Python installs into it: the environment holds w
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,10 @@ from projrun.environments import uv
 from projrun.environments.access import installable, option_lines, variables_for_git
 from projrun.environments.carried import holds_all
 from projrun.environments.uvprogram import follow_cleaned
+from projrun.environments.uvsettings import for_pip
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.files import temporary_directory
-from projrun.output import one_line
+from projrun.output import is_terminal, one_line
 from projrun.plan import Access, Descriptor, Lock
 from projrun.process import ask
 from projrun.starting import merged
@@ -66,9 +66,9 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         "--disable-pip-version-check",
         "--no-warn-script-location",
         "--no-compile",
-        "--progress-bar",
-        "off",
     ]
+    if not is_terminal(sys.stderr):
+        pip += ["--progress-bar", "off"]
     if holds_all(lock.pylock, lock.packages):
         pip += ["--no-index", "--find-links", lock.packages]
     hashed, unhashed = requirements(installable(lock))
@@ -162,28 +162,9 @@ def _error(said: str) -> BuildError:
     return BuildError(f"the environment could not be made: {one_line(' '.join(telling))}", hint)
 
 
-_FOR_PIP = {
-    "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
-    "UV_INDEX_URL": "PIP_INDEX_URL",
-    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
-    "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS": "PIP_FIND_LINKS",
-}
-"""An index that the lock was resolved with and that pip would not ask."""
-
-
 def _environ(access: Access | None) -> dict[str, str]:
     """pip with the user's index settings; those meant for uv count where pip has none of its own."""
-    theirs = {
-        pips: _as_pip_writes(os.environ[uvs])
-        for uvs, pips in _FOR_PIP.items()
-        if os.environ.get(uvs) and not os.environ.get(pips)
-    }
+    theirs = for_pip()
     never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None, "PIP_REQUIRE_VIRTUALENV": None}
     elsewhere = {"PIP_USER": "0", "PIP_TARGET": None, "PIP_PREFIX": None}
     return merged(os.environ, theirs, never, elsewhere, variables_for_git(access, os.environ))
-
-
-def _as_pip_writes(value: str) -> str:
-    """uv separates several by commas or spaces and may name an index: `name=URL`."""
-    return " ".join(re.sub(r"^[\w.-]+=(?=[a-z]+:|/)", "", one) for one in re.split(r"[\s,]+", value))

@@ -59,7 +59,7 @@ def _with_pyproject(project: Project, document: dict[str, Any]) -> Project:
             )
         else:
             named["descriptor"] = _descriptor("pyproject", PYPROJECT, table)
-            named["warnings"] = (*project.warnings, *_ignored(document, PYPROJECT, ("sources", "index")))
+            named["warnings"] = (*project.warnings, *_ignored(document, PYPROJECT, ("sources",)))
     return msgspec.structs.replace(project, **named)
 
 

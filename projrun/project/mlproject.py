@@ -86,6 +86,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             raise declared.error(declared.fault, "write command: …")
         return declared
 
+    def for_environment(self, name: str) -> EntryPoint:
+        """One of which the environment alone counts: a project without entry points has one as well."""
+        if name == "main" and name not in self.entry_points:
+            return EntryPoint(name=name, command="")
+        return self.entry_point(name)
+
     def _script(self, name: str) -> EntryPoint:
         if not is_script(name):
             raise self._unknown(name)

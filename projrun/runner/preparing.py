@@ -29,7 +29,7 @@ def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
         temporary_directory() as temporary,
     ):
         project = read_project(checkout.directory)
-        wanted = plan_environment(request, project, project.entry_point(request.entry_point))
+        wanted = plan_environment(request, project, project.for_environment(request.entry_point))
         log = temporary / "environment.log"
         with provide(
             wanted.manager, wanted.descriptor, checkout.directory, home, log, wanted.resolving

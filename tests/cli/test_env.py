@@ -39,6 +39,15 @@ def test_build_makes_the_environment_and_records_no_run(projrun: Projrun, place:
     assert Path(projrun("env", "path", shop).stdout.strip()) == place
 
 
+def test_an_environment_needs_no_entry_point(projrun: Projrun, make_project: MakeProject) -> None:
+    project = make_project("bare", **{"requirements.txt": "six==1.16.0\n"})
+    built = projrun("env", "build", project)
+    assert built.returncode == 0, built.stderr
+    done = projrun("shell", project, "--", "python", "-c", "import six; print(six.__version__)")
+    assert done.stdout == "1.16.0\n", done.stderr
+    assert projrun("env", "build", project, "-e", "other").returncode == 125
+
+
 def test_list_says_what_each_was_built_from(projrun: Projrun, place: Path) -> None:
     (one,) = listed(projrun)
     assert (one["key"], one["path"], one["manager"]) == (place.name, str(place), "uv")
@@ -103,7 +112,10 @@ def test_prune_takes_what_was_not_used_for_long(projrun: Projrun, place: Path, s
     assert projrun("env", "prune", "--older-than", "1", "--max-size", "1").stdout == ""
     long_ago = time.time() - 3 * 86400
     os.utime(lock_of(place), (long_ago, long_ago))
-    assert "would remove" in projrun("env", "prune", "--older-than", "1", "--dry-run").stdout
+    for age in ("1", "1d", "71h", "0.4w"):
+        assert "would remove" in projrun("env", "prune", "--older-than", age, "--dry-run").stdout
+    assert projrun("env", "prune", "--older-than", "73h", "--dry-run").stdout == ""
+    assert projrun("env", "prune", "--older-than", "long").returncode == 2
     projrun("run", shop)
     assert projrun("env", "prune", "--older-than", "1").stdout == "", "a run is a use"
     os.utime(lock_of(place), (long_ago, long_ago))

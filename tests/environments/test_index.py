@@ -279,3 +279,83 @@ def test_what_a_descriptor_loses_comes_back() -> None:
     assert with_credentials(lock, access_of(descriptor, Path())) == (
         'x = "https://u:p@h/files/x.whl"\na = "https://u:p@h/a.whl?token=t"\ny = "https://other/y.whl"'
     )
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_named_index_whose_credentials_are_in_variables(
+    manager: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    """The user's uv.toml names two indexes; the first is open and has nothing of ours."""
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n"})
+    settings = Path(os.environ["XDG_CONFIG_HOME"], "uv", "uv.toml")
+    settings.parent.mkdir(parents=True)
+    with serving(project.parent / "other") as other:
+        other.add("beta")
+        settings.write_text(
+            f'[[index]]\nname = "other"\nurl = "{other.url}"\n'
+            f'[[index]]\nname = "own-packages"\nurl = "{index.url}"\ndefault = true\n'
+        )
+        credentials = {
+            f"UV_INDEX_{name}_{what}": value
+            for name in ("OTHER", "OWN_PACKAGES")
+            for what, value in (("USERNAME", USER), ("PASSWORD", PASSWORD))
+        }
+        assert ran(projrun, project, home, "--env-manager", manager, **credentials) == "2.0"
+        assert other.requests
+        asked = len(index.requests)
+        changed = dict.fromkeys(credentials, "changed")
+        assert ran(projrun, project, home, "--env-manager", manager, **changed) == "2.0"
+        assert len(index.requests) == asked, "other credentials are no other lock"
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_keyring(
+    manager: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home, tmp_path: Path
+) -> None:
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n"})
+    keyring, asked = tmp_path / "bin" / "keyring", tmp_path / "asked"
+    keyring.parent.mkdir()
+    keyring.write_text(
+        f'#!/bin/sh\necho "$*" >> {asked}\ncase "$*" in\n'
+        f'--mode=creds*{USER}) echo \'{{"username": "{USER}", "password": "{PASSWORD}"}}\';;\n'
+        f"get*{USER}) echo {PASSWORD};;\n*) exit 1;;\nesac\n"
+    )
+    keyring.chmod(0o755)
+    environ = {
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "UV_DEFAULT_INDEX": index.url.replace("//", f"//{USER}@"),
+        "PATH": f"{keyring.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    assert ran(projrun, project, home, "--env-manager", manager, **environ) == "2.0"
+    assert HOST in asked.read_text()
+
+
+def test_a_version_that_only_a_later_index_has(
+    index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
+) -> None:
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha<2\n"})
+    with serving(project.parent / "other") as first:
+        first.add("alpha", "3.0")
+        urls = {"UV_DEFAULT_INDEX": index.url_with_password, "UV_INDEX": first.url_with_password}
+        refused = projrun("run", ".", cwd=project, environ=urls)
+        assert refused.returncode == 125
+        assert "UV_INDEX_STRATEGY=unsafe-best-match" in refused.stderr
+        assert ran(projrun, project, home, UV_INDEX_STRATEGY="unsafe-best-match", **urls) == "1.0"
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "uv.toml"])
+def test_an_index_that_the_project_names(
+    file: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home, tmp_path: Path
+) -> None:
+    """uv finds it in the project's directory, from wherever projrun is called."""
+    table = "tool.uv.index" if file == "pyproject.toml" else "index"
+    text = f'[[{table}]]\nname = "own"\nurl = "{index.url}"\ndefault = true\n'
+    project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha\n", file: text})
+    login = {"UV_INDEX_OWN_USERNAME": USER, "UV_INDEX_OWN_PASSWORD": PASSWORD}
+    done = projrun("run", project, cwd=tmp_path, environ=login)
+    assert (done.returncode, done.stdout) == (0, "2.0\n"), done.stderr
+    assert PASSWORD not in done.stderr
+    assert_kept_nowhere(home)
+    (project / file).write_text(text.replace(index.url, f"http://{HOST}:9/simple"))
+    elsewhere = projrun("run", project, cwd=tmp_path, environ={**login, "UV_HTTP_RETRIES": "0"})
+    assert elsewhere.returncode == 125, "another index is another lock"

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from projrun import tomlfile
+from projrun.digests import sha256_file
+from projrun.environments import filedigests
 from projrun.environments.store import Provided, provide
 from projrun.errors import BuildError
 from projrun.home import Home
@@ -67,6 +69,40 @@ def test_the_same_name_with_other_content_is_another_environment(
     second = provided(project, home)
     assert first.environment.key != second.environment.key
     assert says(second, "import my_pkg; print(my_pkg.A)") == "2"
+
+
+def test_only_what_may_have_changed_is_read_again(
+    make_project: MakeProject, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(**{"requirements.txt": "./pkg\n"})
+    write(project / "pkg", {**source_files("my-pkg"), **{f"data{n}.txt": "x" * n for n in range(200)}})
+    read: list[str] = []
+
+    def reading(file: Path) -> str:
+        read.append(file.name)
+        return sha256_file(file)
+
+    def key() -> str:
+        read.clear()
+        return provided(project, home).environment.key
+
+    monkeypatch.setattr(filedigests, "sha256_file", reading)
+    monkeypatch.setattr(filedigests, "TICK_NS", 0)
+    first = key()
+    assert len(read) == 203
+    assert (key(), read) == (first, [])
+    data, facts = project / "pkg" / "data5.txt", (project / "pkg" / "data5.txt").stat()
+    data.write_text("yyyyy")  # as large as before
+    os.utime(data, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # and as old
+    assert key() != first
+    assert read == ["data5.txt"]
+    monkeypatch.setattr(filedigests, "TICK_NS", 10**12)  # it may have changed just before it was noted
+    assert key() != first
+    assert len(read) == 203
+    (notes,) = home.locks.glob("*/digests.json")
+    notes.write_text("[")
+    assert key() != first
+    assert len(read) == 203
 
 
 def test_an_editable_one_keeps_its_environment(make_project: MakeProject, home: Home) -> None:
@@ -153,6 +189,49 @@ def watching_git(directory: Path, log: Path) -> str:
     git.write_text(f'#!/bin/sh\necho "$*" >> {log}\n{trace} exec {real} "$@"\n')
     git.chmod(0o755)
     return f"{directory}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
+@pytest.mark.parametrize("editable", [False, True])
+def test_scripts_of_local_packages_start(
+    manager: str, editable: bool, make_project: MakeProject, projrun: Projrun
+) -> None:
+    """The environment is renamed when it is whole: its scripts start the Python that is beside them then."""
+    project = make_project(
+        MLproject='entry_points: {main: {command: "say-prefix; say-vendored"}}\n',
+        **{"requirements.txt": f"{'-e ' * editable}./pkg\n./vendored-1.0-py3-none-any.whl\n"},
+    )
+    say = "import sys\n\ndef say():\n    print(__name__, sys.prefix)\n"
+    write(project / "pkg", source_files("my-pkg", code=say, scripts=("say-prefix = my_pkg:say",)))
+    make_wheel(project, "vendored", code=say, scripts=("say-vendored = vendored:say",))
+    done = projrun("run", ".", "--env-manager", manager, cwd=project)
+    assert done.returncode == 0, done.stderr
+    place = projrun("env", "path", ".", "--env-manager", manager, cwd=project).stdout.strip()
+    assert done.stdout.split() == ["my_pkg", place, "vendored", place]
+    said = subprocess.run([f"{place}/bin/say-prefix"], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["my_pkg", place]
+    for script in Path(place, "bin").iterdir():
+        if not script.is_symlink():
+            assert b".tmp" not in script.read_bytes(), f"{script} names where the environment was made"
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
+def test_a_directory_in_the_lock_of_the_project(
+    manager: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    project = make_project(
+        MLproject="entry_points: {main: {command: \"python -c 'import my_pkg; print(my_pkg.A)'\"}}\n",
+        **{"requirements.txt": "../pkg\n"},
+    )
+    write(project.parent / "pkg", source_files("my-pkg", code="A = 1\n"))
+    written = projrun("lock", cwd=project)
+    assert written.returncode == 0, written.stderr
+    (package,) = tomlfile.load(project / "pylock.toml", "pylock.toml")["packages"]
+    assert package["directory"]["path"] == "../pkg"
+    for value in "12":
+        write(project.parent / "pkg", {"my_pkg.py": f"A = {value}\n"})
+        done = projrun("run", ".", "--locked", "--env-manager", manager, cwd=project)
+        assert (done.returncode, done.stdout) == (0, f"{value}\n"), done.stderr
 
 
 @pytest.mark.parametrize("requirement", ["-e .", "./vendored-1.0-py3-none-any.whl"])
