@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": ("projrun.cli.run", "Run a project from a directory, a Git URL or an archive."),
+    "init": ("projrun.cli.init", "Write an MLproject file for a directory, by looking at it."),
     "describe": (
         "projrun.cli.describe",
         "Show what a project offers: entry points, parameters, environment.",

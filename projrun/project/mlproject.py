@@ -99,7 +99,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def _unknown(self, name: str) -> ProjectError:
         if not self.entry_points and not self.file:
-            hint = "add an MLproject file, or name a script with --entry-point, such as train.py"
+            hint = "name a script with --entry-point, or write an MLproject file with `projrun init`"
             return ProjectError(f"there is no MLproject file and '{name}' is no script", hint)
         return ProjectError(f"there is no entry point '{name}'", self._known(name), file=self.file)
 
