@@ -148,7 +148,7 @@ class _Watcher:
         read_end, self._write_end = os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            self._popen = popen(watcher_argv(token), None, WATCHER_ENVIRON, read_end, null, null)
+            self._popen = popen(watcher_argv(token), None, WATCHER_ENVIRON, read_end, null, null, told=False)
         except BaseException:
             os.close(self._write_end)
             raise

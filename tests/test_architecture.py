@@ -52,6 +52,7 @@ FLOORS = [
         "engine",
         "lastwill",
         "zipped",
+        "tables",
     },
     {"plan", "record", "request", "rules", "bundle"},
     {
@@ -230,6 +231,7 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "verbosity",
     "verify_baseline",
     "verify_vary",
 }

@@ -132,7 +132,7 @@ def _json(value: object) -> str:
 def _table(found: Sequence[Entry]) -> str:
     import time
 
-    from projrun.output import table
+    from projrun.tables import table
 
     rows = [
         (

@@ -18,8 +18,9 @@ def doctor(as_json: bool) -> int:
     import msgspec
 
     from projrun.home import home_from
-    from projrun.output import data, table
+    from projrun.output import data
     from projrun.runner.doctor import examine
+    from projrun.tables import table
 
     found = examine(home_from())
     if as_json:
@@ -28,5 +29,5 @@ def doctor(as_json: bool) -> int:
         rows = [
             (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found
         ]
-        data(table(("WHAT", "STATE", "DETAIL"), rows))
+        data(table(("WHAT", "STATE", "DETAIL"), rows, states="STATE", wrapped=True))
     return int(any(one.state == "broken" for one in found))

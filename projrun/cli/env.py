@@ -31,14 +31,15 @@ def list_(as_json: bool) -> None:
     """
     from projrun.environments.shelf import shelved
     from projrun.home import home_from
-    from projrun.output import data, json_text, table
+    from projrun.output import data, json_text
+    from projrun.tables import table
 
     facts = [_facts(one) for one in shelved(home_from())]
     if as_json:
         data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
-    data(table(header, [_row(one) for one in facts]))
+    data(table(header, [_row(one) for one in facts], whole=header[:-1]))
 
 
 @env.command()
@@ -272,7 +273,7 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[st
 
 
 def _difference_text(difference: dict[str, list[str]]) -> str:
-    from projrun.output import table
+    from projrun.tables import table
 
     if not difference:
         return "they do not differ"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from projrun.cli.verbosity import verbosity_options
 from projrun.errors import ProjrunError
 from projrun.output import complain
 from projrun.version import __version__
@@ -62,6 +63,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@verbosity_options
 @click.version_option(__version__, message="projrun %(version)s")
 def cli() -> None:
     """Run projects in exactly the environment that they were made for, and keep a record of every run.

@@ -15,6 +15,7 @@ from projrun.cli.options import (
     source_options,
     tracking_options,
 )
+from projrun.cli.verbosity import verbosity_options
 
 if TYPE_CHECKING:
     from projrun.home import Home
@@ -79,6 +80,7 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 @execution_options
 @life_options
 @tracking_options
+@verbosity_options
 def run(
     uri: str,
     param_list: tuple[str, ...],

@@ -147,7 +147,8 @@ def listing(found: list[Run], *, as_json: bool, as_csv: bool) -> str:
 
 
 def table_of(found: list[Run]) -> str:
-    from projrun.output import one_line, table
+    from projrun.output import one_line
+    from projrun.tables import table
     from projrun.tracking.tags import EXIT_CODE
 
     header = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME")
@@ -158,18 +159,19 @@ def table_of(found: list[Run]) -> str:
             run.tags.get(EXIT_CODE, ""),
             local_time(run.start_time),
             _seconds(run),
-            one_line(run.tags.get("projrun.project", ""), 30),
-            one_line(run.tags.get("mlflow.project.entryPoint", ""), 30),
-            one_line(run.run_name, 30),
+            one_line(run.tags.get("projrun.project", "")),
+            one_line(run.tags.get("mlflow.project.entryPoint", "")),
+            one_line(run.run_name),
         )
         for run in found
     ]
-    return table(header, rows)
+    return table(header, rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"))
 
 
 def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
-    from projrun.output import one_line, table
+    from projrun.output import one_line
+    from projrun.tables import pairs
     from projrun.tracking.walk import walked
 
     record = record_of(store, run) or {}
@@ -194,8 +196,8 @@ def _description(store: Store, run: Run) -> str:
     parts = []
     for title, rows in sections.items():
         if rows:
-            body = table(("", ""), [("  " * bool(title) + one_line(a), one_line(b)) for a, b in rows])
-            parts.append(f"{title}:{body}" if title else body.lstrip("\n"))
+            body = pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
+            parts.append(f"{title}:\n{body}" if title else body)
     return "\n".join(parts)
 
 

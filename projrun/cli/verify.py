@@ -104,14 +104,16 @@ def verify(
                 second = find(record.run_id, home, stack)
             result = compare(first.record, second.record, rules, (first.content, second.content))
     write_reports({file: _shown(result, name) for name, file in written})
-    data(_shown(result, form))
+    data(_shown(result, form, on_screen=True))
     return 0 if result.same else 1
 
 
-def _shown(result: Comparison | Trials, form: str) -> str:
+def _shown(result: Comparison | Trials, form: str, *, on_screen: bool = False) -> str:
     from projrun.compare import Comparison, reports, trials
 
-    return reports.FORMATS[form](result) if isinstance(result, Comparison) else trials.FORMATS[form](result)
+    if isinstance(result, Comparison):
+        return reports.text(result, on_screen=on_screen) if form == "text" else reports.FORMATS[form](result)
+    return trials.text(result, on_screen=on_screen) if form == "text" else trials.FORMATS[form](result)
 
 
 @contextmanager

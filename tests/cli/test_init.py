@@ -39,7 +39,7 @@ def main():
 if __name__ == "__main__":
     main()
 """
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "alpha": 0.1,
     "l1_ratio": 0.25,
     "steps": -3,
