@@ -231,7 +231,8 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
-    "verbosity",
+    "pages",
+    "verb",
     "verify_baseline",
     "verify_vary",
 }

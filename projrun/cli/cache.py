@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.verb import VerbGroup
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +18,7 @@ _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _DEFAULT_AGE = "30d"
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def cache() -> None:
     """See what the cache holds, and take away what is no longer used.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(as_json: bool) -> int:
     """Say what of git, uv, Pythons, docker, conda, the store, the disk and the network works.

@@ -8,13 +8,14 @@ import click
 
 from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.environments.shelf import Shelved
     from projrun.request import Request
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def env() -> None:
     """List, build, compare and remove environments.
 

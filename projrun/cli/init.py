@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("directory", default=".", shell_complete=complete_uri)
 @click.option(
     "--name", default="", help="The project's name. Default: as in pyproject.toml, or the directory's."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.finding import opened_store
+from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -34,7 +35,7 @@ MORE = {
 """Command -> the file that has it, as a function of that name with an underscore behind it."""
 
 
-class _Runs(click.Group):
+class _Runs(VerbGroup):
     def list_commands(self, context: click.Context) -> list[str]:
         return [*self.commands, *MORE]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from projrun.cli.verb import Verb
 from projrun.cli.verify_baseline import baseline_options
 from projrun.cli.verify_vary import kinds_to_vary, vary_options
 
@@ -24,7 +25,7 @@ _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
 FORMATS = ("text", "json", "junit", "markdown", "github")
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("run")
 @click.option("--rtol", default=0.0, help="Let numbers differ by this much, relative to the first run's.")
 @click.option("--atol", default=0.0, help="Let numbers differ by this much.")

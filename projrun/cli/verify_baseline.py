@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".zip", ".json")
 
 baseline_options = _group(
+    "Baseline",
     click.option(
         "--baseline",
         default="",

@@ -1,4 +1,4 @@
-"""`--quiet` and `--verbose`, of projrun and of `projrun run`."""
+"""What every verb has: help like a page of a manual; and how much projrun says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,23 @@ import click
 from projrun.output import is_quiet, is_verbose, talk
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+HELP_WIDTH = 100
+"""Longer lines are hard to read, however wide the terminal is."""
+
+
+class Verb(click.Command):
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from projrun.cli.pages import write_page
+
+        write_page(self.name or "", formatter)
+
+
+class VerbGroup(click.Group):
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from projrun.cli.pages import write_page
+
+        write_page(self.name or "", formatter)
 
 
 def verbosity_options(function: F) -> F:
