@@ -64,4 +64,4 @@ def popen(
     except FileNotFoundError as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
     except (OSError, ValueError) as error:
-        raise LaunchError(f"cannot start '{argv[0]}': {error}") from None
+        raise LaunchError(f"cannot start '{argv[0]}': {error}", "see that it may be executed") from None

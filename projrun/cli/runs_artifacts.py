@@ -109,4 +109,7 @@ def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
                     shutil.copyfileobj(source, copy)
                 os.replace(temporary, place)
     except OSError as error:
-        raise TrackingError(f"{error.filename or target}: {error.strerror or error}") from None
+        raise TrackingError(
+            f"{error.filename or target}: {error.strerror or error}",
+            "make room, or name another directory with --download",
+        ) from None

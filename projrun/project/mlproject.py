@@ -159,7 +159,9 @@ def find(directory: Path) -> str:
         )
     except OSError as error:
         raise ProjectError(
-            f"the project's directory cannot be read: {error.strerror}", file=str(directory)
+            f"the project's directory cannot be read: {error.strerror}",
+            "see that it is there and may be read",
+            file=str(directory),
         ) from None
     if len(names) > 1:
         both = " and ".join(f"'{name}'" for name in names)
