@@ -11,6 +11,8 @@ from projrun.output import is_terminal, styled
 GAP = "  "
 NARROWEST = 8
 """What is left of a column at least; ids and states are no longer than that."""
+READABLE = 12
+"""Columns that a name takes to be recognised."""
 STATES = {
     **dict.fromkeys(("FINISHED", "ok", "same"), "green"),
     **dict.fromkeys(("FAILED", "broken", "different", "missing result"), "red"),
@@ -26,6 +28,7 @@ def table(
     *,
     states: str = "",
     whole: Sequence[str] = (),
+    spare: Sequence[str] = (),
     wrapped: bool = False,
     on_screen: bool = True,
 ) -> str:
@@ -33,11 +36,15 @@ def table(
 
     states: the column whose words are coloured. whole: columns that are never cut. on_screen: it goes to
     stdout, and where that is a terminal is made to fit: the longest cells are cut. wrapped: instead the last
-    column goes on below.
+    column goes on below. spare: columns that are left out, in this order, before others are cut too short.
     """
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(map(width, column)) for column in zip(*lines)]
     room = screen_width() if on_screen else 0
+    if room and spare and _crowded(header, widths, whole, room):
+        rest = [number for number, name in enumerate(header) if name != spare[0]]
+        fewer = [[line[number] for number in rest] for line in lines]
+        return table(fewer[0], fewer[1:], states=states, whole=whole, spare=spare[1:], wrapped=wrapped)
     gaps = len(GAP) * (len(header) - 1)
     if room and wrapped:
         lines, widths[-1] = _folded(lines, max(NARROWEST, room - sum(widths[:-1]) - gaps))
@@ -111,6 +118,12 @@ def _padded(text: str, size: int) -> str:
 
 def _styled(text: str, style: str) -> str:
     return styled(text, style, sys.stdout) if text and style else text
+
+
+def _crowded(header: Sequence[str], widths: Sequence[int], whole: Sequence[str], room: int) -> bool:
+    """Whether columns would have to be cut to less than says anything."""
+    least = [size if name in whole else min(size, READABLE) for name, size in zip(header, widths)]
+    return sum(least) + len(GAP) * (len(least) - 1) > room
 
 
 def _folded(lines: Sequence[Sequence[str]], room: int) -> tuple[list[tuple[str, ...]], int]:

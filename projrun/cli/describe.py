@@ -173,7 +173,6 @@ def _environment_text(environment: dict[str, Any]) -> str:
 def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
     """Two columns; rows without a value are left out."""
     from projrun.output import one_line
+    from projrun.tables import pairs
 
-    filled = [(label, one_line(str(value))) for label, value in rows if value]
-    width = max(len(label) for label, _ in filled)
-    return "\n".join(f"{indent}{label.ljust(width)}  {value}".rstrip() for label, value in filled)
+    return pairs([(label, one_line(str(value))) for label, value in rows if value], indent)

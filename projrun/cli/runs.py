@@ -166,7 +166,9 @@ def table_of(found: list[Run]) -> str:
         )
         for run in found
     ]
-    return table(header, rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"))
+    return table(
+        header, rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"), spare=("EXIT", "ENTRY POINT")
+    )
 
 
 def _description(store: Store, run: Run) -> str:
