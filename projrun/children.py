@@ -169,7 +169,7 @@ class _Watcher:
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             argv = watcher_argv(token, cgroup.place if cgroup is not None else None)
-            self._popen = popen(argv, None, WATCHER_ENVIRON, read_end, null, null)
+            self._popen = popen(argv, None, WATCHER_ENVIRON, read_end, null, null, told=False)
         except BaseException:
             os.close(self._write_end)
             raise

@@ -215,7 +215,7 @@ def refusal(said: str) -> EngineError:
     for pattern, message, hint in _REFUSALS:
         if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return EngineError(message.format(address=address(), said=plain.rstrip(".")), hint)
-    return EngineError(f"the container engine refuses: {plain.rstrip('.')}")
+    return EngineError(f"the container engine refuses: {plain.rstrip('.')}", "see the engine's own log")
 
 
 def _exchange(path: str, target: str) -> tuple[int, bytes]:

@@ -25,9 +25,15 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise UsageError(f"--env-file {path} cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"--env-file {path} cannot be read: {error.strerror}",
+            "see that it is a text file of lines NAME=VALUE that may be read",
+        ) from None
     except UnicodeDecodeError:
-        raise UsageError(f"--env-file {path} is not UTF-8 text") from None
+        raise UsageError(
+            f"--env-file {path} is not UTF-8 text",
+            "see that it is a text file of lines NAME=VALUE that may be read",
+        ) from None
     variables = {}
     for number, line in enumerate(lines, 1):
         text = line.strip().removeprefix("export ").lstrip()
@@ -42,7 +48,10 @@ def _variable(text: str, environ: Mapping[str, str], place: str) -> tuple[str, s
     if not _NAME.fullmatch(name):
         raise UsageError(f"{place}: expected NAME=VALUE or NAME", "write for example --env API_KEY=…")
     if "\0" in value:
-        raise UsageError(f"{place}: the value of {name} holds a null character")
+        raise UsageError(
+            f"{place}: the value of {name} holds a null character",
+            "see that it is a text file of lines NAME=VALUE that may be read",
+        )
     if equals:
         return name, value
     if name not in environ:

@@ -90,4 +90,6 @@ def _timeout_s() -> float:
     try:
         return float(text) if text else DEFAULT_TIMEOUT_S
     except ValueError:
-        raise ProjrunError(f"{TIMEOUT_VARIABLE}={text} is not a number of seconds") from None
+        raise ProjrunError(
+            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 600, or unset it"
+        ) from None

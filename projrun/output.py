@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TextIO
+import time
+from collections.abc import Callable
+from typing import Literal, TextIO
+
+Verbosity = Literal["quiet", "usual", "verbose"]
 
 _edit: Callable[[str], str] = str
+_verbosity: Verbosity = "usual"
+_since = time.monotonic()
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
@@ -18,12 +23,34 @@ def show_through(edit: Callable[[str], str]) -> None:
     _edit = edit
 
 
+def talk(verbosity: Verbosity) -> None:
+    """How much is said from now on. quiet: errors alone; verbose: also what is done, and when."""
+    global _verbosity
+    _verbosity = verbosity
+
+
+def is_quiet() -> bool:
+    return _verbosity == "quiet"
+
+
+def is_verbose() -> bool:
+    return _verbosity == "verbose"
+
+
 def say(text: str) -> None:
-    _write(sys.stderr, styled("projrun: ", "dim", sys.stderr) + text)
+    if not is_quiet():
+        _write(sys.stderr, styled("projrun: ", "dim", sys.stderr) + text)
+
+
+def explain(text: str) -> None:
+    """Say what only `--verbose` shows, with the seconds since projrun started."""
+    if is_verbose():
+        _write(sys.stderr, styled(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr))
 
 
 def warn(text: str) -> None:
-    _write(sys.stderr, styled("projrun: warning: ", "yellow", sys.stderr) + text)
+    if not is_quiet():
+        _write(sys.stderr, styled("projrun: warning: ", "yellow", sys.stderr) + text)
 
 
 def complain(text: str) -> None:
@@ -42,9 +69,17 @@ def json_text(value: object) -> str:
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:
-    """`text` in a colour when `stream` is a terminal that wants colours (https://no-color.org)."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream)
-    return text if plain else f"\033[{_STYLES[style]}m{text}\033[0m"
+    """`text` in a colour when `stream` wants colours."""
+    return f"\033[{_STYLES[style]}m{text}\033[0m" if _wants_colours(stream) else text
+
+
+def _wants_colours(stream: TextIO) -> bool:
+    """A terminal does. https://no-color.org and https://force-color.org overrule that, in this order."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and is_terminal(stream)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -52,15 +87,6 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:  # closed
         return False
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Left-aligned columns, two blanks apart, without trailing blanks."""
-    lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
-    )
 
 
 def one_line(text: str, limit: int = 500) -> str:

@@ -16,7 +16,7 @@ from projrun.cgroups import started_outside
 from projrun.children import Child
 from projrun.errors import LaunchError
 from projrun.interrupts import signal_of, uninterrupted
-from projrun.output import is_terminal
+from projrun.output import is_quiet, is_terminal
 from projrun.reaper import TOKEN_VARIABLE, kill_group, steps
 from projrun.starting import merged, popen
 from projrun.streams import read, write
@@ -112,7 +112,7 @@ def follow(
 
     Returns its exit code. stdout goes where stderr goes: it is talk, not data.
     """
-    stderr = sys.stderr.fileno() if is_terminal(sys.stderr) else None
+    stderr = sys.stderr.fileno() if is_terminal(sys.stderr) and not is_quiet() else None
     child: Child | None = None
     try:
         with uninterrupted():
@@ -147,7 +147,7 @@ def start_waiting(argv: Sequence[str]) -> Detached:
     """Start a program that outlives us and reads from a pipe of ours; what it says is not heard."""
     null = subprocess.DEVNULL
     own = _outliving(os.environ)
-    return popen(started_outside(argv, own), None, own, subprocess.PIPE, null, null)
+    return popen(started_outside(argv, own), None, own, subprocess.PIPE, null, null, told=False)
 
 
 Detached = subprocess.Popen[bytes]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, BinaryIO
 
-from projrun.output import is_terminal, one_line, styled
+from projrun.output import is_quiet, is_terminal, one_line, styled
 
 CHUNK = 1 << 20
 _INTERVAL_S = 0.1
@@ -20,7 +21,7 @@ class Progress:
         self.done = 0
         self.total = 0
         self._shown_at = 0.0
-        self._shows = is_terminal(sys.stderr)
+        self._shows = is_terminal(sys.stderr) and not is_quiet()
 
     def __enter__(self) -> Progress:
         return self
@@ -55,12 +56,22 @@ class Progress:
         if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
             self._shown_at = time.monotonic()
             of = f" of {in_words(self.total)}" if self.total else ""
-            head = styled("projrun: ", "dim", sys.stderr)
-            self._write(f"\r\033[K{head}{self.what}: {in_words(self.done)}{of}")
+            done = f": {in_words(self.done)}{of}"
+            head = "projrun: "
+            what = one_line(self.what, max(10, _columns() - len(head) - len(done) - 1))
+            self._write(f"\r\033[K{styled(head, 'dim', sys.stderr)}{what}{done}")
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is: a line that is longer goes on below, where it cannot be taken back."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def in_words(size: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from projrun.errors import LaunchError
+from projrun.output import explain, is_verbose
 
 Variables = Mapping[str, str | None]
 """Environment variables to set on top of others; None removes one."""
@@ -24,6 +25,16 @@ def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
     return result
 
 
+def shown(argv: Sequence[str]) -> str:
+    """A command for people, as a shell would take it; no credentials, and no program text of ours."""
+    import shlex
+
+    from projrun.output import one_line
+    from projrun.urls import without_secrets
+
+    return without_secrets(" ".join(shlex.quote(one_line(word, 2000)) for word in argv))
+
+
 def popen(
     argv: Sequence[str],
     cwd: Path | None,
@@ -34,8 +45,11 @@ def popen(
     *,
     apart: bool = True,
     pass_fds: Sequence[int] = (),
+    told: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """apart: in a session of its own, which has no terminal. Raises LaunchError."""
+    """apart: in a session of its own, with no terminal. told: `--verbose` shows it. Raises LaunchError."""
+    if told and is_verbose():
+        explain(f"$ {shown(argv)}")
     try:
         return subprocess.Popen(
             list(argv),
@@ -50,4 +64,4 @@ def popen(
     except FileNotFoundError as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error.filename} not found", "install it") from None
     except (OSError, ValueError) as error:
-        raise LaunchError(f"cannot start '{argv[0]}': {error}") from None
+        raise LaunchError(f"cannot start '{argv[0]}': {error}", "see that it may be executed") from None

@@ -21,7 +21,9 @@ def load(path: Path, file: str) -> dict[str, Any]:
             raise ProjectError(f"is larger than {MAX_BYTES} bytes", "make it smaller", file=file)
         return parse(content.decode(), file)
     except OSError as error:
-        raise ProjectError(f"cannot be read: {error.strerror}", file=file) from None
+        raise ProjectError(
+            f"cannot be read: {error.strerror}", "see that the file may be read", file=file
+        ) from None
     except UnicodeDecodeError:
         raise ProjectError("is not UTF-8 text", "save it as UTF-8", file=file) from None
 

@@ -73,7 +73,10 @@ def _opener() -> OpenerDirector:
             to = str(rest[-1])
             if not is_web(to) or (req.type == "https" and not to.lower().startswith("https:")):
                 shown = one_line(without_secrets(to), 100)
-                raise WebError(f"the server redirects to {shown}, where projrun does not follow")
+                raise WebError(
+                    f"the server redirects to {shown}, where projrun does not follow",
+                    "give the address that it leads to",
+                )
             return super().redirect_request(req, *rest)
 
         def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:

@@ -24,6 +24,10 @@ Made from the commands' own help by `python -m tests.manual`; do not edit.
 
 stdout is data (a run's own output, tables, JSON), stderr is talk. Exit codes: the command's own; 2 usage;
 3 a bug in projrun; 125 the project could not be run; 130 or 143 interrupted.
+
+On a terminal there are colours and progress, and tables are made to fit; in a pipe there is plain text,
+whole. `NO_COLOR=1` turns colours off everywhere, `FORCE_COLOR=1` on. `--quiet` and `--verbose` stand before
+the verb, or behind `run`.
 """
 
 

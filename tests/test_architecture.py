@@ -55,6 +55,7 @@ FLOORS = [
         "engine",
         "lastwill",
         "zipped",
+        "tables",
     },
     {"plan", "record", "request", "rules", "bundle"},
     {
@@ -234,6 +235,8 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "pages",
+    "verb",
     "verify_baseline",
     "verify_vary",
 }

@@ -77,7 +77,7 @@ def test_help_imports_click_alone() -> None:
     assert foreign(modules) == {"click"}
     assert {name for name in modules if name.startswith("projrun.")} == {
         *("projrun.cli", "projrun.cli.main", "projrun.errors", "projrun.interrupts", "projrun.output"),
-        "projrun.version",
+        *("projrun.cli.pages", "projrun.cli.verb", "projrun.version"),
     }
 
 

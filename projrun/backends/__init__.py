@@ -57,7 +57,10 @@ def read_config(text: str) -> dict[str, Any]:
     try:
         config = json.loads(Path(text).read_text() if text.endswith(".json") else text)
     except OSError as error:
-        raise UsageError(f"the backend config {text} cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"the backend config {text} cannot be read: {error.strerror}",
+            "see that the file is there and may be read",
+        ) from None
     except ValueError as error:
         raise UsageError(
             f"the backend config is not JSON: {error}", "give a .json file or JSON text"

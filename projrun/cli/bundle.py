@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.argument("run")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it, such as run.zip.")
 @click.option(

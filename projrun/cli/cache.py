@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.durations import age_s
+from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _DEFAULT_AGE_S = 30 * 86400.0
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def cache() -> None:
     """See what the cache holds, and take away what is no longer used.
 
@@ -127,7 +128,7 @@ def _json(value: object) -> str:
 def _table(found: Sequence[Entry]) -> str:
     import time
 
-    from projrun.output import table
+    from projrun.tables import table
 
     rows = [
         (

@@ -20,6 +20,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from projrun.cli.verb import Verb
+
 if TYPE_CHECKING:
     from projrun.project.mlproject import Parameter, Project
 
@@ -48,7 +50,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that completes projrun's commands, options, entry points and parameters in SHELL.

@@ -9,6 +9,7 @@ import click
 
 from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout, Descriptor
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint, Project
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
 @offline_option
@@ -172,7 +173,6 @@ def _environment_text(environment: dict[str, Any]) -> str:
 def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
     """Two columns; rows without a value are left out."""
     from projrun.output import one_line
+    from projrun.tables import pairs
 
-    filled = [(label, one_line(str(value))) for label, value in rows if value]
-    width = max(len(label) for label, _ in filled)
-    return "\n".join(f"{indent}{label.ljust(width)}  {value}".rstrip() for label, value in filled)
+    return pairs([(label, one_line(str(value))) for label, value in rows if value], indent)

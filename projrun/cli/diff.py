@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
+
 FORMATS = ("text", "json", "html")
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("first")
 @click.argument("second")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)

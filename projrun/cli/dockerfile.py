@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
 @click.option("-e", "--entry-point", default="main", metavar="NAME", help="Whose environment; default: main.")
@@ -20,9 +21,6 @@ def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, outp
 
     It is what `projrun run --env-manager docker` builds: the base image by its digest, the packages by
     their hashes in the pylock.toml beside it, and nothing of this machine.
-
-    \b
-    projrun dockerfile . -o build && docker build build
     """
     from pathlib import Path
 

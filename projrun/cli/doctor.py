@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(as_json: bool) -> int:
     """Say what of git, uv, Pythons, docker, conda, cgroups, the store, the disk and the network works.
@@ -18,8 +20,9 @@ def doctor(as_json: bool) -> int:
     import msgspec
 
     from projrun.home import home_from
-    from projrun.output import data, table
+    from projrun.output import data
     from projrun.runner.doctor import examine
+    from projrun.tables import table
 
     found = examine(home_from())
     if as_json:
@@ -28,5 +31,5 @@ def doctor(as_json: bool) -> int:
         rows = [
             (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found
         ]
-        data(table(("WHAT", "STATE", "DETAIL"), rows))
+        data(table(("WHAT", "STATE", "DETAIL"), rows, states="STATE", wrapped=True))
     return int(any(one.state == "broken" for one in found))

@@ -9,13 +9,14 @@ import click
 from projrun.cli.durations import age_s
 from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.environments.shelf import Shelved
     from projrun.request import Request
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def env() -> None:
     """List, build, compare and remove environments.
 
@@ -32,14 +33,15 @@ def list_(as_json: bool) -> None:
     """
     from projrun.environments.shelf import shelved
     from projrun.home import home_from
-    from projrun.output import data, json_text, table
+    from projrun.output import data, json_text
+    from projrun.tables import table
 
     facts = [_facts(one) for one in shelved(home_from())]
     if as_json:
         data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
-    data(table(header, [_row(one) for one in facts]))
+    data(table(header, [_row(one) for one in facts], whole=header[:-1]))
 
 
 @env.command()
@@ -277,7 +279,7 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[st
 
 
 def _difference_text(difference: dict[str, list[str]]) -> str:
-    from projrun.output import table
+    from projrun.tables import table
 
     if not difference:
         return "they do not differ"

@@ -8,6 +8,7 @@ import click
 
 from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from projrun.project.mlproject import Project
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
 @click.option(

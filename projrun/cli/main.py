@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from projrun.cli.verb import HELP_WIDTH, VerbGroup, verbosity_options
 from projrun.errors import ProjrunError
 from projrun.output import complain
 from projrun.version import __version__
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": ("projrun.cli.run", "Run a project from a directory, a Git URL or an archive."),
+    "init": ("projrun.cli.init", "Write an MLproject file for a directory, by looking at it."),
     "describe": (
         "projrun.cli.describe",
         "Show what a project offers: entry points, parameters, environment.",
@@ -43,7 +45,7 @@ VERBS = {
 """Verb -> module that holds a command of that name, and its line in the help text."""
 
 
-class _Verbs(click.Group):
+class _Verbs(VerbGroup):
     """Imports a verb's module only when the verb is called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -60,7 +62,12 @@ class _Verbs(click.Group):
             formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "projrun",
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
+)
+@verbosity_options
 @click.version_option(__version__, message="projrun %(version)s")
 def cli() -> None:
     """Run projects in exactly the environment that they were made for, and keep a record of every run.

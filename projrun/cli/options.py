@@ -12,12 +12,19 @@ from projrun.cli.durations import time_s
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _group(*options: Callable[[F], F]) -> Callable[[F], F]:
+SUBJECTS: dict[str, str] = {}
+"""Name of an option -> the heading that it stands under in the help."""
+
+
+def _group(subject: str, *options: Callable[[F], F]) -> Callable[[F], F]:
     """One decorator of several, which show in the order given."""
 
     def decorate(function: F) -> F:
+        before = len(getattr(function, "__click_params__", ()))
         for option in reversed(options):
             function = option(function)
+        for parameter in getattr(function, "__click_params__", ())[before:]:
+            SUBJECTS[parameter.name] = subject
         return function
 
     return decorate
@@ -36,6 +43,7 @@ def _complete_parameter(context: click.Context, parameter: click.Parameter, inco
 
 
 entry_point_options = _group(
+    "What is run",
     click.option(
         "-e",
         "--entry-point",
@@ -75,6 +83,7 @@ offline_option = click.option(
 )
 
 source_options = _group(
+    "Source",
     click.option(
         "-v",
         "--version",
@@ -110,6 +119,7 @@ strict_python_option = click.option(
 )
 
 environment_options = _group(
+    "Environment",
     click.option(
         "--env-manager",
         default="",
@@ -128,6 +138,7 @@ environment_options = _group(
 """In which environment."""
 
 container_options = _group(
+    "Containers",
     click.option(
         "-A",
         "--docker-args",
@@ -152,6 +163,7 @@ container_options = _group(
 """In which container."""
 
 execution_options = _group(
+    "Backend",
     click.option("-b", "--backend", default="local", show_default=True, help="Where to execute the run."),
     click.option(
         "-c",
@@ -165,6 +177,7 @@ execution_options = _group(
 
 
 life_options = _group(
+    "Life of the run",
     click.option(
         "--timeout",
         "timeout_s",
@@ -211,6 +224,7 @@ life_options = _group(
 """How long the run lives, what it is told, and who waits for it."""
 
 tracking_options = _group(
+    "Tracking",
     click.option(
         "--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing."
     ),

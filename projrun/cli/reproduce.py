@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.argument("run")
 @click.option(
     "--experiment-name", default="", metavar="NAME", help="Experiment of the new run. Default: the same."

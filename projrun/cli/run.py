@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.options import (
+    SUBJECTS,
     container_options,
     entry_point_options,
     environment_options,
@@ -15,6 +16,7 @@ from projrun.cli.options import (
     source_options,
     tracking_options,
 )
+from projrun.cli.verb import Verb, verbosity_options
 
 if TYPE_CHECKING:
     from projrun.home import Home
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _ARGUMENTS = "projrun.arguments"
 
 
-class _Run(click.Command):
+class _Run(Verb):
     """Its help goes on with the parameters of the entry point that the command line names."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
@@ -33,11 +35,25 @@ class _Run(click.Command):
         return super().parse_args(context, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(context, formatter)
+        _write_options(context, formatter)
         arguments = context.meta.get(_ARGUMENTS, [])
         given = self.make_context("run", list(arguments), resilient_parsing=True).params
         if given["uri"]:
             _write_parameters(formatter, given)
+
+
+def _write_options(context: click.Context, formatter: click.HelpFormatter) -> None:
+    """By subject, as they are declared."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for parameter in context.command.get_params(context):
+        if isinstance(parameter, click.Argument):
+            continue  # its name alone says nothing that the first lines do not
+        if record := parameter.get_help_record(context):
+            sections.setdefault(SUBJECTS.get(parameter.name or "", "Other options"), []).append(record)
+    sections["Other options"] = sections.pop("Other options")
+    for subject, records in sections.items():
+        with formatter.section(subject):
+            formatter.write_dl(records)
 
 
 def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> None:
@@ -79,6 +95,7 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 @execution_options
 @life_options
 @tracking_options
+@verbosity_options
 def run(
     uri: str,
     param_list: tuple[str, ...],
@@ -106,10 +123,6 @@ def run(
     own exit code; 125 means that the command could not be run.
 
     `projrun run URI -e NAME --help` shows the parameters of that entry point too.
-
-    \b
-    projrun run . -P alpha=0.5
-    projrun run https://git.example.org/team/project.git#training -v v1.2 -e validate
     """
     from projrun.backends import read_config
     from projrun.home import home_from

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.finding import opened_store
+from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -34,7 +35,7 @@ MORE = {
 """Command -> the file that has it, as a function of that name with an underscore behind it."""
 
 
-class _Runs(click.Group):
+class _Runs(VerbGroup):
     def list_commands(self, context: click.Context) -> list[str]:
         return [*self.commands, *MORE]
 
@@ -147,7 +148,8 @@ def listing(found: list[Run], *, as_json: bool, as_csv: bool) -> str:
 
 
 def table_of(found: list[Run]) -> str:
-    from projrun.output import one_line, table
+    from projrun.output import one_line
+    from projrun.tables import table
     from projrun.tracking.tags import EXIT_CODE
 
     header = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME")
@@ -158,18 +160,21 @@ def table_of(found: list[Run]) -> str:
             run.tags.get(EXIT_CODE, ""),
             local_time(run.start_time),
             _seconds(run),
-            one_line(run.tags.get("projrun.project", ""), 30),
-            one_line(run.tags.get("mlflow.project.entryPoint", ""), 30),
-            one_line(run.run_name, 30),
+            one_line(run.tags.get("projrun.project", "")),
+            one_line(run.tags.get("mlflow.project.entryPoint", "")),
+            one_line(run.run_name),
         )
         for run in found
     ]
-    return table(header, rows)
+    return table(
+        header, rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"), spare=("EXIT", "ENTRY POINT")
+    )
 
 
 def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
-    from projrun.output import one_line, table
+    from projrun.output import one_line
+    from projrun.tables import pairs
     from projrun.tracking.walk import walked
 
     record = record_of(store, run) or {}
@@ -194,8 +199,8 @@ def _description(store: Store, run: Run) -> str:
     parts = []
     for title, rows in sections.items():
         if rows:
-            body = table(("", ""), [("  " * bool(title) + one_line(a), one_line(b)) for a, b in rows])
-            parts.append(f"{title}:{body}" if title else body.lstrip("\n"))
+            body = pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
+            parts.append(f"{title}:\n{body}" if title else body)
     return "\n".join(parts)
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def artifacts_(run_id: str, path: str, target: str, as_json: bool) -> None:
     """List the artifacts of a run, all or those below PATH, or copy them."""
     from projrun.errors import TrackingError
-    from projrun.output import data, table
+    from projrun.output import data, one_line
+    from projrun.tables import table
     from projrun.tracking.lookup import find_run
 
     with opened_store() as store:
@@ -37,7 +38,7 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool) -> None:
     if as_json:
         data(as_json_text([{"path": name, "file_size": size} for name, size in found]))
     else:
-        data(table(("SIZE", "PATH"), [(str(size), name) for name, size in found]))
+        data(table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
 
 
 def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
@@ -108,4 +109,7 @@ def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
                     shutil.copyfileobj(source, copy)
                 os.replace(temporary, place)
     except OSError as error:
-        raise TrackingError(f"{error.filename or target}: {error.strerror or error}") from None
+        raise TrackingError(
+            f"{error.filename or target}: {error.strerror or error}",
+            "make room, or name another directory with --download",
+        ) from None

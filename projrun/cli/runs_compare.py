@@ -22,7 +22,8 @@ GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
 def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
     """Show where runs differ: parameters, metrics, tags, side by side."""
     from projrun.errors import UsageError
-    from projrun.output import data, one_line, table
+    from projrun.output import data, one_line
+    from projrun.tables import table
 
     if len(run_ids) < 2:
         raise UsageError("one run cannot be compared", "give two or more")
@@ -44,7 +45,7 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     if as_csv:
         data(_csv([("", "NAME", *names), *lines]))
     else:
-        data(table(("", "NAME", *names), [[one_line(cell, 40) for cell in line] for line in lines]))
+        data(table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
 
 
 def _rows(runs: Sequence[dict[str, Any]], group: str, *, everything: bool) -> list[Row]:

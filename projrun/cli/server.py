@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.verb import Verb
 
-@click.command()
+
+@click.command(cls=Verb)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("-p", "--port", default=5000, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option(

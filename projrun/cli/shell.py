@@ -8,9 +8,10 @@ import click
 
 from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("uri", shell_complete=complete_uri)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option(

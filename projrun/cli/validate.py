@@ -9,6 +9,7 @@ import click
 
 from projrun.cli.options import offline_option
 from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
 @offline_option

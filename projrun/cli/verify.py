@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from projrun.cli.verb import Verb
 from projrun.cli.verify_baseline import baseline_options
 from projrun.cli.verify_vary import kinds_to_vary, vary_options
 
@@ -24,7 +25,7 @@ _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
 FORMATS = ("text", "json", "junit", "markdown", "github")
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("run")
 @click.option("--rtol", default=0.0, help="Let numbers differ by this much, relative to the first run's.")
 @click.option("--atol", default=0.0, help="Let numbers differ by this much.")
@@ -104,14 +105,16 @@ def verify(
                 second = find(record.run_id, home, stack)
             result = compare(first.record, second.record, rules, (first.content, second.content))
     write_reports({file: _shown(result, name) for name, file in written})
-    data(_shown(result, form))
+    data(_shown(result, form, on_screen=True))
     return 0 if result.same else 1
 
 
-def _shown(result: Comparison | Trials, form: str) -> str:
+def _shown(result: Comparison | Trials, form: str, *, on_screen: bool = False) -> str:
     from projrun.compare import Comparison, reports, trials
 
-    return reports.FORMATS[form](result) if isinstance(result, Comparison) else trials.FORMATS[form](result)
+    if isinstance(result, Comparison):
+        return reports.text(result, on_screen=on_screen) if form == "text" else reports.FORMATS[form](result)
+    return trials.text(result, on_screen=on_screen) if form == "text" else trials.FORMATS[form](result)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".zip", ".json")
 
 baseline_options = _group(
+    "Baseline",
     click.option(
         "--baseline",
         default="",
@@ -91,4 +92,7 @@ def write_reports(reports: Mapping[str, str]) -> None:
             with open(file, "w", encoding="utf-8") as target:
                 target.write(f"{text}\n")
         except OSError as error:
-            raise RecordError(f"--report: {file} cannot be written: {error.strerror}") from None
+            raise RecordError(
+                f"--report: {file} cannot be written: {error.strerror}",
+                "name a file in a directory that can be written to",
+            ) from None

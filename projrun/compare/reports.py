@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projrun.compare import BAD, Comparison, Difference, Finding
-from projrun.output import json_text, one_line, table
+from projrun.output import json_text, one_line
+from projrun.tables import table
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 
-def text(comparison: Comparison) -> str:
-    """For a terminal: every result, then why."""
+def text(comparison: Comparison, *, on_screen: bool = False) -> str:
+    """For people: every result, then why. on_screen: it goes to stdout."""
     rows = [_row(finding) for finding in comparison.findings]
-    parts = [table(("RESULT", "VERDICT", "RULE", "FIRST", "SECOND"), rows)]
+    header = ("RESULT", "VERDICT", "RULE", "FIRST", "SECOND")
+    parts = [table(header, rows, states="VERDICT", on_screen=on_screen)]
     for finding in comparison.bad:
         if finding.detail:
             parts.append(f"{_name(finding)} differs: {finding.detail}")

@@ -8,7 +8,8 @@ import msgspec
 
 from projrun.compare import Comparison, Finding
 from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, suite_of, suite_text
-from projrun.output import json_text, one_line, table
+from projrun.output import json_text, one_line
+from projrun.tables import table
 
 NOTHING = "nothing"
 """The kind of a trial that varies nothing: a plain repetition."""
@@ -45,10 +46,11 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
         return not any(trial.bad for trial in self.trials)
 
 
-def text(trials: Trials) -> str:
-    """For a terminal: one line for each."""
+def text(trials: Trials, *, on_screen: bool = False) -> str:
+    """For people: one line for each. on_screen: it goes to stdout."""
     rows = [tuple(one_line(part, 90) for part in _row(trial)) for trial in trials.trials]
-    parts = [table(("VARIED", "CHANGE", "VERDICT", "WHAT"), rows)]
+    header = ("VARIED", "CHANGE", "VERDICT", "WHAT")
+    parts = [table(header, rows, states="VERDICT", on_screen=on_screen)]
     parts += [reasons(plain) for plain in _plain(trials) if plain.bad and plain.differences][:1]
     return "\n".join([*parts, conclusion(trials)])
 

@@ -17,7 +17,7 @@ from projrun.errors import BuildError, ProjrunError
 from projrun.files import write_atomically
 from projrun.home import Home
 from projrun.locking import locked
-from projrun.output import say
+from projrun.output import explain, say
 from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
 from projrun.urls import without_secrets
@@ -50,6 +50,7 @@ def lock_once(
     in_place = not directory.is_relative_to(home.cache)
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(place, strict)):
+        explain(f"the lock is known: {place}")
         return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
     if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(

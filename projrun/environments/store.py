@@ -27,7 +27,7 @@ from projrun.errors import FREE_SPACE, BuildError
 from projrun.files import beside, remove, write_atomically
 from projrun.home import Home
 from projrun.locking import FileLock, locked
-from projrun.output import say, warn
+from projrun.output import explain, say, warn
 from projrun.plan import Descriptor, Launch, Lock, Resolving
 from projrun.record import Environment
 
@@ -85,6 +85,7 @@ def provide(
             with locked(lock_of(dest), shared=True, waiting=_waiting) as held:
                 if ready := _usable(manager, dest):
                     os.utime(held.path)  # its last use
+                    explain(f"the environment is ready: {dest}")
                     # one that was built for another project holds what that one called them
                     environment = msgspec.structs.replace(ready.environment, local=lock.local)
                     yield Provided(environment=environment, launch=ready.launch, lock=lock)

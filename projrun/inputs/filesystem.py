@@ -70,7 +70,8 @@ def _copy_directory(filesystem: Any, top: str, target: Path, progress: Progress)
         inside = path.removeprefix(top.rstrip("/")).strip("/")
         if any(part in ("", ".", "..") for part in inside.split("/")) or "\0" in inside:
             raise InputError(
-                f"it holds a file with the name '{one_line(inside, 100)}', which leads elsewhere"
+                f"it holds a file with the name '{one_line(inside, 100)}', which leads elsewhere",
+                "name a single file, or a directory without it",
             )
         (target / inside).parent.mkdir(parents=True, exist_ok=True)
         _copy_file(filesystem, path, target / inside, progress)

@@ -33,7 +33,9 @@ def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progres
         elif path:
             _copy_file(run_artifacts, run_id, path, target, progress)
         else:
-            raise InputError(f"the run {run_id} has no artifacts")
+            raise InputError(
+                f"the run {run_id} has no artifacts", "see what it has with `projrun runs artifacts`"
+            )
     except TrackingError as error:
         raise InputError(error.message, error.hint) from None
 

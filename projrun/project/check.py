@@ -54,7 +54,7 @@ def _check_convention(directory: Path, found: Findings) -> None:
         found.add_error(error, "pyproject.toml")
         return
     if not project.entry_points:
-        hint = "write one, or name a script with --entry-point"
+        hint = "let `projrun init` write one, or name a script with --entry-point"
         found.add("no-file", "there is no MLproject file", hint, "MLproject")
 
 

@@ -141,7 +141,9 @@ def _inline(directory: Path, file: str) -> Read | None:
         with open(directory / file, "rb") as opened:
             text = opened.read(MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
     except OSError as error:
-        raise ProjectError(f"cannot be read: {error.strerror}", file=file) from None
+        raise ProjectError(
+            f"cannot be read: {error.strerror}", "see that the file may be read", file=file
+        ) from None
     blocks = list(_blocks(text.split("\n")))
     if not blocks:
         return None

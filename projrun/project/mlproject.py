@@ -106,7 +106,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
     def _unknown(self, name: str) -> ProjectError:
         if not self.entry_points and not self.file:
-            hint = "add an MLproject file, or name a script with --entry-point, such as train.py"
+            hint = "name a script with --entry-point, or write an MLproject file with `projrun init`"
             return ProjectError(f"there is no MLproject file and '{name}' is no script", hint)
         return ProjectError(f"there is no entry point '{name}'", self._known(name), file=self.file)
 
@@ -166,7 +166,9 @@ def find(directory: Path) -> str:
         )
     except OSError as error:
         raise ProjectError(
-            f"the project's directory cannot be read: {error.strerror}", file=str(directory)
+            f"the project's directory cannot be read: {error.strerror}",
+            "see that it is there and may be read",
+            file=str(directory),
         ) from None
     if len(names) > 1:
         both = " and ".join(f"'{name}'" for name in names)

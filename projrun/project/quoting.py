@@ -121,7 +121,7 @@ class _Filler:
             raise self._refused("a placeholder follows the name of a shell variable", "write ${NAME}")
         if spot.context is Context.ARITHMETIC and not _WHOLE_NUMBER.fullmatch(value):
             raise ParameterError(
-                f"parameter '{name}': {shown(value)} goes into arithmetic of the shell; give a whole number"
+                f"parameter '{name}': {shown(value)} goes into arithmetic of the shell", "give a whole number"
             )
         text = self._bare(spot, value) if spot.context is Context.BARE else _in_quotes(spot, value)
         return _IN_HERE.sub(r"\\\1", text) if spot.backticked else text

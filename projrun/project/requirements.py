@@ -107,7 +107,7 @@ def _text(path: Path, name: str, includer: str, line: int) -> str:
             rule="missing-file",
         ) from None
     if len(content) > MAX_BYTES:
-        raise ProjectError(f"is larger than {MAX_BYTES} bytes", file=name)
+        raise ProjectError(f"is larger than {MAX_BYTES} bytes", "name a smaller file", file=name)
     return _decoded(content, name)
 
 

@@ -12,7 +12,7 @@ from projrun.environments import manager_named
 from projrun.errors import ProjrunError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.masking import MASK
-from projrun.output import say, warn
+from projrun.output import explain, say, warn
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
@@ -110,6 +110,7 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
     for warning in warnings:
         warn(warning)
     manager = _manager_for(descriptor, request.env_manager)
+    explain(f"environment manager {manager}: {_because(request, descriptor)}")
     if manager == "docker":
         from projrun.runner.containers import with_base_image
 
@@ -123,6 +124,12 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
         if added:
             say(f"added to the environment for the entry point: {', '.join(added)}")
     return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
+
+
+def _because(request: Request, descriptor: Descriptor) -> str:
+    if request.env_manager:
+        return "it was asked for"
+    return f"what the project is written for, by {descriptor.file or descriptor.kind}"
 
 
 def _public(descriptor: Descriptor) -> Descriptor:

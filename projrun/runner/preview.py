@@ -12,12 +12,13 @@ from projrun.environments.store import is_built
 from projrun.home import Home
 from projrun.inputs.storage import storage_for
 from projrun.masking import hide, masked, masked_in
-from projrun.output import one_line, table
+from projrun.output import one_line
 from projrun.plan import Lock, Plan, PlannedEnvironment
 from projrun.request import Request
 from projrun.runner import check
 from projrun.runner.planning import make_plan
 from projrun.sources import fetched
+from projrun.tables import pairs
 from projrun.urls import without_secrets
 
 
@@ -124,7 +125,7 @@ def as_text(found: Preview) -> str:
         ("backend", plan.backend),
         *(("download", _download(one)) for one in found.downloads),
     ]
-    body = table(("", ""), [(name, one_line(value)) for name, value in rows]).lstrip("\n")
+    body = pairs((name, one_line(value)) for name, value in rows)
     return masked(f"{body}\ncommand:\n{plan.command}")
 
 

@@ -163,7 +163,9 @@ def _limit(variable: str) -> int:
     try:
         return int(float(text or DEFAULTS_MB[variable]) * 1_000_000)
     except (ValueError, OverflowError):
-        raise ProjrunError(f"{variable}={text} is not a number of megabytes") from None
+        raise ProjrunError(
+            f"{variable}={text} is not a number of megabytes", "give a number such as 100, or unset it"
+        ) from None
 
 
 def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:

@@ -133,5 +133,5 @@ def _is_behind_link(top: Path, directory: str, links: dict[str, bool]) -> bool:
 def _ask(top: Path, *arguments: str) -> str:
     answer = git(*arguments, cwd=top, errors="surrogateescape")
     if not answer.ok:
-        raise SourceError(complaint(answer))
+        raise SourceError(complaint(answer), f"see what `git status` says in {top}")
     return answer.stdout

@@ -18,7 +18,7 @@ from projrun.digests import sha256_text
 from projrun.errors import SourceError
 from projrun.home import Home
 from projrun.locking import FileLock, locked
-from projrun.output import say
+from projrun.output import explain, say
 from projrun.process import Answer
 from projrun.sources.gitclient import environment_for, failure, git
 from projrun.sources.giturl import Address
@@ -99,6 +99,7 @@ class Repository:
     def _provide(self, commit: str, version: str) -> str:
         """The full id of the commit that `commit` is or, for a tag object, points to."""
         if known := self._known(commit):
+            explain(f"commit {known} is in the cache: {self.bare}")
             return known
         if self.offline:
             raise self._not_cached(version)

@@ -91,7 +91,10 @@ def relative_to(parent: Address, url: str) -> Address:
     """The address of a submodule, whose URL may start at its parent's (`../other.git`)."""
     child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
     if child.is_local and not parent.is_local:
-        raise SourceError(f"'{child.url}' is a path on this machine, but {parent.url} is not on it")
+        raise SourceError(
+            f"'{child.url}' is a path on this machine, but {parent.url} is not on it",
+            "mend the URL of the submodule in .gitmodules",
+        )
     if child.origin and child.origin == parent.origin and not child.user:
         return replace(child, user=parent.user, password=parent.password)
     return child
@@ -103,7 +106,9 @@ def _joined(parent: Address, url: str) -> str:
         if url.startswith("../"):
             cut = max(base.rfind("/"), base.rfind(":"))
             if cut <= len(parent.origin) - 1:
-                raise SourceError(f"'{url}' leads above {parent.url}")
+                raise SourceError(
+                    f"'{url}' leads above {parent.url}", "mend the URL of the submodule in .gitmodules"
+                )
             base, separator = base[:cut], base[cut]
         url = url.partition("/")[2]
     return f"{base}{separator}{url}"

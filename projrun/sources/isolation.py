@@ -36,7 +36,10 @@ def apart(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     state = checkout.worktree
     if captured.closure is None:
         reason = "; ".join((*captured.notices, *checkout.notices))
-        raise SourceError(f"--isolated runs what is recorded, but {reason}")
+        raise SourceError(
+            f"--isolated runs what is recorded, but {reason}",
+            "commit what the project consists of, or leave --isolated out",
+        )
     local = None
     if state is not None and state.commit:
         revision = Revision(state.commit, state.branch)

@@ -46,7 +46,7 @@ def repository_of(uri: str) -> Path:
     place = _place(uri)
     top = top_above(Path(os.path.realpath(place[0]))) if place else None
     if top is None:
-        raise SourceError(f"'{uri}' is no longer in a Git repository")
+        raise SourceError(f"'{uri}' is no longer in a Git repository", "see what became of its .git")
     return top
 
 

@@ -85,4 +85,6 @@ def _limit_s(default_s: float) -> float:
     try:
         return float(text) if text else default_s
     except ValueError:
-        raise SourceError(f"{TIMEOUT_VARIABLE}={text} is not a number of seconds") from None
+        raise SourceError(
+            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 600, or unset it"
+        ) from None

@@ -112,7 +112,10 @@ def _lay_over(root: Path, artifact: Path, whole: bool) -> None:
             inside = [member for member in members if member.name.startswith(prefix)]
             unpack_members(archive, inside, root, prefix, Limits.none())
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise SourceError(f"the artifact of the source cannot be read: {error}") from None
+        raise SourceError(
+            f"the artifact of the source cannot be read: {error}",
+            "see with `projrun runs artifacts` what is left of the run",
+        ) from None
 
 
 def _remove(root: Path, names: list[str]) -> None:

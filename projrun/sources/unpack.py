@@ -66,7 +66,9 @@ def unpack(file: Path, root: Path, limits: Limits) -> None:
     except RuntimeError as error:  # zipfile has no other for a password
         raise SourceError(f"it cannot be read ({error})", "give an archive without a password") from None
     except OSError as error:
-        raise SourceError(f"it cannot be unpacked ({error.strerror or error})") from None
+        raise SourceError(
+            f"it cannot be unpacked ({error.strerror or error})", "make the archive anew"
+        ) from None
     except Exception as error:
         if type(error).__module__ in ("zlib", "lzma", "_lzma"):
             raise SourceError("it is not a whole archive", "get it once more") from None
@@ -113,7 +115,7 @@ def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
         target = ""
         if kind == "link":
             if info.file_size > 4096:
-                raise SourceError(f"the link {info.filename!r} in it is too long")
+                raise SourceError(f"the link {info.filename!r} in it is too long", "make the archive anew")
             target = os.fsdecode(archive.read(info))
 
         def content(info: zipfile.ZipInfo = info) -> IO[bytes]:
@@ -247,5 +249,5 @@ def _raise(what: str) -> str:
 def _number(variable: str, default: int) -> int:
     text = os.environ.get(variable, "")
     if text and not text.isdecimal():
-        raise ProjrunError(f"{variable}={text} is not a whole number")
+        raise ProjrunError(f"{variable}={text} is not a whole number", "give a number, or unset it")
     return int(text) if text else default

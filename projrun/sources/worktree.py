@@ -45,7 +45,7 @@ def state_of(top: Path) -> Worktree:
     answer = git(*_STATUS, cwd=top, environ=environ, errors="surrogateescape")
     events, talk = _apart(answer.stderr)
     if not answer.ok:
-        raise SourceError(complaint(Answer(answer.code, "", talk)))
+        raise SourceError(complaint(Answer(answer.code, "", talk)), f"see what `git status` says in {top}")
     entries = [entry for entry in answer.stdout.split("\0") if entry]
     headers = dict(entry[2:].partition(" ")[::2] for entry in entries if entry.startswith("# "))
     commit, branch = headers.get("branch.oid", ""), headers.get("branch.head", "")

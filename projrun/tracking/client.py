@@ -230,7 +230,9 @@ def _timeout_s() -> float:
     try:
         return float(text) if text else DEFAULT_TIMEOUT_S
     except ValueError:
-        raise TrackingError(f"{TIMEOUT_VARIABLE}={text} is not a number of seconds") from None
+        raise TrackingError(
+            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 120, or unset it"
+        ) from None
 
 
 def quoted(path: str) -> str:

@@ -66,7 +66,7 @@ class Database:
 
     def _take(self) -> sqlite3.Connection:
         if self._closed:
-            raise TrackingError("the store of runs is closed")
+            raise TrackingError("the store of runs is closed", "open it again")
         try:
             return self._idle.pop()
         except IndexError:
@@ -108,7 +108,10 @@ def explained(error: sqlite3.Error, path: Path) -> TrackingError:
     for part, error_code, hint in _MEANINGS:
         if part in text.lower():
             return TrackingError(f"{path}: {text}", hint, error_code=error_code)
-    return TrackingError(f"{path}: {type(error).__name__}: {text}")
+    return TrackingError(
+        f"{path}: {type(error).__name__}: {text}",
+        "see that its directory can be written to, or name another place with PROJRUN_HOME",
+    )
 
 
 def not_accessible(error: OSError, path: Path) -> TrackingError:

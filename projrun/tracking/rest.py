@@ -27,7 +27,9 @@ def open_store(uri: str, home: Home) -> RestStore:
     """No request is made yet. Credentials come from the usual MLFLOW_TRACKING_… variables."""
     client = Client(uri)
     if not client.host:
-        raise UsageError(f"MLFLOW_TRACKING_URI={client.address}: there is no host in it")
+        raise UsageError(
+            f"MLFLOW_TRACKING_URI={client.address}: there is no host in it", "write it as https://HOST[:PORT]"
+        )
     return RestStore(client, home.outbox)
 
 

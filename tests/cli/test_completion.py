@@ -1,4 +1,4 @@
-"""What the tab key offers, in a real bash; for zsh and fish, what their scripts ask and get."""
+"""What the tab key offers, in real shells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeProject, Projrun
+from tests.terminal import needs, terminal
 
 MLPROJECT = """\
 entry_points:
@@ -129,3 +130,32 @@ def test_scripts_are_printed(projrun: Projrun, shell: str) -> None:
     assert done.returncode == 0
     assert f"_PROJRUN_COMPLETE={shell}_complete" in done.stdout
     assert projrun("completion", "tcsh").returncode == 2
+
+
+def test_a_real_fish_completes(project: Path, path_with_projrun: str) -> None:
+    needs("fish")
+    script = 'projrun completion fish | source; complete -C "projrun run . -e t"; complete -C "projrun ru"'
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        cwd=project,
+        env={**os.environ, "PATH": path_with_projrun},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    words = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert sorted(words) == ["run", "runs", "test", "train"]
+
+
+def test_a_real_zsh_completes(project: Path, path_with_projrun: str, tmp_path: Path) -> None:
+    needs("zsh", "tmux")
+    (tmp_path / ".zshrc").write_text(
+        "autoload -Uz compinit && compinit -u -D\neval \"$(projrun completion zsh)\"\nPS1='ready> '\n"
+    )
+    environ = {"PATH": path_with_projrun, "ZDOTDIR": str(tmp_path)}
+    with terminal(80, ["zsh", "-d", "-i"], cwd=project, environ=environ) as zsh:
+        zsh.wait_for(lambda screen: screen.endswith("ready>"))
+        zsh.press("projrun run . -e tr", "Tab")
+        zsh.wait_for(lambda screen: "projrun run . -e train" in screen)
+        zsh.press("-P al", "Tab")
+        zsh.wait_for(lambda screen: "projrun run . -e train -P alpha=" in screen)

@@ -1,0 +1,69 @@
+"""projrun init"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from projrun.cli.run import complete_uri
+from projrun.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(cls=Verb)
+@click.argument("directory", default=".", shell_complete=complete_uri)
+@click.option(
+    "--name", default="", help="The project's name. Default: as in pyproject.toml, or the directory's."
+)
+@click.option("--dry-run", is_flag=True, help="Print the MLproject file and write nothing.")
+def init(directory: str, name: str, dry_run: bool) -> None:
+    """Write an MLproject file for DIRECTORY (default: this directory), by looking at what lies in it.
+
+    Programs become entry points: .py files with a main, .R and .sh files, what pyproject.toml declares.
+    What a Python program hands to argparse or click becomes their parameters, with types, defaults and
+    choices. Nothing is run or imported. The environment is the one that the directory describes; where that
+    is a requirements.txt, a python_env.yaml is written that points to it, so that mlflow finds it too.
+    """
+    from pathlib import Path
+
+    from projrun.errors import ProjectError
+    from projrun.output import data, say, warn
+    from projrun.project.proposing import propose
+
+    place = Path(directory)
+    if not place.is_dir():
+        raise ProjectError(f"there is no directory '{directory}'", "name the project's directory")
+    proposal = propose(place, name)
+    if dry_run:
+        data(proposal.files["MLproject"].removesuffix("\n"))
+        others = [file for file in proposal.files if file != "MLproject"]
+        if others:
+            say(f"it goes with {', '.join(others)}, which would be written too")
+    else:
+        for file, text in proposal.files.items():
+            _write_new(place / file, text)
+        say(f"wrote {' and '.join(str(place / file) for file in proposal.files)}")
+    for note in proposal.notes:
+        warn(note)
+    if not dry_run:
+        entry_point = "" if "main" in proposal.entry_points else f" -e {proposal.entry_points[0]}"
+        say(f"look at it with: projrun describe {directory}; run it: projrun run {directory}{entry_point}")
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all."""
+    import os
+
+    from projrun.errors import ProjectError
+    from projrun.files import beside
+
+    try:
+        with beside(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            os.link(temporary, path)  # unlike a rename, it replaces nothing
+    except OSError as error:
+        hint = "see to it that the directory can be written to and has no such file"
+        raise ProjectError(f"cannot be written: {error.strerror}", hint, file=str(path)) from None

@@ -1,0 +1,292 @@
+"""The command line of a Python program, read from its text: what it hands to argparse or click.
+
+The program is parsed, never imported or run, so only what stands there as a constant is known.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+_UNKNOWN: Any = object()
+"""The value of an expression that only running it would tell."""
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_WRITTEN = re.compile(r"-*(out|save|dest|log|model|plot|report)", re.IGNORECASE)
+"""Names of paths that are probably made, not read."""
+_TYPES = {
+    "int": "int",
+    "float": "float",
+    "Path": "path",
+    "PurePath": "path",
+    "FileType": "path",
+    "INT": "int",
+    "FLOAT": "float",
+    "IntRange": "int",
+    "FloatRange": "float",
+}
+
+
+class Argument(msgspec.Struct, frozen=True, kw_only=True):
+    """One argument of a program."""
+
+    name: str
+    option: str = ""
+    """What stands before the value, as `--alpha`; empty for a positional argument."""
+    off_option: str = ""
+    """The option that says no, of a switch that has one."""
+    switch: bool = False
+    """It is there or not, and takes no value."""
+    type: str = "string"
+    """string, int, float or path."""
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    description: str = ""
+    required: bool = False
+    trouble: str = ""
+    """Why it cannot be a parameter; empty when it can."""
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Python file does when it is run."""
+
+    is_main: bool
+    """It is made to be run, not only to be imported."""
+    arguments: tuple[Argument, ...] = ()
+    subcommands: bool = False
+    """Its arguments depend on the first one, which they all would have to share."""
+
+
+def program(text: str) -> Program | None:
+    """The program in a file; None when it is not Python of today."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return _Reader(tree).program()
+
+
+class _Reader:
+    def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
+        self.constants: dict[str, Any] = {}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                self.constants[node.targets[0].id] = self.value(node.value)
+
+    def program(self) -> Program:
+        calls = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+        called = {_last_name(call.func) for call in calls}
+        found: dict[str, Argument] = {}
+        for argument in (*self._of_argparse(calls), *self._of_click()):
+            found.setdefault(argument.name, argument)
+        decorators = [one for node in ast.walk(self.tree) for one in getattr(node, "decorator_list", ())]
+        subcommands = "add_subparsers" in called or "group" in map(_last_name, decorators)
+        return Program(
+            is_main=any(map(_is_guard, self.tree.body)) or "parse_args" in self._called_at_the_top(),
+            arguments=() if subcommands else tuple(found.values()),
+            subcommands=subcommands,
+        )
+
+    def _called_at_the_top(self) -> set[str]:
+        statements = [
+            node
+            for node in self.tree.body
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        ]
+        return {
+            _last_name(node.func)
+            for statement in statements
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Call)
+        }
+
+    def value(self, node: ast.expr | None) -> Any:
+        """What an expression is; _UNKNOWN when that is no constant."""
+        if isinstance(node, ast.Name) and node.id in self.constants:
+            return self.constants[node.id]
+        if (
+            isinstance(node, ast.Call)
+            and _last_name(node.func) in ("Path", "PurePath")
+            and len(node.args) == 1
+        ):
+            return self.value(node.args[0])
+        try:
+            return ast.literal_eval(node) if node is not None else None
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return _UNKNOWN
+
+    # argparse
+
+    def _of_argparse(self, calls: list[ast.Call]) -> Iterator[Argument]:
+        in_order = sorted(calls, key=lambda call: (call.lineno, call.col_offset))
+        for call in in_order:
+            if _last_name(call.func) == "add_argument" and isinstance(call.func, ast.Attribute):
+                yield from self._argparse_argument(call)
+
+    def _argparse_argument(self, call: ast.Call) -> Iterator[Argument]:
+        written = self._names(call)
+        keywords = _keywords(call)
+        action = self.value(keywords.get("action")) if "action" in keywords else "store"
+        if not written or action in ("help", "version"):
+            return
+        option = _option(written)
+        name = (option or written[0]).lstrip("-")
+        facts: dict[str, Any] = {"name": name, "option": option, "description": self._help(keywords)}
+        optional_action = action is _UNKNOWN and _last_name(keywords["action"]) == "BooleanOptionalAction"
+        if action == "store_true" or optional_action:
+            off = f"--no-{name}" if optional_action else ""
+            yield self._switch(facts, off, self._default(keywords, default=False))
+        elif action != "store":
+            yield Argument(
+                **facts, trouble=f"its action is {action if action is not _UNKNOWN else 'its own'}"
+            )
+        else:
+            nargs = self.value(keywords.get("nargs"))
+            required = nargs != "?" if not option else self.value(keywords.get("required")) is True
+            trouble = "it takes several values" if nargs not in (None, "?") else ""
+            yield self._valued(facts, keywords, keywords.get("type"), required=required, trouble=trouble)
+
+    # click
+
+    def _of_click(self) -> Iterator[Argument]:
+        for function in ast.walk(self.tree):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            calls = [call for call in function.decorator_list if isinstance(call, ast.Call)]
+            if "command" not in map(_last_name, function.decorator_list):
+                continue
+            for call in calls:
+                if _last_name(call.func) == "option":
+                    yield from self._click_option(call)
+                elif _last_name(call.func) == "argument":
+                    yield from self._click_argument(call)
+
+    def _click_option(self, call: ast.Call) -> Iterator[Argument]:
+        written, keywords = self._names(call), _keywords(call)
+        on_off = next((one for one in written if "/" in one), "")
+        option = on_off.partition("/")[0].strip() or _option(written)
+        if not option:
+            return
+        facts = {"name": option.lstrip("-"), "option": option, "description": self._help(keywords)}
+        if on_off or self.value(keywords.get("is_flag")) is True:
+            yield self._switch(
+                facts, on_off.partition("/")[2].strip(), self._default(keywords, default=False)
+            )
+            return
+        several = any(self.value(keywords.get(key)) not in (None, False, 1) for key in ("multiple", "nargs"))
+        trouble = "it takes several values" if several else ""
+        if self.value(keywords.get("count")) is True:
+            trouble = "it is counted"
+        required = self.value(keywords.get("required")) is True
+        yield self._valued(facts, keywords, keywords.get("type"), required=required, trouble=trouble)
+
+    def _click_argument(self, call: ast.Call) -> Iterator[Argument]:
+        written, keywords = self._names(call), _keywords(call)
+        if not written:
+            return
+        several = self.value(keywords.get("nargs")) not in (None, 1)
+        required = self.value(keywords.get("required")) is not False and "default" not in keywords
+        trouble = "it takes several values" if several else ""
+        facts = {"name": written[0].lower()}
+        yield self._valued(facts, keywords, keywords.get("type"), required=required, trouble=trouble)
+
+    # both
+
+    def _names(self, call: ast.Call) -> list[str]:
+        values = [self.value(argument) for argument in call.args]
+        return [value for value in values if isinstance(value, str) and value]
+
+    def _help(self, keywords: dict[str, ast.expr]) -> str:
+        text = self.value(keywords.get("help"))
+        line = " ".join(text.split()) if isinstance(text, str) else ""
+        return line if len(line) <= 100 and "%" not in line and line.isprintable() else ""
+
+    def _default(self, keywords: dict[str, ast.expr], *, default: Any = None) -> Any:
+        return self.value(keywords["default"]) if "default" in keywords else default
+
+    def _switch(self, facts: dict[str, Any], off: str, default: Any) -> Argument:
+        known = isinstance(default, bool) and (not default or bool(off))
+        trouble = "" if known else "it is a switch whose default is not plain"
+        return Argument(
+            **facts, switch=True, off_option=off, default=str(bool(default)).lower(), trouble=trouble
+        )
+
+    def _valued(
+        self,
+        facts: dict[str, Any],
+        keywords: dict[str, ast.expr],
+        written_type: ast.expr | None,
+        *,
+        required: bool,
+        trouble: str,
+    ) -> Argument:
+        default = self._default(keywords)
+        choices = self.value(keywords.get("choices"))
+        limits: dict[str, Any] = {}
+        if isinstance(written_type, ast.Call):
+            if _last_name(written_type.func) == "Choice" and written_type.args:
+                choices = self.value(written_type.args[0])
+            limits = self._limits(written_type)
+        kind = _TYPES.get(_last_name(written_type), "")
+        if not kind and written_type is None:
+            kind = {int: "int", float: "float"}.get(type(default), "")
+        if kind == "path" and (default is not None or not required or _WRITTEN.match(facts["name"])):
+            kind = ""  # a run is refused when a `path` does not exist, and looks for it where the user is
+        if not _NAME.fullmatch(facts["name"]):
+            trouble = "its name cannot stand in braces"
+        elif default is _UNKNOWN:
+            trouble = trouble or "its default is worked out when it runs"
+        elif not trouble and default is None and not required:
+            trouble = "it may be left out"
+        elif not (default is None or isinstance(default, (str, int, float))):
+            trouble = "its default is not plain"
+        return Argument(
+            **facts,
+            **limits,
+            type=kind or "string",
+            default=None if default is None or default is _UNKNOWN else str(default),
+            choices=tuple(map(str, choices)) if isinstance(choices, (list, tuple)) else (),
+            required=required,
+            trouble=trouble,
+        )
+
+    def _limits(self, call: ast.Call) -> dict[str, float]:
+        """Of `click.IntRange(1, max=9)`; one that is not itself allowed is left out."""
+        if _last_name(call.func) not in ("IntRange", "FloatRange"):
+            return {}
+        keywords = _keywords(call)
+        given = {**dict(zip(("min", "max"), call.args)), **keywords}
+        limits = {key: self.value(given.get(key)) for key in ("min", "max") if f"{key}_open" not in keywords}
+        return {key: limit for key, limit in limits.items() if isinstance(limit, (int, float))}
+
+
+def _is_guard(node: ast.stmt) -> bool:
+    """Whether it is `if __name__ == "__main__":`."""
+    if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
+        return False
+    sides = [node.test.left, *node.test.comparators]
+    names = {side.id for side in sides if isinstance(side, ast.Name)}
+    return "__name__" in names and "__main__" in [getattr(side, "value", None) for side in sides]
+
+
+def _option(written: list[str]) -> str:
+    """The option to use of `-a`, `--alpha`: the first long one; '' for a positional argument."""
+    options = [one for one in written if one.startswith("-")]
+    return next((one for one in options if one.startswith("--")), options[0] if options else "")
+
+
+def _last_name(node: ast.expr | None) -> str:
+    """`c` of `a.b.c`, and of a call of that."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _keywords(call: ast.Call) -> dict[str, ast.expr]:
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
