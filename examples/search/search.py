@@ -18,7 +18,7 @@ def main() -> None:
         scores = {choice: tried(choice) for choice in {drawn(dice): None for _ in range(given.trials)}}
         best = max(scores, key=lambda choice: scores[choice])
         mlflow.log_metric("best_accuracy", scores[best])
-        mlflow.set_tags({f"best.{name}": value for name, value in asdict(best).items()})
+        mlflow.set_tags({f"best_{name}": value for name, value in asdict(best).items()})
     print(f"best of {len(scores)}: {best} with accuracy {scores[best]:.3f}")
 
 
