@@ -257,7 +257,7 @@ def test_a_project_brings_its_image(
     try:
         follow("docker", clone, mlflow)
     finally:
-        docker("image", "rm", "--force", "projrun-example-docker")
+        docker("image", "rm", "--force", "projrun-example-docker", "kmeans:latest")
     first, _ = runs(projrun)
     assert first["metrics"]["inertia"] > 0
     [theirs] = runs(projrun, tracked)
