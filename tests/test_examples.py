@@ -166,7 +166,8 @@ def test_a_subdirectory_of_a_repository_shares_a_package(
     projrun: Projrun, clone: Path, mlflow: Mlflow, tmp_path: Path
 ) -> None:
     follow("monorepo", clone, mlflow, {"/tmp/customers": str(tmp_path / "customers")})
-    local, fetched = runs(projrun)
+    local, fetched, mistyped = runs(projrun)
+    assert mistyped["status"] == "FAILED"
     assert local["metrics"] == fetched["metrics"]
     assert fetched["tags"]["mlflow.source.git.commit"]
 
