@@ -32,7 +32,7 @@ def mlflow_server(python: Path, directory: Path, port: int) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        while not _answers(port):
+        while not answers(port):
             assert process.poll() is None, (directory / "mlflow.log").read_text()[-2000:]
             time.sleep(0.05)
         yield
@@ -47,7 +47,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
