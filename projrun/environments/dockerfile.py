@@ -15,6 +15,8 @@ from projrun.plan import Lock
 VENV = "/opt/projrun"
 """Where the environment lies in its image."""
 PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
+PREFIX = "prefix"
+"""A conda environment in the context, made for its place in the image."""
 LOCAL = "local"
 """Where the local requirements lie in the context."""
 
@@ -69,6 +71,7 @@ def _rendered(
     return environment.get_template("Dockerfile.j2").render(
         base=lock.image,
         python=program,
+        prefix=PREFIX if lock.conda else "",
         packages=bool(lock.pylock or lock.local),
         pylock=bool(lock.pylock),
         local=[shlex.quote(f"./{LOCAL}/{path}") for path in local],

@@ -101,16 +101,6 @@ def test_packages_that_do_not_exist_are_told_before_anything_is_built(
     assert "six" in done.stderr.splitlines()[-1]
 
 
-def test_conda_packages_wait_for_conda(on_base: str, make_project: MakeProject, projrun: Projrun) -> None:
-    project = make_project(
-        MLproject="conda_env: c.yaml\nentry_points: {main: {command: echo}}\n",
-        **{"c.yaml": "dependencies: [gdal]\n"},
-    )
-    done = projrun("run", project, "--env-manager", "docker")
-    assert done.returncode == 125
-    assert "gdal" in done.stderr.splitlines()[-1]
-
-
 def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Projrun, tmp_path: Path) -> None:
     done = projrun("dockerfile", with_six, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
