@@ -13,6 +13,7 @@ from projrun.environments import images
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import artifact, docker, runs_of
+from tests.packageindex import make_wheel
 
 MLPROJECT = "name: any\npython_env: python_env.yaml\nentry_points:\n  main:\n    command: {}\n"
 SIX = f"python: '{'.'.join(map(str, __import__('sys').version_info[:2]))}'\ndependencies: [six==1.16.0]\n"
@@ -137,3 +138,22 @@ def test_what_lies_on_this_machine_is_installed_by_its_content(
         assert "no Dockerfile can bring it along" in refused.stderr
     finally:
         projrun("env", "remove", *keys)
+
+
+def test_a_wheel_of_the_project_is_installed_in_its_image(
+    on_base: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    project = make_project(
+        MLproject=MLPROJECT.format("cd / && python -c 'import wheeled; print(wheeled.V)'"),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "./wheels/wheeled-1.0-py3-none-any.whl")},
+    )
+    make_wheel(project / "wheels", "wheeled")
+    done = projrun("run", project, "--env-manager", "docker")
+    record = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))
+    try:
+        assert done.stdout == "1.0\n", done.stderr
+        assert {"name": "wheeled", "version": "1.0"} in [
+            {"name": one["name"], "version": one["version"]} for one in record["environment"]["packages"]
+        ]
+    finally:
+        projrun("env", "remove", record["environment"]["key"])
