@@ -30,6 +30,7 @@ TIMEOUT_S = 600
 ABANDONED = "1h"
 """After how long the rest of a build belongs to one that was killed."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _logins: list[dict[str, str]] = []
 
 
@@ -140,7 +141,9 @@ def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
     if problem := step.get("error"):
         raise engine.refusal(str(problem))
     text = str(step.get("stream") or step.get("status") or "")
-    if text.strip() and "progressDetail" not in step:
+    if "stream" in step:  # pieces of lines
+        lines.write(_COLOURS.sub("", text))
+    elif text.strip() and "progressDetail" not in step:
         lines.write(text.rstrip() + "\n")
     return text
 
@@ -154,8 +157,8 @@ def _built(log: Path, **options: Any) -> Image:
     said: list[str] = []
     with client() as sdk, log.open("a") as lines:
         try:
-            steps = sdk.api.build(rm=True, forcerm=True, decode=True, **options)
-            said += [_tell(step, lines) for step in steps]
+            for step in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
+                said.append(_tell(step, lines))
         except engine.EngineError as error:
             raise _told_by_the_tools("".join(said), error) from None
     done = re.findall(r"Successfully built (\w+)", "".join(said))
@@ -189,7 +192,7 @@ def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | eng
     """A step that failed says only its code: what its program said before is what people must know."""
     if "returned a non-zero code" not in error.message:
         return error
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rpartition("---> Running in ")[2].partition("\n")[2]
+    last = _COLOURS.sub("", said).rpartition("---> Running in ")[2].partition("\n")[2]
     last = re.sub(r"Removing intermediate container.*", "", last)
     telling = re.search(r"(?:×|error:|ERROR:).*", last, re.DOTALL)
     plain = re.sub(r"[│├╰─▶×]", "", telling[0] if telling else last[-600:]) or error.message

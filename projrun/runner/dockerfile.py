@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from projrun.backends.containers import WORKDIR
 from projrun.environments import condaimage, docker, dockerfile, images
+from projrun.environments.carried import on_this_machine
 from projrun.environments.inside import look_into
 from projrun.environments.locks import lock_once
 from projrun.errors import UnavailableError
@@ -42,9 +43,9 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
         )
     home.mark_cache()
     lock = lock_once(docker, "docker", descriptor, checkout.directory, home, log)
-    if lock.local:
+    if only_here := [*(one.path for one in lock.local), *on_this_machine(lock.pylock)]:
         raise UnavailableError(
-            f"{descriptor.file}: {lock.local[0].path} is of this machine: no Dockerfile can bring it along",
+            f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
             "name a released package or a Git URL, or use `projrun run --env-manager docker`",
         )
     program = look_into(images.found(lock.image, log)).program
