@@ -223,6 +223,11 @@ _REFUSALS: Sequence[tuple[str, str, str]] = (
         "install it (Debian and Ubuntu: apt install catatonit)",
     ),
     (
+        r"unable to upgrade to tcp",
+        "Podman could not start the container, and does not say why ({said})",
+        "without root it may be its network: -A network=host does without, slirp4netns makes one",
+    ),
+    (
         r"could not select device driver|nvidia-container|gpu",
         "the container engine has no such GPU: {said}",
         "install the NVIDIA container toolkit, or leave -A gpus=… out",

@@ -68,7 +68,8 @@ def _labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
 
 
 def _container(image: Image, shell: str) -> Container:
-    options = " ".join(engine.info().get("SecurityOptions") or [])
+    info = engine.info()
+    options = " ".join(info.get("SecurityOptions") or [])
     gateway = engine.default_gateway()
     if gateway and not engine.device_with(gateway):
         engine.call("run", "--rm", "--pull", "never", "--entrypoint", "sh", image.id, "-c", ":")
@@ -76,7 +77,7 @@ def _container(image: Image, shell: str) -> Container:
         image=image.id,
         name=image.pin,
         shell=shell,
-        rootless="rootless" in options,
+        rootless="rootless" in options or bool(info.get("Rootless")),  # Docker, Podman
         remapped="name=userns" in options,
         gateway=gateway,
     )
