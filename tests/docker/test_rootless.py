@@ -62,10 +62,16 @@ def service(user: pwd.struct_passwd, monkeypatch: pytest.MonkeyPatch) -> Iterato
     }
 
     def podman(*arguments: str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        ids = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        argv = ["podman", *arguments]
-        return subprocess.Popen(argv, env=environ, cwd=place, stderr=pipe, text=True, **ids)
+        return subprocess.Popen(
+            ["podman", *arguments],
+            env=environ,
+            cwd=place,
+            stderr=subprocess.PIPE,
+            text=True,
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=(),
+        )
 
     with podman("unshare", "true") as tried:
         said = tried.communicate()[1]
