@@ -122,5 +122,5 @@ def test_a_registry_that_wants_an_account(
     run = runs_of(projrun)[0]
     assert artifact(run, "projrun/output.log") == "inside\n"
     record = artifact(run, "projrun/record.json")
-    docker("rmi", "--force", json.loads(record)["environment"]["image"])
+    docker("rmi", "--force", name, json.loads(record)["environment"]["image"])
     assert "right" not in json.dumps(run) + record
