@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,14 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
 """On a container: the id of the run that it belongs to."""
 TIMEOUT_S = 60
+FRESH_S = 1.0
+"""How long it counts that an image is there."""
 SIOCGIFADDR = 0x8915
 """Linux: the address of a network device."""
+
+
+_told: dict[str, float] = {}
+"""Ids of images that the engine has -> when it said so."""
 
 
 class EngineError(ProjrunError):
@@ -59,7 +66,22 @@ def call(*arguments: str, stdin: bytes = b"") -> Answer:
 
 def image(name: str) -> Any | None:
     """What the engine knows of the image of this name or id; None when it has none."""
-    return _inspected(f"/images/{name}/json", "image", "inspect", name)
+    facts = _inspected(f"/images/{name}/json", "image", "inspect", name)
+    if facts is not None:
+        _told[id_of(facts)] = time.monotonic()
+    return facts
+
+
+def id_of(facts: Any) -> str:
+    """Of an image, as Docker has it: Podman leaves out what kind of digest it is."""
+    return f"sha256:{str(facts['Id']).removeprefix('sha256:')}"
+
+
+def has(image_id: str) -> bool:
+    """Whether the engine has the image. One that it told of a moment ago is not asked for again."""
+    told_at = _told.get(image_id)
+    recent = told_at is not None and time.monotonic() - told_at < FRESH_S
+    return recent or image(image_id) is not None
 
 
 def images_labelled(label: str) -> list[Any]:
@@ -199,6 +221,11 @@ _REFUSALS: Sequence[tuple[str, str, str]] = (
         r"container-init binary not found",
         "Podman has no init program for containers",
         "install it (Debian and Ubuntu: apt install catatonit)",
+    ),
+    (
+        r"unable to upgrade to tcp",
+        "Podman could not start the container, and does not say why ({said})",
+        "without root it may be its network: -A network=host does without, slirp4netns makes one",
     ),
     (
         r"could not select device driver|nvidia-container|gpu",

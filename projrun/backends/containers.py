@@ -66,7 +66,7 @@ class InContainer:
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         code = self._client.wait(timeout_s)
-        if code in (125, 126, 127):
+        if code in (1, 125, 126, 127):
             self._refused()
         self._will.execute()
         return code
@@ -89,7 +89,10 @@ class InContainer:
             self._client.end(signals.SIGKILL)  # there is no container yet, or none any more
 
     def _refused(self) -> None:
-        """The client's own codes may be the command's too: the engine knows whether it ever ran."""
+        """The client's own codes may be the command's too: the engine knows whether it ever ran.
+
+        1 is the client's where Podman takes the container and then cannot start it.
+        """
         facts = engine.call("inspect", "--format", "{{.State.StartedAt}}", self.name)
         if facts.ok and not facts.stdout.startswith("0001-"):
             return

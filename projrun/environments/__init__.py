@@ -54,6 +54,13 @@ KINDS = {
 }
 
 
+def lock_in_project(manager: str, descriptor: Descriptor) -> str:
+    """The lock in the project that `manager` takes, from the project's directory; empty without one."""
+    if descriptor.conda_lock_file and manager in ("conda", "docker"):
+        return descriptor.conda_lock_file
+    return "" if manager == "conda" else descriptor.lock_file
+
+
 def manager_named(name: str) -> EnvironmentManager:
     if name not in KINDS:
         known = ", ".join(KINDS)

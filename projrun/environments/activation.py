@@ -11,7 +11,7 @@ from projrun.plan import Launch
 from projrun.process import ask
 
 SCRIPTS = "etc/conda/activate.d"
-_SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH"}
+SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH"}
 _RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do . "$script"; done >&2; exec env -0'
 
 
@@ -44,7 +44,7 @@ def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
     for name in before.keys() - after.keys():
         set_[name] = None
     for name, value in after.items():
-        if before.get(name) != value and name not in _SHELLS_OWN:
+        if before.get(name) != value and name not in SHELLS_OWN:
             set_[name] = value
     added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
     usual = os.defpath.split(os.pathsep)

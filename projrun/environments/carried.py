@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -38,3 +40,46 @@ def holds_all(pylock: str, directory: str) -> bool:
         and any(name.startswith(f"{normal(package['name'] + '-' + package['version'])}-") for name in there)
         for package in packages
     )
+
+
+def copied(pylock: str, directory: str, target: Path) -> str:
+    """The lock with the files that are on this machine, or in `directory`, copied to `target`.
+
+    They are named by their path from the parent of `target`, where the lock is going to be.
+    """
+    from shutil import copyfile
+
+    from projrun import tomlfile
+
+    document = tomlfile.parse(pylock, "pylock.toml")
+    for file, place in _here(document, directory):
+        target.mkdir(exist_ok=True)
+        copyfile(place, target / place.name)
+        file.pop("url", None)
+        file["path"] = f"{target.name}/{place.name}"
+    return tomlfile.dump(document)
+
+
+def on_this_machine(pylock: str) -> list[Path]:
+    """The files of the lock that only this machine has."""
+    from projrun import tomlfile
+
+    return [place for _, place in _here(tomlfile.parse(pylock, "pylock.toml"), "")] if pylock else []
+
+
+def _here(document: dict[str, Any], directory: str) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Each file of a package that can be copied, and where it is."""
+    from urllib.parse import unquote
+
+    for package in document.get("packages", ()):
+        for file in (
+            *package.get("wheels", ()),
+            *(package[key] for key in ("sdist", "archive") if key in package),
+        ):
+            url = file.get("url", "")
+            place = Path(file.get("path") or unquote(url.removeprefix("file://").partition("#")[0]))
+            carried = Path(directory, place.name) if directory else None
+            if carried and carried.is_file():
+                yield file, carried
+            elif ("path" in file or url.startswith("file://")) and place.is_file():
+                yield file, place

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -42,18 +44,39 @@ class Before(msgspec.Struct, frozen=True):
 NOTHING = Before()
 
 
+class Target(msgspec.Struct, frozen=True):
+    """The machine that is solved for, where that is not this one."""
+
+    subdir: str = ""
+    """As conda names platforms, such as `linux-64`; empty: the user's."""
+    glibc: str = ""
+    """Its version; empty: what this machine has."""
+    platform: str = ""
+    """As uv names platforms; empty: this one's."""
+
+
+HERE = Target()
+
+
 def lock(
-    descriptor: Descriptor, directory: Path, log: Path, as_of: str = "", before: Before = NOTHING
+    descriptor: Descriptor,
+    directory: Path,
+    log: Path,
+    as_of: str = "",
+    before: Before = NOTHING,
+    target: Target = HERE,
 ) -> Lock:
     """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
     current = settings()
+    if target.subdir:
+        current = msgspec.structs.replace(current, subdir=target.subdir)
     channels = _channels(descriptor.channels, current, directory)
     specs = [channels.spec(spec) for spec in _specs(descriptor)]
     if descriptor.conda_lock_file:
         answer = _read(descriptor, specs, channels, current, directory, log)
     else:
-        kept = {"lock": before.conda, "change": before.change}
-        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **kept)
+        more = {"lock": before.conda, "change": before.change, "glibc": target.glibc}
+        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **more)
     python = next((package.version for package in answer.packages if package.name == "python"), "")
     notices: tuple[str, ...] = ()
     local: tuple[LocalRequirement, ...] = ()
@@ -63,7 +86,7 @@ def lock(
     if (document := pip_document(descriptor, directory)) is not None:
         pylock, local = condapip.from_document(document, descriptor, directory)
     elif not pylock and python:
-        wish = condapip.Wish(as_of, before.pylock, before.change)
+        wish = condapip.Wish(as_of, before.pylock, before.change, target.platform)
         pylock, local, said = condapip.resolved(descriptor, answer.packages, python, directory, log, wish)
         notices += said
     return Lock(
@@ -194,11 +217,27 @@ def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
         "install", channels, current, log, lock=lock.conda, prefix=str(prefix), link_scripts=allowed
     )
     if answer.link_scripts:
-        names = ", ".join(answer.link_scripts)
-        raise BuildError(
-            f"{names}: wants to run a script of its own at installation, which can be any program",
-            f"do without it, or trust it: {LINK_SCRIPTS_VARIABLE}=1",
-        )
+        refuse_link_scripts(answer.link_scripts, f"do without it, or trust it: {LINK_SCRIPTS_VARIABLE}=1")
+
+
+def install_elsewhere(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
+    """Conda's packages at `prefix`, as they are to be at the path `final` of another machine."""
+    current = msgspec.structs.replace(settings(), subdir=subdir)
+    channels = _channels(lock.channels, current, prefix)
+    answer = ask_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
+    if answer.link_scripts:
+        refuse_link_scripts(answer.link_scripts, "do without it, or use --env-manager conda")
+
+
+def packages_of(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
+    """What `lock` has of conda."""
+    current = msgspec.structs.replace(settings(), subdir=subdir)
+    return _packages(lock, _channels(lock.channels, current, Path.cwd()), current, log)
+
+
+def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:
+    said = "wants to run a script of its own at installation, which can be any program"
+    raise BuildError(f"{', '.join(names)}: {said}", hint)
 
 
 def _packages(lock: Lock, channels: Channels, current: Settings, log: Path) -> tuple[CondaPackage, ...]:

@@ -26,6 +26,8 @@ class Wish(msgspec.Struct, frozen=True):
     """A lock whose versions are kept where they still fit."""
     change: tuple[str, ...] = ()
     """Packages that need not."""
+    platform: str = ""
+    """That is resolved for, as uv names platforms; empty: this one."""
 
 
 def resolved(
@@ -47,6 +49,7 @@ def resolved(
         return "", (), ()
     running, _ = pythons.choose("")
     target = ["--python", str(running.path), "--python-version", python]
+    target += ["--python-platform", wish.platform] if wish.platform else []
     target += ["--exclude-newer", wish.as_of] if wish.as_of else []
     target += [f"--upgrade-package={name}" for name in wish.change]
     there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]

@@ -8,17 +8,24 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from projrun.environments.access import installable
+from projrun.environments.carried import copied
 from projrun.environments.images import STAGE_LABEL
 from projrun.environments.localrequirements import copy_local
+from projrun.environments.uvprogram import uv_environ
 from projrun.plan import Lock
 
 VENV = "/opt/projrun"
 """Where the environment lies in its image."""
 PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
+PREFIX = "prefix"
+"""A conda environment in the context, made for its place in the image."""
+WHEELS = "wheels"
+"""Where files of the lock that this machine has lie in the context."""
 LOCAL = "local"
 """Where the local requirements lie in the context."""
 
-_SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|KEYRING_PROVIDER)")
+_SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
 
 
 def standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
@@ -31,18 +38,20 @@ def write_context(lock: Lock, program: str, labels: Mapping[str, str], stage: st
     import shutil
 
     files = [PYLOCK]
-    (directory / PYLOCK).write_text(lock.pylock)
+    pylock = copied(installable(lock), lock.packages, directory / WHEELS) if lock.pylock else ""
+    (directory / PYLOCK).write_text(pylock)
     if uv := _fitting_uv(lock):
         shutil.copy2(uv, directory / UV)
         files.append(UV)
     if certificates := _certificates():
         shutil.copyfile(certificates, directory / CERTIFICATES)
         files.append(CERTIFICATES)
-    if settings := _settings():
+    if settings := _settings(lock):
         (directory / SETTINGS).write_text(settings)
         files.append(SETTINGS)
+    wheels = (directory / WHEELS).is_dir()
     local = copy_local(lock, directory / LOCAL)
-    text = _rendered(lock, program, labels, files=files, local=local, stage=stage)
+    text = _rendered(lock, program, labels, files=files, wheels=wheels, local=local, stage=stage)
     (directory / "Dockerfile").write_text(text)
 
 
@@ -52,6 +61,7 @@ def _rendered(
     labels: Mapping[str, str],
     *,
     files: list[str],
+    wheels: bool = False,
     local: Sequence[str] = (),
     stage: str = "",
     workdir: str = "",
@@ -69,6 +79,7 @@ def _rendered(
     return environment.get_template("Dockerfile.j2").render(
         base=lock.image,
         python=program,
+        prefix=PREFIX if lock.conda else "",
         packages=bool(lock.pylock or lock.local),
         pylock=bool(lock.pylock),
         local=[shlex.quote(f"./{LOCAL}/{path}") for path in local],
@@ -77,6 +88,7 @@ def _rendered(
         workdir=workdir,
         labels=dict(labels),
         files=files,
+        wheels=WHEELS if wheels else "",
         stage=stage,
         stage_label=STAGE_LABEL,
         uv="./uv" if UV in files else "./uv/bin/uv",
@@ -102,7 +114,15 @@ def _certificates() -> str:
     return named if os.path.isfile(named) else ""
 
 
-def _settings() -> str:
-    """The user's settings of the package index, for the shell, credentials included."""
-    names = [name for name in sorted(os.environ) if _SETTING.fullmatch(name)]
-    return "".join(f"export {name}={shlex.quote(os.environ[name])}\n" for name in names)
+def _settings(lock: Lock) -> str:
+    """The user's and the project's settings of the package index, for the shell, credentials included."""
+    variables = uv_environ(lock.access)
+    found = {name: _from_there(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if value)
+
+
+def _from_there(value: str) -> str:
+    """A setting without directories of this machine: what the lock has of them is in the context."""
+    return "".join(
+        part for part in re.split(r"(?<=[ ,])", value) if not re.match(r"(\w+=)?(file:|/|\.)", part)
+    )

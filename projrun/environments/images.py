@@ -1,4 +1,4 @@
-"""Images: found, pulled, built, looked into, listed and removed. Owns the engine's SDK."""
+"""Images: found, pulled, built, listed and removed. Owns the engine's SDK."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from projrun import engine
-from projrun.environments.contents import normal
 from projrun.errors import BuildError, UnavailableError
 from projrun.network import is_offline
 from projrun.output import one_line, say
-from projrun.record import Package
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -32,6 +30,7 @@ TIMEOUT_S = 600
 ABANDONED = "1h"
 """After how long the rest of a build belongs to one that was killed."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _logins: list[dict[str, str]] = []
 
 
@@ -45,23 +44,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes, shared layers counted."""
     created: float = 0.0
     """Seconds since the epoch."""
+    architecture: str = ""
+    """Such as `amd64`; empty where the engine was asked for many."""
 
     @property
     def pin(self) -> str:
         return self.digest or self.id
-
-
-class Inside(msgspec.Struct, frozen=True):
-    """What was found in an image by starting it once."""
-
-    shell: str
-    python: str = ""
-    """Exact version of the first Python on its PATH; empty without one."""
-    program: str = ""
-    """How it is called: python3 or python."""
-    platform: str = ""
-    """As uv names platforms, such as `x86_64-manylinux_2_36`."""
-    packages: tuple[Package, ...] = ()
 
 
 def log_in(account: Mapping[str, str]) -> None:
@@ -101,15 +89,15 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
     )
     repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
     own = [digest for digest in digests if digest.split("@")[0] == repository]
-    identity = str(facts["Id"])
     config = facts.get("Config") or {}
     return Image(
-        id=identity if identity.startswith("sha256:") else f"sha256:{identity}",
+        id=engine.id_of(facts),
         name=name or (tags[0] if tags else ""),
         digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
         labels=config.get("Labels") or facts.get("Labels") or {},
         size=facts.get("Size", 0),
         created=_seconds(facts.get("Created", 0)),
+        architecture=facts.get("Architecture", ""),
     )
 
 
@@ -153,7 +141,9 @@ def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
     if problem := step.get("error"):
         raise engine.refusal(str(problem))
     text = str(step.get("stream") or step.get("status") or "")
-    if text.strip() and "progressDetail" not in step:
+    if "stream" in step:  # pieces of lines
+        lines.write(_COLOURS.sub("", text))
+    elif text.strip() and "progressDetail" not in step:
         lines.write(text.rstrip() + "\n")
     return text
 
@@ -167,8 +157,8 @@ def _built(log: Path, **options: Any) -> Image:
     said: list[str] = []
     with client() as sdk, log.open("a") as lines:
         try:
-            steps = sdk.api.build(rm=True, forcerm=True, decode=True, **options)
-            said += [_tell(step, lines) for step in steps]
+            for step in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
+                said.append(_tell(step, lines))
         except engine.EngineError as error:
             raise _told_by_the_tools("".join(said), error) from None
     done = re.findall(r"Successfully built (\w+)", "".join(said))
@@ -202,53 +192,11 @@ def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | eng
     """A step that failed says only its code: what its program said before is what people must know."""
     if "returned a non-zero code" not in error.message:
         return error
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rpartition("---> Running in ")[2].partition("\n")[2]
+    last = _COLOURS.sub("", said).rpartition("---> Running in ")[2].partition("\n")[2]
     last = re.sub(r"Removing intermediate container.*", "", last)
     telling = re.search(r"(?:×|error:|ERROR:).*", last, re.DOTALL)
     plain = re.sub(r"[│├╰─▶×]", "", telling[0] if telling else last[-600:]) or error.message
     return BuildError(f"the image could not be built: {one_line(plain, 400)}", "mend that, then run it again")
-
-
-def look_into(image: Image, platform: str = "") -> Inside:
-    """Start a container of the image and ask it what it has. Raises EngineError or BuildError."""
-    options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "sh"]
-    if platform:
-        options += ["--platform", platform]
-    answer = engine.call("run", *options, image.id, "-c", _LOOK, "sh", _LOOK_BY_PYTHON)
-    if re.search(r'exec: "sh"|executable file.*not found', answer.stderr):
-        raise BuildError(
-            f"the image {image.name} has no shell, which runs the project's command",
-            "use an image that has sh or bash",
-        )
-    if not answer.ok:
-        raise engine.refusal(answer.stderr or answer.stdout)
-    shell, _, rest = answer.stdout.partition("\n")
-    program, _, report = rest.partition("\n")
-    if not report.strip():
-        return Inside(shell=shell)
-    facts = msgspec.json.decode(report)
-    packages = sorted({normal(name): version for name, version in facts.pop("packages")}.items())
-    return Inside(shell=shell, program=program, packages=tuple(Package(*one) for one in packages), **facts)
-
-
-_LOOK = """
-command -v bash >/dev/null && echo bash || echo sh
-for program in python3 python; do
-    if command -v $program >/dev/null; then echo $program; $program -I -c "$1"; exit 0; fi
-done
-"""
-_LOOK_BY_PYTHON = """
-import json, platform, sys
-try:
-    from importlib.metadata import distributions
-    found = [(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]]
-except ImportError:
-    found = []
-name, version = platform.libc_ver()
-libc = "manylinux_" + version.replace(".", "_") if name == "glibc" else "unknown-linux-musl"
-print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found,
-                  "platform": platform.machine().replace("arm64", "aarch64") + "-" + libc}))
-"""
 
 
 # the images of environments

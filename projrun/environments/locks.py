@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.digests import key_of, sha256_file, sha256_text
-from projrun.environments import EnvironmentManager, pipsettings
+from projrun.environments import EnvironmentManager, lock_in_project
 from projrun.environments.access import variable_digests, without_access
 from projrun.environments.localrequirements import at_hand, local_metadata
 from projrun.errors import BuildError, ProjrunError
@@ -44,7 +44,7 @@ def lock_once(
     """The lock of this descriptor: resolved the first time, the same from then on. Raises BuildError."""
     facts = _lock_facts(name, descriptor, directory, resolving.as_of)
     place = home.locks / key_of(facts) / "lock.json"
-    in_project = descriptor.conda_lock_file if name == "conda" else descriptor.lock_file
+    in_project = lock_in_project(name, descriptor)
     if resolving.locked and in_project:
         refuse_stale(name, descriptor, directory)
     in_place = not directory.is_relative_to(home.cache)
@@ -92,9 +92,10 @@ def recorded_lock(
         platform=environment.platform,
     )
     if environment.image:
-        from projrun.environments.docker import require_image
+        from projrun.environments import docker
+        from projrun.environments.imagebuild import require_image
 
-        require_image(lock)
+        require_image(lock, key_of(docker.key(lock)))
     of_its_own = conda or environment.image
     return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
 
@@ -113,7 +114,7 @@ def _with_interpreter(lock: Lock) -> Lock:
 
 def refuse_stale(manager: str, descriptor: Descriptor, directory: Path) -> None:
     """Of uv's own locks, uv itself says whether they are stale."""
-    if manager == "conda":
+    if lock_in_project(manager, descriptor) == descriptor.conda_lock_file:
         from projrun.environments.condastamp import staleness as staleness_of_conda
 
         if problem := staleness_of_conda(descriptor, directory):
@@ -145,6 +146,7 @@ def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock |
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:
     """All that a resolution depends on. Index settings count without the credentials in them."""
     descriptor = without_access(descriptor)
+    by_conda = manager == "conda" or (manager == "docker" and descriptor.kind == "conda_env")
     return {
         "manager": manager,
         "descriptor": msgspec.to_builtins(msgspec.structs.replace(descriptor, file="", passed_over=())),
@@ -154,9 +156,9 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
         "default python": "" if descriptor.python else list(sys.version_info[:2]),
         "platform": [sys.platform, os.uname().machine],
         "variables": variable_digests(descriptor),
-        "index": _index_facts(),
-        "project settings": _project_settings(directory),
-        "conda": _conda_settings() if manager == "conda" else {},
+        "index": {} if descriptor.kind == "docker_env" else _index_facts(),
+        "project settings": {} if descriptor.kind == "docker_env" else _project_settings(directory),
+        "conda": _conda_settings() if by_conda else {},
     }
 
 
@@ -168,6 +170,8 @@ def _conda_settings() -> dict[str, object]:
 
 def _index_facts() -> dict[str, object]:
     """The index settings that uv will see, whoever they were written for."""
+    from projrun.environments import pipsettings
+
     settings: dict[str, object] = {
         name: without_secrets(value)
         for name, value in {**pipsettings.for_uv(), **os.environ}.items()

@@ -23,7 +23,8 @@ from typing import Any
 from rattler import MatchSpec, PackageCache, RepoDataRecord, VirtualPackage, install, solve
 from rattler.channel import ChannelPriority
 from rattler.exceptions import SolverError
-from rattler.virtual_package import VirtualPackageOverrides
+from rattler.platform import Subdir
+from rattler.virtual_package import Override, VirtualPackageOverrides
 
 from projrun.environments.rattlerlocks import read_lock, records_of
 from projrun.environments.rattlersession import (
@@ -55,7 +56,7 @@ async def solve_specs(session: Session) -> Answer:
     channels = session.channels()
     priority = getattr(ChannelPriority, session.request["priority"].capitalize())
     named = _bare(specs) if priority is ChannelPriority.Strict else []
-    virtual = VirtualPackage.detect(VirtualPackageOverrides.from_env())
+    virtual = VirtualPackage.detect(_overrides(session))
     try:
         records = await solve(
             channels,
@@ -70,6 +71,14 @@ async def solve_specs(session: Session) -> Answer:
     except SolverError as error:
         raise RefusedError(await _explained(session, specs, str(error)), "unsolvable") from None
     return locked(session, channels, records)
+
+
+def _overrides(session: Session) -> VirtualPackageOverrides:
+    """What the user says this machine has; `glibc` is that of the image which is solved for."""
+    overrides = VirtualPackageOverrides.from_env()
+    if (glibc := session.request.get("glibc")) and "CONDA_OVERRIDE_GLIBC" not in os.environ:
+        overrides.libc = Override.string(glibc)
+    return overrides
 
 
 async def _kept(session: Session) -> list[RepoDataRecord]:
@@ -122,7 +131,10 @@ async def _there(session: Session, platforms: list[Any], spec: MatchSpec) -> boo
 
 
 async def install_lock(session: Session) -> Answer:
-    """The packages of `lock` at `prefix`; `link_scripts`: whether their scripts may run."""
+    """The packages of `lock` at `prefix`; `link_scripts`: whether their scripts may run.
+
+    `final`: where it is going to be, on another machine.
+    """
     records = await _records(session)
     for record in records:
         here = local_file(record.url)
@@ -130,7 +142,7 @@ async def install_lock(session: Session) -> Answer:
             raise RefusedError(f"{here} is not the file that was locked: its sha256 is another", "damaged")
     if session.offline:
         await _refuse_what_is_not_cached(session, records)
-    allowed = bool(session.request["link_scripts"])
+    allowed = bool(session.request.get("link_scripts"))
     prefix = Path(session.request["prefix"])
     await install(
         records,
@@ -140,6 +152,8 @@ async def install_lock(session: Session) -> Answer:
         config=session.config,
         show_progress=sys.stderr.isatty(),
         execute_link_scripts=allowed,
+        alternative_target_prefix=session.request.get("final"),
+        platform=Subdir(session.platform),
     )
     names = {record.name.normalized for record in records}
     scripts = [] if allowed else [name for name in sorted(names) if _link_scripts(prefix, name)]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from projrun.backends.containers import WORKDIR
-from projrun.environments import docker, dockerfile, images
+from projrun.environments import condaimage, docker, dockerfile, images
+from projrun.environments.carried import on_this_machine
+from projrun.environments.inside import look_into
 from projrun.environments.locks import lock_once
 from projrun.errors import UnavailableError
 from projrun.files import temporary_directory
@@ -34,13 +36,18 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
     project = read_project(checkout.directory)
     descriptor, _ = environment_of(project, project.entry_point(request.entry_point))
     descriptor = with_base_image(descriptor, request)
+    if condaimage.wanted(descriptor):
+        raise UnavailableError(
+            f"{descriptor.file}: no Dockerfile can bring its conda packages along",
+            "make the image here (`projrun env build --env-manager docker`) and push that",
+        )
     home.mark_cache()
     lock = lock_once(docker, "docker", descriptor, checkout.directory, home, log)
-    if lock.local:
+    if only_here := [*(one.path for one in lock.local), *on_this_machine(lock.pylock)]:
         raise UnavailableError(
-            f"{descriptor.file}: {lock.local[0].path} is of this machine: no Dockerfile can bring it along",
+            f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
             "name a released package or a Git URL, or use `projrun run --env-manager docker`",
         )
-    program = images.look_into(images.found(lock.image, log)).program
+    program = look_into(images.found(lock.image, log)).program
     labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
     return Standalone(dockerfile.standalone(lock, program, labels, WORKDIR), lock.pylock)

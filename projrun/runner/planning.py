@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from projrun import inputs
-from projrun.environments import manager_named
+from projrun.environments import lock_in_project, manager_named
 from projrun.errors import ProjrunError, UsageError
 from projrun.inputs.storage import Storage
 from projrun.masking import MASK
@@ -166,7 +166,7 @@ def _refuse_container_options(request: Request, manager: str) -> None:
 
 
 def _resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
-    lock = descriptor.conda_lock_file if manager == "conda" else descriptor.lock_file
+    lock = lock_in_project(manager, descriptor)
     if lock and (request.upgrade or request.as_of):
         option = "--upgrade" if request.upgrade else "--as-of"
         raise UsageError(

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAMS = (
-    "bash dash cat chmod chown cp date dirname env false getent grep head id kill ls mkdir mv nproc printf "
-    "pwd readlink rm sed sh sleep sort stat tail test touch tr true uname wc"
+    "bash dash cat chmod chown cp date dirname env false getconf getent grep head id kill ls mkdir mv nproc "
+    "printf pwd readlink rm sed sh sleep sort stat tail test touch tr true uname wc"
 )
 LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 FILES = {

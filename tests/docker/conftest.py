@@ -71,8 +71,9 @@ def shell_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bool) -> None:
-    """For all test processes."""
-    together = tmp_path_factory.getbasetemp().parent
+    """For all processes of this session of tests."""
+    own = tmp_path_factory.getbasetemp()
+    together = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     name = tag.replace("/", "-").replace(":", "-")
     with locked(together / f"{name}.lock"):
         mark = together / f"{name}.made"

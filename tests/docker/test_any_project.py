@@ -13,6 +13,7 @@ from projrun.environments import images
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import artifact, docker, runs_of
+from tests.packageindex import make_wheel
 
 MLPROJECT = "name: any\npython_env: python_env.yaml\nentry_points:\n  main:\n    command: {}\n"
 SIX = f"python: '{'.'.join(map(str, __import__('sys').version_info[:2]))}'\ndependencies: [six==1.16.0]\n"
@@ -101,16 +102,6 @@ def test_packages_that_do_not_exist_are_told_before_anything_is_built(
     assert "six" in done.stderr.splitlines()[-1]
 
 
-def test_conda_packages_wait_for_conda(on_base: str, make_project: MakeProject, projrun: Projrun) -> None:
-    project = make_project(
-        MLproject="conda_env: c.yaml\nentry_points: {main: {command: echo}}\n",
-        **{"c.yaml": "dependencies: [gdal]\n"},
-    )
-    done = projrun("run", project, "--env-manager", "docker")
-    assert done.returncode == 125
-    assert "gdal" in done.stderr.splitlines()[-1]
-
-
 def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Projrun, tmp_path: Path) -> None:
     done = projrun("dockerfile", with_six, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -147,3 +138,61 @@ def test_what_lies_on_this_machine_is_installed_by_its_content(
         assert "no Dockerfile can bring it along" in refused.stderr
     finally:
         projrun("env", "remove", *keys)
+
+
+def test_files_of_a_local_index_come_along(
+    on_base: str, make_project: MakeProject, projrun: Projrun, tmp_path: Path
+) -> None:
+    """The index is asked here; the image is built where its directory is not."""
+    make_wheel(tmp_path / "index", "only-here")
+    command = "cd / && python -c 'import only_here; print(only_here.V)'"
+    project = make_project(
+        MLproject=MLPROJECT.format(command),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "only-here, six==1.16.0")},
+    )
+    links = {"UV_FIND_LINKS": str(tmp_path / "index")}
+    done = projrun("run", project, "--env-manager", "docker", environ=links)
+    key = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))["environment"]["key"]
+    try:
+        assert done.stdout == "1.0\n", done.stderr
+        refused = projrun("dockerfile", project, environ=links)
+        assert refused.returncode == 125
+        assert "only_here-1.0-py3-none-any.whl is of this machine" in refused.stderr
+    finally:
+        projrun("env", "remove", key)
+
+
+def test_what_a_build_in_the_image_says_is_told(
+    on_base: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    broken = "[project]\nname = 'broken'\nversion = '1'\n[build-system]\nrequires = []\n"
+    broken += "build-backend = 'backend'\nbackend-path = ['.']\n"
+    backend = "def build_wheel(*_, **__): raise SystemExit('no compiler in here')\n"
+    project = make_project(
+        MLproject=MLPROJECT.format("echo"),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "./broken"), "broken/pyproject.toml": broken},
+        **{"broken/backend.py": backend},
+    )
+    done = projrun("run", project, "--env-manager", "docker")
+    assert done.returncode == 125
+    assert "no compiler in here" in done.stderr.splitlines()[-1]
+    assert "the image could not be built" in done.stderr.splitlines()[-1]
+
+
+def test_a_wheel_of_the_project_is_installed_in_its_image(
+    on_base: str, make_project: MakeProject, projrun: Projrun
+) -> None:
+    project = make_project(
+        MLproject=MLPROJECT.format("cd / && python -c 'import wheeled; print(wheeled.V)'"),
+        **{"python_env.yaml": SIX.replace("six==1.16.0", "./wheels/wheeled-1.0-py3-none-any.whl")},
+    )
+    make_wheel(project / "wheels", "wheeled")
+    done = projrun("run", project, "--env-manager", "docker")
+    record = json.loads(artifact(runs_of(projrun)[0], "projrun/record.json"))
+    try:
+        assert done.stdout == "1.0\n", done.stderr
+        assert {"name": "wheeled", "version": "1.0"} in [
+            {"name": one["name"], "version": one["version"]} for one in record["environment"]["packages"]
+        ]
+    finally:
+        projrun("env", "remove", record["environment"]["key"])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,18 @@ def test_arguments_for_docker_run_pass_through(
     assert "--read-only" in record["plan"]["container"]["arguments"]
 
 
+@pytest.mark.parametrize("form", ["-At", "--docker-args=t", "--docker-args=tty"])
+def test_a_terminal_without_stdin(
+    form: str, base_image: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    """As with `docker run -t`: there is a terminal, and what is our stdin is not the command's."""
+    command = "'test -t 1 && echo terminal; read -t 1 line; echo got $line'"
+    project = make_project(MLproject=project_of(base_image, command))
+    done = projrun("run", project, form)
+    assert done.stdout.split() == ["terminal", "got"], done.stderr
+    assert done.returncode == 0
+
+
 def test_an_image_with_the_project_has_a_legal_name_and_says_what_is_in_it(
     base_image: str, projrun: Projrun, make_project: MakeProject
 ) -> None:
@@ -184,6 +197,31 @@ def test_an_image_with_the_project_has_a_legal_name_and_says_what_is_in_it(
         assert labels["org.opencontainers.image.title"] == "My Pröject"
     finally:
         docker("rmi", "--force", "my-pr-ject:latest")
+
+
+def test_an_image_with_the_project_says_which_commit_is_in_it(
+    base_image: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    project = make_project(MLproject=project_of(base_image, "cat code.txt"), **{"code.txt": "code\n"})
+    remote = ["remote", "add", "origin", "https://someone:hush@example.org/team/repo.git"]
+    for arguments in (["init"], remote, ["add", "."], ["commit", "-m", "first"], ["tag", "v1"]):
+        subprocess.run(["git", "-C", project, *arguments], check=True, capture_output=True)
+    commit = subprocess.run(
+        ["git", "-C", project, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    tag = f"my-pr-ject:{commit[:7]}"
+    try:
+        done = projrun("run", f"file://{project}", "-v", "v1", "--build-image", "-A", "user=0")
+        assert done.stdout == "code\n", done.stderr
+        labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", tag))
+        assert labels == {
+            "org.opencontainers.image.title": "My Pröject",
+            "org.opencontainers.image.revision": commit,
+            "org.opencontainers.image.source": "https://example.org/team/repo.git",
+            "org.opencontainers.image.version": "v1",
+        }
+    finally:
+        docker("rmi", "--force", tag)
 
 
 def test_an_image_is_built_from_the_projects_dockerfile(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.docker import default_base
+from projrun.environments.imagelock import default_base
 from projrun.errors import BuildError, ParameterError, ProjectError, ProjrunError, UsageError
 from projrun.plan import Descriptor
 from projrun.request import Request
