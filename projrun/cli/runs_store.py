@@ -158,7 +158,7 @@ def _is_delivered(store: object, place: Place) -> bool:
         complain(f"run {place.run_id}: {error}{hint}")
         return False
     place.leave(keep=False)
-    say(f"delivered run {place.run_id} to {place.server}")
+    say(f"delivered run {place.run_id} to {store.uri}")
     return True
 
 
