@@ -89,7 +89,7 @@ def register(db: sqlite3.Connection, model: OldRegisteredModel, root_uri: str) -
     number = _model(db, name, model)
     for version in model.versions:
         known = db.execute(
-            "SELECT creation_time, run_id FROM model_versions WHERE model = ? AND version = ?",
+            "SELECT creation_time FROM model_versions WHERE model = ? AND version = ?",
             (number, version.version),
         ).fetchone()
         if known is None:
@@ -97,7 +97,7 @@ def register(db: sqlite3.Connection, model: OldRegisteredModel, root_uri: str) -
                 came.unfounded.append(f"{name}/{version.version}")
             came.versions += 1
             _put_aliases(db, number, version.version, model.aliases)
-        elif known != (version.creation_time, version.run_id):
+        elif known != (version.creation_time,):
             came.others.append(f"{name}/{version.version}")
     return came
 
