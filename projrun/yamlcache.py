@@ -22,12 +22,12 @@ _WORTH_REMEMBERING = 50_000
 
 
 def load(
-    path: Path, name: str = "", tolerated: list[ProjectError] | None = None, *, secret: bool = False
+    path: Path, name: str = "", tolerated: list[ProjectError] | None = None, *, remember: bool = True
 ) -> Document:
     """Read `path`; `name` is what the user would call it. Raises ProjectError with file, line and column.
 
     tolerated: gets the errors that leave the file readable (duplicate keys), which are raised without it.
-    secret: it may hold credentials, so that it is not remembered.
+    remember: for files of projects, not those that may hold credentials or are read once.
     """
     file = name or str(path)
     try:
@@ -44,7 +44,7 @@ def load(
         raise ProjectError(
             f"is larger than {MAX_BYTES} bytes", "keep data in files of its own", file=file, rule="too-large"
         )
-    kept = not secret and len(content) <= _WORTH_REMEMBERING
+    kept = remember and len(content) <= _WORTH_REMEMBERING
     if kept and (document := _recalled(content, file)):
         return document
     from projrun.yamlfile import parse

@@ -15,9 +15,14 @@ import pytest
 from projrun.locking import locked
 
 MLFLOW = "mlflow-skinny==3.17.*"
+MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")
 MLFLOW_FULL = ("mlflow==3.17.*",)
 """With its server, scikit-learn, pandas and matplotlib."""
+OLD_MLFLOW = ("mlflow-skinny==2.22.*", "scikit-learn", "pandas")
 OLD_MLFLOW_FULL = ("mlflow==2.22.*", "setuptools<81", "sqlalchemy<2.1")
+OF_2022 = ("scikit-learn<1.3", "pandas<2", "numpy<2", "matplotlib<3.10", "sqlalchemy<2", "setuptools<81")
+"""The newest that mlflow 1.30 and 2.0 work with; all have wheels for Python 3.11."""
+FIRST_MLFLOW_FULL = ("mlflow==1.30.*", *OF_2022)
 ENVIRON = dict(os.environ)
 """As it was before any test changed it: uv's cache is where it always is."""
 
@@ -62,6 +67,9 @@ def interpreter(version: str) -> str:
 def install(base: str, place: Path, packages: tuple[str, ...]) -> None:
     try:
         uv("venv", "--quiet", "--clear", "--python", base, str(place))
+        (packages_of,) = place.glob("lib/python*/site-packages")
+        # Whatever the caller's environment says: compiling scikit-learn for each process takes its time.
+        (packages_of / "bytecode.pth").write_text("import sys; sys.dont_write_bytecode = False\n")
         command = ("pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *packages)
         try:
             uv(*command, "--offline")

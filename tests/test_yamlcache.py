@@ -117,7 +117,7 @@ def test_another_version_reads_anew(
 
 def test_others_do_not_read_it_and_secrets_are_not_in_it(tmp_path: Path, home: Home) -> None:
     file = write(tmp_path / "condarc", "channels: [https://user:password@example.org/channel]\n")
-    load(file, secret=True)
+    load(file, remember=False)
     assert not (home.cache / "yaml-v1").exists()
     load(write(tmp_path / "MLproject", TEXT))
     assert (home.cache / "yaml-v1").stat().st_mode & 0o777 == 0o700

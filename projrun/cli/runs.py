@@ -73,7 +73,8 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON object in MLflow's words, with the record."
 )
-def show(run_id: str, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def show(run_id: str, as_json: bool, as_csv: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
     from projrun.output import data
     from projrun.tracking.lookup import find_run
@@ -82,6 +83,8 @@ def show(run_id: str, as_json: bool) -> None:
         run = find_run(store, run_id)
         if as_json:
             data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
+        elif as_csv:
+            data(listing([run], as_json=False, as_csv=True))
         else:
             data(_description(store, run))
 

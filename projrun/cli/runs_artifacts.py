@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @click.argument("path", default="")
 @click.option("--download", "target", default="", metavar="DIR", help="Copy them to this directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of path and size.")
-def artifacts_(run_id: str, path: str, target: str, as_json: bool) -> None:
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV of path and size.")
+def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
     """List the artifacts of a run, all or those below PATH, or copy them."""
     from projrun.errors import TrackingError
     from projrun.output import data, one_line
@@ -37,6 +38,10 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool) -> None:
             _copied(store, run, [name for name, _ in found], Path(target))
     if as_json:
         data(as_json_text([{"path": name, "file_size": size} for name, size in found]))
+    elif as_csv:
+        from projrun.cli.runs_csv import rows_as_csv
+
+        data(rows_as_csv([("path", "file_size"), *found]))
     else:
         data(table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
 

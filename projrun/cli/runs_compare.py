@@ -43,7 +43,9 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     ]
     names = [run["run_id"][:8] for run in runs]
     if as_csv:
-        data(_csv([("", "NAME", *names), *lines]))
+        from projrun.cli.runs_csv import rows_as_csv
+
+        data(rows_as_csv([("", "NAME", *names), *lines]))
     else:
         data(table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
 
@@ -52,12 +54,3 @@ def _rows(runs: Sequence[dict[str, Any]], group: str, *, everything: bool) -> li
     keys = sorted({key for run in runs for key in run[group]})
     rows = [(key, [run[group].get(key) for run in runs]) for key in keys]
     return [(key, values) for key, values in rows if everything or any(v != values[0] for v in values)]
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().rstrip("\n")

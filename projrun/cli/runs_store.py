@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from projrun.tracking.importing import Imported
     from projrun.tracking.outbox import Place
 
 
@@ -27,18 +31,20 @@ if TYPE_CHECKING:
     help="Where artifacts may be taken from, besides the place itself and mlruns and mlartifacts beside it.",
 )
 def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
-    """Bring runs of mlflow into projrun's own store, from its SQLite file (mlflow.db) or directory (mlruns).
+    """Bring runs and models of mlflow into projrun's own store, from its SQLite file (mlflow.db) or
+    directory (mlruns).
 
-    Runs keep their ids; those that are there already are left as they are. What is read is not changed.
+    Runs, logged models and versions of registered models keep their ids; those that are there already are
+    left as they are. What is read is not changed. With --experiment-name, registered models are left out.
     """
     from contextlib import closing
+    from functools import partial
     from pathlib import Path
 
-    from projrun.errors import TrackingError, UsageError
+    from projrun.errors import UsageError
     from projrun.home import home_from
-    from projrun.output import say, warn
     from projrun.tracking import sqlite
-    from projrun.tracking.oldstores import old_runs
+    from projrun.tracking.oldstores import old_store
 
     path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
     roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
@@ -46,26 +52,55 @@ def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) ->
     seen: set[str] = set()
     with closing(sqlite.open_store(home)) as store:
         importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
-        for run in old_runs(path):
+        old = old_store(path)
+        for run in old.runs(path):
             seen.add(run.experiment.name)
-            if names and run.experiment.name not in names:
-                continue
-            try:
-                importer.add(run)
-            except TrackingError as error:
-                if error.error_code != "INVALID_PARAMETER_VALUE":
-                    raise
-                warn(f"run {run.run_id} is left out: {error}")
+            if not names or run.experiment.name in names:
+                _added(f"run {run.run_id}", partial(importer.add, run))
+        for model in old.logged_models(path):
+            seen.add(model.experiment.name)
+            if not names or model.experiment.name in names:
+                _added(f"model {model.model_id}", partial(importer.add_logged_model, model))
+        for registered in old.registered_models(path) if not names else ():
+            _added(f"model '{registered.name}'", partial(importer.add_registered_model, registered))
     if unknown := sorted(set(names) - seen):
         raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {place}", "look at its name")
-    done = importer.result
+    _tell(importer.result, roots)
+
+
+def _added(what: str, add: Callable[[], None]) -> None:
+    from projrun.errors import TrackingError
+    from projrun.output import warn
+
+    try:
+        add()
+    except TrackingError as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        warn(f"{what} is left out: {error}")
+
+
+def _tell(done: Imported, roots: Sequence[Path]) -> None:
+    from projrun.output import say, warn
+
     if done.elsewhere:
         warn(
-            f"{len(done.elsewhere)} runs have come without their artifacts, which are not below"
-            f" {' or '.join(str(root) for root in roots)}: {', '.join(done.elsewhere[:3])}…;"
+            f"{len(done.elsewhere)} runs or models have come without their artifacts, which are not below"
+            f" {' or '.join(str(root) for root in roots)}: {_some(done.elsewhere)};"
             " name their directory with --artifacts and delete nothing yet"
         )
-    say(f"imported {done.runs} runs and {done.experiments} experiments; {done.known} runs were there already")
+    if done.others:
+        warn(f"versions that are other ones in projrun's store are left out: {_some(done.others)}")
+    if done.unfounded:
+        warn(f"versions have come whose files are not in projrun's store: {_some(done.unfounded)}")
+    say(
+        f"imported {done.runs} runs and {done.experiments} experiments, {done.logged_models} logged models"
+        f" and {done.versions} versions of registered ones; {done.known} runs were there already"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @click.command("sync")
@@ -123,7 +158,7 @@ def _is_delivered(store: object, place: Place) -> bool:
         complain(f"run {place.run_id}: {error}{hint}")
         return False
     place.leave(keep=False)
-    say(f"delivered run {place.run_id} to {place.server}")
+    say(f"delivered run {place.run_id} to {store.uri}")
     return True
 
 

@@ -110,7 +110,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    data = load(file, secret=True).data
+    data = load(file, remember=False).data
     if data is not None and not isinstance(data, dict):
         raise BuildError(f"{file} is not a conda configuration", "write lines such as 'channels: […]'")
     return data or {}

@@ -10,15 +10,16 @@ from projrun.errors import TrackingError
 from projrun.server import files, loggedmodels, registry
 from projrun.server.direct import Direct, DisconnectedError, answer, whole_body
 from projrun.server.failures import failure
-from projrun.server.guard import Guard
+from projrun.server.guard import App, Guard
 from projrun.server.handlers import HANDLERS, Handler
-from projrun.server.metrics import CONTENT_TYPE, Counting, Requests
+from projrun.server.layers import Late, Texts
+from projrun.server.metrics import Counting, Requests
 from projrun.tracking import Store
 from projrun.tracking.limits import shown
+from projrun.tracking.wire import Json
 from projrun.version import __version__
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
@@ -55,41 +56,33 @@ FEATURES = {
 
 def create_app(
     store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: Requests | None = None
-) -> Starlette:
-    """MLflow's REST API over `store`.
+) -> App:
+    """MLflow's REST API over `store`. The framework is imported when a request comes that needs it.
 
     token: what clients must present (MLFLOW_TRACKING_TOKEN, or as a password); '' lets everyone in.
     hosts: names by which clients may call the server, besides localhost and loopback addresses.
     requests: counts what is answered, and is served as /metrics.
     """
+    pages = {"/health": lambda: "OK", "/version": lambda: f"projrun {__version__}"}
+    if requests:
+        pages["/metrics"] = requests.text
+    app: App = Late(partial(_framework, store))
+    app = Direct(app, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=_in_thread)
+    app = Guard(Texts(app, pages), token=token, hosts=tuple(hosts))
+    return Counting(app, requests) if requests else app
+
+
+def _framework(store: Store) -> App:
     from starlette.applications import Starlette
+
+    # A path with a line break matches no route at all.
+    return Starlette(routes=routes(store), exception_handlers={404: _unrouted})
+
+
+async def _in_thread(work: Callable[..., Json], *arguments: object) -> Json:
     from starlette.concurrency import run_in_threadpool
-    from starlette.middleware import Middleware
 
-    counting = [Middleware(Counting, requests=requests)] if requests else []
-    return Starlette(
-        routes=[*_metrics(requests), *routes(store)],
-        # A path with a line break matches no route at all.
-        exception_handlers={404: _unrouted},
-        middleware=[
-            *counting,
-            Middleware(Guard, token=token, hosts=tuple(hosts)),
-            Middleware(Direct, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=run_in_threadpool),
-        ],
-    )
-
-
-def _metrics(requests: Requests | None) -> list[BaseRoute]:
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Route
-
-    if requests is None:
-        return []
-
-    async def metrics(request: Request) -> Response:
-        return PlainTextResponse(requests.text(), headers={"content-type": CONTENT_TYPE})
-
-    return [Route("/metrics", _answering(metrics))]
+    return await run_in_threadpool(work, *arguments)
 
 
 def routes(store: Store) -> list[BaseRoute]:
@@ -103,7 +96,6 @@ def routes(store: Store) -> list[BaseRoute]:
         for method, path, respond in files.ENDPOINTS:
             endpoint = _answering(partial(respond, store))
             table.append(Route(f"{prefix}mlflow-artifacts/{path}", endpoint, methods=[method]))
-    table += [Route("/health", _answering(_health)), Route("/version", _answering(_version))]
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     return [*table, Route("/{path:path}", _answering(_unknown), methods=methods)]
 
@@ -132,18 +124,6 @@ async def _handle(store: Store, handler: Handler, request: Request) -> Response:
     query = request.query_params.multi_items()
     work = partial(answer, handler, store, request.method, query, body, **request.path_params)
     return files.json_answer(200, await run_in_threadpool(work))
-
-
-async def _health(request: Request) -> Response:
-    from starlette.responses import PlainTextResponse
-
-    return PlainTextResponse("OK")
-
-
-async def _version(request: Request) -> Response:
-    from starlette.responses import PlainTextResponse
-
-    return PlainTextResponse(f"projrun {__version__}")
 
 
 async def _unknown(request: Request) -> Response:

@@ -11,7 +11,8 @@ from typing import Any
 from projrun.server.guard import App, Receive, Scope, Send
 from projrun.version import __version__
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""As Prometheus wants it; others see plain text."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -1,4 +1,7 @@
-"""Bringing the runs of mlflow's own stores into projrun's. A run keeps its id: doing it again is harmless."""
+"""Bringing what is in mlflow's own stores into projrun's.
+
+Runs, logged models and versions keep their names: doing it again is harmless. What is there is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,37 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.files import remove
-from projrun.tracking import experiments, runs
+from projrun.files import beside
+from projrun.tracking import experiments, importingmodels, runs
 from projrun.tracking.database import Database
 from projrun.tracking.entities import RUN_NAME_TAG
-from projrun.tracking.limits import checked_params, checked_run_name, checked_tags, invalid, shown
+from projrun.tracking.limits import checked_params, checked_run_name, invalid, shown
 from projrun.tracking.locations import SCHEMES
+from projrun.tracking.modelsources import MODEL_ID
 from projrun.tracking.names import random_name
-from projrun.tracking.oldstores import OldExperiment, OldRun
+from projrun.tracking.oldstores import OldExperiment, OldLoggedModel, OldRegisteredModel, OldRun
 
 BATCH = 1000
+RUN_DEPTH, MODEL_DEPTH = 3, 4
+"""<experiment>/<run>/artifacts and <experiment>/models/<model>/artifacts"""
 
 
 class Imported(msgspec.Struct):
-    """What an import did. elsewhere: ids of runs whose artifacts were not found, or not where they may be."""
+    """What an import did.
+
+    elsewhere: ids of runs and logged models whose artifacts were not found, or not where they may be.
+    others: versions (name/number) of which another one with this name and number was there before.
+    unfounded: versions whose files are not in the store.
+    """
 
     runs: int = 0
     known: int = 0
     experiments: int = 0
+    logged_models: int = 0
+    versions: int = 0
     elsewhere: list[str] = []
+    others: list[str] = []
+    unfounded: list[str] = []
 
 
 class Importer:
@@ -46,16 +61,40 @@ class Importer:
         if not re.fullmatch("[0-9a-f]{32}", run.run_id):  # it becomes the name of a directory
             raise invalid(f"{shown(run.run_id)} is not the id of a run")
         with self._db.writing() as db:
-            if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run.run_id,)).fetchone():
-                self.result.known += 1
-                return
-            number = self._experiment(db, run.experiment)
-        source = self._artifacts(run)
-        if source is not None:
-            _copy(source, self._target / str(number) / run.run_id)
+            row = db.execute("SELECT experiment_id FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
+            number = row[0] if row else self._experiment(db, run.experiment)
+        self._bring_artifacts(run.run_id, run.artifact_uri, f"{number}/{run.run_id}", RUN_DEPTH)
+        if row:
+            self.result.known += 1
+            return
         with self._db.writing() as db:
             _insert(db, number, run)
         self.result.runs += 1
+
+    def add_logged_model(self, model: OldLoggedModel) -> None:
+        if not MODEL_ID.fullmatch(model.model_id):
+            raise invalid(f"{shown(model.model_id)} is not the id of a logged model")
+        with self._db.writing() as db:
+            row = db.execute(
+                "SELECT experiment_id FROM logged_models WHERE model_id = ?", (model.model_id,)
+            ).fetchone()
+            number = row[0] if row else self._experiment(db, model.experiment)
+        self._bring_artifacts(
+            model.model_id, model.artifact_uri, f"{number}/models/{model.model_id}", MODEL_DEPTH
+        )
+        if row:
+            return
+        with self._db.writing() as db:
+            importingmodels.insert_logged(db, number, model)
+        self.result.logged_models += 1
+
+    def add_registered_model(self, model: OldRegisteredModel) -> None:
+        """The model with all versions that are not there yet, or nothing of it."""
+        with self._db.writing() as db:
+            came = importingmodels.register(db, model, self._target.as_uri())
+        self.result.versions += came.versions
+        self.result.others += came.others
+        self.result.unfounded += came.unfounded
 
     def _experiment(self, db: sqlite3.Connection, old: OldExperiment) -> int:
         """The one of that name, or a new one."""
@@ -72,30 +111,40 @@ class Importer:
         self.result.experiments += 1
         return number
 
-    def _artifacts(self, run: OldRun) -> Path | None:
-        """Where the run's artifacts are on this machine; None when there are none to copy."""
-        uri = urlsplit(run.artifact_uri)
-        if _is_remote(run.artifact_uri) or not run.artifact_uri:
-            return None
-        path = unquote(uri.path)
-        if uri.scheme == "mlflow-artifacts":
-            candidates = [root / path.strip("/") for root in self._from]
-        elif uri.scheme in ("", "file"):
-            candidates = [root / path for root in self._from]  # an absolute path stays what it is
-        else:
-            candidates = []
-        for candidate in candidates:
+    def _bring_artifacts(self, owner: str, uri: str, place: str, depth: int) -> None:
+        """What is there already stays. depth: of the owner's artifacts below the root of mlflow's."""
+        target = self._target / place
+        if target.exists() or _is_remote(uri) or not uri:
+            return
+        named, moved = self._candidates(uri, depth)
+        for candidate in (*named, *moved):
             real = candidate.resolve()
-            if real.is_dir() and any(root in real.parents for root in self._from):
-                return real
-        if candidates and all(self._is_empty_here(candidate) for candidate in candidates):
-            return None
-        self.result.elsewhere.append(run.run_id)
-        return None
+            if real.is_dir() and self._is_below(real):
+                _copy(real, target)
+                return
+        # mlflow makes a directory when its first artifact comes.
+        is_empty = any(self._is_below(path.resolve()) and not path.exists() for path in named)
+        if not is_empty and not moved:
+            self.result.elsewhere.append(owner)
 
-    def _is_empty_here(self, candidate: Path) -> bool:
-        """mlflow makes a run's directory when its first artifact comes."""
-        return any(root in candidate.resolve().parents for root in self._from) and not candidate.exists()
+    def _candidates(self, uri: str, depth: int) -> tuple[list[Path], list[Path]]:
+        """Where the artifacts may be: as they are named, and below the roots of a store that was moved."""
+        parts = urlsplit(uri)
+        path = unquote(parts.path)
+        if parts.scheme == "mlflow-artifacts":
+            return [root / path.strip("/") for root in self._from], []
+        if parts.scheme not in ("", "file"):
+            return [], []
+        named = [root / path for root in self._from]  # an absolute path stays what it is
+        before, below = Path(path).parts[:-depth], Path(path).parts[-depth:]
+        if ".." in below or not before or os.path.lexists(path):
+            return named, []
+        return named, [
+            root.joinpath(*below) for root in self._from if root.name == before[-1] and root.is_dir()
+        ]
+
+    def _is_below(self, place: Path) -> bool:
+        return any(root in place.parents for root in self._from)
 
 
 def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
@@ -108,7 +157,7 @@ def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
     )
     if not cursor.rowcount:
         return  # another import was faster
-    tags = {**checked_tags(run.tags), RUN_NAME_TAG: name}
+    tags = {**importingmodels.tags_of(run.tags), RUN_NAME_TAG: name}
     row = int(cursor.lastrowid or 0)
     db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(row, key, tags[key]) for key in tags])
     params = checked_params(run.params)
@@ -116,16 +165,19 @@ def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
     for first in range(0, len(run.metrics), BATCH):
         runs.log(db, run.run_id, run.metrics[first : first + BATCH], {}, {})
     runs.log_inputs(db, run.run_id, run.inputs)
+    links = [("input", model_id, 0) for model_id in run.model_inputs]
+    links += [("output", model_id, step) for model_id, step in run.model_outputs.items()]
+    db.executemany("INSERT INTO run_models VALUES (?, ?, ?, ?)", [(row, *link) for link in links])
     runs.move(db, run.run_id, run.lifecycle_stage)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """What a killed import left there is replaced: the run was not in the database yet."""
+    """Whole or not at all."""
     try:
-        remove(target)
-        shutil.copytree(source, target, ignore=_links, copy_function=shutil.copy)
+        with beside(target) as temporary:
+            shutil.copytree(source, temporary, ignore=_links, copy_function=shutil.copy)
+            temporary.rename(target)
     except (OSError, shutil.Error) as error:
-        remove(target)
         raise TrackingError(f"{source} cannot be copied: {error}", "look at rights and free space") from None
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from projrun.errors import UsageError
+from projrun.tracking import oldmodelrows
 from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, Metric
-from projrun.tracking.oldstores import OldExperiment, OldRun
+from projrun.tracking.oldmodelrows import tables_of, unclipped
+from projrun.tracking.oldstores import OldExperiment, OldLoggedModel, OldRegisteredModel, OldRun
 
 INPUTS = """
     SELECT i.input_uuid, d.name, d.digest, d.dataset_source_type AS source_type, d.dataset_source AS source,
@@ -22,20 +24,35 @@ INPUTS = """
 
 
 def runs(path: Path) -> Iterator[OldRun]:
+    with opened(path) as db:
+        yield from _runs(db, has_inputs="inputs" in tables_of(db))
+
+
+def logged_models(path: Path) -> Iterator[OldLoggedModel]:
+    with opened(path) as db:
+        yield from oldmodelrows.logged_models(db, experiments_of(db))
+
+
+def registered_models(path: Path) -> Iterator[OldRegisteredModel]:
+    with opened(path) as db:
+        yield from oldmodelrows.registered_models(db)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.row_factory = sqlite3.Row
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not {"experiments", "runs", "metrics", "params", "tags", "alembic_version"} <= tables:
+            if not {"experiments", "runs", "metrics", "params", "tags", "alembic_version"} <= tables_of(db):
                 raise UsageError(f"{path} is not a tracking database of mlflow", "name its mlflow.db")
-            yield from _runs(db, has_inputs="inputs" in tables)
+            yield db
     except sqlite3.Error as error:
         hint = "name mlflow's own (mlflow.db)" if "not a database" in str(error) else "look at its rights"
         raise UsageError(f"{path} cannot be read: {error}", hint) from None
 
 
 def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[OldRun]:
-    experiments = {row["experiment_id"]: _experiment(db, row) for row in _all(db, "experiments")}
+    experiments = experiments_of(db)
     for row in db.execute("SELECT * FROM runs ORDER BY start_time, run_uuid"):
         run = dict(row)
         run_id = run["run_uuid"]
@@ -54,7 +71,19 @@ def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[OldRun]:
             metrics=tuple(_metric(one) for one in _of_run(db, "metrics", run_id)),
             inputs=tuple(_input(db, one) for one in db.execute(INPUTS, (run_id,))) if has_inputs else (),
             artifact_uri=run["artifact_uri"] or "",
+            model_inputs=tuple(_links(db, "RUN_INPUT", run_id)) if has_inputs else (),
+            model_outputs=_links(db, "RUN_OUTPUT", run_id) if has_inputs else {},
         )
+
+
+def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
+    """The models that a run read or made, and at which step. Before mlflow 3 there are none."""
+    rows = db.execute("SELECT * FROM inputs WHERE source_type = ? AND source_id = ?", (kind, run_id))
+    return {row["destination_id"]: row["step"] for row in rows}
+
+
+def experiments_of(db: sqlite3.Connection) -> dict[int, OldExperiment]:
+    return {row["experiment_id"]: _experiment(db, row) for row in db.execute("SELECT * FROM experiments")}
 
 
 def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> OldExperiment:
@@ -72,10 +101,6 @@ def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> OldExperiment:
     )
 
 
-def _all(db: sqlite3.Connection, table: str) -> list[sqlite3.Row]:
-    return db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
-
-
 def _of_run(db: sqlite3.Connection, table: str, run_id: str) -> list[sqlite3.Row]:
     return db.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall()  # noqa: S608
 
@@ -85,14 +110,8 @@ def _pairs(db: sqlite3.Connection, table: str, run_id: str) -> dict[str, str]:
 
 
 def _metric(row: sqlite3.Row) -> Metric:
-    value = math.nan if row["is_nan"] else _unclipped(float(row["value"]))
+    value = math.nan if row["is_nan"] else unclipped(float(row["value"]))
     return Metric(row["key"], value, int(row["timestamp"]), int(row["step"]))
-
-
-def _unclipped(value: float) -> float:
-    """mlflow's databases hold the largest number for infinity."""
-    largest = 1.7976931348623157e308
-    return math.copysign(math.inf, value) if abs(value) >= largest else value
 
 
 def _input(db: sqlite3.Connection, row: Mapping[str, Any]) -> DatasetInput:

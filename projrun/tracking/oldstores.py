@@ -1,16 +1,17 @@
-"""Runs as mlflow's own stores keep them, read so that they can be brought into projrun's."""
+"""Runs and models as mlflow's own stores keep them, read so that they can be brought into projrun's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
 from projrun.errors import UsageError
 from projrun.tracking.entities import DatasetInput, LifecycleStage, Metric, RunStatus
+from projrun.tracking.modelentities import LoggedModelStatus, ModelMetric
 
 
 class OldExperiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,14 +38,70 @@ class OldRun(msgspec.Struct, frozen=True, kw_only=True):
     """All values of all metrics."""
     inputs: tuple[DatasetInput, ...]
     artifact_uri: str
+    model_inputs: tuple[str, ...] = ()
+    model_outputs: dict[str, int] = {}
 
 
-def old_runs(place: Path) -> Iterator[OldRun]:
-    """The runs of an mlflow database (SQLite) or of a directory `mlruns`. UsageError for anything else."""
+class OldLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
+    model_id: str
+    experiment: OldExperiment
+    name: str
+    model_type: str
+    source_run_id: str
+    status: LoggedModelStatus
+    creation_time: int
+    last_updated_time: int
+    lifecycle_stage: LifecycleStage
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: tuple[ModelMetric, ...]
+    """All values of all metrics."""
+    artifact_uri: str
+
+
+class OldVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    stage: str
+    description: str
+    source: str
+    """What was registered."""
+    location: str
+    """Where its files are: '' when only the source says so."""
+    run_id: str
+    run_link: str
+    model_id: str
+    """'' when only source or location say so."""
+    creation_time: int
+    last_updated_time: int
+    tags: dict[str, str]
+
+
+class OldRegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str
+    creation_time: int
+    last_updated_time: int
+    tags: dict[str, str]
+    aliases: dict[str, int]
+    versions: tuple[OldVersion, ...]
+
+
+class OldStore(Protocol):
+    """A module that reads one kind of mlflow's stores. UsageError when the place is none."""
+
+    def runs(self, path: Path) -> Iterator[OldRun]: ...
+
+    def logged_models(self, path: Path) -> Iterator[OldLoggedModel]: ...
+
+    def registered_models(self, path: Path) -> Iterator[OldRegisteredModel]: ...
+
+
+def old_store(place: Path) -> OldStore:
+    """What reads an mlflow database (SQLite) or a directory `mlruns`. UsageError for anything else."""
     if place.is_dir():
         reader = "projrun.tracking.olddirectory"
     elif place.is_file():
         reader = "projrun.tracking.olddatabase"
     else:
         raise UsageError(f"there is no {place}", "name mlflow's database (mlflow.db) or directory (mlruns)")
-    return cast("Iterator[OldRun]", import_module(reader).runs(place))
+    return cast(OldStore, import_module(reader))

@@ -47,6 +47,8 @@ def test_runs_are_found_by_mlflows_search_language(projrun: Projrun, two: list[s
         (two[1], "1", "0.25"),
         (two[0], "0", "0.5"),
     ]
+    shown = csv.DictReader(projrun("runs", "show", two[1], "--csv").stdout.splitlines())
+    assert [(row["run_id"], row["metrics.loss"]) for row in shown] == [(two[1], "0.25")]
     wrong = projrun("runs", "search", "metrics.")
     assert wrong.returncode == 125 and len(wrong.stderr.splitlines()) == 1
 
@@ -82,6 +84,7 @@ def test_tags_are_set_and_removed(projrun: Projrun, store: Store, two: list[str]
 def test_artifacts_are_listed_and_copied(projrun: Projrun, two: list[str], tmp_path: Path) -> None:
     listed = json.loads(projrun("runs", "artifacts", two[0], "--json").stdout)
     assert listed == [{"path": "plots/a.txt", "file_size": 5}]
+    assert projrun("runs", "artifacts", two[0], "--csv").stdout == "path,file_size\nplots/a.txt,5\n"
     assert projrun("runs", "artifacts", two[0], "plots/a.txt", "--download", tmp_path).returncode == 0
     assert (tmp_path / "plots" / "a.txt").read_text() == "first"
     assert projrun("runs", "artifacts", two[0], "none").returncode == 125

@@ -14,9 +14,7 @@ import pytest
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
-from tests.clients import MLFLOW, Client
-
-MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")
+from tests.clients import MODELS, Client
 
 
 class Answer(NamedTuple):

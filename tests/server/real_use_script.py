@@ -14,7 +14,8 @@ import numpy
 from mlflow import MlflowClient
 from sklearn.linear_model import LinearRegression
 
-FULL, NEW = sys.argv[1] == "full", int(mlflow.__version__.split(".")[0]) >= 3
+FULL, MAJOR = sys.argv[1] == "full", int(mlflow.__version__.split(".")[0])
+INFERS = FULL and MAJOR != 2  # the oldest and the newest: it takes its time
 client = MlflowClient()
 inputs = numpy.array([[1.0], [2.0], [3.0], [4.0]])
 targets = numpy.array([2.0, 4.0, 6.0, 8.0])
@@ -53,11 +54,11 @@ with mlflow.start_run() as run:
     ]
     with mlflow.start_run(nested=True, run_name="inner") as inner:
         mlflow.log_metric("loss", 9)
-    named = {"name": "line"} if NEW else {"artifact_path": "line"}
+    named: dict[str, object] = {"name": "line"} if MAJOR >= 3 else {"artifact_path": "line"}
     model = LinearRegression().fit(inputs, targets)
-    # Without it, clients start a process to find out what the model imports.
-    needs = ["scikit-learn"]
-    mlflow.sklearn.log_model(model, registered_model_name="lines", pip_requirements=needs, **named)
+    if not INFERS:  # else they start a process to find out what the model imports
+        named["pip_requirements"] = ["scikit-learn", "cloudpickle"]
+    mlflow.sklearn.log_model(model, registered_model_name="lines", **named)
 
 if hasattr(client, "set_registered_model_alias"):
     client.set_registered_model_alias("lines", "champion", "1")
@@ -66,6 +67,8 @@ names = [f"runs:/{run_id}/line", "models:/lines/1", "models:/lines/Production", 
 if hasattr(client, "set_registered_model_alias"):
     names.append("models:/lines@champion")
 seen["loaded"] = [round(float(mlflow.pyfunc.load_model(name).predict(inputs[:1])[0]), 6) for name in names]
+needs = Path(mlflow.pyfunc.get_model_dependencies(f"runs:/{run_id}/line")).read_text()
+seen["needs"] = "scikit-learn" in needs
 
 mlflow.sklearn.autolog(log_models=False)
 with mlflow.start_run(nested=True) as learned:

@@ -36,10 +36,15 @@ with closing(open_store(home_from())) as store, closing(Endpoint(store)) as endp
     with urllib.request.urlopen(request) as response:
         print(response.read())
     print(web())
+    place = "0/" + store.create_run("0").run_id + "/artifacts"
+    request.full_url = endpoint.url + "/api/2.0/mlflow-artifacts/artifacts?path=" + place
+    with urllib.request.urlopen(request) as response:
+        print(response.read())
+    print(web())
 """
 
 
-def test_the_web_server_is_imported_when_the_first_client_connects() -> None:
+def test_the_web_server_is_imported_when_a_client_needs_it() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", LAZY],
         capture_output=True, text=True, check=True, env={**os.environ, "no_proxy": "127.0.0.1"},
@@ -47,6 +52,8 @@ def test_the_web_server_is_imported_when_the_first_client_connects() -> None:
     assert done.stdout.splitlines() == [
         "[]",
         "b'OK'",
+        "['asyncio', 'h11', 'uvicorn']",
+        """b'{"files":[]}'""",
         "['anyio', 'asyncio', 'h11', 'starlette', 'uvicorn']",
     ]
     assert done.stderr == ""

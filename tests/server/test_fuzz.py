@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from projrun.server import loggedmodels, registry
+from projrun.server import files, loggedmodels, registry
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.tracking import Store
 from tests.server.conftest import Ask
@@ -28,6 +28,22 @@ BODIES = (
     b"[" * 100_000,
     b'{"a":' * 5_000,
     b'{"run_id": 1e999}',
+)
+
+
+ODD_PATHS = (
+    "",
+    "%00",
+    "..",
+    "%2e%2e/x",
+    "a//b",
+    "%ff",
+    "%ED%A0%80",
+    "C:%5Cx",
+    "x" * 5_000,
+    "a/" * 500,
+    "?path=%",
+    "%0a",
 )
 
 
@@ -53,6 +69,38 @@ def test_no_request_breaks_the_server(ask: Ask, known: dict[str, Any], handler: 
     for body in BODIES:
         answer = ask(handler.methods[-1], addressed(handler.path, {}, 0), body)
         check(answer, (handler.path, body[:80]))
+
+
+TARGETS = (
+    *ODD_PATHS,
+    "0/{run}/artifacts/a",
+    "0/{run}/artifacts/",
+    "0/{run}/artifacts",
+    "0/models/{run}/artifacts/a",
+)
+HEADERS: tuple[dict[str, str], ...] = (
+    {},
+    {"Range": "bytes=5-"},
+    {"Range": "bytes=9-1,,x"},
+    {"Range": "bytes=-999999999999999999999"},
+    {"Content-Type": "text/html"},
+    {"Expect": "nonsense"},
+    {"If-Range": "x", "Range": "bytes=0-0"},
+)
+
+
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in files.ENDPOINTS])
+def test_no_request_for_artifacts_breaks_the_server(
+    ask: Ask, known: dict[str, Any], store: Store, method: str, path: str
+) -> None:
+    for target in (target.replace("{run}", known["run_id"]) for target in TARGETS):
+        for headers in HEADERS:
+            store.write_artifact(known["run_id"], "a", b"text")
+            place = f"/api/2.0/mlflow-artifacts/{path}".replace("{address:path}", target)
+            asked = f"{place}?path={target}" if place.endswith("artifacts") else place
+            body = b"x" if method == "PUT" else None
+            answer = ask(method, asked, body, headers=headers)
+            assert answer.status < 500, (asked, headers, answer.body)
 
 
 def check(answer: Any, asked: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
-from tests.clients import Client
+from tests.clients import FIRST_MLFLOW_FULL, OLD_MLFLOW, Client
 
 
 def printed(python: Path, script: str, endpoint: Endpoint, directory: Path) -> Any:
@@ -104,17 +104,14 @@ def test_a_script_logs_registers_finds_and_loads_models(
 
 
 @pytest.mark.parametrize(
-    ("python", "packages"),
-    [
-        ("3.11", ("mlflow-skinny==2.22.*", "scikit-learn", "pandas")),
-        ("3.9", ("mlflow-skinny==1.30.*", "scikit-learn", "pandas", "setuptools<81")),
-    ],
+    "packages",
+    [OLD_MLFLOW, FIRST_MLFLOW_FULL],
     ids=["2.22", "1.30"],
 )
 def test_clients_of_older_versions_keep_their_models_too(
-    client_python: Client, endpoint: Endpoint, tmp_path: Path, python: str, packages: tuple[str, ...]
+    client_python: Client, endpoint: Endpoint, tmp_path: Path, packages: tuple[str, ...]
 ) -> None:
-    assert printed(client_python(python, *packages), "old_model_script.py", endpoint, tmp_path) == {
+    assert printed(client_python("3.11", *packages), "old_model_script.py", endpoint, tmp_path) == {
         "loaded": True,
         "stages": ["Archived", "Production"],
         "latest": ["2"],

@@ -86,6 +86,28 @@ def test_clients_share_one_store_with_the_command_line(projrun: Projrun, store: 
         assert run_id[:8] in projrun("runs", "list").stdout
 
 
+def test_what_no_client_has_asked_for_is_not_imported() -> None:
+    """Counted until the server has said that it is ready and has been asked for a run."""
+    heavy = {"anyio", "starlette", "http.client", "urllib.request", "xml", "zipfile", "jinja2", "docker"}
+    command = [sys.executable, "-X", "importtime", "-m", "projrun", "server", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        before: list[str] = []
+        found = None
+        for line in iter(process.stderr.readline, ""):
+            before.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                break
+        assert found, before
+        with closing(http.client.HTTPConnection("127.0.0.1", int(found[1]))) as connection:
+            for path in ("/health", "/api/2.0/mlflow/runs/get?run_id=none", "/metrics"):
+                connection.request("GET", path)
+                connection.getresponse().read()
+        process.terminate()
+        imported = {line.rpartition("|")[2].strip() for line in [*before, *process.stderr]}
+    assert "uvicorn" in imported and not imported & heavy
+
+
 def test_runs_of_another_machine_go_there(
     projrun: Projrun, make_project: MakeProject, store: Store, tmp_path: Path
 ) -> None:

@@ -35,7 +35,32 @@ client = MlflowClient()
 client.delete_run(gone.info.run_id)
 client.set_experiment_tag(first.info.experiment_id, "owner", "me")
 client.set_terminated(inner.info.run_id, "FAILED")
+
+# The directories of mlflow 1.x keep none.
+has_registry = "sqlite" in sys.argv[1] or not mlflow.__version__.startswith("1.")
+if has_registry:
+    client.create_registered_model("prices", tags={"team": "blue"}, description="what houses cost")
+    source = f"{first.info.artifact_uri}/files"
+    client.create_model_version("prices", source, first.info.run_id, tags={"checked": "yes"})
+    client.create_model_version("prices", source, first.info.run_id, description="the second")
+    client.transition_model_version_stage("prices", "2", "Production")
+    if hasattr(client, "set_registered_model_alias"):
+        client.set_registered_model_alias("prices", "champion", "1")
+model_id = ""
+if hasattr(client, "create_logged_model"):
+    model = client.create_logged_model(
+        first.info.experiment_id, "line", first.info.run_id, tags={"kind": "linear"}, params={"alpha": "1"}
+    )
+    model_id = model.model_id
+    client.log_model_artifacts(model_id, "work")
+    client.finalize_logged_model(model_id, "READY")
+    from mlflow.entities import LoggedModelOutput
+
+    client.log_outputs(first.info.run_id, [LoggedModelOutput(model_id, step=2)])
+    client.log_metric(first.info.run_id, "rmse", 0.5, step=1, model_id=model_id)
+    client.log_metric(first.info.run_id, "rmse", math.nan, step=2, model_id=model_id)
+    client.create_model_version("prices", f"models:/{model_id}", first.info.run_id, model_id=model_id)
 mlflow.set_experiment("another")
 with mlflow.start_run():
     mlflow.log_metric("z", 1)
-print(json.dumps([first.info.run_id, inner.info.run_id, gone.info.run_id]))
+print(json.dumps([[first.info.run_id, inner.info.run_id, gone.info.run_id], model_id]))

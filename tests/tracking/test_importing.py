@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,23 +13,31 @@ from typing import NamedTuple
 
 import pytest
 
+from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.tracking import Store, open_store
-from tests.clients import MLFLOW_FULL, OLD_MLFLOW_FULL, Client
+from projrun.tracking.modelstores import KeepsModels
+from tests.clients import FIRST_MLFLOW_FULL, MLFLOW_FULL, OLD_MLFLOW_FULL, Client
 from tests.conftest import Projrun
 
 
 class Old(NamedTuple):
     place: Path
     runs: list[str]
+    model_id: str
+    """'' for clients before 3.0, which log none."""
     has_inputs: bool
+    has_aliases: bool
+    has_registry: bool
 
 
 CLIENTS = {
     "3.17 sqlite": ("", MLFLOW_FULL, "sqlite:///mlflow.db"),
+    "3.17 mlruns": ("", MLFLOW_FULL, "mlruns"),
     "2.22 sqlite": ("3.11", OLD_MLFLOW_FULL, "sqlite:///mlflow.db"),
     "2.22 mlruns": ("3.11", OLD_MLFLOW_FULL, "mlruns"),
-    "1.30 mlruns": ("3.9", ("mlflow-skinny==1.30.*", "scikit-learn", "pandas", "setuptools<81"), "mlruns"),
+    "1.30 sqlite": ("3.11", FIRST_MLFLOW_FULL, "sqlite:///mlflow.db"),
+    "1.30 mlruns": ("3.11", FIRST_MLFLOW_FULL, "mlruns"),
 }
 
 
@@ -41,14 +50,20 @@ def old(request: pytest.FixtureRequest, client_python: Client, tmp_path: Path) -
     done = subprocess.run(
         [client_python(version, *packages), Path(__file__).with_name("old_store_script.py"), uri],
         cwd=directory,
+        env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    is_first = "1.30" in request.param
+    run_ids, model_id = json.loads(done.stdout.splitlines()[-1])
     return Old(
         directory / uri.removeprefix("sqlite:///"),
-        json.loads(done.stdout.splitlines()[-1]),
-        "1.30" not in request.param,
+        run_ids,
+        model_id,
+        has_inputs=not is_first,
+        has_aliases=not is_first,
+        has_registry=request.param != "1.30 mlruns",
     )
 
 
@@ -67,14 +82,15 @@ def test_runs_come_in_whole_and_once(projrun: Projrun, old: Old, store: Store) -
     assert unknown.returncode == 2 and "nobody's" in unknown.stderr
     done = projrun("runs", "import", old.place)
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
-    assert "imported 3 runs and 1 experiments; 1 runs were there already" in done.stderr
+    assert "imported 3 runs and 1 experiments" in done.stderr
+    assert "1 runs were there already" in done.stderr
     first, inner, gone = (store.get_run(run_id) for run_id in old.runs)
     assert (first.run_name, first.status, first.tags["team"]) == ("first", "FINISHED", "blue")
     assert first.params == {"depth": "3", "a/b": "x" * 300}
     assert first.end_time and first.end_time >= first.start_time > 1_600_000_000_000
     assert [metric.value for metric in store.get_metric_history(first.run_id, "loss")] == [1, 1 / 2, 1 / 3]
     assert [metric.step for metric in store.get_metric_history(first.run_id, "loss")] == [0, 1, 2]
-    last = {key: repr(metric.value) for key, metric in first.metrics.items()}
+    last = {key: repr(metric.value) for key, metric in first.metrics.items() if key != "rmse"}
     assert last == {"loss": repr(1 / 3), "nan": "nan", "inf": "inf", "ninf": "-inf"}
     with store.open_artifact(first.run_id, "files/ä b.txt") as file:
         assert file.read() == b"hello"
@@ -86,11 +102,41 @@ def test_runs_come_in_whole_and_once(projrun: Projrun, old: Old, store: Store) -
         (data,) = first.inputs
         assert (data.name, data.tags) == ("two rows", {"mlflow.data.context": "training"})
         assert data.digest and "num_rows" in data.profile and "x" in data.schema
+    if old.has_registry:
+        check_models(store, old)
     again = projrun("runs", "import", old.place)
-    assert "imported 0 runs and 0 experiments; 4 runs were there already" in again.stderr
+    assert (
+        "imported 0 runs and 0 experiments, 0 logged models and 0 versions of registered ones;"
+        " 4 runs were there already" in again.stderr
+    )
+    assert "warning" not in again.stderr
     assert len(store.get_metric_history(first.run_id, "loss")) == 3
     assert fingerprint(old.place) == before
     assert projrun("runs", "check").returncode == 0
+
+
+def check_models(store: Store, old: Old) -> None:
+    assert isinstance(store, KeepsModels)
+    registry, first = store.registry, old.runs[0]
+    model = registry.get_model("prices")
+    assert (model.description, model.tags) == ("what houses cost", {"team": "blue"})
+    assert model.aliases == ({"champion": 1} if old.has_aliases else {})
+    one, two = registry.get_version("prices", "1"), registry.get_version("prices", "2")
+    assert (one.tags, one.run_id, one.creation_time > 1_600_000_000_000) == ({"checked": "yes"}, first, True)
+    assert (one.stage, two.stage, two.description) == ("None", "Production", "the second")
+    assert one.source == registry.location("prices", "1") == f"runs:/{first}/files"
+    if not old.model_id:
+        return
+    assert registry.get_version("prices", "3").model_id == old.model_id
+    assert registry.location("prices", "3") == f"models:/{old.model_id}"
+    logged = store.logged_models.get(old.model_id)
+    assert (logged.name, logged.status, logged.source_run_id) == ("line", "READY", first)
+    assert (logged.params, logged.tags["kind"]) == ({"alpha": "1"}, "linear")
+    values = [(metric.key, repr(metric.value), metric.step, metric.run_id) for metric in logged.metrics]
+    assert sorted(values) == [("rmse", "0.5", 1, first), ("rmse", "nan", 2, first)]
+    with store.logged_models.artifacts(old.model_id).opened("ä b.txt") as file:
+        assert file.read() == b"hello"
+    assert store.get_run(first).model_outputs == {old.model_id: 2}
 
 
 def fingerprint(place: Path) -> list[tuple[str, bytes]]:
@@ -156,7 +202,75 @@ def test_a_strangers_store_brings_no_files_of_this_machine(
     assert done.returncode == 0 and "without their artifacts" in done.stderr
     assert [info.path for info in store.list_artifacts("a" * 32)] == ["plain"]
     assert store.list_artifacts("b" * 32) == []
-    assert projrun("runs", "import", tmp_path / "mlruns", "--artifacts", tmp_path).returncode == 0
+    assert "without" not in projrun("runs", "import", tmp_path / "mlruns", "--artifacts", tmp_path).stderr
+    assert [info.path for info in store.list_artifacts("b" * 32)] == ["key"]
+
+
+def test_artifacts_are_found_where_the_store_was_moved_to(
+    projrun: Projrun, client_python: Client, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    script = Path(__file__).with_name("old_store_script.py")
+    made = subprocess.run(
+        [client_python("", *MLFLOW_FULL), script, "sqlite:///mlflow.db"],
+        cwd=tmp_path / "old",
+        capture_output=True,
+        text=True,
+    )
+    (first, *_), model_id = json.loads(made.stdout.splitlines()[-1])
+    (tmp_path / "old").rename(tmp_path / "new")
+    done = projrun("runs", "import", tmp_path / "new" / "mlflow.db")
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    assert store.artifact_file(first, "files/ä b.txt")
+    assert isinstance(store, KeepsModels)
+    assert [info.path for info in store.logged_models.artifacts(model_id).listed("")] == ["ä b.txt"]
+
+
+def test_a_version_of_a_strangers_store_names_no_place_but_ours(
+    projrun: Projrun, store: Store, tmp_path: Path
+) -> None:
+    run = file_store(tmp_path / "mlruns")
+    model = tmp_path / "mlruns" / "models" / "prices"
+    sources = [
+        "/etc",
+        "file:///etc/a",
+        f"/x/{'a' * 32}/artifacts/../../y",
+        f"s3://u:hunter2@b/{run.name}",
+        "models:/m",
+    ]
+    for number, source in enumerate(sources, 1):
+        (model / f"version-{number}").mkdir(parents=True)
+        meta = {"version": number, "source": source, "run_id": run.name, "storage_location": source}
+        (model / f"version-{number}" / "meta.yaml").write_text(json.dumps(meta))
+    (model / "meta.yaml").write_text(json.dumps({"name": "prices"}))
+    done = projrun("runs", "import", tmp_path / "mlruns")
+    assert done.returncode == 0 and "prices/1, prices/2, prices/3 and 2 more" in done.stderr
+    assert isinstance(store, KeepsModels)
+    versions, _ = store.registry.search_versions("name = 'prices'")
+    assert {version.source for version in versions} == {"", f"s3://b/{run.name}"}
+    for version in versions:
+        with pytest.raises(TrackingError, match="no place"):
+            store.registry.location("prices", str(version.version))
+
+
+def test_what_has_the_same_name_here_stays_what_it_is(projrun: Projrun, store: Store, tmp_path: Path) -> None:
+    run = file_store(tmp_path / "mlruns")
+    model = tmp_path / "mlruns" / "models" / "prices"
+    for number in (1, 2):
+        (model / f"version-{number}").mkdir(parents=True)
+        meta = {"version": number, "source": f"runs:/{run.name}/m", "run_id": run.name}
+        (model / f"version-{number}" / "meta.yaml").write_text(json.dumps(meta))
+    (model / "meta.yaml").write_text(json.dumps({"name": "prices", "description": "theirs"}))
+    assert isinstance(store, KeepsModels)
+    own = store.create_run("0").run_id
+    store.registry.create_model("prices", "ours")
+    store.registry.create_version("prices", f"runs:/{own}/model")
+    done = projrun("runs", "import", tmp_path / "mlruns")
+    assert done.returncode == 0 and "other ones in projrun's store are left out: prices/1\n" in done.stderr
+    assert store.registry.get_model("prices").description == "ours"
+    runs = {version.version: version.run_id for version in store.registry.search_versions()[0]}
+    assert runs == {1: own, 2: run.name}
+    assert store.registry.create_version("prices", f"runs:/{own}/model").version == 3
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty directory", "text", "other database"])

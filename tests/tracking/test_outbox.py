@@ -157,7 +157,7 @@ def test_a_run_ends_well_though_its_server_went_away(
     other = projrun("runs", "sync")
     assert other.returncode == 125 and f"waits for {proxy.url}" in other.stderr
     synced = projrun("runs", "sync", environ=environ)
-    assert synced.returncode == 0 and f"delivered run {run_id}" in synced.stderr
+    assert synced.returncode == 0 and f"delivered run {run_id} to {proxy.url}\n" in synced.stderr
     run = team.get_run(run_id)
     assert run.status == "FINISHED" and run.end_time and run.tags["projrun.exit_code"] == "0"
     with team.open_artifact(run_id, OUTPUT_ARTIFACT) as log:
