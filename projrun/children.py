@@ -23,7 +23,7 @@ from projrun.reaper import (
     steps,
     watcher_argv,
 )
-from projrun.starting import merged, popen
+from projrun.starting import merged, popen, tell
 from projrun.streams import Pump, channels, close, following_size
 from projrun.usage import Usage
 
@@ -67,9 +67,10 @@ class Child:
         try:
             pump = Pump({stdout, stderr}, log, indexed=indexed)
             watcher = _Watcher(self._token, self._cgroup)
+            tell(argv)
             if self._cgroup is not None:
                 argv = started_in(self._cgroup.place, argv, own)
-            self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end)
+            self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end, told=False)
         except BaseException:
             if watcher is not None:
                 watcher.close()

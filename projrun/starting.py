@@ -35,6 +35,12 @@ def shown(argv: Sequence[str]) -> str:
     return without_secrets(" ".join(shlex.quote(one_line(word, 2000)) for word in argv))
 
 
+def tell(argv: Sequence[str]) -> None:
+    """What `--verbose` shows of a process that is started."""
+    if is_verbose():
+        explain(f"$ {shown(argv)}")
+
+
 def popen(
     argv: Sequence[str],
     cwd: Path | None,
@@ -48,8 +54,8 @@ def popen(
     told: bool = True,
 ) -> subprocess.Popen[bytes]:
     """apart: in a session of its own, with no terminal. told: `--verbose` shows it. Raises LaunchError."""
-    if told and is_verbose():
-        explain(f"$ {shown(argv)}")
+    if told:
+        tell(argv)
     try:
         return subprocess.Popen(
             list(argv),

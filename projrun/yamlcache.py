@@ -53,7 +53,7 @@ def load(
     document = parse(content, file, None if tolerated is None else faults)
     if faults and tolerated is not None:
         tolerated.extend(faults)
-    elif kept and _is_plain(document.data):
+    elif kept and _is_plain(document.data) and not _has_secrets(content):
         _remember(content, document)
     return document
 
@@ -91,6 +91,15 @@ def _remember(content: bytes, document: Document) -> None:
         home_from().mark_cache()
         _memory_of(content).parent.mkdir(mode=0o700, exist_ok=True)
         files.write_atomically(_memory_of(content), memory)
+
+
+def _has_secrets(content: bytes) -> bool:
+    from projrun.urls import channel_without_credentials, without_secrets
+
+    text = content.decode(errors="replace")
+    return "://" in text and any(
+        change(text) != text for change in (without_secrets, channel_without_credentials)
+    )
 
 
 def _is_plain(data: Any) -> bool:

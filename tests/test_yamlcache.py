@@ -123,6 +123,19 @@ def test_others_do_not_read_it_and_secrets_are_not_in_it(tmp_path: Path, home: H
     assert (home.cache / "yaml-v1").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:password@example.org/simple",
+        "https://example.org/?token=abc",
+        "https://example.org/t/abc/channel",
+    ],
+)
+def test_a_file_with_credentials_is_not_remembered(tmp_path: Path, home: Home, url: str) -> None:
+    load(write(tmp_path / "python_env.yaml", f"dependencies: ['--index-url {url}']\n"))
+    assert not (home.cache / "yaml-v1").exists()
+
+
 def test_there_are_never_too_many(tmp_path: Path, home: Home) -> None:
     for number in range(600):
         load(write(tmp_path / "MLproject", f"number: {number}\n"))

@@ -245,7 +245,7 @@ def test_no_python_of_that_minor_version(projrun: Projrun, make_project: MakePro
     file = record_file(home)
     running = ".".join(map(str, sys.version_info[:3]))
     file.write_text(file.read_text().replace(f'"python": "{running}"', '"python": "3.99.1"'))
-    assert_said_first(projrun, projrun("reproduce", run), "wants Python 3.99.1", "install it")
+    assert_said_first(projrun, projrun("reproduce", run), "wants Python 3.99.1", "--env-manager local")
 
 
 # packages

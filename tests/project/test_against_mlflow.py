@@ -114,7 +114,9 @@ def test_same_as_mlflow_or_a_documented_difference(case: Case, answers: dict[str
         check_difference(f"{case.name} {run.values}", command, theirs.get("command"), run.difference)
 
 
-@pytest.mark.parametrize("example", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", sorted(file.parent for file in EXAMPLES.rglob("MLproject")), ids=lambda path: path.name
+)
 def test_mlflow_reads_the_examples_too(example: Path, mlflow_python: Path, tmp_path: Path) -> None:
     question = json.dumps([{"directory": str(example), "runs": []}])
     done = subprocess.run(
