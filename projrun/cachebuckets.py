@@ -17,8 +17,9 @@ from projrun import files, scratch
 from projrun.home import Home
 from projrun.locking import FileLock
 
-_KEY = re.compile(r"[0-9a-f]{16,64}")
-_TEMPORARY = re.compile(r"\.([0-9a-f]{16,64})(?:\.git)?\.[0-9a-f]{16}\.tmp")
+_KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
+"""The number is that of an environment which was built anew beside one that is in use."""
+_TEMPORARY = re.compile(rf"\.({_KEY.pattern})(?:\.git)?\.[0-9a-f]{{16}}\.tmp")
 _READY = ".ready.json"
 
 

@@ -67,7 +67,7 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
             one["exampleOfWork"] = {"@id": f"#parameter/{quote(read.parameter)}"}
     others = [_other(name) for name in sorted(contents.others)]
     files = [one for one in (*inputs, *outputs, *others) if not one["@id"].startswith("#")]
-    software = _workflow(record, contents) if contents.workflow else _application(record, contents)
+    software = _workflow(record, contents) if contents.workflow else _application(record)
     tree = [_tree(record)] if contents.has_tree else []
     license_file = [{"@id": quote(contents.license)}] if contents.license else []
     kept = [*tree, *license_file, *([software] if contents.workflow else []), *files]
@@ -90,9 +90,8 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     if contents.workflow:
         yield _MLPROJECT
         yield from _formal_parameters(record, {one.parameter: two for one, two in zip(record.inputs, inputs)})
-    yield _action(record, software["@id"], [*inputs, *values], [*outputs])
-    for one in (*inputs, *values, *outputs, *others):
-        yield one
+    yield _action(record, software["@id"], [*inputs, *values], outputs)
+    yield from (*inputs, *values, *outputs, *others)
 
 
 _MLPROJECT: Entity = {
@@ -172,7 +171,7 @@ def _workflow(record: Record, contents: Contents) -> Entity:
     return {**workflow, **({"input": parameters} if record.plan.parameters else {})}
 
 
-def _application(record: Record, contents: Contents) -> Entity:
+def _application(record: Record) -> Entity:
     software: Entity = {
         "@id": "#project",
         "@type": "SoftwareApplication",

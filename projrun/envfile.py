@@ -9,6 +9,7 @@ from pathlib import Path
 from projrun.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HINT = "see that it is a text file of lines NAME=VALUE that may be read"
 
 
 def given_variables(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -27,12 +28,12 @@ def read_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     except OSError as error:
         raise UsageError(
             f"--env-file {path} cannot be read: {error.strerror}",
-            "see that it is a text file of lines NAME=VALUE that may be read",
+            _HINT,
         ) from None
     except UnicodeDecodeError:
         raise UsageError(
             f"--env-file {path} is not UTF-8 text",
-            "see that it is a text file of lines NAME=VALUE that may be read",
+            _HINT,
         ) from None
     variables = {}
     for number, line in enumerate(lines, 1):
@@ -50,7 +51,7 @@ def _variable(text: str, environ: Mapping[str, str], place: str) -> tuple[str, s
     if "\0" in value:
         raise UsageError(
             f"{place}: the value of {name} holds a null character",
-            "see that it is a text file of lines NAME=VALUE that may be read",
+            _HINT,
         )
     if equals:
         return name, value

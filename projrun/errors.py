@@ -9,8 +9,12 @@ ProjrunError                one line for the user, exit code 125 unless said oth
 ├── InputError              a file that the run reads could not be downloaded or read
 ├── BuildError              the environment could not be resolved or built
 ├── LaunchError             the process of the run could not be started
+├── RecordError             a record or a bundle could not be read, or is of a newer version
 ├── ExecutionError          the run's command ran and failed (raised by the Python API alone)
-└── TrackingError           the store of runs could not be read or written, or refused
+├── TrackingError           the store of runs could not be read or written, or refused
+│   └── LostAnswerError     (`tracking.client`) the server may have done what it was asked to, or not
+├── WebError                (`web`) what became of a request; its maker tells it as an error of its own
+└── EngineError             (`engine`) the container engine could not be asked, or refused
 
 Everything else that escapes is a bug in projrun; the door in ``projrun.cli.main`` writes it to a file.
 """

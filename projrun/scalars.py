@@ -35,10 +35,8 @@ class _Runs:
     """Stretches of text without blanks: where each begins, and how many characters are in those before it."""
 
     def __init__(self, runs: Iterator[tuple[int, int]]) -> None:
-        self._starts, self._counts = (
-            array("L"),
-            array("L"),
-        )  # a list of tuples would take 100 MB for 1 MB of text
+        # a list of tuples would take 100 MB for 1 MB of text
+        self._starts, self._counts = array("L"), array("L")
         count = 0
         for start, length in runs:
             self._starts.append(start)

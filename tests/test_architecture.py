@@ -236,6 +236,7 @@ NO_VERBS = {
     "runs_source",
     "runs_store",
     "pages",
+    "sizes",
     "verb",
     "verify_baseline",
     "verify_vary",

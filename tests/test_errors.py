@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def made_without_hint(file: Path) -> Iterator[tuple[str, ast.Call]]:
 
 def test_the_classes_are_found() -> None:
     assert {"SourceError", "TrackingError", "WebError", "EngineError"} <= CLASSES
+
+
+def test_the_tree_in_the_docstring_is_whole() -> None:
+    assert set(re.findall(r"\b[A-Z]\w+Error\b", str(errors.__doc__))) == CLASSES
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())

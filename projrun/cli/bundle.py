@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from projrun.cli.sizes import size
 from projrun.cli.verb import Verb
 
 
@@ -14,6 +15,7 @@ from projrun.cli.verb import Verb
     "--max-size",
     default="100MB",
     show_default=True,
+    callback=size,
     metavar="SIZE",
     help="Larger inputs and outputs are listed by size and digest alone; for example 2GB.",
 )
@@ -22,7 +24,7 @@ from projrun.cli.verb import Verb
     is_flag=True,
     help="Take the files of the locked packages along: no index is needed then.",
 )
-def bundle(run: str, output: str, max_size: str, with_packages: bool) -> None:
+def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     """Pack a run into one zip, from which anyone can do it again.
 
     RUN is what `projrun reproduce` takes. The zip holds the source, the record, the lock, inputs, outputs
@@ -36,7 +38,6 @@ def bundle(run: str, output: str, max_size: str, with_packages: bool) -> None:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from projrun.cli.cache import bytes_of
     from projrun.home import home_from
     from projrun.output import say, warn
     from projrun.progress import in_words
@@ -44,7 +45,7 @@ def bundle(run: str, output: str, max_size: str, with_packages: bool) -> None:
     from projrun.runner.bundling import bundle as write_bundle
     from projrun.runner.finding import find
 
-    wanted = Wanted(packages=with_packages, max_size=bytes_of(max_size))
+    wanted = Wanted(packages=with_packages, max_size=max_size)
     home, target = home_from(), Path(output).absolute()
     if not output.endswith(".zip"):
         raise click.UsageError(f"-o {output}: a bundle is a zip; let its name end in .zip.")

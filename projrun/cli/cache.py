@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.durations import age_s
+from projrun.cli.sizes import size
 from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from projrun.cachebuckets import Entry
 
-_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _DEFAULT_AGE_S = 30 * 86400.0
 
 
@@ -49,13 +49,13 @@ def info(as_json: bool) -> None:
 )
 @click.option(
     "--max-size",
-    default="",
+    callback=size,
     metavar="SIZE",
     help="Until no more is left, least recently used first: 500MB, 5GB.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be taken away, and take nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
-def prune(older_than: float | None, max_size: str, dry_run: bool, as_json: bool) -> None:
+def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Take away what was not used for 30 days, or as the options say, and what killed runs left.
 
     Nothing that a run is using is taken. With --max-size alone, age does not matter.
@@ -63,15 +63,11 @@ def prune(older_than: float | None, max_size: str, dry_run: bool, as_json: bool)
     from projrun.cachebuckets import prune as prune_cache
     from projrun.home import home_from
     from projrun.output import data, say
+    from projrun.progress import in_words
 
-    if older_than is None and not max_size:
+    if older_than is None and max_size is None:
         older_than = _DEFAULT_AGE_S
-    result = prune_cache(
-        home_from(),
-        older_than_s=older_than,
-        max_size=bytes_of(max_size) if max_size else None,
-        dry_run=dry_run,
-    )
+    result = prune_cache(home_from(), older_than_s=older_than, max_size=max_size, dry_run=dry_run)
     if as_json:
         data(_json({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run}))
         return
@@ -79,19 +75,9 @@ def prune(older_than: float | None, max_size: str, dry_run: bool, as_json: bool)
         data(_table(result.removed))
     verb = "would take" if dry_run else "took"
     say(
-        f"{verb} {len(result.removed)} away ({_human(_total(result.removed))}); "
-        f"{len(result.left)} stay ({_human(_total(result.left))})"
+        f"{verb} {len(result.removed)} away ({in_words(_total(result.removed))}); "
+        f"{len(result.left)} stay ({in_words(_total(result.left))})"
     )
-
-
-def bytes_of(text: str) -> int:
-    import re
-
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", text.strip().upper())
-    if not match or (match[3] and not match[2]):
-        raise click.UsageError(f"--max-size {text}: expected a size such as 500MB or 5GB.")
-    unit = 1024 ** "KMGT".index(match[2]) * 1024 if match[3] else _SIZES[match[2]]
-    return int(float(match[1]) * unit)
 
 
 def _total(found: Sequence[Entry]) -> int:
@@ -128,30 +114,23 @@ def _json(value: object) -> str:
 def _table(found: Sequence[Entry]) -> str:
     import time
 
+    from projrun.progress import in_words
     from projrun.tables import table
 
     rows = [
         (
             entry.bucket,
             _name(entry),
-            _human(entry.size),
+            in_words(entry.size),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at)),
             _state(entry),
         )
         for entry in found
     ]
-    total = ("total", "", _human(_total(found)), "", "")
+    total = ("total", "", in_words(_total(found)), "", "")
     return table(("BUCKET", "NAME", "SIZE", "LAST USED", "STATE"), [*rows, total])
 
 
 def _name(entry: Entry) -> str:
     manager = f"{entry.path.parent.name}/" if entry.bucket == "envs-v1" else ""
     return f"{manager}{entry.path.name[:12]}"
-
-
-def _human(size: int) -> str:
-    """Bytes in the units that --max-size takes."""
-    for unit, factor in reversed(_SIZES.items()):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}B" if unit else f"{size} B"
-    return "0 B"

@@ -9,6 +9,7 @@ import click
 from projrun.cli.durations import age_s
 from projrun.cli.options import strict_python_option
 from projrun.cli.run import complete_uri
+from projrun.cli.sizes import size_in_gb
 from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
@@ -111,10 +112,15 @@ def remove(keys: tuple[str, ...]) -> int:
 
 @env.command()
 @click.option("--older-than", callback=age_s, metavar="AGE", help="Those not used for so long: 12h, 30d, 4w.")
-@click.option("--max-size", type=float, metavar="GB", help="The longest unused, until the rest is no larger.")
+@click.option(
+    "--max-size",
+    callback=size_in_gb,
+    metavar="SIZE",
+    help="The longest unused, until the rest is no larger: 500MB, 5GB; a bare number means GB.",
+)
 @click.option("--unused", is_flag=True, help="All that no run is using.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def prune(older_than: float | None, max_size: float | None, unused: bool, dry_run: bool) -> None:
+def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run: bool) -> None:
     """Remove environments that are not needed, never one in use. The rests of killed builds always go."""
     from projrun.environments.shelf import shelved
     from projrun.home import home_from
@@ -132,17 +138,17 @@ def prune(older_than: float | None, max_size: float | None, unused: bool, dry_ru
 
 
 def _doomed(
-    found: list[Shelved], older_than: float | None, max_size: float | None, unused: bool
+    found: list[Shelved], older_than: float | None, max_size: int | None, unused: bool
 ) -> list[Shelved]:
     import time
 
     from projrun.environments.shelf import size
 
     before = time.time() - older_than if older_than is not None else 0.0
-    kept, doomed = 0.0, []
+    kept, doomed = 0, []
     for one in found:
         room = size(one).own if max_size is not None else 0
-        too_much = max_size is not None and kept + room > max_size * 1e9
+        too_much = max_size is not None and kept + room > max_size
         if not one.whole or one.last_use < before or too_much or unused:
             doomed.append(one)
         else:
@@ -217,12 +223,9 @@ def _details(one: Shelved) -> dict[str, Any]:
     from msgspec import to_builtins
 
     ready = one.ready
+    interpreter = ready.environment.interpreter if ready else ""
     packages = to_builtins(ready.environment.packages) if ready else []
-    return {
-        **_facts(one),
-        "interpreter": ready.environment.interpreter if ready else "",
-        "packages": packages,
-    }
+    return {**_facts(one), "interpreter": interpreter, "packages": packages}
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

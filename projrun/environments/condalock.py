@@ -12,7 +12,8 @@ import msgspec
 from projrun import tomlfile
 from projrun.environments import conda
 from projrun.environments.condastamp import PIP_LOCK, PIXI_LOCK, staleness, stamped
-from projrun.errors import BuildError, UsageError
+from projrun.environments.resolution import with_local
+from projrun.errors import UsageError
 from projrun.files import write_atomically
 from projrun.output import warn
 from projrun.plan import Descriptor, Lock
@@ -25,7 +26,7 @@ def write_conda_lock(
 
     upgrade: take nothing from the lock that is there. packages: those that alone may change.
     """
-    _refuse_anothers(descriptor, directory)
+    _refuse_anothers(descriptor)
     place = directory / os.path.dirname(descriptor.file)
     pixi_lock, pip_lock = place / PIXI_LOCK, place / PIP_LOCK
     before = conda.Before(_text(pixi_lock), _text(pip_lock), tuple(packages))
@@ -51,7 +52,7 @@ def unfit_conda_lock(descriptor: Descriptor, directory: Path) -> str:
     return staleness(descriptor, directory)
 
 
-def _refuse_anothers(descriptor: Descriptor, directory: Path) -> None:
+def _refuse_anothers(descriptor: Descriptor) -> None:
     name = descriptor.conda_lock_file
     if name and (os.path.basename(name) != PIXI_LOCK or descriptor.file.endswith(".toml")):
         raise UsageError(f"{name} is the lock of another program", "update it with that program")
@@ -63,14 +64,7 @@ def _with_local(lock: Lock) -> str:
         return lock.pylock
     empty = {"lock-version": "1.0", "created-by": "projrun"}
     document: dict[str, Any] = tomlfile.parse(lock.pylock, PIP_LOCK) if lock.pylock else empty
-    packages = document.setdefault("packages", [])
-    for one in lock.local:
-        if one.path.endswith(".whl"):
-            raise BuildError(
-                f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
-            )
-        packages.append({"name": one.name, "directory": {"path": one.path, "editable": one.editable}})
-    return tomlfile.dump(document)
+    return tomlfile.dump(with_local(document, lock.local))
 
 
 def _text(place: Path) -> str:

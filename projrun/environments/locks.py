@@ -42,16 +42,14 @@ def lock_once(
     resolving: Resolving = RESOLVE_ONCE,
 ) -> Lock:
     """The lock of this descriptor: resolved the first time, the same from then on. Raises BuildError."""
-    facts = _lock_facts(name, descriptor, directory, resolving.as_of)
-    place = home.locks / key_of(facts) / "lock.json"
+    place = _place(name, descriptor, directory, resolving.as_of, home)
     in_project = lock_in_project(name, descriptor)
     if resolving.locked and in_project:
         refuse_stale(name, descriptor, directory)
-    in_place = not directory.is_relative_to(home.cache)
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(place, strict)):
         explain(f"the lock is known: {place}")
-        return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
+        return _at_hand(lock, place, directory, home)
     if resolving.locked and not in_project and has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
@@ -69,7 +67,7 @@ def lock_once(
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             if lock.kept:
                 write_atomically(place, msgspec.json.encode(lock))
-    return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
+    return _at_hand(lock, place, directory, home)
 
 
 def recorded_lock(
@@ -136,11 +134,18 @@ def has_requirements(descriptor: Descriptor) -> bool:
 
 def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock | None:
     """What this environment's descriptor was resolved to, if it was."""
-    facts = _lock_facts(wanted.manager, wanted.descriptor, directory, wanted.resolving.as_of)
-    place = home.locks / key_of(facts) / "lock.json"
+    place = _place(wanted.manager, wanted.descriptor, directory, wanted.resolving.as_of, home)
     lock = _read_lock(place)
+    return lock and _at_hand(lock, place, directory, home)
+
+
+def _place(manager: str, descriptor: Descriptor, directory: Path, as_of: str, home: Home) -> Path:
+    return home.locks / key_of(_lock_facts(manager, descriptor, directory, as_of)) / "lock.json"
+
+
+def _at_hand(lock: Lock, place: Path, directory: Path, home: Home) -> Lock:
     in_place = not directory.is_relative_to(home.cache)
-    return lock and at_hand(lock, directory, in_place, place.with_name(DIGESTS))
+    return at_hand(lock, directory, in_place, place.with_name(DIGESTS))
 
 
 def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from projrun.environments.resolution import (
     compiled,
     keep_hashes,
     requirements_of,
+    with_local,
     without_local,
 )
 from projrun.environments.staleness import descriptor_digest, staleness
@@ -60,14 +61,7 @@ def new_lock(
         raise with_conda_names(error, descriptor) from None
     keep_hashes(document, requirements)
     document, local = without_local(document, descriptor, directory)
-    for one in local:
-        if one.path.endswith(".whl"):
-            raise BuildError(
-                f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
-            )
-        where = {"path": one.path, "editable": one.editable}
-        document["packages"].append({"name": one.name, "directory": where})
-    document = with_paths(document, lambda path: _seen_from(place, directory / path))
+    document = with_paths(with_local(document, local), lambda path: _seen_from(place, directory / path))
     document["tool"] = {"projrun": {"descriptor": descriptor_digest(descriptor), "file": descriptor.file}}
     return Written(tomlfile.dump(document), len(document["packages"]))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from projrun.environments.interpreters import Interpreter, installed, running
 from projrun.errors import BuildError
+from projrun.network import is_offline
 from projrun.output import warn
 
 __all__ = ["DOWNLOADS_VARIABLE", "Interpreter", "choose", "installed", "refuse_another"]
@@ -69,7 +70,7 @@ def _supported() -> Iterator[Interpreter]:
 
 def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the user allows it: to projrun, or to uv in so many words."""
-    if environ.get("PROJRUN_OFFLINE", "") not in ("", "0"):
+    if is_offline(environ):
         return False
     ours = environ.get(DOWNLOADS_VARIABLE, "")
     return ours not in ("", "0") if ours else environ.get("UV_PYTHON_DOWNLOADS", "") in ("automatic", "true")

@@ -51,7 +51,7 @@ async def records_of(session: Session, path: Path) -> tuple[list[RepoDataRecord]
             continue
         packages = environment.packages(platform) or []
         records = [
-            await _whole(session, package.repo_data_record(), path.parent)
+            await _whole(session, package.repo_data_record())
             for package in packages
             if isinstance(package, CondaLockedBinaryPackage)
         ]
@@ -101,7 +101,7 @@ async def _entry(session: Session, url: str) -> RepoDataRecord:
     return record
 
 
-async def _whole(session: Session, record: RepoDataRecord, base: Path) -> RepoDataRecord:
+async def _whole(session: Session, record: RepoDataRecord) -> RepoDataRecord:
     """A lock may name a package without its sha256."""
     if record.sha256 is not None:
         return record

@@ -3,9 +3,9 @@
 It is a process of its own, so that no other one loads rattler, and so that it can end at once: a process that
 has used rattler may crash while Python takes itself apart. Nothing imports this file.
 
-REQUEST: `operation` (solve, read, install), `channels`, `specs`, `platform`, `priority`, `offline`, `cache`,
-`config` (TOML on top of rattler's own files), and what the operation says.
-ANSWER: what the operation returns, or `error` with `kind` (unsolvable, network, damaged, other).
+REQUEST: `operation` (solve, read, install, describe), `channels`, `specs`, `platform`, `priority`, `offline`,
+`cache`, `config` (TOML on top of rattler's own files), and what the operation says.
+ANSWER: what the operation returns, or `error` with `kind` (unsolvable, stale, network, damaged, other).
 """
 
 from __future__ import annotations

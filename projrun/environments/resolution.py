@@ -153,6 +153,18 @@ def without_local(
     return _relative({**document, "packages": rest}, directory), tuple(local)
 
 
+def with_local(document: dict[str, Any], local: tuple[LocalRequirement, ...]) -> dict[str, Any]:
+    """The document with what lies in the project, for other machines. Raises BuildError for a wheel."""
+    packages = list(document.get("packages", ()))
+    for one in local:
+        if one.path.endswith(".whl"):
+            raise BuildError(
+                f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
+            )
+        packages.append({"name": one.name, "directory": {"path": one.path, "editable": one.editable}})
+    return {**document, "packages": packages}
+
+
 def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None:
     """Drop the artifacts that hashes in the requirements exclude. Raises BuildError when none is left."""
     for line in requirements:

@@ -13,14 +13,13 @@ from projrun.errors import ProjectError
 from projrun.project.command import scan_of
 from projrun.project.findings import Findings
 from projrun.project.mlproject import EntryPoint, Parameter, entry_point_of, nearest, parameter_of
-from projrun.project.parameters import is_uri, kind_of, misfit, shown
+from projrun.project.parameters import TYPES, is_uri, kind_of, misfit, shown
 from projrun.project.placeholders import Mistake, Template, split
 from projrun.project.shapes import EntryPointShape, ParameterShape
 from projrun.project.spots import MARK, Context, Scan
 from projrun.scalars import Text
 
 _GLUED = re.compile(r"\w+:.*", re.DOTALL)
-_TYPES = ("string", "float", "int", "bool", "path", "uri", "list")
 
 
 def check_entry_point(document: Document, name: str, body: object, found: Findings) -> None:
@@ -91,9 +90,9 @@ class _ParameterCheck:
     def type(self, parameter: Parameter) -> None:
         if kind_of(parameter):
             return
-        near = nearest(parameter.type.lower(), _TYPES)
+        near = nearest(parameter.type.lower(), TYPES)
         message = f"parameter '{self.name}' has the unknown type {shown(parameter.type)}, which means string"
-        fix = f"did you mean '{near}'?" if near else f"write one of {', '.join(_TYPES)}, list[int] …"
+        fix = f"did you mean '{near}'?" if near else f"write one of {', '.join(TYPES)}, list[int] …"
         self.add("unknown-type", message, fix, "type")
 
     def constraints(self, parameter: Parameter) -> None:

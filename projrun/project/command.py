@@ -13,7 +13,7 @@ from projrun.errors import ParameterError
 from projrun.plan import PlannedInput
 from projrun.project.bash import scan as scan_bash
 from projrun.project.mlproject import EntryPoint, Parameter, nearest
-from projrun.project.parameters import download_name, is_true, kind_of, local_path, misfit, shown
+from projrun.project.parameters import TYPES, download_name, is_true, kind_of, local_path, misfit, shown
 from projrun.project.placeholders import Template, split
 from projrun.project.quoting import Filling, fill
 from projrun.project.spots import MARK, LexError, Scan
@@ -86,7 +86,7 @@ class _Values:
         name = parameter.name
         kind = kind_of(parameter)
         if not kind:
-            near = nearest(parameter.type.lower(), ("string", "float", "int", "bool", "path", "uri", "list"))
+            near = nearest(parameter.type.lower(), TYPES)
             question = f"; did you mean '{near}'?" if near else ""
             self.warnings.append(
                 f"{place} parameter '{name}' has the unknown type {shown(parameter.type)}, "

@@ -58,8 +58,8 @@ def _with_pyproject(project: Project, document: dict[str, Any]) -> Project:
                 "write them into [project], or add a python_env.yaml"
             )
         else:
-            named["descriptor"] = _descriptor("pyproject", PYPROJECT, table)
-            named["warnings"] = (*project.warnings, *_ignored(document, PYPROJECT, ("sources",)))
+            named["descriptor"], warnings = _descriptor("pyproject", PYPROJECT, table, _uv(document))
+            named["warnings"] = (*project.warnings, *warnings)
     return msgspec.structs.replace(project, **named)
 
 
@@ -152,7 +152,11 @@ def _inline(directory: Path, file: str) -> Read | None:
         raise ProjectError("has a second '# /// script' block", "keep one of them", file=file, line=line)
     first_line, content = blocks[0]
     document = tomlfile.parse(content, file, first_line)
-    return _descriptor("script", file, document), _ignored(document, file)
+    settings = _uv(document)
+    descriptor, warnings = _descriptor("script", file, document, settings)
+    if others := [key for key in settings if key != "sources"]:
+        warnings = (*warnings, f"{file}: [tool.uv] is ignored: {', '.join(others)}")
+    return descriptor, warnings
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
@@ -174,13 +178,20 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
 # both
 
 
-def _descriptor(kind: Any, file: str, table: dict[str, Any]) -> Descriptor:
+def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str, Any]) -> Read:
+    """table: with `requires-python` and `dependencies`. settings: for uv."""
     python = table.get("requires-python", "")
     if not isinstance(python, str) or not re.match(PYTHON_PATTERN, python):
         raise ProjectError(
             f"requires-python: '{python}' is not a Python version", "write '>=3.10', for example", file=file
         )
-    return Descriptor(kind=kind, file=file, python=python.strip(), dependencies=_dependencies(table, file))
+    dependencies = _dependencies(table, file)
+    warnings: tuple[str, ...] = ()
+    if "sources" in settings:
+        from projrun.project.uvsources import with_sources
+
+        dependencies, warnings = with_sources(dependencies, settings["sources"], file)
+    return Descriptor(kind=kind, file=file, python=python.strip(), dependencies=dependencies), warnings
 
 
 def _dependencies(table: dict[str, Any], file: str) -> tuple[str, ...]:
@@ -195,12 +206,11 @@ def _is_requirement(line: object) -> bool:
     return isinstance(line, str) and re.match(r"\s*[A-Za-z0-9][^\0\n]*$", line) is not None
 
 
-def _ignored(document: dict[str, Any], file: str, keys: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """A warning of settings for uv, which are not looked at. keys: those that matter; empty: all."""
+def _uv(document: dict[str, Any]) -> dict[str, Any]:
+    """`[tool.uv]`; empty where there is none."""
     tool = document.get("tool")
     settings = tool.get("uv") if isinstance(tool, dict) else None
-    found = [key for key in (settings if isinstance(settings, dict) else ()) if not keys or key in keys]
-    return (f"{file}: [tool.uv] is ignored: {', '.join(map(str, found))}",) if found else ()
+    return settings if isinstance(settings, dict) else {}
 
 
 def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any] | None:

@@ -32,6 +32,8 @@ _KINDS = {
     "boolean": "bool",
     "list": "list",
 }
+TYPES = ("string", "float", "int", "bool", "path", "uri", "list")
+"""As people are told of them."""
 _EXACT = ("path", "uri")
 """Only in lower case: `Path` is plain text for mlflow."""
 

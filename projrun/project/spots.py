@@ -10,7 +10,6 @@ from enum import Enum
 import msgspec
 
 MARK = "\0"
-MAX_DEPTH = 30
 
 
 class Context(Enum):

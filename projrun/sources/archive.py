@@ -17,6 +17,7 @@ from projrun.sources.checkouts import new_place
 from projrun.sources.giturl import path_of
 from projrun.sources.subdirectory import directory_within
 from projrun.urls import without_secrets
+from projrun.web import is_web
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
 
@@ -81,7 +82,7 @@ def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> str:
     from projrun.sources.unpack import Limits, unpack
 
     limits = Limits.from_environment()
-    is_remote = place.lower().startswith("http")
+    is_remote = is_web(place)
     file = root.parent / ".download" if is_remote else Path(_local_path(place))
     if is_remote and offline:
         raise SourceError("it would have to be downloaded, and --offline forbids it", "give a local copy")

@@ -153,8 +153,7 @@ def _unkept(top: str, name: str) -> Unkept:
     from projrun.digests import sha256_file
 
     path = Path(top, name)
-    shown = os.fsencode(name).decode(errors="backslashreplace")
-    return Unkept(path=shown, size=path.stat().st_size, sha256=sha256_file(path))
+    return Unkept(path=files.name_in_utf8(name), size=path.stat().st_size, sha256=sha256_file(path))
 
 
 def _limit(variable: str) -> int:

@@ -84,17 +84,7 @@ def unpack_members(
 
 def _in_tar(tar: tarfile.TarFile, members: Iterable[tarfile.TarInfo], prefix: str) -> Iterator[Member]:
     for info in members:
-        kind = (
-            "file"
-            if info.isreg()
-            else "directory"
-            if info.isdir()
-            else "link"
-            if info.issym()
-            else "same"
-            if info.islnk()
-            else "special"
-        )
+        kind = "file" if info.isreg() else _TAR_KINDS.get(info.type, "special")
 
         def content(info: tarfile.TarInfo = info) -> IO[bytes]:
             file = tar.extractfile(info)
@@ -105,6 +95,7 @@ def _in_tar(tar: tarfile.TarFile, members: Iterable[tarfile.TarInfo], prefix: st
         yield Member(info.name.removeprefix(prefix), kind, info.size, executable, info.linkname, content)
 
 
+_TAR_KINDS = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "link", tarfile.LNKTYPE: "same"}
 _ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from projrun.errors import TrackingError
@@ -15,6 +17,8 @@ from projrun.tracking.entities import (
     Run,
     RunStatus,
 )
+
+Shape = TypeVar("Shape")
 
 
 class _Pair(msgspec.Struct):
@@ -89,10 +93,7 @@ class _Experiment(msgspec.Struct):
 
 
 def experiment(content: object) -> Experiment:
-    try:
-        answer = msgspec.convert(content, type=_Experiment, strict=False)
-    except msgspec.ValidationError as error:
-        raise _unfit("an experiment", error) from None
+    answer = _converted(content, _Experiment, "an experiment")
     return Experiment(
         experiment_id=answer.experiment_id,
         name=answer.name,
@@ -105,10 +106,7 @@ def experiment(content: object) -> Experiment:
 
 
 def run(content: object) -> Run:
-    try:
-        answer = msgspec.convert(content, type=_Run, strict=False)
-    except msgspec.ValidationError as error:
-        raise _unfit("a run", error) from None
+    answer = _converted(content, _Run, "a run")
     info, data = answer.info, answer.data
     tags = _mapping(data.tags)
     return Run(
@@ -130,10 +128,7 @@ def run(content: object) -> Run:
 
 def files(content: object, path: str) -> list[ArtifactInfo]:
     """What artifacts/list says of the directory `path`. Of a file, some servers list the file itself."""
-    try:
-        answer = msgspec.convert(content or [], type=list[_File], strict=False)
-    except msgspec.ValidationError as error:
-        raise _unfit("artifacts", error) from None
+    answer = _converted(content or [], list[_File], "artifacts")
     for file in answer:
         checked_segments(file.path)
     found = [ArtifactInfo(f.path, f.is_dir, None if f.is_dir else f.file_size) for f in answer]
@@ -141,10 +136,7 @@ def files(content: object, path: str) -> list[ArtifactInfo]:
 
 
 def metrics(content: object) -> list[Metric]:
-    try:
-        answer = msgspec.convert(content or [], type=list[_Metric], strict=False)
-    except msgspec.ValidationError as error:
-        raise _unfit("a metric", error) from None
+    answer = _converted(content or [], list[_Metric], "a metric")
     return [_metric(metric) for metric in answer]
 
 
@@ -169,8 +161,11 @@ def _mapping(answer: list[_Pair]) -> dict[str, str]:
     return {pair.key: pair.value for pair in answer}
 
 
-def _unfit(what: str, error: Exception) -> TrackingError:
-    return TrackingError(
-        f"the tracking server did not answer with {what}: {error}",
-        "check that MLFLOW_TRACKING_URI is an MLflow server",
-    )
+def _converted(content: object, shape: type[Shape], what: str) -> Shape:
+    try:
+        return msgspec.convert(content, type=shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise TrackingError(
+            f"the tracking server did not answer with {what}: {error}",
+            "check that MLFLOW_TRACKING_URI is an MLflow server",
+        ) from None

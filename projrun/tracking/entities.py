@@ -12,7 +12,6 @@ ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 
 TERMINATED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 DEFAULT_EXPERIMENT_ID = "0"
-DEFAULT_EXPERIMENT_NAME = "Default"
 RUN_NAME_TAG = "mlflow.runName"
 LOGGED_MODELS_TAG = "mlflow.log-model.history"
 

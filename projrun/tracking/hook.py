@@ -25,6 +25,7 @@ from projrun.record import (
 from projrun.request import Request
 from projrun.tracking import Store
 from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, TERMINATED, Run
+from projrun.tracking.limits import MAX_PARAM_VALUE, MAX_PARAMS
 from projrun.tracking.tags import (
     DIRECTORY,
     PARENT_RUN_ID,
@@ -34,12 +35,6 @@ from projrun.tracking.tags import (
     tags_of_request,
 )
 from projrun.urls import without_credentials
-
-MAX_PARAM = 6000
-"""MLflow refuses longer values; the record has them whole."""
-MAX_BATCH = 100
-"""MLflow refuses more parameters at once."""
-
 
 TIMED_OUT = 124
 """The exit code of a command that took too long, as timeout(1) has it."""
@@ -84,10 +79,11 @@ class RunHook:
         return run
 
     def _log_params(self, run: Run, plan: Plan) -> None:
-        params = [(key, value[:MAX_PARAM]) for key, value in _masked(plan.parameters).items()]
+        """What MLflow takes of the values, in batches that it takes; the record has them whole."""
+        params = [(key, value[:MAX_PARAM_VALUE]) for key, value in _masked(plan.parameters).items()]
         try:
-            for first in range(0, len(params), MAX_BATCH):
-                self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_BATCH]))
+            for first in range(0, len(params), MAX_PARAMS):
+                self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_PARAMS]))
         except TrackingError as error:  # a name that MLflow does not allow
             settle(self._store, run.run_id, failed(error, run.start_time))
             raise

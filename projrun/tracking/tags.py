@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from projrun.plan import Plan
 from projrun.record import Outcome
+from projrun.tracking.limits import MAX_TAG_VALUE
 from projrun.version import __version__
 
 DIRECTORY = "projrun.directory"
@@ -19,8 +20,6 @@ VARIES = "projrun.varies"
 """What was not as in that run, on purpose."""
 SOURCE_TYPE = "mlflow.source.type"
 PARENT_RUN_ID = "mlflow.parentRunId"
-MAX_TAG = 8000
-"""MLflow refuses longer values."""
 
 
 def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
@@ -46,13 +45,13 @@ def tags_of_plan(plan: Plan) -> dict[str, str]:
         "projrun.source.subdirectory": source.subdirectory,
         "projrun.source.version": source.version,
         "projrun.project": plan.project,
-        "projrun.command": plan.command[:MAX_TAG],
+        "projrun.command": plan.command[:MAX_TAG_VALUE],
     }
     return {name: value for name, value in tags.items() if value}
 
 
 def tags_of_outcome(outcome: Outcome) -> dict[str, str]:
-    tags = {REASON: outcome.reason[:MAX_TAG]} if outcome.reason else {}
+    tags = {REASON: outcome.reason[:MAX_TAG_VALUE]} if outcome.reason else {}
     if outcome.exit_code is not None:
         tags[EXIT_CODE] = str(outcome.exit_code)
     return tags

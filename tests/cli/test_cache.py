@@ -104,6 +104,14 @@ def test_prune_takes_what_was_not_used_and_leaves_what_is(projrun: Projrun, home
     assert (old.exists(), held.exists(), new.exists()) == (False, True, True)
 
 
+def test_an_environment_that_was_built_beside_another_is_one_of_them(projrun: Projrun, home: Home) -> None:
+    beside = environment(home, f"{KEY[:24]}-2", days=40)
+    rest = home.environments / "uv" / f".{KEY[:24]}-3.{KEY[:16]}.tmp"
+    rest.mkdir()
+    assert {Path(entry["path"]) for entry in info(projrun)["entries"]} == {beside, rest}
+    assert sorted(prune(projrun)) == sorted((beside.name, rest.name))
+
+
 def test_max_size_takes_the_least_recently_used_first(projrun: Projrun, home: Home) -> None:
     paths = [environment(home, f"{n}{KEY[1:]}", size=1_000_000, days=n) for n in (1, 2, 3)]
     assert prune(projrun, "--max-size", "2.5MB") == [paths[2].name]

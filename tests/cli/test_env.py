@@ -124,6 +124,13 @@ def test_prune_takes_what_was_not_used_for_long(projrun: Projrun, place: Path, s
 
 
 def test_prune_brings_the_rest_down_to_a_size(projrun: Projrun, place: Path) -> None:
+    for enough in ("1", "0.5", "1GB", "1 gib", "500MB"):
+        assert projrun("env", "prune", "--max-size", enough, "--dry-run").stdout == ""
+    for too_little in ("10", "10B", "1K", "0MB"):
+        found = projrun("env", "prune", "--max-size", too_little, "--dry-run").stdout
+        assert (place.name in found) == (too_little != "10"), "a bare number means GB"
+    wrong = projrun("env", "prune", "--max-size", "large")
+    assert (wrong.returncode, "such as 500MB or 5GB" in wrong.stderr) == (2, True)
     assert place.name in projrun("env", "prune", "--max-size", "0").stdout
 
 

@@ -19,6 +19,7 @@ from projrun.environments import interpreters, pythons
 from projrun.environments.interpreters import Interpreter
 from projrun.errors import BuildError
 from projrun.home import Home
+from projrun.network import offline
 from tests.conftest import MakeProject, Projrun
 
 MINOR = "{}.{}".format(*sys.version_info)
@@ -134,6 +135,12 @@ def test_what_uv_says_of_a_download_is_kept(
     assert f"Installed Python {RELEASE}" in (tmp_path / "log").read_text()
     assert pythons.choose(MINOR)[0] == python
     assert "downloading" not in capsys.readouterr().err
+
+
+def test_offline_fetches_no_python(managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
+    with offline(True), pytest.raises(BuildError, match=f"the project wants Python {MINOR}"):
+        pythons.choose(MINOR)
 
 
 def test_an_archive_that_is_not_what_it_should_be_is_no_python(

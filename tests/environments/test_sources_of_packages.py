@@ -48,6 +48,25 @@ def says(environment: Provided, code: str) -> str:
 
 
 @pytest.mark.parametrize("manager", ["uv", "virtualenv"])
+def test_what_pyproject_tells_uv_of_packages_counts(
+    manager: str, git_server: GitServer, make_project: MakeProject, home: Home
+) -> None:
+    upstream = git_server.upstream("pkg.git")
+    write(upstream.tree, source_files("in-git", code="A = 1\n"))
+    commit = upstream.commit()
+    in_git = f"in-git = {{ git = '{git_server.url}/pkg.git', branch = 'main' }}"
+    sources = f"[tool.uv.sources]\n{in_git}\nhere = {{ path = 'here' }}\n"
+    text = f"[project]\nname = 'p'\nversion = '1'\ndependencies = ['in-git>=1', 'here']\n{sources}"
+    project = make_project(**{"pyproject.toml": text})
+    write(project / "here", source_files("here", code="A = 2\n"))
+    first = provided(project, home, manager)
+    assert says(first, "import in_git, here; print(in_git.A, here.A)") == "1 2"
+    assert commit in first.lock.pylock
+    write(project / "here", source_files("here", code="A = 3\n"))
+    assert says(provided(project, home, manager), "import here; print(here.A)") == "3"
+
+
+@pytest.mark.parametrize("manager", ["uv", "virtualenv"])
 def test_a_wheel_by_path(manager: str, make_project: MakeProject, home: Home) -> None:
     project = make_project(**{"requirements.txt": "./vendored-1.0-py3-none-any.whl\n"})
     make_wheel(project, "vendored")

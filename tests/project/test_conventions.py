@@ -77,6 +77,46 @@ def test_blocks_as_pep_723_has_them(tmp_path: Path, text: str, found: tuple[str,
     assert dependencies(tmp_path) == (('a>=1 ; python_version>"3"',) if found is None else found)
 
 
+@pytest.mark.parametrize(
+    ("dependency", "source", "line"),
+    [
+        ("A_b>=1", "git = 'https://h/r', tag = 'v1'", "A_b @ git+https://h/r@v1"),
+        ("a.b", "git = 'ssh://git@h/r', rev = 'c0ffee'", "a.b @ git+ssh://git@h/r@c0ffee"),
+        ("a-b[x] ; os_name == 'nt'", "url = 'https://h/a.whl'", "a-b[x] @ https://h/a.whl ; os_name == 'nt'"),
+        ("a-b", "git = 'https://h/r', subdirectory = 'p'", "a-b @ git+https://h/r#subdirectory=p"),
+        ("a-b[x,y]>1", "path = 'p/', editable = true", "-e ./p[x,y]"),
+        ("a-b", "path = '../p/a.whl'", "../p/a.whl"),
+        ("a-b @ https://h/b.whl", "path = 'p'", "a-b @ https://h/b.whl"),
+        ("other", "path = 'p'", "other"),
+    ],
+)
+def test_sources_of_uv_become_requirements(tmp_path: Path, dependency: str, source: str, line: str) -> None:
+    sources = f"[tool.uv.sources]\nA-B = {{ {source} }}\n"
+    text = f"[project]\nname = 'p'\ndependencies = [\"{dependency}\"]\n{sources}"
+    (tmp_path / "pyproject.toml").write_text(text)
+    project = read_project(tmp_path)
+    assert (project.descriptor.dependencies, project.warnings) == ((line,), ())
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{ index = 'i' }", "{ workspace = true }", "[{ path = 'p', marker = 'm' }]", "{ path = 'a b' }", "1"],
+)
+def test_a_source_that_no_requirement_can_say_is_ignored_aloud(tmp_path: Path, source: str) -> None:
+    text = f"[project]\nname = 'p'\ndependencies = ['a>1']\n[tool.uv.sources]\na = {source}\n"
+    (tmp_path / "pyproject.toml").write_text(text)
+    project = read_project(tmp_path)
+    assert project.descriptor.dependencies == ("a>1",)
+    assert "[tool.uv.sources] is ignored for a>1" in project.warnings[0]
+
+
+def test_paths_in_a_script_start_where_it_is(tmp_path: Path) -> None:
+    block = "# /// script\n# dependencies = ['a']\n# [tool.uv.sources]\n# a = { path = '../lib' }\n# ///\n"
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps/train.py").write_text(block)
+    assert dependencies(tmp_path, "steps/train.py") == ("./lib",)
+
+
 def test_what_a_notebook_needs_is_added_once(tmp_path: Path) -> None:
     (tmp_path / "python_env.yaml").write_text("dependencies: ['Papermill[s3]>=2']\n")
     descriptor = read_project(tmp_path).descriptor

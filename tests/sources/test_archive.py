@@ -57,6 +57,14 @@ MAKERS: dict[str, Callable[[Path, str], Path]] = {
 }
 
 
+def test_a_file_whose_name_begins_like_a_url_is_a_file(
+    fetch: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_zip(tmp_path / "http-client.zip")
+    monkeypatch.chdir(tmp_path)
+    assert (fetch("http-client.zip").root / "MLproject").read_text() == "name: packed\n"
+
+
 @pytest.mark.parametrize("prefix", ["", "packed-1.0/"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_every_form_is_unpacked_for_one_run(

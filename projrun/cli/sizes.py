@@ -1,0 +1,30 @@
+"""How large: `500MB`, `5GB`, `2GiB`, in every option that takes it."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+_UNITS = "KMGT"
+
+
+def size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Callback of an option: bytes. A bare number means bytes."""
+    return _bytes(value, "")
+
+
+def size_in_gb(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Callback of an option: bytes. A bare number means GB."""
+    return _bytes(value, "G")
+
+
+def _bytes(value: str | None, unit: str) -> int | None:
+    if not value:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|(B?))", value.strip().upper())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a size such as 500MB or 5GB.")
+    written = match[2] or ("" if match[4] else unit)
+    power = _UNITS.index(written) + 1 if written else 0
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
