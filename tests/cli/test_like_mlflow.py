@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import click
 import pytest
@@ -45,3 +47,23 @@ def test_the_python_face_takes_the_same_arguments(
     _, theirs = mlflow_says
     ours = list(inspect.signature(projrun.run).parameters)
     assert ours[: len(theirs)] == theirs  # what mlflow does not know comes behind
+
+
+MIGRATING = Path(__file__).parents[2] / "docs" / "migrating-from-mlflow.md"
+
+
+def test_the_page_for_those_who_come_from_mlflow_names_all_of_it(
+    mlflow_says: tuple[dict[str, list[str]], list[str]],
+) -> None:
+    """What a new mlflow has more is missing from the page, and shows here."""
+    options, arguments = mlflow_says
+    spelled = {spelling for spellings in options.values() for spelling in spellings}
+    assert spelled - described("Options") == set()
+    assert set(arguments) - described("Python") == set()
+
+
+def described(section: str) -> set[str]:
+    """What stands in the first column of the tables of a section."""
+    _, rest = MIGRATING.read_text().split(f"\n## {section}\n")
+    rows = re.findall(r"^\| (`.*?) \|", rest.split("\n## ")[0], re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^` ]+)`", row)}
