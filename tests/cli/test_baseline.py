@@ -41,6 +41,9 @@ def test_the_first_run_is_the_baseline_and_later_ones_are_held_to_it(
     done = projrun(*command, cwd=project)
     assert done.returncode == 0, done.stderr
     assert f"keep {name}" in done.stderr
+    assert re.search(
+        r"\nthe baseline was written: later runs are held to 2 results of run \w{8}\n$", done.stdout
+    )
     before = (project / name).read_bytes()
     (project / "main.py").write_text(MAIN + "# a comment\n")
     done = projrun(*command, cwd=project)
