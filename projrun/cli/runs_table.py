@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
+from projrun.errors import TrackingError
 from projrun.output import one_line
 from projrun.tables import table
 from projrun.tracking import Store
@@ -36,8 +38,8 @@ def table_of(store: Store, found: Sequence[Run]) -> str:
         )[:columns]
         for run in found
     ]
-    spare = ("EXIT", "ENTRY POINT", "METRICS")[: columns - len(HEADER) + 3]
-    return table(HEADER[:columns], rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"), spare=spare)
+    whole, spare = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
+    return table(HEADER[:columns], rows, states="STATUS", whole=whole, spare=spare)
 
 
 def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
@@ -48,8 +50,9 @@ def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
         if not (wanted := above - known.keys() - {""}):
             break
         ids = ", ".join(f"'{run_id}'" for run_id in sorted(wanted))
-        parents, _ = store.search_runs([], f"attributes.run_id IN ({ids})", run_view_type="ALL")
-        known |= {run.run_id: run for run in parents}
+        with suppress(TrackingError):  # of an old server, which cannot search for ids
+            parents, _ = store.search_runs([], f"attributes.run_id IN ({ids})", run_view_type="ALL")
+            known |= {run.run_id: run for run in parents}
     return {run.run_id: _project(run, known) for run in found}
 
 
