@@ -27,5 +27,5 @@ def _unseen(store: Store, prefix: str, starting: str, view: ViewType) -> Trackin
     if not elsewhere:
         return TrackingError(f"there is no run '{prefix}'", "see `projrun runs list`")
     if view == "DELETED_ONLY":
-        return TrackingError(f"run '{prefix}' is not deleted")
+        return TrackingError(f"run '{prefix}' is not deleted", "see `projrun runs search --deleted`")
     return TrackingError(f"run '{prefix}' is deleted", f"bring it back with: projrun runs restore {prefix}")

@@ -169,7 +169,7 @@ def test_the_action_annotates_the_job_and_writes_its_summary(project: Path, runn
     inputs = {"baseline": "b.zip", "parameters": "alpha=0.5\n", "arguments": "--env-manager=local\n"}
     done = step("Verify", runner, project, **inputs)
     assert done.returncode == 0, done.stderr
-    assert "::notice title=projrun verify::the same" in done.stdout
+    assert "::notice title=projrun verify::the baseline was written" in done.stdout
     (project / "main.py").write_text(MAIN.replace("sys.argv[1]", "'9; $(touch owned)'"))
     done = step("Verify", runner, project, **inputs, existing="true")
     assert done.returncode == 1
