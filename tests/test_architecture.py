@@ -235,6 +235,7 @@ NO_VERBS = {
     "runs_search",
     "runs_source",
     "runs_store",
+    "runs_table",
     "pages",
     "sizes",
     "verb",

@@ -235,7 +235,8 @@ def unlike() -> Comparison:
     first = record(metrics={"a|b": 1.0, "x\x00<y>": 1.0, "i": 1.0})
     plan = msgspec.structs.replace(RECORD.plan, parameters={**RECORD.plan.parameters, "seed": "100%"})
     second = record(metrics={"a|b": 2.0, "x\x00<y>": 1.0, "i": 2.0}, plan=plan)
-    return compared(first, second, VerifyRules(metrics={"i": Rule(how="ignore")}))
+    again = msgspec.structs.replace(second, run_id="b" * 32)
+    return compared(first, again, VerifyRules(metrics={"i": Rule(how="ignore")}))
 
 
 def test_reports_say_the_same_in_every_format(unlike: Comparison) -> None:
@@ -251,7 +252,14 @@ def test_reports_say_the_same_in_every_format(unlike: Comparison) -> None:
 
 
 def test_reports_of_equal_runs_say_so() -> None:
-    equal = compared(RECORD, RECORD)
+    equal = compared(RECORD, msgspec.structs.replace(RECORD, run_id="b" * 32))
     assert "the same: 1 results" in FORMATS["text"](equal)
     assert FORMATS["github"](equal).startswith("::notice")
     assert ElementTree.fromstring(FORMATS["junit"](equal)).get("failures") == "0"
+
+
+def test_a_run_that_has_become_the_baseline_is_not_compared_with_itself() -> None:
+    itself = compared(RECORD, RECORD)
+    for form in ("text", "github"):
+        assert "the baseline was written: later runs are held to 1 results" in FORMATS[form](itself)
+    assert f"### Run {RECORD.run_id[:8]}: the baseline\n" in FORMATS["markdown"](itself)

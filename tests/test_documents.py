@@ -75,6 +75,7 @@ def world(
     tmp_path: Path, projrun: Projrun, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     monkeypatch.setenv("SHELL", "/bin/bash")
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # what README.md trains runs more than once
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "downloads"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -27,8 +27,8 @@ from tests.clients import MLFLOW, Client
 from tests.condachannel import Channel, served
 from tests.conftest import Projrun
 from tests.docker.conftest import base_image, docker, engine
+from tests.markdown import Reader, told
 from tests.mlflowserver import answers, free_port
-from tests.readmes import Reader, commands
 
 __all__ = ["base_image", "engine", "runner"]
 
@@ -38,6 +38,15 @@ INSTALLED = "pip install"
 """What a newcomer has to install is here."""
 MINOR = ".".join(map(str, sys.version_info[:2]))
 WITH_CLIENT = "projrun-test/python:with-client"
+REUSED_AFTER_A_CHANGE_OF_TABLES = """
+from workflow import HERE, fingerprint
+steps = ("prepare", "train", "evaluate")
+before = {step: fingerprint(step, {}) for step in steps}
+with open(HERE / "tables.py", "a") as file:
+    file.write("# changed")
+print(*(step for step in steps if fingerprint(step, {}) == before[step]))
+"""
+"""A step is reused whose fingerprint is as before."""
 Mlflow = Mapping[str, str]
 """The variables with which a command is that of the real mlflow."""
 
@@ -81,9 +90,9 @@ def mlflow(client_python: Client, tracked: Path) -> Iterator[Mlflow]:
 def follow(example: str, clone: Path, mlflow: Mlflow, places: Mapping[str, str] | None = None) -> None:
     """Run every command of the README. Skips the test where no package can be had."""
     reader = Reader(clone, dict(os.environ), dict(places or {}))
-    told = list(commands((clone / "examples" / example / "README.md").read_text()))
-    assert len(told) > 1
-    for command in told:
+    every = list(told(clone / "examples" / example / "README.md"))
+    assert len(every) > 1
+    for command in every:
         if command.line.startswith(INSTALLED):
             continue
         try:
@@ -107,10 +116,12 @@ def steps_of(found: list[dict[str, Any]], parent: dict[str, Any]) -> list[str]:
 
 
 def test_elasticnet_trains_validates_and_is_recorded(
-    projrun: Projrun, clone: Path, home: Home, mlflow: Mlflow
+    projrun: Projrun, clone: Path, home: Home, mlflow: Mlflow, tracked: Path
 ) -> None:
     follow("elasticnet", clone, mlflow)
     first, _, last = runs(projrun)
+    [theirs] = runs(projrun, tracked)
+    assert theirs["metrics"] == first["metrics"]
     assert (last["status"], last["exit_code"]) == ("FAILED", 1)
     run = json.loads(projrun("runs", "show", first["run_id"], "--json").stdout)
     assert run["params"] == {"alpha": "0.05", "l1_ratio": "0.5", "epochs": "40", "seed": "42"}
@@ -137,6 +148,14 @@ def test_the_steps_of_a_workflow_are_runs_and_are_not_done_twice(
     theirs = runs(projrun, tracked)
     assert steps_of(theirs, theirs[0]) == ["prepare", "train", "evaluate"]
     assert theirs[0]["metrics"] == mains[0]["metrics"]
+    reused = subprocess.run(
+        ["python", "-c", REUSED_AFTER_A_CHANGE_OF_TABLES],
+        cwd=clone / "examples" / "multistep",
+        env={**os.environ, **mlflow},
+        capture_output=True,
+        text=True,
+    )
+    assert reused.stdout.split() == ["prepare"], reused.stderr
 
 
 def test_a_search_has_a_run_for_each_choice(
@@ -268,6 +287,8 @@ def test_a_project_brings_its_image(
 def test_every_example_is_told_of_and_tested() -> None:
     listed = {line.split("](")[1].split(")")[0] for line in table() if "](" in line}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == listed == NAMES
+    first_steps = {command.line for command in told(EXAMPLES / "README.md")}
+    assert first_steps <= {command.line for command in told(EXAMPLES / "search" / "README.md")}
     for name in NAMES:
         assert "## Under mlflow" in (EXAMPLES / name / "README.md").read_text(), name
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -50,9 +51,20 @@ def fingerprint(entry_point: str, parameters: dict[str, str | float]) -> str:
     A commit would not do: it stays the same while files are being changed.
     """
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    for file in [HERE / f"{entry_point}.py", HERE / "python_env.yaml", *sorted(HERE.glob("data/*"))]:
+    for file in [*code_of(entry_point), HERE / "python_env.yaml", *sorted(HERE.glob("data/*"))]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def code_of(module: str) -> list[Path]:
+    """The file of a module, and those of the modules beside it that it imports, directly or not."""
+    files = [HERE / f"{module}.py"]
+    for file in files:  # which grows
+        for name in re.findall(r"^(?:from|import) (\w+)", file.read_text(), re.MULTILINE):
+            beside = HERE / f"{name}.py"
+            if beside.exists() and beside not in files:
+                files.append(beside)
+    return files
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
 
     with opened_store() as store:
         found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
-        data(listing(found, as_json=as_json, as_csv=as_csv))
+        data(listing(store, found, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -84,7 +84,7 @@ def show(run_id: str, as_json: bool, as_csv: bool) -> None:
         if as_json:
             data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
         elif as_csv:
-            data(listing([run], as_json=False, as_csv=True))
+            data(listing(store, [run], as_json=False, as_csv=True))
         else:
             data(_description(store, run))
 
@@ -140,42 +140,21 @@ def record_of(store: Store, run: Run) -> Any:
         return None  # it is still running, or no run of ours
 
 
-def listing(found: list[Run], *, as_json: bool, as_csv: bool) -> str:
+def listing(store: Store, found: list[Run], *, as_json: bool, as_csv: bool) -> str:
     if as_json:
         return as_json_text([as_dict(run) for run in found])
     if as_csv:
         from projrun.cli.runs_csv import csv_of
 
         return csv_of([as_dict(run) for run in found])
-    return table_of(found)
+    from projrun.cli.runs_table import table_of
 
-
-def table_of(found: list[Run]) -> str:
-    from projrun.output import one_line
-    from projrun.tables import table
-    from projrun.tracking.tags import EXIT_CODE
-
-    header = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME")
-    rows = [
-        (
-            run.run_id[:8],
-            run.status,
-            run.tags.get(EXIT_CODE, ""),
-            local_time(run.start_time),
-            _seconds(run),
-            one_line(run.tags.get("projrun.project", "")),
-            one_line(run.tags.get("mlflow.project.entryPoint", "")),
-            one_line(run.run_name),
-        )
-        for run in found
-    ]
-    return table(
-        header, rows, states="STATUS", whole=("RUN", "STATUS", "STARTED"), spare=("EXIT", "ENTRY POINT")
-    )
+    return table_of(store, found)
 
 
 def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
+    from projrun.cli.runs_table import local_time, seconds
     from projrun.output import one_line
     from projrun.tables import pairs
     from projrun.tracking.walk import walked
@@ -187,7 +166,7 @@ def _description(store: Store, run: Run) -> str:
         ("experiment", store.get_experiment(run.experiment_id).name),
         ("status", run.status),
         ("started", local_time(run.start_time)),
-        ("seconds", _seconds(run)),
+        ("seconds", seconds(run)),
         *_usage(record),
         ("artifacts", run.artifact_uri),
     ]
@@ -224,13 +203,3 @@ def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
         (one["parameter"], f"{one['size']} bytes, sha256 {one['sha256'][:16]}, {one['value']}")
         for one in record.get("inputs", ())
     ]
-
-
-def local_time(milliseconds: int) -> str:
-    import time
-
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
-
-
-def _seconds(run: Run) -> str:
-    return "" if run.end_time is None else f"{(run.end_time - run.start_time) / 1000:.1f}"

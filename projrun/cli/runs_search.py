@@ -41,4 +41,4 @@ def search_(
             max_results,
             run_view_type="DELETED_ONLY" if deleted else "ACTIVE_ONLY",
         )
-        data(listing(found, as_json=as_json, as_csv=as_csv))
+        data(listing(store, found, as_json=as_json, as_csv=as_csv))

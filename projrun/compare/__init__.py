@@ -45,6 +45,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
 
     @property
+    def is_baseline(self) -> bool:
+        """There was nothing to compare with: the run stands on both sides, and later ones are held to it."""
+        return self.first == self.second
+
+    @property
     def same(self) -> bool:
         return not self.bad
 

@@ -31,6 +31,9 @@ def text(comparison: Comparison, *, on_screen: bool = False) -> str:
 def conclusion(comparison: Comparison) -> str:
     """One line."""
     count = len([one for one in comparison.findings if one.verdict != "ignored"])
+    if comparison.is_baseline:
+        held = f"later runs are held to {count} results of run {comparison.first[:8]}"
+        return f"the baseline was written: {held}"
     if comparison.same:
         return f"the same: {count} results of run {comparison.second[:8]} are those of {comparison.first[:8]}"
     return f"not the same: {len(comparison.bad)} of {count} results of run {comparison.second[:8]} differ"
@@ -81,9 +84,11 @@ def suite_text(suite: Element) -> str:
 
 def markdown(comparison: Comparison) -> str:
     rows = [tuple(map(cell, _row(finding))) for finding in comparison.findings]
+    verdict = "the same" if comparison.same else "**not the same**"
+    against = f" against {comparison.first[:8]}"
+    title = ": the baseline" if comparison.is_baseline else f"{against}: {verdict}"
     lines = [
-        f"### Run {comparison.second[:8]} against {comparison.first[:8]}: "
-        + ("the same" if comparison.same else "**not the same**"),
+        f"### Run {comparison.second[:8]}{title}",
         "",
         "| result | verdict | rule | first | second |",
         "| --- | --- | --- | --- | --- |",

@@ -30,6 +30,10 @@ TIMEOUT_S = 600
 ABANDONED = "1h"
 """After how long the rest of a build belongs to one that was killed."""
 
+LAST_LINES = 4
+"""How many of a failed step's are told."""
+
+_ALARMING = re.compile(r"\b(error|failed|fatal|not found|no such|cannot|unable|denied)\b", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _logins: list[dict[str, str]] = []
 
@@ -192,11 +196,23 @@ def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | eng
     """A step that failed says only its code: what its program said before is what people must know."""
     if "returned a non-zero code" not in error.message:
         return error
-    last = _COLOURS.sub("", said).rpartition("---> Running in ")[2].partition("\n")[2]
-    last = re.sub(r"Removing intermediate container.*", "", last)
-    telling = re.search(r"(?:×|error:|ERROR:).*", last, re.DOTALL)
-    plain = re.sub(r"[│├╰─▶×]", "", telling[0] if telling else last[-600:]) or error.message
-    return BuildError(f"the image could not be built: {one_line(plain, 400)}", "mend that, then run it again")
+    before, _, last = _COLOURS.sub("", said).rpartition("---> Running in ")
+    step = (re.findall(r"^Step \d+/\d+ : (.*)", before, re.MULTILINE) or ["a step"])[-1]
+    last = re.sub(r"Removing intermediate container.*", "", last.partition("\n")[2])
+    plain = _telling(re.sub(r"[│├╰─▶×]", "", last)) or error.message
+    return BuildError(
+        f"the image could not be built: {one_line(step, 80)}: {one_line(plain, 400)}",
+        "mend that, then run it again",
+    )
+
+
+def _telling(said: str) -> str:
+    """From the tool's own word for an error on; or the lines that sound like one; or the last lines."""
+    if found := re.search(r"^\W*(?:error|E):.*", said, re.DOTALL | re.MULTILINE | re.IGNORECASE):
+        return found[0]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    alarming = [line for line in lines if _ALARMING.search(line)]
+    return " | ".join((alarming or lines)[-LAST_LINES:])
 
 
 # the images of environments

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from projrun.documents import Document
-from projrun.project import condafiles
+from projrun.errors import ProjectError
+from projrun.plan import Descriptor
+from projrun.project import condafiles, read_project
 from projrun.project.descriptors import (
     BESIDE,
     ENV_KEYS,
@@ -22,6 +25,7 @@ from projrun.project.descriptors import (
     sorted_packages,
 )
 from projrun.project.findings import Findings
+from projrun.project.lockfiles import lock_of
 from projrun.project.parameters import shown
 from projrun.project.requirements import Requirements
 from projrun.project.shapes import DockerShape, PythonEnvShape, conform
@@ -60,9 +64,41 @@ def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None
         if condafiles.counts(directory, file):
             _check_file(directory, kind, file, found)
             return
-    if isinstance(mlproject.data, dict) and read_descriptor(directory, mlproject)[0].kind == "none":
+    try:
+        descriptor = read_project(directory).descriptor
+    except ProjectError:
+        descriptor = read_descriptor(directory, mlproject)[0]
+    if descriptor.kind in ("pyproject", "requirements"):
+        _check_by_convention(directory, descriptor, found)
+    elif isinstance(mlproject.data, dict) and descriptor.kind == "none":
         fix = "write a python_env.yaml with python and dependencies"
         found.add("no-environment", "the project says nothing about its environment", fix, mlproject.file)
+
+
+def _check_by_convention(directory: Path, descriptor: Descriptor, found: Findings) -> None:
+    if descriptor.lock_file:
+        return
+    text = (directory / descriptor.file).read_text(encoding="utf-8", errors="replace")
+    for line in unpinned(descriptor.dependencies, descriptor.constraints):
+        fix = f"write {_name(line)}==VERSION, or keep a lock beside it: projrun lock"
+        message = f"{shown(line)} has no exact version"
+        found.add("unpinned-dependency", message, fix, descriptor.file, _place(text, line))
+
+
+def _place(text: str, line: str) -> tuple[int, int]:
+    """Line and column from 1; 0 where it stands in other words."""
+    at = text.find(line)
+    return (text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)) if at >= 0 else (0, 0)
+
+
+def unpinned(lines: Iterable[str], constraints: Iterable[str]) -> list[str]:
+    """The requirement lines that let an index choose the version."""
+    pinned = {_name(line) for line in constraints if _PINNED.search(line)}
+    return [
+        line
+        for line in lines
+        if not _NOT_A_NAME.match(line) and not _PINNED.search(line) and _name(line) not in pinned
+    ]
 
 
 def _check_file(directory: Path, kind: str, file: str, found: Findings) -> None:
@@ -95,9 +131,11 @@ class _DescriptorCheck:
         self.places.extend([self.document.place(*path)] * missing)
 
     def unpinned(self) -> None:
-        pinned = {_name(line) for line in self.wanted.constraints if _PINNED.search(line)}
+        if lock_of(Descriptor(kind="python_env", file=self.document.file), self.directory)[0]:
+            return
+        loose = unpinned(self.wanted.lines, self.wanted.constraints)
         for line, (file, number), place in zip(self.wanted.lines, self.wanted.origins, self.places):
-            if not _NOT_A_NAME.match(line) and not _PINNED.search(line) and _name(line) not in pinned:
+            if line in loose:
                 where = (number, 1) if number else place
                 fix = f"write {_name(line)}==VERSION"
                 self.found.add("unpinned-dependency", f"{shown(line)} has no exact version", fix, file, where)

@@ -35,7 +35,7 @@ def make(file: Path, request: Request, home: Home, stack: ExitStack) -> Found:
             write_atomically(file, to_json(found.record))
         except OSError as error:
             raise RecordError(f"{file} cannot be written: {error.strerror}", "name another place") from None
-    warn(f"there was no baseline: this run is it from now on; keep {file}, or nothing is ever verified")
+    warn(f"there was no baseline: keep {file}, or nothing is ever verified")
     return found
 
 

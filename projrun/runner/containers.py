@@ -17,6 +17,8 @@ from projrun.plan import Checkout, Container, Descriptor, Launch, Plan, PlannedC
 from projrun.request import Request
 
 BASE_IMAGE_VARIABLE = "PROJRUN_DOCKER_BASE_IMAGE"
+TITLE = "org.opencontainers.image.title"
+"""Label of an image with a project in it."""
 _OWN = {
     "d": "projrun follows the run to its end",
     "detach": "projrun follows the run to its end",
@@ -185,11 +187,15 @@ def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
 
 def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> Launch:
     """A launch in an image that also holds the project's tree, which is built now."""
-    from projrun.environments.images import built_with_tree
+    from projrun.environments.images import built_with_tree, on_engine
 
     assert launch.container is not None
     labels = source_labels(plan.source, plan.project)
-    tag = f"{legal_name(plan.project)}:{plan.source.commit[:7] or 'latest'}"
+    name, version = legal_name(plan.project), plan.source.commit[:7] or "latest"
+    there = on_engine(f"{name}:{version}")
+    if there and there.labels.get(TITLE) != plan.project:
+        name += "-project"  # an image such as python:latest stays what it is
+    tag = f"{name}:{version}"
     image = built_with_tree(launch.container.image, checkout.directory, tag, labels, log)
     container = msgspec.structs.replace(launch.container, image=image.id, name=tag, holds_project=True)
     return msgspec.structs.replace(launch, container=container)
@@ -198,7 +204,7 @@ def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> L
 def source_labels(source: Source, project: str) -> dict[str, str]:
     """Where the project comes from, in the words of the Open Container Initiative."""
     return {
-        "org.opencontainers.image.title": project,
+        TITLE: project,
         "org.opencontainers.image.revision": source.commit,
         "org.opencontainers.image.source": source.repository,
         "org.opencontainers.image.version": source.version,

@@ -13,7 +13,7 @@ from projrun import inputs
 from projrun.backends import Handle, Result, backend_named
 from projrun.cgroups import expect_one
 from projrun.environments.store import Provided, provide
-from projrun.errors import InputError, ProjrunError, TrackingError
+from projrun.errors import BuildError, InputError, ProjrunError, TrackingError
 from projrun.home import Home
 from projrun.inputs.storage import make
 from projrun.interrupts import signal_of, uninterrupted
@@ -114,6 +114,9 @@ def perform(
         raise
     except (ProjrunError, OSError) as error:
         known.outcome = failed(error, started)
+        if isinstance(error, BuildError) and log.exists():
+            whole = f"all that was said: projrun runs logs {run.run_id[:8]}"
+            error.hint = f"{error.hint}; {whole}" if error.hint else whole
         raise
     finally:
         if ended_as:

@@ -18,6 +18,9 @@ REPRODUCES = "projrun.reproduces"
 """Id of the run that was done again."""
 VARIES = "projrun.varies"
 """What was not as in that run, on purpose."""
+PROJECT = "projrun.project"
+ENTRY_POINT = "mlflow.project.entryPoint"
+SOURCE_NAME = "mlflow.source.name"
 SOURCE_TYPE = "mlflow.source.type"
 PARENT_RUN_ID = "mlflow.parentRunId"
 
@@ -26,8 +29,8 @@ def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
     """What is known of a run before its project is."""
     return {
         "mlflow.user": user,
-        "mlflow.project.entryPoint": entry_point,
-        "mlflow.source.name": uri,
+        ENTRY_POINT: entry_point,
+        SOURCE_NAME: uri,
         SOURCE_TYPE: "PROJECT",
         "projrun.version": __version__,
     }
@@ -44,7 +47,7 @@ def tags_of_plan(plan: Plan) -> dict[str, str]:
         "projrun.source.dirty": str(source.dirty).lower() if source.commit else "",
         "projrun.source.subdirectory": source.subdirectory,
         "projrun.source.version": source.version,
-        "projrun.project": plan.project,
+        PROJECT: plan.project,
         "projrun.command": plan.command[:MAX_TAG_VALUE],
     }
     return {name: value for name, value in tags.items() if value}

@@ -41,6 +41,9 @@ def test_the_first_run_is_the_baseline_and_later_ones_are_held_to_it(
     done = projrun(*command, cwd=project)
     assert done.returncode == 0, done.stderr
     assert f"keep {name}" in done.stderr
+    assert re.search(
+        r"\nthe baseline was written: later runs are held to 2 results of run \w{8}\n$", done.stdout
+    )
     before = (project / name).read_bytes()
     (project / "main.py").write_text(MAIN + "# a comment\n")
     done = projrun(*command, cwd=project)
@@ -166,7 +169,7 @@ def test_the_action_annotates_the_job_and_writes_its_summary(project: Path, runn
     inputs = {"baseline": "b.zip", "parameters": "alpha=0.5\n", "arguments": "--env-manager=local\n"}
     done = step("Verify", runner, project, **inputs)
     assert done.returncode == 0, done.stderr
-    assert "::notice title=projrun verify::the same" in done.stdout
+    assert "::notice title=projrun verify::the baseline was written" in done.stdout
     (project / "main.py").write_text(MAIN.replace("sys.argv[1]", "'9; $(touch owned)'"))
     done = step("Verify", runner, project, **inputs, existing="true")
     assert done.returncode == 1

@@ -66,11 +66,38 @@ def test_a_deleted_run_comes_back(projrun: Projrun, store: Store, two: list[str]
     assert projrun("runs", "delete", two[0]).returncode == 0
     assert store.get_run(two[0]).lifecycle_stage == "deleted"
     assert two[0][:8] in projrun("runs", "search", "--deleted").stdout
+    for verb in ("delete", "show"):
+        done = projrun("runs", verb, two[0][:8])
+        assert done.returncode == 125
+        assert f"run '{two[0][:8]}' is deleted; bring it back with: projrun runs restore" in done.stderr
     assert projrun("runs", "restore", two[0]).returncode == 0
     assert store.get_run(two[0]).lifecycle_stage == "active"
+    assert f"run '{two[0]}' is not deleted" in projrun("runs", "restore", two[0]).stderr
     running = store.create_run("0").run_id
     assert projrun("runs", "delete", two[0], running).returncode == 125
     assert store.get_run(two[0]).lifecycle_stage == "active"
+
+
+def test_runs_that_a_client_made_inside_a_run_show_its_project_and_their_metrics(
+    projrun: Projrun, store: Store
+) -> None:
+    above = ""
+    for name, tags in (
+        ("outer", {"projrun.project": "search", "mlflow.project.entryPoint": "main"}),
+        ("middle", {"mlflow.source.name": "/somewhere/search.py"}),
+        ("inner", {"mlflow.source.name": "/somewhere/search.py"}),
+        ("stray", {"mlflow.parentRunId": "0" * 32}),
+    ):
+        above = store.create_run("0", run_name=name, tags={"mlflow.parentRunId": above, **tags}).run_id
+    store.log_batch(above, [Metric(name, 0.25, 1, 0) for name in "dcba"])
+    header, *lines = projrun("runs", "list").stdout.splitlines()
+    assert header.split()[-4:] == ["ENTRY", "POINT", "NAME", "METRICS"]
+    for row in ("search main outer", "search search.py middle", "search search.py inner"):
+        assert row.split() in [line.split()[-3:] for line in lines]
+    [stray] = [line for line in lines if "stray" in line]
+    assert stray.split()[-5:] == ["stray", "a=0.25", "b=0.25", "c=0.25", "…"]
+    _, alone = projrun("runs", "search", "attributes.run_name = 'inner'").stdout.splitlines()
+    assert alone.split()[-3:] == ["search", "search.py", "inner"]
 
 
 def test_tags_are_set_and_removed(projrun: Projrun, store: Store, two: list[str]) -> None:

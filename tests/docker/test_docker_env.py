@@ -35,6 +35,7 @@ run = os.environ["MLFLOW_RUN_ID"]
 print(ask("log-parameter", {"run_id": run, "key": "from", "value": "inside"}))
 print(ask("get?run_id=" + run, token="no"))
 """
+COUNT = "for i in 1 2 3 4 5 6; do echo line $i; done"
 
 
 def project_of(base: str, command: str, extra: str = "") -> str:
@@ -199,6 +200,25 @@ def test_an_image_with_the_project_has_a_legal_name_and_says_what_is_in_it(
         docker("rmi", "--force", "my-pr-ject:latest")
 
 
+def test_an_image_that_has_the_projects_name_already_keeps_it(
+    base_image: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    text = project_of(base_image, "cat code.txt").replace("My Pröject", "projrun-test-taken")
+    project = make_project(MLproject=text, **{"code.txt": "code\n"})
+    docker("tag", base_image, "projrun-test-taken")
+    try:
+        for _ in range(2):
+            done = projrun("run", project, "--build-image", "-A", "user=0")
+            assert done.stdout == "code\n", done.stderr
+        images = [
+            docker("image", "inspect", "--format", "{{.Id}}", name)
+            for name in (base_image, "projrun-test-taken", "projrun-test-taken-project")
+        ]
+        assert images[0] == images[1] != images[2]
+    finally:
+        docker("rmi", "--force", "projrun-test-taken", "projrun-test-taken-project")
+
+
 def test_an_image_with_the_project_says_which_commit_is_in_it(
     base_image: str, projrun: Projrun, make_project: MakeProject
 ) -> None:
@@ -222,6 +242,28 @@ def test_an_image_with_the_project_says_which_commit_is_in_it(
         }
     finally:
         docker("rmi", "--force", tag)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("echo 'E: no package libfoo' >&2; exit 4", "E: no package libfoo;"),
+        (f"{COUNT}; no-such-program", "/bin/sh: 1: no-such-program: not found;"),
+        (f"{COUNT}; exit 4", "line 3 | line 4 | line 5 | line 6;"),
+    ],
+)
+def test_a_step_that_fails_is_told_with_what_it_said_and_where_the_rest_is(
+    step: str, told: str, base_image: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    text = "docker_env: {build: .}\nentry_points: {main: {command: echo}}\n"
+    project = make_project(MLproject=text, Dockerfile=f"FROM {base_image}\nRUN {step}\n")
+    done = projrun("run", project)
+    assert done.returncode == 125
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"projrun: error: the image could not be built: RUN {step}: {told}"), last
+    [run] = runs_of(projrun)
+    assert last.endswith(f"; all that was said: projrun runs logs {str(run['run_id'])[:8]}")
+    assert "Step 2/2" in projrun("runs", "logs", str(run["run_id"])).stdout
 
 
 def test_an_image_is_built_from_the_projects_dockerfile(

@@ -165,3 +165,28 @@ def test_a_project_by_convention_needs_no_file(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[project.scripts]\ngo = 3\n")
     (finding,) = check(tmp_path)
     assert (finding.file, finding.severity) == ("pyproject.toml", "error")
+
+
+LOOSE = {
+    "pyproject.toml": "[project]\nname = 'x'\ndependencies = ['numpy', 'scipy==1.15.0',\n  'mlflow>=3']\n",
+    "MLproject": "name: x\n",
+}
+NAMED_LOOSE = {
+    "env.yaml": "python: '3.11'\ndependencies: [numpy]\n",
+    "MLproject": "python_env: env.yaml\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "lock", "places"),
+    [
+        (LOOSE, "uv.lock", ["pyproject.toml:3:18", "pyproject.toml:4:4"]),
+        ({"requirements.txt": "numpy\n", "MLproject": "name: x\n"}, "pylock.toml", ["requirements.txt:1:1"]),
+        (NAMED_LOOSE, "pylock.env.toml", ["env.yaml:2:16"]),
+    ],
+)
+def test_packages_without_a_version_are_noted_where_no_lock_has_one(
+    files: dict[str, str], lock: str, places: list[str], tmp_path: Path
+) -> None:
+    assert found(write(tmp_path, files)) == [(place, "unpinned-dependency") for place in places]
+    assert found(write(tmp_path, {lock: ""})) == []
