@@ -15,6 +15,13 @@ _verbosity: Verbosity = "usual"
 _since = time.monotonic()
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+STATES = {
+    **dict.fromkeys(("FINISHED", "ok", "same"), "green"),
+    **dict.fromkeys(("FAILED", "broken", "different", "missing result"), "red"),
+    **dict.fromkeys(("KILLED", "missing"), "yellow"),
+    **dict.fromkeys(("RUNNING", "SCHEDULED"), "bold"),
+}
+"""Words whose colour tells as much as they do."""
 
 
 def show_through(edit: Callable[[str], str]) -> None:
@@ -71,6 +78,11 @@ def json_text(value: object) -> str:
 def styled(text: str, style: str, stream: TextIO) -> str:
     """`text` in a colour when `stream` wants colours."""
     return f"\033[{_STYLES[style]}m{text}\033[0m" if _wants_colours(stream) else text
+
+
+def state(word: str, stream: TextIO) -> str:
+    """A status or verdict in its colour when `stream` wants colours; other words as they are."""
+    return styled(word, STATES[word], stream) if word in STATES else word
 
 
 def _wants_colours(stream: TextIO) -> bool:

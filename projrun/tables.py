@@ -6,20 +6,13 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from projrun.output import is_terminal, styled
+from projrun.output import STATES, is_terminal, styled
 
 GAP = "  "
 NARROWEST = 8
 """What is left of a column at least; ids and states are no longer than that."""
 READABLE = 12
 """Columns that a name takes to be recognised."""
-STATES = {
-    **dict.fromkeys(("FINISHED", "ok", "same"), "green"),
-    **dict.fromkeys(("FAILED", "broken", "different", "missing result"), "red"),
-    **dict.fromkeys(("KILLED", "missing"), "yellow"),
-    **dict.fromkeys(("RUNNING", "SCHEDULED"), "bold"),
-}
-"""Words whose colour tells as much as they do."""
 
 
 def table(

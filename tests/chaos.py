@@ -72,7 +72,7 @@ def chaos(root: Path, rounds: int, chance: random.Random) -> dict[str, int]:
             raise AssertionError(f"round {number}, {whom} after {delay_s:.3f} s: {error}") from None
     done = _projrun(environ, "run", uri)
     assert done.returncode == 0, f"a run afterwards fails: {done.stderr}"
-    assert not _wait_until_gone(lambda: _marked(environ[MARK])), "processes are left after a whole run"
+    assert not processes_marked(environ[MARK]), "processes are left after a whole run"
     listed = json.loads(_projrun(environ, "runs", "list", "-n", "10000", "--json").stdout)
     return dict(Counter(run["status"] for run in listed))
 
@@ -179,7 +179,7 @@ def _round(
         if whom != "process":
             supervisor.kill()
         supervisor.wait(120)
-    left = _wait_until_gone(lambda: _marked(environ[MARK]))
+    left = processes_marked(environ[MARK])
     assert not left, f"processes are left: {left}"
     listed = _projrun(environ, "runs", "list", "--json")
     assert listed.returncode == 0, listed.stderr
@@ -211,6 +211,11 @@ def _wait_until_gone(look: Callable[[], list[Left]]) -> list[Left]:
     while (left := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
+
+
+def processes_marked(mark: str) -> list[int]:
+    """Those that are left of what was started with the mark, after they had time to go."""
+    return _wait_until_gone(lambda: _marked(mark))
 
 
 def _marked(mark: str) -> list[int]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Flaky(ThreadingHTTPServer):
-    """lost: for the end of a path, how many answers are still to be lost. is_away: refuses everyone."""
+    """lost: for the end of a path, how many answers are still to be lost. is_away: refuses everyone.
+
+    on_request: is told the path of each request before it is carried on.
+    """
 
     daemon_threads = True
 
@@ -21,6 +24,7 @@ class Flaky(ThreadingHTTPServer):
         self.lost: dict[str, int] = {}
         self.is_away = False
         self.asked: list[str] = []
+        self.on_request: Callable[[str], None] = lambda path: None
 
     def loses(self, path: str) -> bool:
         for end, left in self.lost.items():
@@ -40,6 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _carry(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append(self.path)
+        self.server.on_request(self.path)
         if self.server.is_away:
             self.close_connection = True
             return

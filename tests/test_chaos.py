@@ -69,6 +69,19 @@ def test_a_store_on_a_full_disk(projrun: Projrun, make_project: MakeProject, sma
     assert [run["status"] for run in json.loads(listed.stdout)] == ["FAILED"]
 
 
+def test_a_store_that_has_no_room_to_be_made(
+    projrun: Projrun, make_project: MakeProject, small_disk: Path
+) -> None:
+    (small_disk / "fill").write_bytes(bytes(2 * 2**20 - 100_000))
+    project = make_project(MLproject="entry_points: {main: {command: 'true'}}")
+    done = projrun("run", project, *LOCAL, environ={"PROJRUN_HOME": str(small_disk)})
+    assert done.returncode == 125
+    (line,) = done.stderr.splitlines()
+    assert "is full; free some space" in line
+    (small_disk / "fill").unlink()
+    assert projrun("run", project, *LOCAL, environ={"PROJRUN_HOME": str(small_disk)}).returncode == 0
+
+
 def as_nobody() -> list[str]:
     """The beginning of a command that root may not do: root may write everywhere."""
     if os.getuid() != 0:

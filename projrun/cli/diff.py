@@ -25,6 +25,7 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     from pathlib import Path
 
     from projrun.compare.diffreports import FORMATS as REPORTS
+    from projrun.compare.diffreports import text
     from projrun.errors import RecordError
     from projrun.files import write_atomically
     from projrun.home import home_from
@@ -35,10 +36,10 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     home = home_from()
     with ExitStack() as stack:
         found = differing(find(first, home, stack), find(second, home, stack), home)
-    report = REPORTS[form](found)
     if not output:
-        data(report)
+        data(text(found, on_screen=True) if form == "text" else REPORTS[form](found))
         return 0 if found.same else 1
+    report = REPORTS[form](found)
     try:
         write_atomically(Path(output), f"{report}\n")
     except OSError as error:

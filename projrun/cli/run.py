@@ -235,13 +235,15 @@ def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
 def say_goodbye(record: Record, home: Home) -> None:
     """What was run, where it is kept, and how to look at it."""
     import os
+    import sys
 
-    from projrun.output import say
+    from projrun.output import say, state
     from projrun.urls import without_credentials
 
     place = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
     outcome, plan = record.outcome, record.plan
     seconds = (outcome.end_time - outcome.start_time) / 1000
     why = f" ({outcome.reason})" if outcome.reason else ""
-    say(f"{plan.project}, entry point {plan.entry_point}: {outcome.status} after {seconds:.1f} s{why}")
+    status = state(outcome.status, sys.stderr)
+    say(f"{plan.project}, entry point {plan.entry_point}: {status} after {seconds:.1f} s{why}")
     say(f"kept in {place}; look at it with: projrun runs show {record.run_id[:8]}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
         if path and not found:
             raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
         if target:
-            _copied(store, run, [name for name, _ in found], Path(target))
+            with _writing(Path(target), "name another directory with --download"):
+                _copied(store, run, [name for name, _ in found], Path(target))
     if as_json:
         data(as_json_text([{"path": name, "file_size": size} for name, size in found]))
     elif as_csv:
@@ -64,18 +66,20 @@ def _all(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
 @click.argument("directory")
 def export_(run_id: str, directory: str) -> None:
     """Write a run to a new DIRECTORY: `run.json` with record and histories of metrics, and `artifacts/`."""
+    import os
+
     from projrun.errors import UsageError
-    from projrun.files import write_atomically
+    from projrun.files import beside, write_atomically
     from projrun.output import say
 
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{directory} is there already", "name a new directory")
+    from projrun.interrupts import uninterrupted
     from projrun.tracking.lookup import find_run
 
-    with opened_store() as store:
+    with opened_store() as store, _writing(target, "name another directory"):
         run = find_run(store, run_id)
-        _copied(store, run, [name for name, _ in _all(store, run)], target / "artifacts")
         content = {
             **as_dict(run),
             "experiment_name": store.get_experiment(run.experiment_id).name,
@@ -83,7 +87,13 @@ def export_(run_id: str, directory: str) -> None:
             "inputs": [_input(dataset) for dataset in run.inputs],
             "record": record_of(store, run),
         }
-        write_atomically(target / "run.json", as_json_text(content) + "\n")
+        with beside(target / "run.json") as whole:  # broken off, nothing is left of it
+            (whole / "artifacts").mkdir(parents=True)
+            _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
+            write_atomically(whole / "run.json", as_json_text(content) + "\n")
+            with uninterrupted():
+                for name in ("artifacts", "run.json"):
+                    os.replace(whole / name, target / name)
     say(f"wrote run {run.run_id} to {directory}")
 
 
@@ -103,18 +113,23 @@ def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
     import os
     import shutil
 
-    from projrun.errors import TrackingError
     from projrun.files import beside
 
+    for path in paths:
+        place = target / path
+        with beside(place) as temporary:
+            with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+            os.replace(temporary, place)
+
+
+@contextmanager
+def _writing(target: Path, hint: str) -> Iterator[None]:
+    from projrun.errors import TrackingError
+
     try:
-        for path in paths:
-            place = target / path
-            with beside(place) as temporary:
-                with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
-                    shutil.copyfileobj(source, copy)
-                os.replace(temporary, place)
+        yield
     except OSError as error:
         raise TrackingError(
-            f"{error.filename or target}: {error.strerror or error}",
-            "make room, or name another directory with --download",
+            f"{error.filename or target}: {error.strerror or error}", f"make room, or {hint}"
         ) from None

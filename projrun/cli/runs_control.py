@@ -81,8 +81,9 @@ def stop_(run_id: str, as_json: bool) -> None:
 def _report(run: Run, as_json: bool) -> int:
     """Say how it ended; its exit code, 125 when its command never started."""
     import json
+    import sys
 
-    from projrun.output import data, say
+    from projrun.output import data, say, state
     from projrun.tracking.tags import EXIT_CODE, REASON
 
     text = run.tags.get(EXIT_CODE, "")
@@ -92,7 +93,8 @@ def _report(run: Run, as_json: bool) -> int:
         facts = {"run_id": run.run_id, "status": run.status, "exit_code": int(text) if text else None}
         data(json.dumps({**facts, "reason": reason}))
     else:
-        say(f"run {run.run_id[:8]}: {run.status}{f' ({reason})' if reason else ''}")
+        status = state(run.status, sys.stderr)
+        say(f"run {run.run_id[:8]}: {status}{f' ({reason})' if reason else ''}")
     return code
 
 

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from projrun.compare.sidebyside import Changed, Pair, SideBySide
-from projrun.output import json_text, one_line
+from projrun.output import json_text, one_line, state, styled
 
 LONGEST = 300
 """Characters of a line that are shown; JSON has all of them."""
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "+": "green", "-": "red", "@": "dim"}
+"""Of what has become of something, and of the lines of a unified diff by their first sign."""
+
+Paint = Callable[[str, str], str]
+"""Text, and the word that says its colour, to what is shown."""
 
 
-def text(found: SideBySide) -> str:
-    return "\n".join(_lines(found))
+def text(found: SideBySide, *, on_screen: bool = False) -> str:
+    """For people. on_screen: it goes to stdout, and has colours there when that is a terminal."""
+    return "\n".join(_lines(found, _painted if on_screen else lambda text, _: text))
 
 
-def _lines(found: SideBySide) -> Iterator[str]:
+def _painted(text: str, word: str) -> str:
+    return styled(text, _COLOURS[word], sys.stdout) if word in _COLOURS else state(text, sys.stdout)
+
+
+def _lines(found: SideBySide, paint: Paint) -> Iterator[str]:
     yield f"first   run {found.first[:8]}  {found.source.first}"
     yield f"second  run {found.second[:8]}  {found.source.second}"
     if found.same:
-        yield "\nnothing differs"
+        yield "\n" + paint("nothing differs", "added")
         return
     if found.source.unknown:
         yield f"\nsource: {one_line(found.source.unknown)}"
     if found.source.files:
         yield "\nsource"
         for file in found.source.files:
-            yield _file(file)
+            yield _file(file, paint)
     for title, pairs in (("packages", found.lock), ("parameters", found.parameters)):
         if pairs:
             yield f"\n{title}"
-            yield from (f"  {_pair(pair)}" for pair in pairs)
+            yield from (f"  {paint(_pair(pair), pair.change)}" for pair in pairs)
     if found.results:
         yield "\nresults"
         for one in found.results:
             detail = f" ({one.detail})" if one.detail else ""
             values = f"{one.first or 'none'}, then {one.second or 'none'}"
-            name = one.name if one.kind == "status" else f"{one.kind} {one.name}"
-            yield f"  {one_line(f'{name}: {values}{detail}')}"
+            if one.kind == "status":
+                values = f"{_outcome(one.first, paint)}, then {_outcome(one.second, paint)}"
+                yield f"  {one_line(one.name)}: {values}{one_line(detail)}"
+            else:
+                yield f"  {one_line(f'{one.kind} {one.name}: {values}{detail}')}"
     if found.surroundings:
         yield "\nsurroundings"
         for difference in found.surroundings:
@@ -49,15 +64,20 @@ def _lines(found: SideBySide) -> Iterator[str]:
 
 
 def _pair(pair: Pair) -> str:
-    sign = {"added": "+", "removed": "-", "changed": "~"}[pair.change]
     values = f"{pair.first} -> {pair.second}" if pair.change == "changed" else pair.first or pair.second
-    return one_line(f"{sign} {pair.name} {values}")
+    return one_line(f"{_SIGNS[pair.change]} {pair.name} {values}")
 
 
-def _file(file: Changed) -> str:
+def _outcome(text: str, paint: Paint) -> str:
+    status, comma, code = text.partition(",")
+    return f"{paint(status, status)}{comma}{code}"
+
+
+def _file(file: Changed, paint: Paint) -> str:
     note = f" ({file.note})" if file.note else ""
-    head = f"  {file.change} {one_line(file.path)}{note}"
-    return "\n".join([head, *map(shown, file.diff.rstrip("\n").split("\n") if file.diff else ())])
+    head = f"  {paint(file.change, file.change)} {one_line(file.path)}{note}"
+    lines = file.diff.rstrip("\n").split("\n") if file.diff else ()
+    return "\n".join([head, *(paint(shown(line), line[:1]) for line in lines)])
 
 
 def shown(line: str) -> str:

@@ -191,5 +191,6 @@ def _apply(connection: sqlite3.Connection, number: int, name: str, statements: t
         connection.execute(f"PRAGMA user_version = {number:d}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
         raise

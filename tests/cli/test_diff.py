@@ -54,6 +54,23 @@ def test_all_that_differs_is_shown(projrun: Projrun, project: Path) -> None:
     assert changes == {"gone.txt": "removed", "log.py": "changed", "main.py": "changed", "new.bin": "added"}
 
 
+def test_states_and_lines_have_their_colours(projrun: Projrun, project: Path, tmp_path: Path) -> None:
+    first = run(projrun, project, *LOCAL, "-P", "word=x")
+    (project / "main.py").write_text(MAIN + "sys.exit(3)\n")
+    failed = projrun("run", project, *LOCAL, "-P", "word=x", "-P", "seed=2")
+    assert failed.returncode == 3
+    second = json.loads(projrun("runs", "list", "--json").stdout)[0]["run_id"]
+    forced = {"FORCE_COLOR": "1"}
+    shown = projrun("diff", first, second, environ=forced).stdout
+    assert "\033[32mFINISHED\033[0m, exit code 0, then \033[31mFAILED\033[0m, exit code 3" in shown
+    assert "\n\033[32m+sys.exit(3)\033[0m\n" in shown
+    assert "  \033[33m~ seed 1 -> 2\033[0m\n" in shown
+    plain = projrun("diff", first, second, environ={**forced, "NO_COLOR": "1"}).stdout
+    assert plain == re.sub("\033\\[[0-9]+m", "", shown)
+    projrun("diff", first, second, "-o", tmp_path / "report", environ=forced)
+    assert (tmp_path / "report").read_text() == plain, "a file is no terminal"
+
+
 def test_the_shown_source_is_a_patch(projrun: Projrun, project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "before")
     first = run(projrun, project, *LOCAL, "-P", "word=x")

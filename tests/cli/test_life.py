@@ -250,6 +250,20 @@ def on_a_terminal(*arguments: str) -> bytes:
     return output
 
 
+@pytest.mark.parametrize(
+    ("entry_point", "status", "colour"), [("short", "FINISHED", 32), ("slow", "FAILED", 31)]
+)
+def test_the_status_has_its_colour_on_a_terminal(
+    project: Path, monkeypatch: pytest.MonkeyPatch, entry_point: str, status: str, colour: int
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    arguments = ("run", str(project), *LOCAL, "-e", entry_point)
+    assert f": \033[{colour}m{status}\033[0m after".encode() in on_a_terminal(*arguments)
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = on_a_terminal(*arguments)
+    assert f": {status} after".encode() in plain and b"\033" not in plain
+
+
 def test_garbage_does_not_reach_the_terminal(projrun: Projrun, project: Path) -> None:
     projrun_raw = [sys.executable, "-m", "projrun", "run", str(project), *LOCAL, "-e", "garbage"]
     assert len(subprocess.run(projrun_raw, capture_output=True).stdout) > 3000

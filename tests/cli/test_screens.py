@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,27 @@ def test_screens(screen: Screen, projrun: Projrun, columns: int) -> None:
     page = screen(columns, "projrun run --help")
     assert max(map(width, page)) <= min(columns, 100)
     assert (max(map(width, page)) > 80) == (columns == 200)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_progress_stays_on_one_line(tmp_path: Path, columns: int) -> None:
+    """A line that is longer than the terminal could not be written over."""
+    needs("tmux")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, time\n"
+        "from projrun.progress import Progress\n"
+        "progress = Progress('a-name-that-goes-on-and-on-' * 4)\n"
+        "progress.total = 300\n"
+        "for _ in range(3):\n"
+        "    progress.add(100)\n"
+        "    time.sleep(0.11)\n"
+        "print(file=sys.stderr)\n"
+    )
+    lines = shown(columns, f"{sys.executable} {script}", cwd=tmp_path, environ={})
+    assert len(lines) == 1 and width(lines[0]) < columns
+    assert lines[0].startswith("projrun: downlo") and lines[0].endswith(": 300 B of 300 B")
+    assert "…" in lines[0]
 
 
 def assert_words_stay_whole(columns: int, lines: list[str]) -> None:
