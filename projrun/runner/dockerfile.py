@@ -34,7 +34,7 @@ def standalone(request: Request, home: Home) -> Standalone:
 
 def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) -> Standalone:
     project = read_project(checkout.directory)
-    descriptor, _ = environment_of(project, project.entry_point(request.entry_point))
+    descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
     descriptor = with_base_image(descriptor, request)
     if condaimage.wanted(descriptor):
         raise UnavailableError(

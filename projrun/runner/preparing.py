@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from projrun import sources
+from projrun.backends.containers import WORKDIR
 from projrun.environments.store import Provided, provide
+from projrun.errors import UnavailableError
 from projrun.files import temporary_directory
 from projrun.home import Home
 from projrun.output import warn
@@ -45,6 +47,12 @@ def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
 
     with prepared(request, home) as (provided, directory):
         launch = provided.launch
+        if launch.container is not None:
+            raise UnavailableError(
+                "projrun shell opens none in a container, which is where this project runs",
+                f'docker run --rm -it -v "$PWD":{WORKDIR} -w {WORKDIR} '
+                f"{launch.container.image} {launch.container.shell}",
+            )
         environ = merged(os.environ, launch.variables)
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
         argv = command or (environ.get("SHELL") or "/bin/sh",)

@@ -113,6 +113,15 @@ def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Pro
     assert shown.stdout == text
 
 
+def test_a_dockerfile_of_requirements_alone(
+    on_base: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    project = make_project(**{"requirements.txt": "six==1.16.0\n"})
+    done = projrun("dockerfile", project)
+    assert done.returncode == 0, done.stderr
+    assert "pylock.toml" in done.stdout
+
+
 def test_what_lies_on_this_machine_is_installed_by_its_content(
     on_base: str, make_project: MakeProject, projrun: Projrun
 ) -> None:

@@ -133,6 +133,16 @@ def test_the_exit_code_is_the_commands_also_when_it_is_dockers_own(
     assert sorted(artifact(run, "projrun/output.log").split()) == ["err", "out"]
 
 
+def test_a_shell_in_a_container_is_refused_with_the_command_that_opens_one(
+    base_image: str, projrun: Projrun, make_project: MakeProject
+) -> None:
+    project = make_project(MLproject=project_of(base_image, "true"))
+    done = projrun("shell", project, "--", "true")
+    assert done.returncode == 125
+    image = docker("inspect", "--format", "{{.Id}}", base_image)
+    assert re.search(rf"error: .*in a container.*docker run .* {image} bash", done.stderr)
+
+
 def test_files_that_parameters_name_are_there_under_their_own_paths(
     base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
 ) -> None:
