@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,18 +170,23 @@ def parent_of(pid: int) -> int:
 
 def test_a_group_of_a_living_supervisor_is_not_abandoned(cgroup: Cgroup) -> None:
     with subprocess.Popen(started_in(cgroup.place, ["sleep", "600"], os.environ)) as sleeper:
+        wait_until_entered(cgroup.place)
         remove_abandoned(cgroup.place.parent)
         assert sleeper.poll() is None
         cgroup.end()
         assert sleeper.wait() == -signal.SIGKILL
 
 
+def wait_until_entered(place: Path) -> None:
+    while not (place / "cgroup.procs").read_text():
+        time.sleep(0.01)
+
+
 def test_a_kernel_that_cannot_kill_a_group_at_once(cgroup: Cgroup) -> None:
     inner = cgroup.place / "inner"
     inner.mkdir()
     with subprocess.Popen(started_in(inner, ["sleep", "600"], os.environ)) as sleeper:
-        while not (inner / "cgroup.procs").read_text():
-            pass
+        wait_until_entered(inner)
         _kill_each(cgroup.place)
         assert sleeper.wait() == -signal.SIGKILL
 
