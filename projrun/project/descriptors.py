@@ -34,7 +34,7 @@ Read = tuple[Descriptor, tuple[str, ...]]
 
 def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
     """The descriptor that the MLproject file names, or that lies beside it."""
-    data: dict[Any, Any] = mlproject.data or {} if mlproject else {}
+    data: dict[Any, Any] = mlproject.data if mlproject and isinstance(mlproject.data, dict) else {}
     named = [key for key in ENV_KEYS if key in data]
     if mlproject and len(named) > 1:
         names = " and ".join(f"'{key}'" for key in named)

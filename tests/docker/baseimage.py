@@ -35,7 +35,9 @@ EXTRA_LIBRARIES = (
 )
 CHANGES = ("ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8", 'CMD ["python3"]')
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "__pycache__"}
+NOT_PYTHONS = {"site-packages", "dist-packages", "EXTERNALLY-MANAGED"}
+"""What a distribution puts beside the interpreter; the official images have none of it."""
+LEFT_OUT = {*NOT_PYTHONS, "test", "tests", "idlelib", "tkinter", "__pycache__"}
 
 
 def make(tag: str, *, python: bool = True) -> None:
