@@ -171,7 +171,7 @@ def test_unknown_entry_points_get_the_nearest_name(write: Write) -> None:
 def test_without_a_file_scripts_can_be_run(write: Write) -> None:
     project = read_project(write(train__py=""))
     assert project.entry_point("train.py").command == "python train.py"
-    with pytest.raises(ProjectError, match=r"there is no MLproject file and 'main' is no script; name a script"):
+    with pytest.raises(ProjectError, match=r"no MLproject file and 'main' is no script; name a script"):
         project.entry_point("main")
     with pytest.raises(ProjectError, match=r"there is no script 'missing.sh' in the project"):
         project.entry_point("missing.sh")
