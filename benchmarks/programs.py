@@ -50,17 +50,15 @@ def environ(place: Path) -> Mapping[str, str]:
 
 
 def machine(bench: Bench) -> str:
-    """One line for under a table: machine, versions, how often, when, and how busy it was."""
+    """For under a table: machine, how often, how busy it was, when, and versions."""
     versions = [f"Python {platform.python_version()}"]
     for argv in ([bench.projrun, "--version"], [bench.mlflow, "--version"], ["docker", "--version"]):
         if argv[0] and (version := _version(argv)):
             versions.append(version)
     model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "")
-    busy = f"load {os.getloadavg()[0]:.1f}"
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{f' ({model})' * bool(model)}, "
-        f"{', '.join(versions)}; {bench.runs} runs, {busy}, {time.strftime('%Y-%m-%d')}."
-    )
+    place = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{f' ({model})' * bool(model)}"
+    when = f"{bench.runs} runs, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}"
+    return f"{place}; {when};\n{', '.join(versions)}."
 
 
 def _version(argv: list[str]) -> str:
