@@ -14,7 +14,7 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.server.failures import failure
-from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send
+from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send, respond
 from projrun.server.handlers import Handler
 from projrun.server.messages import from_body, from_query
 from projrun.tracking import Store
@@ -70,7 +70,7 @@ class Direct:
             return
         except Exception as error:
             status, content = failure(error, f"{scope['method']} {scope['path']}")
-        await _send(send, status, content)
+        await respond(send, status, msgspec.json.encode(content), JSON_TYPE)
 
     async def _answer(self, handler: Handler, method: str, query: Query, body: bytes) -> Json:
         if handler.is_quick and self._impatient is not None:
@@ -107,14 +107,3 @@ async def whole_body(receive: Receive, limit: int) -> bytes:
             raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
         if not event.get("more_body"):
             return b"".join(parts)
-
-
-async def _send(send: Send, status: int, content: Json) -> None:
-    body = msgspec.json.encode(content)
-    headers = [
-        (b"content-type", JSON_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -118,12 +118,26 @@ def _is_json(scope: Scope) -> bool:
 
 async def _refuse(refusal: Refusal, send: Send) -> None:
     body = msgspec.json.encode({"error_code": refusal.error_code, "message": refusal.message})
-    headers = [
-        (b"content-type", JSON_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    more = {"www-authenticate": "Bearer"} if refusal.status == 401 else {}
+    await respond(send, refusal.status, body, JSON_TYPE, more)
+
+
+async def respond(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: str,
+    more: Mapping[str, str] = {},
+    *,
+    head: bool = False,
+) -> None:
+    """A whole answer. more: headers; head: the method was HEAD, so that the body is only announced."""
+    headers = {
+        "content-type": content_type,
+        "content-length": str(len(body)),
+        "x-content-type-options": "nosniff",
+        **more,
+    }
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": b"" if head else body})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from projrun.server.guard import App, Receive, Scope, Send
+from projrun.server.guard import App, Receive, Scope, Send, respond
 from projrun.server.metrics import TEXT_TYPE
 
 
@@ -19,14 +19,7 @@ class Texts:
         if page is None or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        body = page().encode()
-        headers = [
-            (b"content-type", TEXT_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
+        await respond(send, 200, page().encode(), TEXT_TYPE, head=scope["method"] == "HEAD")
 
 
 class Late:
