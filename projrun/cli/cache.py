@@ -33,12 +33,12 @@ def info(as_json: bool) -> None:
     """Show what is in the cache, its size and when it was last used."""
     from projrun.cachebuckets import entries
     from projrun.home import home_from
-    from projrun.output import data
+    from projrun.output import data, json_text
 
     home = home_from()
     found = entries(home)
     if as_json:
-        data(_json({"directory": str(home.cache), "size": _total(found), "entries": _listed(found)}))
+        data(json_text({"directory": str(home.cache), "size": _total(found), "entries": _listed(found)}))
         return
     data(f"{home.cache}\n{_table(found)}" if found else f"{home.cache}: nothing is in it")
 
@@ -62,14 +62,16 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     """
     from projrun.cachebuckets import prune as prune_cache
     from projrun.home import home_from
-    from projrun.output import data, say
+    from projrun.output import data, json_text, say
     from projrun.progress import in_words
 
     if older_than is None and max_size is None:
         older_than = _DEFAULT_AGE_S
     result = prune_cache(home_from(), older_than_s=older_than, max_size=max_size, dry_run=dry_run)
     if as_json:
-        data(_json({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run}))
+        data(
+            json_text({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run})
+        )
         return
     if result.removed:
         data(_table(result.removed))
@@ -103,12 +105,6 @@ def _state(entry: Entry) -> str:
     if entry.lost:
         return "left by a killed run"
     return "kept" if entry.marks else "unused"
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2)
 
 
 def _table(found: Sequence[Entry]) -> str:

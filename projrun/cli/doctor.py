@@ -15,18 +15,14 @@ def doctor(as_json: bool) -> int:
     The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
     it 0.
     """
-    import json
-
-    import msgspec
-
     from projrun.home import home_from
-    from projrun.output import data
+    from projrun.output import data, json_text
     from projrun.runner.doctor import examine
     from projrun.tables import table
 
     found = examine(home_from())
     if as_json:
-        data(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
+        data(json_text(found))
     else:
         rows = [
             (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found

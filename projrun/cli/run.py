@@ -195,18 +195,11 @@ def _variables(given: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, 
 
 
 def _show_plan(request: Request, home: Home, as_json: bool) -> int:
-    from projrun.output import data
+    from projrun.output import data, json_text
     from projrun.runner.preview import as_text, preview
 
     found = preview(request, home)
-    if as_json:
-        import json
-
-        import msgspec
-
-        data(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
-    else:
-        data(as_text(found))
+    data(json_text(found) if as_json else as_text(found))
     return 0
 
 

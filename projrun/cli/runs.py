@@ -76,13 +76,13 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
 def show(run_id: str, as_json: bool, as_csv: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
-    from projrun.output import data
+    from projrun.output import data, json_text
     from projrun.tracking.lookup import find_run
 
     with opened_store() as store:
         run = find_run(store, run_id)
         if as_json:
-            data(as_json_text({**as_dict(run), "record": record_of(store, run)}))
+            data(json_text({**as_dict(run), "record": record_of(store, run)}))
         elif as_csv:
             data(listing(store, [run], as_json=False, as_csv=True))
         else:
@@ -121,12 +121,6 @@ def as_dict(run: Run) -> dict[str, Any]:
     }
 
 
-def as_json_text(value: object) -> str:
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
 def record_of(store: Store, run: Run) -> Any:
     import json
 
@@ -142,7 +136,9 @@ def record_of(store: Store, run: Run) -> Any:
 
 def listing(store: Store, found: list[Run], *, as_json: bool, as_csv: bool) -> str:
     if as_json:
-        return as_json_text([as_dict(run) for run in found])
+        from projrun.output import json_text
+
+        return json_text([as_dict(run) for run in found])
     if as_csv:
         from projrun.cli.runs_csv import csv_of
 
@@ -173,7 +169,7 @@ def _description(store: Store, run: Run) -> str:
     sections = {
         "": facts,
         "parameters": sorted(run.params.items()),
-        "inputs": _inputs(record_of(store, run) or {}),
+        "inputs": _inputs(record),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
         "artifacts": [(info.path, f"{info.file_size or 0} bytes") for info in walked(store, run.run_id)],

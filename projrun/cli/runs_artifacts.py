@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.finding import opened_store
-from projrun.cli.runs import as_dict, as_json_text, record_of
+from projrun.cli.runs import as_dict, record_of
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
     """List the artifacts of a run, all or those below PATH, or copy them."""
     from projrun.errors import TrackingError
-    from projrun.output import data, one_line
+    from projrun.output import data, json_text, one_line
     from projrun.tables import table
     from projrun.tracking.lookup import find_run
 
@@ -39,7 +39,7 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
             with _writing(Path(target), "name another directory with --download"):
                 _copied(store, run, [name for name, _ in found], Path(target))
     if as_json:
-        data(as_json_text([{"path": name, "file_size": size} for name, size in found]))
+        data(json_text([{"path": name, "file_size": size} for name, size in found]))
     elif as_csv:
         from projrun.cli.runs_csv import rows_as_csv
 
@@ -70,7 +70,7 @@ def export_(run_id: str, directory: str) -> None:
 
     from projrun.errors import UsageError
     from projrun.files import beside, write_atomically
-    from projrun.output import say
+    from projrun.output import json_text, say
 
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -90,7 +90,7 @@ def export_(run_id: str, directory: str) -> None:
         with beside(target / "run.json") as whole:  # broken off, nothing is left of it
             (whole / "artifacts").mkdir(parents=True)
             _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
-            write_atomically(whole / "run.json", as_json_text(content) + "\n")
+            write_atomically(whole / "run.json", json_text(content) + "\n")
             with uninterrupted():
                 for name in ("artifacts", "run.json"):
                     os.replace(whole / name, target / name)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from projrun.cli.finding import opened_store
-from projrun.cli.runs import as_dict, as_json_text
+from projrun.cli.runs import as_dict
 
 Row = tuple[str, list[Any]]
 GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
@@ -22,7 +22,7 @@ GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
 def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
     """Show where runs differ: parameters, metrics, tags, side by side."""
     from projrun.errors import UsageError
-    from projrun.output import data, one_line
+    from projrun.output import data, json_text, one_line
     from projrun.tables import table
 
     if len(run_ids) < 2:
@@ -34,7 +34,7 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     groups = {group: _rows(runs, group, everything=everything) for group in GROUPS}
     if as_json:
         ids = [run["run_id"] for run in runs]
-        data(as_json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
+        data(json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
         return
     lines = [
         (GROUPS[group], key, *("" if value is None else str(value) for value in values))
