@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.answering import answering
 
 
 class Flaky(ThreadingHTTPServer):
@@ -71,11 +72,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def flaky_proxy(upstream: str) -> Iterator[Flaky]:
     server = Flaky(upstream)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.answering import answering
 
 HOST = "127.0.0.1"
 
@@ -109,14 +110,8 @@ def serving(root: Path) -> Iterator[GitServer]:
     server = ThreadingHTTPServer((HOST, 0), _handler_for(served))
     server.daemon_threads = False
     served.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(server):
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler_for(served: GitServer) -> type[BaseHTTPRequestHandler]:

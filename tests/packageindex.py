@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.answering import answering
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "reader", "s3cret-of-the-index"
@@ -147,14 +148,8 @@ def serving(root: Path) -> Iterator[PackageIndex]:
     index = PackageIndex(root)
     server = ThreadingHTTPServer((HOST, 0), _handler_for(index))
     index.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(server):
         yield index
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler_for(index: PackageIndex) -> type[BaseHTTPRequestHandler]:

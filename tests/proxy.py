@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import select
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from tests.answering import answering
 
 
 class Proxy(ThreadingHTTPServer):
@@ -84,11 +85,5 @@ def _pipe(one: socket.socket, other: socket.socket) -> None:
 @contextmanager
 def proxying(credentials: str = "") -> Iterator[Proxy]:
     proxy = Proxy(credentials)
-    thread = threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with answering(proxy):
         yield proxy
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ import pytest
 from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.tracking import open_store
+from tests.answering import answering
 from tests.proxy import proxying
 
 PEM = Path(__file__).parents[1] / "server" / "localhost.pem"
@@ -58,14 +58,8 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     server = Server()
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with answering(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def name_of_default(home: Home, url: str) -> str:

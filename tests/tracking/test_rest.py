@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ from projrun.errors import ProjrunError, TrackingError, UnavailableError
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
+from tests.answering import answering
 
 Answers = list[tuple[int, bytes]]
 RUN = {
@@ -69,14 +69,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(*answers: tuple[int, object]) -> Iterator[Server]:
     server = Server([(s, c if isinstance(c, bytes) else json.dumps(c).encode()) for s, c in answers])
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with answering(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
