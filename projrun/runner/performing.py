@@ -87,7 +87,8 @@ def perform(
     ended_as: list[Result] = []
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
-    expect_one()
+    if plan.container is None:
+        expect_one()
     try:
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)
