@@ -25,6 +25,16 @@ def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
     return result
 
 
+def git_settings(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Variables that give git these settings, key and value, on top of those that `environ` gives it."""
+    given = environ.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdecimal() else 0
+    variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
+    for number, (key, value) in enumerate(settings, first):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
 def shown(argv: Sequence[str]) -> str:
     """A command for people, as a shell would take it; no credentials, and no program text of ours."""
     import shlex

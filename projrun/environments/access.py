@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from projrun.plan import Access, Descriptor, Lock
+from projrun.starting import git_settings
 from projrun.urls import without_credentials, without_secrets
 
 _OPTION = re.compile(
@@ -180,14 +181,7 @@ def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict
             place = parts.netloc.rpartition("@")[2]
             token = base64.b64encode(login.encode()).decode()
             settings[f"http.{parts.scheme}://{place}/.extraHeader"] = f"Authorization: Basic {token}"
-    if not settings:
-        return {}
-    given = environ.get("GIT_CONFIG_COUNT", "")
-    first = int(given) if given.isdigit() else 0
-    variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
-    for number, (key, value) in enumerate(settings.items(), first):
-        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables
+    return git_settings(environ, list(settings.items())) if settings else {}
 
 
 def with_credentials(text: str, access: Access | None) -> str:

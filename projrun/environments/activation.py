@@ -56,10 +56,19 @@ def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
 def _activated(before: dict[str, str]) -> dict[str, str]:
     """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
     answer = ask(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
-    pairs = (entry.partition("=") for entry in answer.stdout.split("\0") if "=" in entry)
     if not answer.ok:
-        raise BuildError(
-            f"the activation scripts of the environment failed: {one_line(answer.stderr)}",
-            "leave out the package that they come from",
-        )
+        raise failed(answer.stderr)
+    return variables_in(answer.stdout)
+
+
+def failed(stderr: str) -> BuildError:
+    return BuildError(
+        f"the activation scripts of the environment failed: {one_line(stderr)}",
+        "leave out the package that they come from",
+    )
+
+
+def variables_in(text: str) -> dict[str, str]:
+    """What `env -0` printed."""
+    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
     return {name: value for name, _, value in pairs}

@@ -13,12 +13,11 @@ import msgspec
 
 from projrun import engine
 from projrun.environments import conda
-from projrun.environments.activation import SCRIPTS, SHELLS_OWN
+from projrun.environments.activation import SCRIPTS, SHELLS_OWN, failed, variables_in
 from projrun.environments.condanames import needs_conda
 from projrun.environments.images import Image
 from projrun.environments.inside import Inside
 from projrun.errors import BuildError
-from projrun.output import one_line
 from projrun.plan import Descriptor, Lock
 from projrun.record import Package
 
@@ -73,11 +72,8 @@ def activated(image: Image, shell: str, variables: dict[str, str]) -> dict[str, 
     options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", shell, *pairs]
     answer = engine.call("run", *options, image.id, "-c", _ACTIVATE)
     if not answer.ok:
-        raise BuildError(
-            f"the activation scripts of the environment failed: {one_line(answer.stderr)}",
-            "leave out the package that they come from",
-        )
-    before, after = (_variables(text) for text in answer.stdout.split(_BETWEEN))
+        raise failed(answer.stderr)
+    before, after = (variables_in(text) for text in answer.stdout.split(_BETWEEN))
     changed = {name: value for name, value in after.items() if before.get(name) != value}
     given = {name: after[name] for name in variables if name in after}
     return {name: value for name, value in {**given, **changed}.items() if name not in _NOT_KEPT}
@@ -90,11 +86,6 @@ for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do [ -e "$script" ] && . "$script"
 exec env -0
 """
 _NOT_KEPT = SHELLS_OWN - {"PATH"}
-
-
-def _variables(text: str) -> dict[str, str]:
-    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
-    return {name: value for name, _, value in pairs}
 
 
 def _subdir(platform: str) -> str:

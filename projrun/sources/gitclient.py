@@ -12,7 +12,7 @@ from projrun.errors import LaunchError, SourceError
 from projrun.output import is_terminal, one_line
 from projrun.process import Answer, ask, ask_aloud
 from projrun.sources.giturl import Address
-from projrun.starting import Variables, merged
+from projrun.starting import Variables, git_settings, merged
 from projrun.urls import without_credentials
 
 OPTIONS = (
@@ -110,16 +110,11 @@ def _credentials(address: Address, environ: Mapping[str, str]) -> Variables:
         settings.insert(0, (f"{section}.helper", ""))  # forgets the user's own helpers
     else:
         settings.insert(0, (f"{section}.username", address.user))
-    given = environ.get("GIT_CONFIG_COUNT", "")
-    count = int(given) if given.isdecimal() else 0
-    variables = {
-        "GIT_CONFIG_COUNT": str(count + len(settings)),
+    return {
+        **git_settings(environ, settings),
         "PROJRUN_GIT_USER": address.user,
         "PROJRUN_GIT_PASSWORD": address.password,
     }
-    for number, (key, value) in enumerate(settings, count):
-        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables
 
 
 _FAILURES = (
