@@ -80,7 +80,7 @@ def expect_one() -> None:
     def stay() -> None:
         if (own := own_directory()) is not None:
             with contextlib.suppress(OSError):
-                (own / "cgroup.procs").write_text("0", encoding="ascii")
+                (own / "cgroup.procs").write_bytes(b"0")
 
     threading.Thread(target=stay, daemon=True).start()
 
@@ -186,7 +186,7 @@ def _removed(place: Path) -> bool:
 def _kill(place: Path) -> None:
     """All processes in it, at once where the kernel can (5.14)."""
     try:
-        (place / "cgroup.kill").write_text("1", encoding="ascii")
+        (place / "cgroup.kill").write_bytes(b"1")
     except OSError:
         _kill_each(place)
 

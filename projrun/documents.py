@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from projrun.errors import ProjectError
-from projrun.scalars import Text
+
+if TYPE_CHECKING:
+    from projrun.scalars import Text
 
 Key = tuple[object, ...]
 """A path through the document: mapping keys and list indices."""
@@ -55,6 +57,8 @@ class Document:
         scalar = self.scalars.get(path)
         if scalar is None:
             return None
+        from projrun.scalars import Text  # late: places are asked for when something is wrong
+
         source = _decoded(self._content)[scalar.start : scalar.end]
         return Text(scalar.value, source, scalar.style, (scalar.line, scalar.column))
 

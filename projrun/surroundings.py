@@ -93,9 +93,9 @@ def surroundings(environ: Mapping[str, str]) -> Platform:
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=_gpus(),
-        gpu_driver=_first(_text("/proc/driver/nvidia/version"), r"Kernel Module\D*([\d.]+)"),
+        gpu_driver=_gpu_driver(),
         timezone=environ.get("TZ") or _timezone(),
-        umask=_first(_text("/proc/self/status"), r"^Umask:\s*(\d+)"),
+        umask=_line(_text("/proc/self/status"), "Umask"),
         variables={
             name: without_credentials(value)
             for name, value in sorted(environ.items())
@@ -112,8 +112,8 @@ def can_change_results(name: str) -> bool:
 def _processor() -> tuple[str, tuple[str, ...]]:
     """Model and instruction sets of the first processor."""
     text = _text("/proc/cpuinfo", 8192)
-    flags = _first(text, r"^(?:flags|Features)\s*:\s*(.*)").split()
-    return _first(text, r"^model name\s*:\s*(.*)"), tuple(
+    flags = _line(text, "flags", "Features").split()
+    return _line(text, "model name"), tuple(
         sorted({flag for flag in flags if flag in SIMD or flag.startswith(SIMD_PREFIXES)})
     )
 
@@ -121,11 +121,17 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 def _gpus() -> tuple[str, ...]:
     """Models of the NVIDIA GPUs, as their driver tells."""
     found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple(_first(_text(str(file)), r"^Model:\s*(.*)") for file in found)
+    return tuple(_line(_text(str(file)), "Model") for file in found)
+
+
+def _gpu_driver() -> str:
+    text = _text("/proc/driver/nvidia/version")
+    found = re.search(r"Kernel Module\D*([\d.]+)", text) if text else None
+    return found[1] if found else ""
 
 
 def _distribution() -> str:
-    return _first(_text("/etc/os-release"), r'^PRETTY_NAME="?([^"\n]*)')
+    return _line(_text("/etc/os-release"), "PRETTY_NAME", sign="=").strip('"')
 
 
 def _libc() -> str:
@@ -151,6 +157,10 @@ def _text(path: str, limit: int = 1 << 16) -> str:
         return ""
 
 
-def _first(text: str, pattern: str) -> str:
-    found = re.search(pattern, text, re.MULTILINE)
-    return found[1].strip() if found else ""
+def _line(text: str, *names: str, sign: str = ":") -> str:
+    """What the first line of one of these names says; '' without one."""
+    for line in text.splitlines():
+        name, _, value = line.partition(sign)
+        if name.strip() in names:
+            return value.strip()
+    return ""

@@ -19,21 +19,26 @@ def _keep_ssh_user(match: re.Match[str]) -> str:
     return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
 
 
-_FIELD = re.compile(r"([?&])([^=&?#\s]*)=([^&#\s]*)")
-_SECRET = re.compile(r"signature|token|secret|password|credential|key|\Asig\Z", re.IGNORECASE)
+# compiled when they are needed: most texts are no URLs
+_FIELD = r"([?&])([^=&?#\s]*)=([^&#\s]*)"
+_SIGNS = r"(?i)signature|token|secret|password|credential|key|\Asig\Z"
 
 
 def without_secrets(text: str) -> str:
     """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
-    return _FIELD.sub(_without_value, without_credentials(text))
+    return (
+        re.sub(_FIELD, _without_value, without_credentials(text))
+        if "=" in text
+        else without_credentials(text)
+    )
 
 
 def _without_value(field: re.Match[str]) -> str:
-    return f"{field[1]}{field[2]}=…" if _SECRET.search(field[2]) else field[0]
+    return f"{field[1]}{field[2]}=…" if re.search(_SIGNS, field[2]) else field[0]
 
 
-_CHANNEL_TOKEN = re.compile(r"(?<=/)t/(?!\$)[^/]+(?:/|$)")
-_VARIABLES_AS_USER = re.compile(r"://\$\{?\w+\}?(:\$\{?\w+\}?)?@")
+_IN_CHANNEL = r"(?<=/)t/(?!\$)[^/]+(?:/|$)"
+_VARIABLES_AS_USER = r"://\$\{?\w+\}?(:\$\{?\w+\}?)?@"
 
 
 def channel_without_credentials(url: str) -> str:
@@ -41,5 +46,5 @@ def channel_without_credentials(url: str) -> str:
 
     Variables of the environment (`${TOKEN}`) are names, not credentials: they stay.
     """
-    kept = url if _VARIABLES_AS_USER.search(url) else without_credentials(url)
-    return _CHANNEL_TOKEN.sub("", kept)
+    kept = url if re.search(_VARIABLES_AS_USER, url) else without_credentials(url)
+    return re.sub(_IN_CHANNEL, "", kept)

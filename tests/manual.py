@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from projrun.cli.main import VERBS, cli
+from projrun.cli.verbs import VERBS, cli
 from projrun.project.check import check
 from projrun.project.findings import RULES
 from tests.project.rules import EXAMPLES, WITHOUT_EXAMPLE, complete

@@ -29,7 +29,7 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
     """
     from contextlib import ExitStack
 
-    from projrun.cli.run import say_goodbye
+    from projrun.cli.running import say_goodbye
     from projrun.home import home_from
     from projrun.runner.finding import find
     from projrun.runner.reproducing import Again, reproduce

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import _group
+from projrun.cli.options import grouped
+from projrun.cli.runoptions import Group, Option
 
 if TYPE_CHECKING:
     from projrun.home import Home
@@ -16,30 +17,32 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".zip", ".json")
 
-baseline_options = _group(
-    "Baseline",
-    click.option(
-        "--baseline",
-        default="",
-        metavar="FILE",
-        help="Run the project at RUN as it is now and compare it with the run in FILE, a .zip (with the "
-        "content of outputs, to compare them by value) or a .json (digests alone).",
-    ),
-    click.option(
-        "--existing",
-        is_flag=True,
-        help="With --baseline: it is an error, and no baseline is made, if FILE is missing.",
-    ),
-    click.option("-e", "--entry-point", default="", metavar="NAME", help="With --baseline: as for `run`."),
-    click.option(
-        "-P",
-        "--param-list",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="With --baseline: as for `run`; the same as when the baseline was made.",
-    ),
-    click.option("-v", "--version", default="", metavar="VERSION", help="With --baseline: as for `run`."),
-    click.option("--env-manager", default="", metavar="MANAGER", help="With --baseline: as for `run`."),
+baseline_options = grouped(
+    Group(
+        "Baseline",
+        Option(
+            "--baseline",
+            default="",
+            metavar="FILE",
+            help="Run the project at RUN as it is now and compare it with the run in FILE, a .zip (with the "
+            "content of outputs, to compare them by value) or a .json (digests alone).",
+        ),
+        Option(
+            "--existing",
+            is_flag=True,
+            help="With --baseline: it is an error, and no baseline is made, if FILE is missing.",
+        ),
+        Option("-e", "--entry-point", default="", metavar="NAME", help="With --baseline: as for `run`."),
+        Option(
+            "-P",
+            "--param-list",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="With --baseline: as for `run`; the same as when the baseline was made.",
+        ),
+        Option("-v", "--version", default="", metavar="VERSION", help="With --baseline: as for `run`."),
+        Option("--env-manager", default="", metavar="MANAGER", help="With --baseline: as for `run`."),
+    )
 )
 
 
@@ -58,7 +61,7 @@ def against_baseline(
     """The run in the file and the project's new run; twice the new one where it has become the baseline."""
     from pathlib import Path
 
-    from projrun.cli.run import _parameters
+    from projrun.cli.running import parameters_of
     from projrun.network import is_offline
     from projrun.request import Request
     from projrun.runner.baseline import against, make
@@ -70,7 +73,7 @@ def against_baseline(
         uri=uri,
         entry_point=project["entry_point"],
         version=project["version"],
-        parameters=_parameters(project["param_list"]),
+        parameters=parameters_of(project["param_list"]),
         env_manager=project["env_manager"],
         offline=is_offline(),
     )

@@ -18,14 +18,14 @@ from projrun.plan import Access, Descriptor, Lock
 from projrun.starting import git_settings
 from projrun.urls import without_credentials, without_secrets
 
-_OPTION = re.compile(
+_OPTION = (
     r"(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host)(?:(?:\s*=\s*|\s+)(.+))?$"
 )
-_WHOLE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;#\"']*")
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?")
-_LOGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*")
-_PATH = re.compile(r"\bpath\s*=")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_WHOLE_URL = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;#\"']*"
+_URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?"
+_LOGIN = rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*"
+_PATH = r"\bpath\s*="
+_VARIABLE = r"\$\{([A-Z0-9_]+)\}"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b")
 _MASK = "****"
 
@@ -46,11 +46,11 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
     """What resolving and installing this descriptor takes beside what may be kept."""
     lines = _lines(descriptor)
     with_urls = [line for line in lines if "://" in line]
-    urls = {url for line in with_urls for url in _WHOLE_URL.findall(line) if without_secrets(url) != url}
+    urls = {url for line in with_urls for url in re.findall(_WHOLE_URL, line) if without_secrets(url) != url}
     urls |= _logins_in(directory / descriptor.lock_file) if descriptor.lock_file else set()
-    names = dict.fromkeys(name for line in with_urls for name in _VARIABLE.findall(line))
+    names = dict.fromkeys(name for line in with_urls for name in re.findall(_VARIABLE, line))
     return Access(
-        options=tuple(_in_place(line, directory) for line in lines if _OPTION.match(line)),
+        options=tuple(_in_place(line, directory) for line in lines if re.match(_OPTION, line)),
         urls=tuple(sorted(urls, key=len, reverse=True)),
         variables=tuple(names),
         directory=directory,
@@ -59,11 +59,11 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
 
 def _logins_in(lock: Path) -> set[str]:
     """URLs with credentials in a lock that another tool wrote."""
-    return {url.decode(errors="replace") for url in _LOGIN.findall(lock.read_bytes())}
+    return {url.decode(errors="replace") for url in re.findall(_LOGIN, lock.read_bytes())}
 
 
 def is_find_links(line: str) -> bool:
-    return bool(_OPTION.match(line)) and _option(line)[0] in ("-f", "--find-links")
+    return bool(re.match(_OPTION, line)) and _option(line)[0] in ("-f", "--find-links")
 
 
 def _in_place(line: str, directory: Path) -> str:
@@ -104,7 +104,7 @@ def installable(lock: Lock) -> str:
     from projrun import tomlfile
 
     text, access = lock.pylock, lock.access
-    if access and _PATH.search(text):
+    if access and re.search(_PATH, text):
         document = tomlfile.parse(text, "pylock.toml")
         here = access.directory.absolute()
         text = tomlfile.dump(with_paths(document, lambda path: os.path.join(here, path)))
@@ -125,7 +125,7 @@ def variable_digests(descriptor: Descriptor) -> dict[str, str]:
     """Of the variables that the URLs of the requirements name: with other values it is resolved again."""
     from projrun.digests import sha256_text
 
-    names = (name for line in _lines_with_urls(descriptor) for name in _VARIABLE.findall(line))
+    names = (name for line in _lines_with_urls(descriptor) for name in re.findall(_VARIABLE, line))
     return {name: sha256_text(os.environ.get(name, "")) for name in names if not _SECRET_NAME.search(name)}
 
 
@@ -202,7 +202,7 @@ def with_credentials(text: str, access: Access | None) -> str:
         best = max(fitting, key=lambda login: (path == login.path, path.startswith(login.path)))
         return f"{found['scheme']}://{best.user}@{found['place']}{found['path'] or ''}"
 
-    return _expanded(_URL.sub(restored, text) if logins else text, access.variables)
+    return _expanded(re.sub(_URL, restored, text) if logins else text, access.variables)
 
 
 def for_git(lines: Iterable[str]) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ def _secrets(access: Access) -> Iterator[str]:
 
 
 def _option(line: str) -> tuple[str, str]:
-    found = _OPTION.match(line)
+    found = re.match(_OPTION, line)
     assert found is not None
     return found[1], (found[2] or "").strip().strip("'\"")
 
@@ -273,7 +273,7 @@ def _expanded(text: str, names: Iterable[str] | None = None) -> str:
     def value(found: re.Match[str]) -> str:
         return os.environ.get(found[1], found[0]) if wanted is None or found[1] in wanted else found[0]
 
-    return _VARIABLE.sub(value, text)
+    return re.sub(_VARIABLE, value, text)
 
 
 def _lines(descriptor: Descriptor) -> tuple[str, ...]:

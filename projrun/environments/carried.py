@@ -11,7 +11,7 @@ import msgspec
 
 from projrun.environments.contents import normal
 
-_URL = re.compile(r'\burl = "([^"]*/)?([^"/]+)"')
+_URL = r'\burl = "([^"]*/)?([^"/]+)"'
 
 
 def with_files(pylock: str, directory: str) -> str:
@@ -24,7 +24,7 @@ def with_files(pylock: str, directory: str) -> str:
         file = Path(directory, unquote(match[2].partition("#")[0]))
         return f"path = {msgspec.json.encode(str(file)).decode()}" if file.is_file() else match[0]
 
-    return _URL.sub(named, pylock)
+    return re.sub(_URL, named, pylock)
 
 
 def holds_all(pylock: str, directory: str) -> bool:

@@ -14,11 +14,11 @@ from projrun.environments.filedigests import FileDigests
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 
-_LOCAL = re.compile(
+_LOCAL = (
     r"(?:(?P<editable>-e|--editable)[ =]\s*)?(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?"
     r"(?:file:(?://(?:localhost)?(?=/))?)?(?P<path>\.{1,2}(?:/[^\s;\[]*)?|/[^\s;\[]+|[\w./-]+\.whl|[^\s;\[:]+)"
 )
-_MARK = re.compile(r"(-e\b|--editable\b|\.{1,2}/|\.{1,2}(?:\[|$|\s)|/|file:|[\w./-]+\.whl|[^#]*@\s*file:)")
+_MARK = r"(-e\b|--editable\b|\.{1,2}/|\.{1,2}(?:\[|$|\s)|/|file:|[\w./-]+\.whl|[^#]*@\s*file:)"
 _METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt")
 _NOT_SOURCE = {
     ".git",
@@ -36,7 +36,7 @@ _NOT_SOURCE = {
 
 def local_paths(descriptor: Descriptor) -> Iterator[str]:
     for line in (*descriptor.build_dependencies, *descriptor.dependencies):
-        found = _LOCAL.match(line) if _MARK.match(line) and "+" not in line.split("/")[0] else None
+        found = re.match(_LOCAL, line) if re.match(_MARK, line) and "+" not in line.split("/")[0] else None
         if found and "://" not in found["path"]:
             yield found["path"]
 

@@ -21,7 +21,7 @@ _NETWORK = re.compile(
     r"|network (was |is )?(disabled|unreachable)|failed to connect|could not resolve host",
     re.IGNORECASE,
 )
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL = r"\x1b\[[0-9;?]*[A-Za-z]"
 _WITHOUT_STDOUT = ("/bin/sh", "-c", 'exec "$0" "$@" >/dev/null')
 """For what tells its result on stdout as well, and falls silent altogether when told to be quiet."""
 
@@ -82,7 +82,7 @@ def _clean(log: Path, start: int, access: Access | None) -> str:
 def _as_left_on_a_terminal(said: str) -> str:
     """Lines as they were in the end, without colours and the states of progress bars."""
     lines = []
-    for line in _CONTROL.sub("", said).split("\n"):
+    for line in re.sub(_CONTROL, "", said).split("\n"):
         left = line.removesuffix("\r").rpartition("\r")[2].rstrip()
         if left or not line.strip():
             lines.append(left)

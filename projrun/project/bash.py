@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from projrun.project.lexer import Lexer
-from projrun.project.spots import MARK, Context, HereDocument, LexError, Scan, Word
+from projrun.project.placeholders import MARK
+from projrun.project.spots import Context, HereDocument, LexError, Scan, Word
 
 _PLAIN = re.compile(r"[^\s\\'\"`$#<>()|&;{}\0]+")
 _RESERVED = {"then", "do", "else", "if", "elif", "while", "until", "!", "{", "}", "time", "fi", "done"}

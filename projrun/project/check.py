@@ -69,7 +69,8 @@ def _check_document(document: Document, found: Findings) -> None:
     found.unknown_keys(document, data, ProjectShape.__struct_fields__)
     with found.catching(document, "verify"):
         verify = data.get("verify")
-        verify_rules(document, verify)
+        if verify is not None:
+            verify_rules(document, verify)
         found.unknown_keys(document, verify or {}, VerifyShape.__struct_fields__, "verify")
     entry_points = data.get("entry_points")
     if entry_points is not None and not isinstance(entry_points, dict):

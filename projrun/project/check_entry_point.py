@@ -14,9 +14,9 @@ from projrun.project.command import scan_of
 from projrun.project.findings import Findings
 from projrun.project.mlproject import EntryPoint, Parameter, entry_point_of, nearest, parameter_of
 from projrun.project.parameters import TYPES, is_uri, kind_of, misfit, shown
-from projrun.project.placeholders import Mistake, Template, split
+from projrun.project.placeholders import MARK, Mistake, Template, split
 from projrun.project.shapes import EntryPointShape, ParameterShape
-from projrun.project.spots import MARK, Context, Scan
+from projrun.project.spots import Context, Scan
 from projrun.scalars import Text
 
 _GLUED = re.compile(r"\w+:.*", re.DOTALL)

@@ -11,22 +11,20 @@ from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project import condafiles, read_project
+from projrun.project.condaenv import add_pip, sorted_packages
 from projrun.project.descriptors import (
     BESIDE,
     ENV_KEYS,
-    add_pip,
+    counts,
     docker_of,
-    mapping_of,
     named_file,
-    python_of,
     read_descriptor,
-    refuse_conda_export,
-    sequence_of,
-    sorted_packages,
 )
 from projrun.project.findings import Findings
 from projrun.project.lockfiles import lock_of
 from projrun.project.parameters import shown
+from projrun.project.pythonenv import python_of, refuse_conda_export
+from projrun.project.reading import mapping_of, sequence_of
 from projrun.project.requirements import Requirements
 from projrun.project.shapes import DockerShape, PythonEnvShape, conform
 
@@ -61,7 +59,7 @@ def _check_named(directory: Path, mlproject: Document, key: str, value: object, 
 
 def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None:
     for kind, file in BESIDE:
-        if condafiles.counts(directory, file):
+        if counts(directory, file):
             _check_file(directory, kind, file, found)
             return
     try:
@@ -161,7 +159,7 @@ class _PythonEnvCheck(_DescriptorCheck):
         if shape is None and "python" in self.data:
             return  # it has the wrong shape, which was told
         with self.found.catching(self.document, "python"):
-            if shape is None or not python_of(self.document, shape.python):
+            if shape is None or not python_of(self.document, self.data["python"]):
                 message = "the environment does not say which Python it is for"
                 self.add("python-unpinned", message, "write python: '3.11'", "python")
 

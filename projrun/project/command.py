@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from projrun.errors import ParameterError
 from projrun.plan import PlannedInput
-from projrun.project.bash import scan as scan_bash
 from projrun.project.mlproject import EntryPoint, Parameter, nearest
 from projrun.project.parameters import TYPES, download_name, is_true, kind_of, local_path, misfit, shown
-from projrun.project.placeholders import Template, split
-from projrun.project.quoting import Filling, fill
-from projrun.project.spots import MARK, LexError, Scan
+from projrun.project.placeholders import MARK, Filling, Template, filled_plainly, split
+from projrun.project.words import quoted
 from projrun.urls import without_secrets
+
+if TYPE_CHECKING:
+    from projrun.project.spots import Scan
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +48,7 @@ def render(
     values = _Values(entry_point, user_values, caller, storage)
     extras = {name: value for name, value in user_values.items() if name not in entry_point.parameters}
     values.check(extras)
-    scan = scan_of(entry_point, template, extras)
-    filled = fill(template, scan, values.fillings, entry_point)
+    filled = _filled(entry_point, template, values.fillings, extras)
     return Rendered(
         command=_with_extras(filled.text, extras, entry_point.script.option if entry_point.script else "--"),
         parameters={**values.recorded, **extras},
@@ -59,7 +59,7 @@ def render(
             *values.warnings,
             *_lost(entry_point, filled.lost, user_values),
             *(f"{entry_point.file}:{entry_point.line}: {text}" for text in template.warnings),
-            *(_option_line(entry_point, line) for line in scan.option_lines),
+            *(_option_line(entry_point, line) for line in filled.option_lines),
             *_near_misses(entry_point, extras),
         ),
     )
@@ -167,12 +167,35 @@ class _Values:
                     f"parameter {shown(name)} holds a NUL character, which no program can be given"
                 )
         if self.problems:
-            hint = " ".join(f"-P {shlex.quote(name)}=VALUE" for name in self.missing)
+            hint = " ".join(f"-P {quoted(name)}=VALUE" for name in self.missing)
             raise ParameterError("; ".join(self.problems), f"add {hint}" if hint else "")
+
+
+class _Filled(msgspec.Struct, frozen=True):
+    text: str
+    lost: Mapping[str, str] = {}
+    """See `quoting.Filled`."""
+    option_lines: Sequence[str] = ()
+
+
+def _filled(
+    entry_point: EntryPoint, template: Template, fillings: Mapping[str, Filling], extras: Mapping[str, str]
+) -> _Filled:
+    text = filled_plainly(template, fillings)
+    if text is not None:
+        return _Filled(text)
+    from projrun.project.quoting import fill  # late: most commands are but words
+
+    scan = scan_of(entry_point, template, extras)
+    filled = fill(template, scan, fillings, entry_point)
+    return _Filled(filled.text, filled.lost, scan.option_lines)
 
 
 def scan_of(entry_point: EntryPoint, template: Template, extras: Mapping[str, str]) -> Scan:
     """How bash reads the command. Raises ProjectError where that leaves no safe place for a value."""
+    from projrun.project.bash import scan as scan_bash
+    from projrun.project.spots import LexError, Scan
+
     try:
         scan = scan_bash(template.text)
         if len(scan.spots) != len(template.names):
@@ -199,7 +222,7 @@ def _lost(entry_point: EntryPoint, lost: Mapping[str, str], given: Mapping[str, 
         raise ParameterError(
             f"parameter '{name}' would be lost: it shares a word of the command with '{lost[name]}', "
             "which has no value",
-            f"add -P {shlex.quote(lost[name])}=VALUE, or leave '{name}' out",
+            f"add -P {quoted(lost[name])}=VALUE, or leave '{name}' out",
         )
     return [
         f"{entry_point.file}:{entry_point.line}: the default of parameter '{name}' is not in the command: it "
@@ -211,7 +234,7 @@ def _lost(entry_point: EntryPoint, lost: Mapping[str, str], given: Mapping[str, 
 def _with_extras(command: str, extras: Mapping[str, str], option: str) -> str:
     if not extras:
         return command
-    options = [f"{option}{shlex.quote(name)} {shlex.quote(value)}" for name, value in extras.items()]
+    options = [f"{option}{quoted(name)} {quoted(value)}" for name, value in extras.items()]
     return " ".join([_open_ended(command), *options])
 
 

@@ -13,11 +13,10 @@ import msgspec
 from projrun.digests import sha256_file
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
+from projrun.project.reading import PIXI, PIXI_LOCK
 from projrun.urls import channel_without_credentials
 
-PIXI = "pixi.toml"
-PIXI_LOCK = "pixi.lock"
-_EXPLICIT = re.compile(rb"(?:^|\n)\s*@EXPLICIT\b")
+_EXPLICIT = rb"(?:^|\n)\s*@EXPLICIT\b"
 _SYSTEMS = {"linux": "linux", "darwin": "osx"}
 _MACHINES = {"x86_64": "64", "amd64": "64"}
 
@@ -32,14 +31,9 @@ def is_explicit(path: Path) -> bool:
     """Whether it is a list of package URLs, as `conda list --explicit` writes it."""
     try:
         with path.open("rb") as file:
-            return _EXPLICIT.search(file.read(2000)) is not None
+            return re.search(_EXPLICIT, file.read(2000)) is not None
     except OSError:
         return False
-
-
-def counts(directory: Path, file: str) -> bool:
-    """Whether a file of that name is a descriptor: of pixi.toml only with its lock."""
-    return (directory / file).exists() and (file != PIXI or (directory / PIXI_LOCK).is_file())
 
 
 def from_explicit(directory: Path, file: str) -> Descriptor:

@@ -18,9 +18,9 @@ import msgspec
 from projrun import tomlfile
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
-from projrun.project.descriptors import Read
 from projrun.project.lockfiles import PYPROJECT, lock_of
 from projrun.project.mlproject import EntryPoint, Project
+from projrun.project.reading import Read
 from projrun.project.shapes import PYTHON_PATTERN
 from projrun.yamlcache import MAX_BYTES
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from projrun.project.spots import MARK, Context, HereDocument, LexError, Scan, Spot
+from projrun.project.placeholders import MARK
+from projrun.project.spots import Context, HereDocument, LexError, Scan, Spot
 
 MAX_DEPTH = 30
 

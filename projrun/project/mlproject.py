@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,15 +14,18 @@ from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project.descriptors import ENV_KEYS, read_descriptor
 from projrun.project.scripts import Script, is_script, script
-from projrun.project.shapes import Number, ParameterShape, conform
-from projrun.project.verify import verify_rules
 from projrun.rules import VerifyRules
 from projrun.yamlcache import load
+
+if TYPE_CHECKING:
+    from projrun.project.shapes import Number
 
 FILE_NAME = "mlproject"
 """In any case; `MLproject` is usual."""
 
-_GLUED = re.compile(r"(type|default|description):(.*)", re.DOTALL)
+_GLUED = r"(?s)(type|default|description):(.*)"
+_ANY = {"type", "default", "description"}
+"""Keys of a parameter whose values may be of any kind."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +153,7 @@ def _project(directory: Path, file: str, document: Document | None) -> Project:
         file=file,
         entry_points=_entry_points(document, data.get("entry_points")) if document else {},
         descriptor=descriptor,
-        verify=verify_rules(document, data.get("verify")) if document else VerifyRules(),
+        verify=_verify(document, data.get("verify")) if document else VerifyRules(),
         environment_named=any(data.get(key) for key in ENV_KEYS),
         warnings=warnings,
     )
@@ -238,12 +241,25 @@ def parameter_of(
             *where,
         )
     warnings.extend(_glued(document, where, name, body))
-    shape = conform(document, body, ParameterShape, f"parameter '{name}'", *where)
-    return Parameter(
+    default, description = body.get("default"), body.get("description")
+    parameter = Parameter(
         name=name,
-        type="string" if "type" not in body else str(shape.type),
-        default=None if shape.default is None else str(shape.default),
-        description="" if shape.description is None else str(shape.description),
+        type=str(body.get("type", "string")),
+        default=None if default is None else str(default),
+        description="" if description is None else str(description),
+    )
+    return parameter if body.keys() <= _ANY else _restricted(parameter, document, body, where)
+
+
+def _restricted(
+    parameter: Parameter, document: Document, body: dict[Any, Any], where: tuple[object, ...]
+) -> Parameter:
+    """With the keys that mlflow does not read."""
+    from projrun.project.shapes import ParameterShape, conform  # late: the shapes take long to make
+
+    shape = conform(document, body, ParameterShape, f"parameter '{parameter.name}'", *where)
+    return msgspec.structs.replace(
+        parameter,
         choices=tuple(str(choice) for choice in shape.choices or ()),
         min=_number(shape.min),
         max=_number(shape.max),
@@ -253,9 +269,19 @@ def parameter_of(
     )
 
 
+def _verify(document: Document, written: object) -> VerifyRules:
+    if written is None:
+        return VerifyRules()
+    from projrun.project.verify import verify_rules
+
+    return verify_rules(document, written)
+
+
 def _glued(document: Document, where: tuple[object, ...], name: str, body: dict[Any, Any]) -> list[str]:
     """`{type:int, default:10}`: without a blank behind the colon, YAML takes all of it as a key."""
-    found = [match for key in body if isinstance(key, str) and (match := _GLUED.fullmatch(key))]
+    found = [
+        match for key in body if isinstance(key, str) and ":" in key and (match := re.fullmatch(_GLUED, key))
+    ]
     line = document.place(*where)[0]
     return [
         f"{document.file}:{line}: parameter '{name}' has a key '{match[0]}', which means nothing; "

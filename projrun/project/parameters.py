@@ -9,16 +9,14 @@ from pathlib import Path
 
 from projrun.project.mlproject import Parameter
 
-_INT = re.compile(r"\s*[+-]?[0-9]+\s*")
-_FLOAT = re.compile(
-    r"\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)\s*", re.IGNORECASE
-)
-_SCHEME = re.compile(r"[\x00-\x20]*[A-Za-z][A-Za-z0-9+.-]*:")
+_INT = r"\s*[+-]?[0-9]+\s*"
+_FLOAT = r"(?i)\s*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)\s*"
+_SCHEME = r"[\x00-\x20]*[A-Za-z][A-Za-z0-9+.-]*:"
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
-_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
-_LIST = re.compile(r"list(?:\[\s*(\w+)\s*\])?", re.IGNORECASE)
-_SEPARATOR = re.compile(r"\s*,\s*|\s+")
+_PERCENT = rb"%([0-9A-Fa-f]{2})"
+_LIST = r"(?i)list(?:\[\s*(\w+)\s*\])?"
+_SEPARATOR = r"\s*,\s*|\s+"
 
 _KINDS = {
     "string": "string",
@@ -43,7 +41,7 @@ def kind_of(parameter: Parameter) -> str:
     written = parameter.type.strip()
     if written in _EXACT:
         return written
-    found = _LIST.fullmatch(written)
+    found = re.fullmatch(_LIST, written) if "[" in written else None
     if found and found[1]:
         item = _KINDS.get(found[1].lower(), "")
         return f"list[{item}]" if item else ""
@@ -69,11 +67,11 @@ def _kind_misfit(kind: str, value: str) -> str:
 
 
 def is_int(value: str) -> bool:
-    return _INT.fullmatch(value) is not None
+    return re.fullmatch(_INT, value) is not None
 
 
 def is_float(value: str) -> bool:
-    return _FLOAT.fullmatch(value) is not None
+    return re.fullmatch(_FLOAT, value) is not None
 
 
 def is_bool(value: str) -> bool:
@@ -81,7 +79,7 @@ def is_bool(value: str) -> bool:
 
 
 def is_uri(value: str) -> bool:
-    return _SCHEME.match(value) is not None
+    return re.match(_SCHEME, value) is not None
 
 
 _CHECKS: dict[str, Callable[[str], bool]] = {"int": is_int, "float": is_float, "bool": is_bool, "uri": is_uri}
@@ -97,7 +95,7 @@ def _list_misfit(item: str, value: str) -> str:
     inner = value.strip()
     if inner[:1] + inner[-1:] in ("[]", "()"):
         inner = inner[1:-1]
-    for part in _SEPARATOR.split(inner.strip().strip(",")):
+    for part in re.split(_SEPARATOR, inner.strip().strip(",")):
         if part and (reason := _kind_misfit(item, part.strip("'\""))):
             return f"{reason}, in {shown(value)}"
     return ""
@@ -165,4 +163,4 @@ def _file_uri(value: str) -> str | None:
 
 
 def _unescaped(text: str) -> bytes:
-    return _PERCENT.sub(lambda match: bytes([int(match[1], 16)]), os.fsencode(text))
+    return re.sub(_PERCENT, lambda match: bytes([int(match[1], 16)]), os.fsencode(text))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 
 import msgspec
 
 from projrun.errors import ProjectError
 from projrun.project.mlproject import EntryPoint, nearest
-from projrun.project.spots import MARK
+from projrun.project.words import SAFE, quoted
 
+MARK = "\0"
+"""Stands for a placeholder; no YAML file and no command can hold one otherwise."""
 _PIECE = re.compile(r"\{\{|\}\}|\$\{(?!\{)|\{([^{}]*)\}|[{}]|[^{}$]+|\$")
-_NAME_SHAPED = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*")
-_FORMAT = re.compile(r"(.+?)\s*[!:\[]")
+_NAME_SHAPED = r"[^\W\d][\w-]*(?:\.[\w-]+)*"
+_FORMAT = r"(.+?)\s*[!:\[]"
 
 MAX_COMMAND = 100_000
 """Linux takes no argument longer than 128 KiB, which is what the command is to `bash -c`."""
@@ -33,6 +36,26 @@ class Template(msgspec.Struct, frozen=True):
         """The offset in the command of what stands at `offset` in the text."""
         in_text, in_command = self.origins[bisect_right(self.origins, (offset, len(self.text) * 2)) - 1]
         return in_command + offset - in_text
+
+
+class Filling(msgspec.Struct, frozen=True):
+    """What takes the place of a placeholder."""
+
+    value: str | None
+    """None: its word is left out."""
+    with_option: bool = True
+    """The option before the word goes with it."""
+
+
+def filled_plainly(template: Template, fillings: Mapping[str, Filling]) -> str | None:
+    """The text, where it is nothing but words and blanks on one line; None: it must be read as bash does."""
+    if template.text.rstrip("\n").strip(f"{SAFE} {MARK}"):
+        return None
+    parts = template.text.split(MARK)
+    values = [fillings[name].value for name in template.names]
+    if None in values or len(parts) != len(values) + 1:
+        return None
+    return parts[0] + "".join(f"{quoted(value or '')}{part}" for value, part in zip(values, parts[1:]))
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -102,7 +125,7 @@ class _Splitter:
 
     def mistake(self, inner: str) -> ProjectError | None:
         declared = self.entry_point.parameters
-        formatted = _FORMAT.match(inner)
+        formatted = re.match(_FORMAT, inner)
         if inner.strip() in declared:
             return self.entry_point.error(
                 f"blanks stand in the placeholder '{{{inner}}}'",
@@ -115,7 +138,7 @@ class _Splitter:
                 f"write {{{formatted[1]}}}, or {{{{{inner}}}}} for braces",
                 rule="formatted-placeholder",
             )
-        return self.undeclared(inner) if _NAME_SHAPED.fullmatch(inner) else None
+        return self.undeclared(inner) if re.fullmatch(_NAME_SHAPED, inner) else None
 
     def undeclared(self, name: str) -> ProjectError:
         near = nearest(name, self.entry_point.parameters)

@@ -5,29 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 from bisect import bisect_left
+from collections.abc import Mapping
 
 import msgspec
 
 from projrun.errors import ParameterError, ProjectError
 from projrun.project.mlproject import EntryPoint
 from projrun.project.parameters import shown
-from projrun.project.placeholders import Template
+from projrun.project.placeholders import Filling, Template
 from projrun.project.spots import Context, HereDocument, Scan, Spot, Word
 
-_IN_DOUBLE = re.compile(r"([\\\"$`])")
-_IN_HERE = re.compile(r"([\\$`])")
-_BASH_INTERNAL = re.compile(r"[\x01\x7f]+")  # bash 5.2 doubles them in "…" in array=( … )
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
+_IN_DOUBLE = r"([\\\"$`])"
+_IN_HERE = r"([\\$`])"
+_BASH_INTERNAL = r"[\x01\x7f]+"  # bash 5.2 doubles them in "…" in array=( … )
+_WHOLE_NUMBER = r"[+-]?[0-9]+"
 _REDIRECTION = re.compile(r"[0-9]*(?:&>>?|>>|>\||<>|>|<)[ \t]*\Z")
-
-
-class Filling(msgspec.Struct, frozen=True):
-    """What takes the place of a placeholder."""
-
-    value: str | None
-    """None: its word is left out."""
-    with_option: bool = True
-    """The option before the word goes with it."""
 
 
 class Filled(msgspec.Struct, frozen=True):
@@ -36,7 +28,7 @@ class Filled(msgspec.Struct, frozen=True):
     """Parameters whose value stands nowhere, because all their words went with another's, which is named."""
 
 
-def fill(template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint) -> Filled:
+def fill(template: Template, scan: Scan, fillings: Mapping[str, Filling], entry_point: EntryPoint) -> Filled:
     if not template.names:
         return Filled(template.text)
     filler = _Filler(template, scan, fillings, entry_point)
@@ -53,7 +45,7 @@ def _start(edit: Edit) -> int:
 
 class _Filler:
     def __init__(
-        self, template: Template, scan: Scan, fillings: dict[str, Filling], entry_point: EntryPoint
+        self, template: Template, scan: Scan, fillings: Mapping[str, Filling], entry_point: EntryPoint
     ) -> None:
         self.text, self.scan, self.entry_point = template.text, scan, entry_point
         self.edits: list[Edit] = []
@@ -119,12 +111,12 @@ class _Filler:
     def _quoted(self, name: str, spot: Spot, value: str) -> str:
         if spot.extends_name and spot.context is Context.HERE:
             raise self._refused("a placeholder follows the name of a shell variable", "write ${NAME}")
-        if spot.context is Context.ARITHMETIC and not _WHOLE_NUMBER.fullmatch(value):
+        if spot.context is Context.ARITHMETIC and not re.fullmatch(_WHOLE_NUMBER, value):
             raise ParameterError(
                 f"parameter '{name}': {shown(value)} goes into arithmetic of the shell", "give a whole number"
             )
         text = self._bare(spot, value) if spot.context is Context.BARE else _in_quotes(spot, value)
-        return _IN_HERE.sub(r"\\\1", text) if spot.backticked else text
+        return re.sub(_IN_HERE, r"\\\1", text) if spot.backticked else text
 
     def _bare(self, spot: Spot, value: str) -> str:
         quoted = shlex.quote(value)
@@ -144,7 +136,7 @@ class _Filler:
 
 
 def _lost(
-    template: Template, scan: Scan, fillings: dict[str, Filling], gone_for: list[tuple[int, int, str]]
+    template: Template, scan: Scan, fillings: Mapping[str, Filling], gone_for: list[tuple[int, int, str]]
 ) -> dict[str, str]:
     """See Filled. gone_for: start and end of what is left out, and the parameter without a value."""
     lost: dict[str, str] = {}
@@ -165,9 +157,9 @@ def _in_quotes(spot: Spot, value: str) -> str:
     if spot.context is Context.DOUBLE:
         # "$NAME""value": an empty string ends the name
         start = ('""' if spot.extends_name else "") + _behind_backslash(spot)
-        return start + _BASH_INTERNAL.sub("\"'\\g<0>'\"", _IN_DOUBLE.sub(r"\\\1", value))
+        return start + re.sub(_BASH_INTERNAL, "\"'\\g<0>'\"", re.sub(_IN_DOUBLE, r"\\\1", value))
     if spot.context is Context.HERE:
-        return _behind_backslash(spot) + _IN_HERE.sub(r"\\\1", value)
+        return _behind_backslash(spot) + re.sub(_IN_HERE, r"\\\1", value)
     if spot.context is Context.ANSI:
         return value.replace("\\", "\\\\").replace("'", "\\'")
     if spot.context is Context.COMMENT:

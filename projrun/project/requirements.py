@@ -10,10 +10,10 @@ from pathlib import Path
 from projrun.errors import ProjectError
 from projrun.yamlcache import MAX_BYTES
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")
-_INCLUDE = re.compile(r"(?:(-r|--requirement|-c|--constraint)(?:\s+|=)|(-[rc]))(.+)$")
-_FIND_LINKS = re.compile(r"(-f|--find-links)(?:\s*=\s*|\s+)(.+)$")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_COMMENT = r"(?:^|(?<=\s))#.*$"
+_INCLUDE = r"(?:(-r|--requirement|-c|--constraint)(?:\s+|=)|(-[rc]))(.+)$"
+_FIND_LINKS = r"(-f|--find-links)(?:\s*=\s*|\s+)(.+)$"
+_URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -37,8 +37,8 @@ class Requirements:
 
     def _add(self, text: str, base: Path, file: str, stack: tuple[str, ...], constraint: bool) -> None:
         for number, line in logical_lines(text):
-            include = _INCLUDE.match(line)
-            if include and not _URL.match(include[3]):
+            include = re.match(_INCLUDE, line)
+            if include and not re.match(_URL, include[3]):
                 option, name = include[1] or include[2], include[3].strip().strip("'\"")
                 line_number = number if stack else 0
                 self._read(base / name, option in ("-c", "--constraint"), file, line_number, stack)
@@ -65,7 +65,7 @@ class Requirements:
 
     def _with_path(self, line: str, base: Path) -> str:
         """`--find-links` of a file in a subdirectory is relative to that file."""
-        option = _FIND_LINKS.match(line)
+        option = re.match(_FIND_LINKS, line)
         if option is None or base == self._directory or not os.path.exists(base / option[2]):
             return line
         return f"{option[1]} {os.path.relpath(base / option[2], self._directory)}"
@@ -88,7 +88,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _finished(number: int, parts: list[str]) -> Iterator[tuple[int, str]]:
-    line = _COMMENT.sub("", "".join(parts))
+    line = re.sub(_COMMENT, "", "".join(parts))
     if line.strip():
         yield number, " ".join(line.split())
 

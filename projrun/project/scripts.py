@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from projrun.errors import ProjectError
+from projrun.project.words import quoted
 
 NOTEBOOK_VARIABLE = "PROJRUN_NOTEBOOK"
 """Names the file that an executed notebook is written to."""
@@ -45,7 +45,7 @@ def script(directory: Path, name: str, *, as_mlflow: bool) -> Script:
         return _r_script(name, as_mlflow)
     if extension == ".ipynb":
         return _notebook(directory, name)
-    return Script(file=name, command=f"{_program(extension)} {shlex.quote(name)}")
+    return Script(file=name, command=f"{_program(extension)} {quoted(name)}")
 
 
 _KINDS = (".py", ".sh", ".R", ".ipynb")
@@ -56,7 +56,7 @@ def _program(extension: str) -> str:
 
 
 def _r_script(name: str, as_mlflow: bool) -> Script:
-    command = f"Rscript {shlex.quote(name)}"
+    command = f"Rscript {quoted(name)}"
     if as_mlflow:
         in_r = name.replace("\\", "\\\\").replace("'", "\\'")
         in_bash = re.sub(r'([\\"$`])', r"\\\1", in_r)
@@ -71,7 +71,7 @@ def _notebook(directory: Path, name: str) -> Script:
     options = f"--log-output --no-progress-bar{kernel}"
     return Script(
         file=name,
-        command=f'papermill {options} {shlex.quote(path)} "${NOTEBOOK_VARIABLE}"',
+        command=f'papermill {options} {quoted(path)} "${NOTEBOOK_VARIABLE}"',
         option="-p ",
         programs={"papermill": "install papermill and ipykernel there, or leave --env-manager local out"},
         requirements=NOTEBOOK_REQUIREMENTS,

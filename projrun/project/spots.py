@@ -1,6 +1,6 @@
 """What a look at a text for bash finds: where its placeholders stand, and in which quotes.
 
-A placeholder is a NUL in the text; no YAML file and no command can hold one otherwise.
+A placeholder is `placeholders.MARK` in the text.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from enum import Enum
 
 import msgspec
-
-MARK = "\0"
 
 
 class Context(Enum):

@@ -11,8 +11,6 @@ from projrun.rules import Rule, VerifyRules
 
 def verify_rules(document: Document, written: object) -> VerifyRules:
     """Raises ProjectError."""
-    if written is None:
-        return VerifyRules()
     shape = conform(document, written, VerifyShape, "'verify'", "verify")
     return VerifyRules(metrics=_rules(shape.metrics), outputs=_rules(shape.outputs))
 

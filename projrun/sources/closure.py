@@ -9,7 +9,8 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from projrun import files
 from projrun.errors import ProjrunError, SourceError
@@ -24,7 +25,7 @@ DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}
 UNUSED_S = 24 * 3600.0
 
 
-class Captured(NamedTuple):
+class Captured(msgspec.Struct, frozen=True):
     closure: SourceClosure | None
     file: Path | None = None
     """The artifact, in the cache."""
@@ -32,7 +33,7 @@ class Captured(NamedTuple):
     """What the user must be told, one line each."""
 
 
-class _Difference(NamedTuple):
+class _Difference(msgspec.Struct, frozen=True):
     """The names of files to keep, and of those that the commit has and the tree has not."""
 
     kept: Iterable[str]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from projrun.errors import SourceError
 from projrun.urls import without_credentials
@@ -17,14 +18,16 @@ _HELPER = r"[A-Za-z0-9][A-Za-z0-9+.-]*::"
 _HOST = r"(?:[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A repository as git is told of it, credentials apart."""
 
     url: str
     """A URL without credentials, an scp-like address or an absolute path."""
-    user: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"
 
     @property
     def is_local(self) -> bool:
@@ -96,7 +99,7 @@ def relative_to(parent: Address, url: str) -> Address:
             "mend the URL of the submodule in .gitmodules",
         )
     if child.origin and child.origin == parent.origin and not child.user:
-        return replace(child, user=parent.user, password=parent.password)
+        return msgspec.structs.replace(child, user=parent.user, password=parent.password)
     return child
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from projrun.errors import SourceError
 
@@ -35,7 +36,7 @@ mlflow.db
 """What is made anew, and what holds secrets. A later `!name` in the ignore file takes it in again."""
 
 
-class Pattern(NamedTuple):
+class Pattern(msgspec.Struct, frozen=True):
     name: str
     """The last part of what it fits, where it is that and nothing else: making an expression takes longer."""
     expression: re.Pattern[str] | None

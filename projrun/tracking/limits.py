@@ -31,7 +31,7 @@ INT64 = 2**63
 
 TRUNCATE_VARIABLE = "MLFLOW_TRUNCATE_LONG_VALUES"
 
-_NAME = re.compile(r"[/\w.\- :]*")
+_NAME = r"[/\w.\- :]*"
 
 
 def invalid(message: str, hint: str = "") -> TrackingError:
@@ -46,7 +46,7 @@ def shown(text: str) -> str:
 def check_key(kind: str, key: str) -> None:
     """`kind` is what the key names: metric, parameter, tag. It must also do as a relative file path."""
     check_text(kind, key)
-    if not _NAME.fullmatch(key):
+    if not re.fullmatch(_NAME, key):
         raise invalid(
             f"the {kind} name {shown(key)} has a character that names may not have",
             "use letters, digits, blanks and / _ - . :",

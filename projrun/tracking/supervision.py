@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from projrun import tracking
 from projrun.cgroups import own_directory, remove_abandoned
@@ -29,7 +30,7 @@ ENDPOINT = "http://127.0.0.1:"
 LOST = "the projrun process that supervised it is gone"
 
 
-class Supervision(NamedTuple):
+class Supervision(msgspec.Struct, frozen=True):
     """One supervisor's file. name: the value of the tag SUPERVISOR of its runs."""
 
     name: str

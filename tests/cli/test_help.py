@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from projrun.cli.main import VERBS, cli
 from projrun.cli.pages import PAGES
+from projrun.cli.verbs import VERBS, cli
 from projrun.output import talk
 from tests.conftest import Projrun
 

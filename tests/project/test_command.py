@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 from projrun.errors import ParameterError, ProjectError, ProjrunError
 from projrun.plan import PlannedInput
-from projrun.project.command import Rendered, render
+from projrun.project.command import Rendered, render, scan_of
 from projrun.project.mlproject import EntryPoint, Parameter
+from projrun.project.placeholders import Filling, filled_plainly, split
+from projrun.project.quoting import fill
 
 FLOAT = Parameter(name="alpha", type="float")
 OPTIONAL = Parameter(name="x", required=False)
@@ -256,3 +259,51 @@ def test_nul_is_refused() -> None:
 
 def test_what_bash_makes_of_a_command_without_placeholders_is_its_own() -> None:
     assert rendered("p '").command == "p '"
+
+
+PIECES = [
+    "{x}",
+    "{y}",
+    " ",
+    "  ",
+    "python",
+    "-m",
+    "--alpha",
+    "=",
+    "A=",
+    ",",
+    "if",
+    "time",
+    "case",
+    ".",
+    "/",
+    "7",
+]
+
+
+def test_commands_that_are_but_words_are_filled_as_bash_would_have_them_read() -> None:
+    chance = random.Random(11)
+    values = ["1", "a b", "", "-n", "~", "'", "x=y", "$HOME", "2,3", "é", "a\nb", "!"]
+    plain = 0
+    for _ in range(2000):
+        command = "".join(chance.choices(PIECES, k=chance.randint(1, 8))) + chance.choice(["", "", "\n"])
+        entry_point = EntryPoint(
+            name="main", command=command, parameters={name: Parameter(name=name) for name in "xy"}
+        )
+        template = split(entry_point)
+        fillings = {name: Filling(chance.choice(values)) for name in "xy"}
+        if (found := filled_plainly(template, fillings)) is not None:
+            plain += 1
+            scan = scan_of(entry_point, template, {})
+            assert (found, scan.option_lines, scan.end) == (
+                fill(template, scan, fillings, entry_point).text,
+                [],
+                "",
+            ), command
+    assert plain > 1000
+
+
+@pytest.mark.parametrize("command", ["a {x}; b", "a '{x}'", "a $(b {x})", "a\nb {x}", "a {x} # c", "a ~/{x}"])
+def test_commands_of_more_than_words_are_read_as_bash_reads_them(command: str) -> None:
+    entry_point = EntryPoint(name="main", command=command, parameters={"x": Parameter(name="x")})
+    assert filled_plainly(split(entry_point), {"x": Filling("1")}) is None

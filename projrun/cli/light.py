@@ -1,0 +1,44 @@
+"""Importing msgspec without what it takes along and a run has no use for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
+
+
+class _Late(ModuleType):
+    """Stands for a module, which is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        _remove(self.__name__, self)  # or it would find itself
+        return getattr(import_module(self.__name__), name)
+
+
+def import_msgspec() -> None:
+    """In two thirds of the time. For programs, not for libraries: other threads would see what stands in.
+
+    typing_extensions, which msgspec takes where it is installed, gives it nothing that our nouns use, and
+    imports `inspect`. `textwrap` is for schemas. `uuid` asks `platform` one question, whether this is AIX.
+    """
+    platform = _Late("platform")
+    platform.system = lambda: os.uname().sysname  # type: ignore[attr-defined]
+    stand_ins = {
+        "typing_extensions": cast(ModuleType, None),  # the import system's sign for: not there
+        "textwrap": _Late("textwrap"),
+        "platform": platform,
+    }
+    ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(ours)
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        for name, module in ours.items():
+            _remove(name, module)
+
+
+def _remove(name: str, module: ModuleType) -> None:
+    if name in sys.modules and sys.modules[name] is module:
+        del sys.modules[name]
