@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from projrun.environments import images
+from projrun.environments.imageshelf import SHELF_LABEL, shelf_name
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import artifact, docker, runs_of
@@ -45,7 +46,9 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         everything = docker("history", "--no-trunc", f"projrun-environment:{key}")
         everything += docker("inspect", f"projrun-environment:{key}")
         assert "hush-hush" not in everything
-        assert not docker("images", "--all", "--quiet", "--filter", "label=projrun.stage")
+        stages = ("--filter", "label=projrun.stage", "--filter", "dangling=true")
+        shelf = f"label={SHELF_LABEL}={shelf_name(home.environments / 'docker')}"
+        assert not docker("images", "--quiet", *stages, "--filter", shelf)
         assert docker("inspect", "--format", "{{.Config.Labels}}", f"projrun-environment:{key}")
     finally:
         assert projrun("env", "remove", key).stdout == f"removed docker/{key}\n"

@@ -152,6 +152,21 @@ def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, hom
             "reach",
             "network",
         ),
+        (
+            'Get "http://localhost:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
+            "the registry cannot be reached",
+            "network",
+        ),
+        (
+            'Get "https://r.example/v2/x/manifests/1": unauthorized: access to the resource is denied',
+            "registry refuses",
+            "docker login",
+        ),
+        (
+            'error during connect: Get "http://nowhere:2375/v1.50/x": dial tcp: lookup nowhere: no such host',
+            "leads to no container engine",
+            "unix:///PATH",
+        ),
     ],
 )
 def test_what_engines_say_becomes_one_line_with_the_next_step(said: str, told: str, step: str) -> None:
