@@ -40,8 +40,32 @@ class EngineError(ProjrunError):
 
 
 def address() -> str:
-    """The engine's address, as DOCKER_HOST has it."""
-    return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+    """The engine's address: of DOCKER_HOST, or of the context that the `docker` program uses."""
+    return os.environ.get("DOCKER_HOST") or _address_of_context() or DEFAULT_ADDRESS
+
+
+def _address_of_context() -> str:
+    """Where Docker without root, or Docker Desktop, listens; empty: at the usual place."""
+    place = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    context = os.environ.get("DOCKER_CONTEXT") or _read(f"{place}/config.json").get("currentContext")
+    if not context or context == "default":
+        return ""
+    from projrun.digests import sha256_text
+
+    facts = _read(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
+    if not facts:
+        hint = "see `docker context ls`, and choose one with `docker context use NAME`"
+        raise EngineError(f"the docker context '{context}' is not there", hint)
+    return str(facts.get("Endpoints", {}).get("docker", {}).get("Host", ""))
+
+
+def _read(path: str) -> Any:
+    """Of a file of the docker program; nothing where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read())
+    except (OSError, msgspec.DecodeError):
+        return {}
 
 
 def program() -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from projrun import engine
+from projrun.engine import EngineError
 from projrun.environments.enginetalk import EngineTalk
 from projrun.errors import BuildError, UnavailableError
 from projrun.interrupts import uninterrupted
@@ -152,7 +153,7 @@ def _built(log: Path, **options: Any) -> Image:
         try:
             for message in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
                 talk.hear(message)
-        except engine.EngineError as error:
+        except EngineError as error:
             raise talk.failure(error) from None
         except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
             with uninterrupted():
@@ -217,14 +218,25 @@ def _own_name(image: Image) -> str:
 
 def remove(image: Image) -> None:
     """With what its build left under it, not with its base. Raises EngineError while a container uses it."""
-    doomed = [image.id]
-    while (facts := engine.image(doomed[-1])) and (below := on_engine(facts.get("Parent") or "none")):
-        if not below.labels.get(STAGE_LABEL):
-            break
-        doomed.append(below.id)
+    under = list(_left_under(image))
+    _remove(image)
+    for below in under:
+        with suppress(EngineError):  # Podman took it away with the first
+            _remove(below)
+
+
+def _left_under(image: Image) -> Iterator[Image]:
+    facts = engine.image(image.id)
+    while facts and (below := engine.image(facts.get("Parent") or "none")):
+        if not _image(below).labels.get(STAGE_LABEL):
+            return
+        yield _image(below)
+        facts = below
+
+
+def _remove(image: Image) -> None:
     with client() as sdk:
-        for name in doomed:
-            sdk.api.remove_image(name, noprune=True)
+        sdk.api.remove_image(image.id, noprune=True)
 
 
 @contextmanager

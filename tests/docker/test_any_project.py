@@ -108,6 +108,7 @@ def test_packages_that_do_not_exist_are_told_before_anything_is_built(
 def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Projrun, tmp_path: Path) -> None:
     done = projrun("dockerfile", with_six, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
+    assert f"the base image {on_base} is of this machine alone" in done.stderr
     text = (tmp_path / "out" / "Dockerfile").read_text()
     base = docker("inspect", "--format", "{{.Id}}", on_base)
     assert f"FROM {base}" in text
