@@ -92,6 +92,7 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
         for names in ("RepoTags", "RepoDigests")
     )
     repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
+    digests = [digest for digest in digests if not digest.startswith("localhost/")]  # Podman's for its own
     own = [digest for digest in digests if digest.split("@")[0] == repository]
     config = facts.get("Config") or {}
     return Image(

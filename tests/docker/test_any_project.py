@@ -40,9 +40,10 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         again = projrun("run", with_six, "--env-manager", "docker", environ=credentials)
         assert "building" not in again.stderr
         shutil.rmtree(home.environments)
-        before = docker("images", "--quiet", "--filter", "label=projrun.environment")
+        ours = ("images", "--quiet", "--no-trunc", "--filter", f"label=projrun.environment={key}")
+        before = docker(*ours)
         assert projrun("run", with_six, "--env-manager", "docker", environ=credentials).returncode == 0
-        assert docker("images", "--quiet", "--filter", "label=projrun.environment") == before
+        assert docker(*ours) == before
         everything = docker("history", "--no-trunc", f"projrun-environment:{key}")
         everything += docker("inspect", f"projrun-environment:{key}")
         assert "hush-hush" not in everything
