@@ -227,10 +227,8 @@ def test_a_project_in_its_image_is_the_callers_and_says_nothing_of_the_base(
         assert (done.returncode, done.stdout) == (0, "code\nmore\n"), done.stderr
         labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", "my-pr-ject:latest"))
         assert labels["org.opencontainers.image.revision"] == labels["projrun.environment"] == ""
-        refused = projrun("run", project, "--build-image", "--read-only-source")
-        assert refused.returncode == 1
     finally:
-        docker("rmi", "--force", "my-pr-ject:latest", base)
+        docker("rmi", "--force", "my-pr-ject:latest")  # and with it the base, which has no name
 
 
 def test_an_image_that_has_the_projects_name_already_keeps_it(
