@@ -10,11 +10,11 @@ import os
 import re
 import socket
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from projrun.enginewords import OTHERWISE, REFUSALS
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
 from projrun.output import one_line
 from projrun.process import Answer, ask
@@ -25,6 +25,8 @@ RUN_LABEL = "projrun.run"
 TIMEOUT_S = 60
 FRESH_S = 1.0
 """How long it counts that an image is there."""
+_TARGET = re.compile(r"[\w./:@?=&%-]+", re.ASCII)
+"""What may be asked for over HTTP as it is."""
 SIOCGIFADDR = 0x8915
 """Linux: the address of a network device."""
 
@@ -38,8 +40,32 @@ class EngineError(ProjrunError):
 
 
 def address() -> str:
-    """The engine's address, as DOCKER_HOST has it."""
-    return os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
+    """The engine's address: of DOCKER_HOST, or of the context that the `docker` program uses."""
+    return os.environ.get("DOCKER_HOST") or _address_of_context() or DEFAULT_ADDRESS
+
+
+def _address_of_context() -> str:
+    """Where Docker without root, or Docker Desktop, listens; empty: at the usual place."""
+    place = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    context = os.environ.get("DOCKER_CONTEXT") or _read(f"{place}/config.json").get("currentContext")
+    if not context or context == "default":
+        return ""
+    from projrun.digests import sha256_text
+
+    facts = _read(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
+    if not facts:
+        hint = "see `docker context ls`, and choose one with `docker context use NAME`"
+        raise EngineError(f"the docker context '{context}' is not there", hint)
+    return str(facts.get("Endpoints", {}).get("docker", {}).get("Host", ""))
+
+
+def _read(path: str) -> Any:
+    """Of a file of the docker program; nothing where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read())
+    except (OSError, msgspec.DecodeError):
+        return {}
 
 
 def program() -> str:
@@ -97,6 +123,14 @@ def images_labelled(label: str) -> list[Any]:
     return [facts for name in dict.fromkeys(asked.stdout.split()) if (facts := image(name))]
 
 
+def containers_labelled(label: str) -> list[str]:
+    """Ids of the containers that have the label, whether they run or not."""
+    asked = call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    if not asked.ok:
+        raise refusal(asked.stderr)
+    return asked.stdout.split()
+
+
 def network(name: str) -> Any | None:
     return _inspected(f"/networks/{name}", "network", "inspect", name)
 
@@ -151,14 +185,16 @@ def _inspected(path: str, *arguments: str) -> Any | None:
     """One question: of about a millisecond at a socket, of a process elsewhere."""
     where = address()
     if where.startswith("unix://"):
+        if not _TARGET.fullmatch(path):
+            raise EngineError(f"'{arguments[-1]}' is no name that an engine knows", "check how it is written")
         status, body = _exchange(where.removeprefix("unix://"), path)
-        answer = msgspec.json.decode(body) if body else {}
+        answer = _decoded(body) if body else {}
         said = str(answer.get("message") or f"status {status}") if status >= 400 else ""
-        missing = status == 404
+        missing = status == 404 or 300 <= status < 400  # a path that it would write otherwise
     else:
         asked = call(*arguments, "--format", "{{json .}}")
         answer, said = (msgspec.json.decode(asked.stdout), "") if asked.ok else (None, asked.stderr)
-        missing = re.search("no such|not found", said, re.IGNORECASE) is not None
+        missing = re.search("no such (?!host)|not found", said, re.IGNORECASE) is not None
     if missing:
         return None
     if said:
@@ -166,83 +202,29 @@ def _inspected(path: str, *arguments: str) -> Any | None:
     return answer
 
 
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {"message": body.decode(errors="replace")}
+
+
 def remove_containers_of(run_id: str) -> None:
     """End and remove every container that a lost run left. No engine, no containers."""
     try:
-        found = call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={RUN_LABEL}={run_id}")
-        if found.ok and found.stdout.split():
-            call("rm", "--force", "--volumes", *found.stdout.split())
-    except (UnavailableError, LaunchError):
+        if found := containers_labelled(f"{RUN_LABEL}={run_id}"):
+            call("rm", "--force", "--volumes", *found)
+    except (EngineError, UnavailableError, LaunchError):
         return
-
-
-_REFUSALS: Sequence[tuple[str, str, str]] = (
-    (
-        r"permission denied.*(socket|connect)",
-        "this user may not use the container engine at {address}",
-        "add yourself to the group docker (`sudo usermod -aG docker $USER`) and log in again, "
-        "or set DOCKER_HOST to an engine of your own",
-    ),
-    (
-        r"cannot connect|connection refused|no such file or directory.*sock|is the docker daemon running"
-        r"|error during connect|connection reset",
-        "no container engine answers at {address}",
-        "start it (`sudo systemctl start docker`), or set DOCKER_HOST to one that runs",
-    ),
-    (
-        r"no space left|disk quota",
-        "the container engine's disk is full",
-        "free some space (`projrun env prune`, `docker system df`), then run it again",
-    ),
-    (
-        r"unauthorized|authentication required|denied: requested access|no basic auth|access.*is denied"
-        r"|incorrect username or password|pull access denied|login attempt",
-        "the registry refuses: {said}",
-        "check the image's name, and log in with `docker login REGISTRY` (or docker_auth)",
-    ),
-    (
-        r"no matching manifest|exec format error|does not match the (specified|detected) (host )?platform"
-        r"|image operating system",
-        "the image is not made for this machine: {said}",
-        "use an image for this architecture, or name one with -A platform=… and install emulation for it",
-    ),
-    (
-        r"manifest unknown|manifest for .* not found|no such image|not found: manifest"
-        r"|repository .* not found|name unknown|does not exist or may require",
-        "there is no such image: {said}",
-        "check its name and tag (docker_env in MLproject, --docker-image, PROJRUN_DOCKER_BASE_IMAGE)",
-    ),
-    (
-        r"dial tcp|lookup .* on|i/o timeout|TLS handshake|request canceled|x509|server misbehaving",
-        "the registry cannot be reached: {said}",
-        "check the network and the engine's proxy settings, or `docker load` the image beforehand",
-    ),
-    (
-        r"container-init binary not found",
-        "Podman has no init program for containers",
-        "install it (Debian and Ubuntu: apt install catatonit)",
-    ),
-    (
-        r"unable to upgrade to tcp",
-        "Podman could not start the container, and does not say why ({said})",
-        "without root it may be its network: -A network=host does without, slirp4netns makes one",
-    ),
-    (
-        r"could not select device driver|nvidia-container|gpu",
-        "the container engine has no such GPU: {said}",
-        "install the NVIDIA container toolkit, or leave -A gpus=… out",
-    ),
-)
-"""What engines say, what that means, and what to do."""
 
 
 def refusal(said: str) -> EngineError:
     """What an engine or its program said, as an error of one line with the next step."""
     plain = one_line(re.sub(r"^(docker: )?(Error response from daemon: )?", "", said.strip()), 300)
-    for pattern, message, hint in _REFUSALS:
+    for pattern, message, hint in REFUSALS:
         if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return EngineError(message.format(address=address(), said=plain.rstrip(".")), hint)
-    return EngineError(f"the container engine refuses: {plain.rstrip('.')}", "see the engine's own log")
+    return EngineError(f"the container engine refuses: {plain.rstrip('.')}", OTHERWISE)
 
 
 def _exchange(path: str, target: str) -> tuple[int, bytes]:

@@ -53,6 +53,7 @@ FLOORS = [
         "streams",
         "usage",
         "engine",
+        "enginewords",
         "lastwill",
         "zipped",
         "tables",

@@ -13,6 +13,7 @@ from projrun.environments.carried import copied
 from projrun.environments.images import STAGE_LABEL
 from projrun.environments.localrequirements import copy_local
 from projrun.environments.uvprogram import uv_environ
+from projrun.output import one_line
 from projrun.plan import Lock
 
 VENV = "/opt/projrun"
@@ -24,6 +25,7 @@ WHEELS = "wheels"
 """Where files of the lock that this machine has lie in the context."""
 LOCAL = "local"
 """Where the local requirements lie in the context."""
+NO_STAGE: Mapping[str, str] = {}
 
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
 
@@ -33,8 +35,13 @@ def standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str
     return _rendered(lock, program, labels, files=[PYLOCK], workdir=workdir)
 
 
-def write_context(lock: Lock, program: str, labels: Mapping[str, str], stage: str, directory: Path) -> None:
-    """The Dockerfile in `directory`, with all that building it here needs: our uv, certificates, settings."""
+def write_context(
+    lock: Lock, program: str, labels: Mapping[str, str], stage: Mapping[str, str], directory: Path
+) -> None:
+    """The Dockerfile in `directory`, with all that building it here needs: our uv, certificates, settings.
+
+    stage: labels of all that the build leaves on its way.
+    """
     import shutil
 
     files = [PYLOCK]
@@ -63,7 +70,7 @@ def _rendered(
     files: list[str],
     wheels: bool = False,
     local: Sequence[str] = (),
-    stage: str = "",
+    stage: Mapping[str, str] = NO_STAGE,
     workdir: str = "",
 ) -> str:
     from importlib.metadata import version
@@ -76,6 +83,7 @@ def _rendered(
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701
     )
+    environment.filters["quoted"] = _quoted
     return environment.get_template("Dockerfile.j2").render(
         base=lock.image,
         python=program,
@@ -86,17 +94,21 @@ def _rendered(
         local_directory=LOCAL,
         venv=VENV if lock.platform else "",
         workdir=workdir,
-        labels=dict(labels),
+        labels={**labels, STAGE_LABEL: ""} if stage else dict(labels),
         files=files,
         wheels=WHEELS if wheels else "",
-        stage=stage,
-        stage_label=STAGE_LABEL,
+        stage=dict(stage),
         uv="./uv" if UV in files else "./uv/bin/uv",
         uv_here=UV in files,
         uv_version=version("uv"),
         certificates=CERTIFICATES if CERTIFICATES in files else "",
         settings=SETTINGS if SETTINGS in files else "",
     )
+
+
+def _quoted(value: str) -> str:
+    """As one word of a Dockerfile, in which nothing is expanded."""
+    return '"' + re.sub(r'(["$\\])', r"\\\1", one_line(value)) + '"'
 
 
 def _fitting_uv(lock: Lock) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from projrun.environments.imagefacts import Built
 from projrun.environments.images import KEY_LABEL, Image
 from projrun.environments.imageshelf import BASE_DIGEST_LABEL, BASE_NAME_LABEL, SHELF_LABEL, shelf_name
 from projrun.environments.inside import look_into
+from projrun.environments.stages import staged
 from projrun.files import temporary_directory
 from projrun.plan import Container, Lock
 from projrun.version import __version__
@@ -21,7 +21,7 @@ from projrun.version import __version__
 def built(lock: Lock, key: str, shelf: Path, log: Path) -> Built:
     """key: of the environment. shelf: the directory that holds those of its kind."""
     if lock.platform:
-        image = images.environment_image(key) or _made(lock, _labels(lock, key, shelf), log)
+        image = images.environment_image(key) or _made(lock, _labels(lock, key, shelf), shelf, log)
     else:
         image = images.found(lock.image, log)
     inside = look_into(image)
@@ -40,19 +40,15 @@ def require_image(lock: Lock, key: str) -> None:
             images.found(lock.image, temporary / "log")
 
 
-def _made(lock: Lock, labels: dict[str, str], log: Path) -> Image:
+def _made(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> Image:
     base = images.found(lock.image, log)
-    stage = os.urandom(8).hex()
     program = f"{dockerfile.VENV}/bin/python" if lock.conda else look_into(base).program
     local = msgspec.structs.replace(lock, image=base.digest or base.id)
-    try:
-        with temporary_directory() as context:
-            if lock.conda:
-                condaimage.place(lock, context / dockerfile.PREFIX, dockerfile.VENV, log)
-            dockerfile.write_context(local, program, labels, stage, context)
-            return images.built(context, log, tag=f"projrun-environment:{labels[KEY_LABEL]}")
-    finally:
-        images.discard_stages(stage)
+    with staged(shelf) as stage, temporary_directory() as context:
+        if lock.conda:
+            condaimage.place(lock, context / dockerfile.PREFIX, dockerfile.VENV, log)
+        dockerfile.write_context(local, program, labels, stage, context)
+        return images.built(context, log, tag=f"{images.REPOSITORY}:{labels[KEY_LABEL]}")
 
 
 def _labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:

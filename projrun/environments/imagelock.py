@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from projrun.environments.images import Image
 from projrun.environments.inside import Inside, look_into
 from projrun.environments.resolution import document_of, text_of, without_local
 from projrun.errors import BuildError
+from projrun.output import say
 from projrun.plan import Descriptor, Lock
 
 DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
@@ -92,6 +94,7 @@ def _built_by_author(build: str | dict[str, Any], directory: Path, log: Path) ->
         raise BuildError(f"docker_env: build: there is no {file} in {context}", "write it, or name another")
     arguments = {name: str(value) for name, value in (section.get("args") or {}).items()}
     target = section.get("target", "")
+    say(f"building the image of {os.path.normpath(Path(section.get('context', '.'), file))}")
     return images.built(context, log, dockerfile=file, buildargs=arguments, target=target)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from projrun import engine
+from projrun.engine import EngineError
+from projrun.environments.enginetalk import EngineTalk
 from projrun.errors import BuildError, UnavailableError
+from projrun.interrupts import uninterrupted
 from projrun.network import is_offline
-from projrun.output import one_line, say
+from projrun.output import say
+from projrun.progress import Progress
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -27,14 +30,9 @@ WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
 """On what a build leaves behind: which build it was."""
 TIMEOUT_S = 600
-ABANDONED = "1h"
-"""After how long the rest of a build belongs to one that was killed."""
+REPOSITORY = "projrun-environment"
+"""Of the names of environments' images."""
 
-LAST_LINES = 4
-"""How many of a failed step's are told."""
-
-_ALARMING = re.compile(r"\b(error|failed|fatal|not found|no such|cannot|unable|denied)\b", re.IGNORECASE)
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _logins: list[dict[str, str]] = []
 
 
@@ -44,6 +42,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """`name@sha256:…`; empty when no registry has it as it is."""
     labels: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    """Its names, without those registries that an engine puts before a name that has none."""
     size: int = 0
     """Bytes, shared layers counted."""
     created: float = 0.0
@@ -92,6 +92,7 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
         for names in ("RepoTags", "RepoDigests")
     )
     repository = re.sub(r"(@sha256:.*|:[\w.-]+)$", "", name)
+    digests = [digest for digest in digests if not digest.startswith("localhost/")]  # Podman's for its own
     own = [digest for digest in digests if digest.split("@")[0] == repository]
     config = facts.get("Config") or {}
     return Image(
@@ -99,6 +100,7 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
         name=name or (tags[0] if tags else ""),
         digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
         labels=config.get("Labels") or facts.get("Labels") or {},
+        tags=tuple(tag.removeprefix("localhost/").removeprefix("docker.io/library/") for tag in tags),
         size=facts.get("Size", 0),
         created=_seconds(facts.get("Created", 0)),
         architecture=facts.get("Architecture", ""),
@@ -123,11 +125,12 @@ def _pull(name: str, log: Path) -> None:
         raise BuildError(
             f"the image {name} is not here, and --offline forbids to pull it", "pull it beforehand"
         )
-    with client() as sdk, log.open("a") as lines:
+    with client() as sdk, log.open("a") as lines, Progress(name, "pulling") as progress:
         repository, tag = _split(name)
         auth = {"auth_config": dict(account)} if account else {}
-        for step in sdk.api.pull(repository, tag=tag, stream=True, decode=True, **auth):
-            _tell(step, lines)
+        talk = EngineTalk(lines, progress)
+        for message in sdk.api.pull(repository, tag=tag, stream=True, decode=True, **auth):
+            talk.hear(message)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -140,43 +143,44 @@ def _split(name: str) -> tuple[str, str]:
     return f"{head}{slash}{last}", tag or "latest"
 
 
-def _tell(step: Mapping[str, Any], lines: io.TextIOBase) -> str:
-    """Log one message of the engine; returns what a build says in it. Raises EngineError."""
-    if problem := step.get("error"):
-        raise engine.refusal(str(problem))
-    text = str(step.get("stream") or step.get("status") or "")
-    if "stream" in step:  # pieces of lines
-        lines.write(_COLOURS.sub("", text))
-    elif text.strip() and "progressDetail" not in step:
-        lines.write(text.rstrip() + "\n")
-    return text
-
-
 def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
     """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
     return _built(log, path=str(context), dockerfile=dockerfile, **options)
 
 
 def _built(log: Path, **options: Any) -> Image:
-    said: list[str] = []
     with client() as sdk, log.open("a") as lines:
+        talk = EngineTalk(lines)
         try:
-            for step in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
-                said.append(_tell(step, lines))
-        except engine.EngineError as error:
-            raise _told_by_the_tools("".join(said), error) from None
-    done = re.findall(r"Successfully built (\w+)", "".join(said))
+            for message in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
+                talk.hear(message)
+        except EngineError as error:
+            raise talk.failure(error) from None
+        except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
+            with uninterrupted():
+                if container := talk.container():
+                    engine.call("rm", "--force", "--volumes", container)
+            raise
+    done = re.findall(r"Successfully built (\w+)", talk.said)
     image = on_engine(done[-1]) if done else None
     if image is None:
         raise BuildError("the engine built no image", f"see the log {log}")
     return image
 
 
-def built_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], log: Path) -> Image:
-    """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts."""
+def built_with_tree(
+    base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path
+) -> Image:
+    """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts.
+
+    labels: one without a value takes away what the base says there. owner: `UID:GID` of the tree inside.
+    """
     say(f"building the image {tag} with the project in it")
-    text = f"FROM {base}\nWORKDIR {WORKDIR}\nCOPY . .\n"
-    given = {name: value for name, value in labels.items() if value}
+    # copied first: the directory would be root's if WORKDIR made it
+    text = f"FROM {base}\nCOPY --chown={owner} . {WORKDIR}/\nWORKDIR {WORKDIR}\n"
+    inherited = (on_engine(base) or Image(id="", name="", digest="")).labels
+    given = {name: value for name, value in labels.items() if value or inherited.get(name)}
+    given |= {name: "" for name in inherited if name.startswith("projrun.")}
     with _context(tree, text) as archive:
         return _built(log, fileobj=archive, custom_context=True, dockerfile=OURS, tag=tag, labels=given)
 
@@ -192,29 +196,6 @@ def _context(tree: Path, dockerfile: str) -> IO[bytes]:
     return archive
 
 
-def _told_by_the_tools(said: str, error: engine.EngineError) -> BuildError | engine.EngineError:
-    """A step that failed says only its code: what its program said before is what people must know."""
-    if "returned a non-zero code" not in error.message:
-        return error
-    before, _, last = _COLOURS.sub("", said).rpartition("---> Running in ")
-    step = (re.findall(r"^Step \d+/\d+ : (.*)", before, re.MULTILINE) or ["a step"])[-1]
-    last = re.sub(r"Removing intermediate container.*", "", last.partition("\n")[2])
-    plain = _telling(re.sub(r"[│├╰─▶×]", "", last)) or error.message
-    return BuildError(
-        f"the image could not be built: {one_line(step, 80)}: {one_line(plain, 400)}",
-        "mend that, then run it again",
-    )
-
-
-def _telling(said: str) -> str:
-    """From the tool's own word for an error on; or the lines that sound like one; or the last lines."""
-    if found := re.search(r"^\W*(?:error|E):.*", said, re.DOTALL | re.MULTILINE | re.IGNORECASE):
-        return found[0]
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    alarming = [line for line in lines if _ALARMING.search(line)]
-    return " | ".join((alarming or lines)[-LAST_LINES:])
-
-
 # the images of environments
 
 
@@ -224,21 +205,39 @@ def environment_image(key: str) -> Image | None:
 
 
 def images() -> list[Image]:
-    """Every image that was built for an environment."""
-    return [_image(facts) for facts in engine.images_labelled(KEY_LABEL)]
+    """Every image that was built for an environment; not what others made from one, which has its labels."""
+    return [image for image in labelled(KEY_LABEL) if _own_name(image) in image.tags]
+
+
+def labelled(label: str) -> list[Image]:
+    return [_image(facts) for facts in engine.images_labelled(label)]
+
+
+def _own_name(image: Image) -> str:
+    return f"{REPOSITORY}:{image.labels[KEY_LABEL]}"
 
 
 def remove(image: Image) -> None:
-    """Raises EngineError while a container uses it."""
-    with client() as sdk:
-        sdk.images.remove(image.id)
+    """With what its build left under it, not with its base. Raises EngineError while a container uses it."""
+    under = list(_left_under(image))
+    _remove(image)
+    for below in under:
+        with suppress(EngineError):  # Podman took it away with the first
+            _remove(below)
 
 
-def discard_stages(stage: str) -> None:
-    """Remove what this build's first stage left, and what killed builds left: settings may be in it."""
+def _left_under(image: Image) -> Iterator[Image]:
+    facts = engine.image(image.id)
+    while facts and (below := engine.image(facts.get("Parent") or "none")):
+        if not _image(below).labels.get(STAGE_LABEL):
+            return
+        yield _image(below)
+        facts = below
+
+
+def _remove(image: Image) -> None:
     with client() as sdk:
-        for filters in ({"label": f"{STAGE_LABEL}={stage}"}, {"label": STAGE_LABEL, "until": ABANDONED}):
-            sdk.images.prune({**filters, "dangling": True})
+        sdk.api.remove_image(image.id, noprune=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.environments import stages
 from projrun.environments.images import KEY_LABEL, Image
 from projrun.environments.imageshelf import freed_by, images_of, try_remove
 from projrun.environments.ready import READY, Ready, lock_of, read
@@ -51,6 +52,7 @@ class Size(msgspec.Struct, frozen=True):
 
 def shelved(home: Home) -> list[Shelved]:
     """Every environment and every rest of one, the one used last first."""
+    stages.sweep(home.environments / IMAGES)
     made = images_of(home.environments / IMAGES)
     found = [_look(path, made) for path in home.environments.glob("*/*") if _is_place(path)]
     with_directory = {one.image.id for one in found if one.image}

@@ -196,9 +196,22 @@ def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> L
     if there and there.labels.get(TITLE) != plan.project:
         name += "-project"  # an image such as python:latest stays what it is
     tag = f"{name}:{version}"
-    image = built_with_tree(launch.container.image, checkout.directory, tag, labels, log)
+    owner = _owner(plan, launch.container, checkout.directory)
+    image = built_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
     container = msgspec.structs.replace(launch.container, image=image.id, name=tag, holds_project=True)
     return msgspec.structs.replace(launch, container=container)
+
+
+def _owner(plan: Plan, container: Container, directory: Path) -> str:
+    """Whose the tree is in its image: the process's, which writes there as it does where it is mounted."""
+    from projrun.backends.containers import user_of
+
+    wanted = plan.container or PlannedContainer()
+    if wanted.read_only_source:
+        return "0:0"
+    given = [text.partition("=")[2] for text in wanted.arguments if text.startswith("--user=")]
+    numbers = re.fullmatch(r"\d+(:\d+)?", given[-1]) if given else None
+    return numbers[0] if numbers else user_of(container, directory)
 
 
 def source_labels(source: Source, project: str) -> dict[str, str]:

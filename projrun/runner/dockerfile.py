@@ -13,6 +13,7 @@ from projrun.environments.locks import lock_once
 from projrun.errors import UnavailableError
 from projrun.files import temporary_directory
 from projrun.home import Home
+from projrun.output import warn
 from projrun.plan import Checkout
 from projrun.project import environment_of, read_project
 from projrun.request import Request
@@ -48,6 +49,9 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
             f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
             "name a released package or a Git URL, or use `projrun run --env-manager docker`",
         )
+    if lock.image.startswith("sha256:"):
+        known_as = f"{lock.tag} " if lock.tag else ""
+        warn(f"the base image {known_as}is of this machine alone: push it to a registry to build elsewhere")
     program = look_into(images.found(lock.image, log)).program
     labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
     return Standalone(dockerfile.standalone(lock, program, labels, WORKDIR), lock.pylock)

@@ -72,7 +72,7 @@ def _pythons(_home: Home) -> Finding:
     return Finding(name="Pythons", state="ok", detail=", ".join(versions or [own]))
 
 
-def _docker(_home: Home) -> Finding:
+def _docker(home: Home) -> Finding:
     if shutil.which("docker") is None:
         return Finding(
             name="docker",
@@ -80,6 +80,10 @@ def _docker(_home: Home) -> Finding:
             detail="there is no docker",
             hint="install it to run projects with docker_env",
         )
+    from projrun.environments.shelf import IMAGES
+    from projrun.environments.stages import sweep
+
+    sweep(home.environments / IMAGES)
     answer = ["docker", "version", "--format", "{{.Server.Version}}"]
     return _program("docker", answer, "start its engine, and see that you may use it", needed=False)
 

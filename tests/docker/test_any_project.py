@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from projrun.environments import images
+from projrun.environments.imageshelf import SHELF_LABEL, shelf_name
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import artifact, docker, runs_of
@@ -39,13 +40,16 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         again = projrun("run", with_six, "--env-manager", "docker", environ=credentials)
         assert "building" not in again.stderr
         shutil.rmtree(home.environments)
-        before = docker("images", "--quiet", "--filter", "label=projrun.environment")
+        ours = ("images", "--quiet", "--no-trunc", "--filter", f"label=projrun.environment={key}")
+        before = docker(*ours)
         assert projrun("run", with_six, "--env-manager", "docker", environ=credentials).returncode == 0
-        assert docker("images", "--quiet", "--filter", "label=projrun.environment") == before
+        assert docker(*ours) == before
         everything = docker("history", "--no-trunc", f"projrun-environment:{key}")
         everything += docker("inspect", f"projrun-environment:{key}")
         assert "hush-hush" not in everything
-        assert not docker("images", "--all", "--quiet", "--filter", "label=projrun.stage")
+        stages = ("--filter", "label=projrun.stage", "--filter", "dangling=true")
+        shelf = f"label={SHELF_LABEL}={shelf_name(home.environments / 'docker')}"
+        assert not docker("images", "--quiet", *stages, "--filter", shelf)
         assert docker("inspect", "--format", "{{.Config.Labels}}", f"projrun-environment:{key}")
     finally:
         assert projrun("env", "remove", key).stdout == f"removed docker/{key}\n"
@@ -105,6 +109,7 @@ def test_packages_that_do_not_exist_are_told_before_anything_is_built(
 def test_a_dockerfile_stands_by_itself(on_base: str, with_six: str, projrun: Projrun, tmp_path: Path) -> None:
     done = projrun("dockerfile", with_six, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
+    assert f"the base image {on_base} is of this machine alone" in done.stderr
     text = (tmp_path / "out" / "Dockerfile").read_text()
     base = docker("inspect", "--format", "{{.Id}}", on_base)
     assert f"FROM {base}" in text

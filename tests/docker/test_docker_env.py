@@ -210,6 +210,27 @@ def test_an_image_with_the_project_has_a_legal_name_and_says_what_is_in_it(
         docker("rmi", "--force", "my-pr-ject:latest")
 
 
+def test_a_project_in_its_image_is_the_callers_and_says_nothing_of_the_base(
+    base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
+) -> None:
+    label = "LABEL org.opencontainers.image.revision=of-the-base projrun.environment=of-the-base\n"
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\n{label}")
+    base = docker("build", "--quiet", str(tmp_path))
+    project = make_project(
+        MLproject=project_of(base, "'echo more >> code.txt; cat code.txt; touch made.txt'")
+    )
+    (project / "code.txt").write_text("code\n")
+    for path in (project, *project.iterdir()):
+        os.chown(path, os.getuid() or 1234, os.getgid())
+    try:
+        done = projrun("run", project, "--build-image")
+        assert (done.returncode, done.stdout) == (0, "code\nmore\n"), done.stderr
+        labels = json.loads(docker("inspect", "--format", "{{json .Config.Labels}}", "my-pr-ject:latest"))
+        assert labels["org.opencontainers.image.revision"] == labels["projrun.environment"] == ""
+    finally:
+        docker("rmi", "--force", "my-pr-ject:latest")  # and with it the base, which has no name
+
+
 def test_an_image_that_has_the_projects_name_already_keeps_it(
     base_image: str, projrun: Projrun, make_project: MakeProject
 ) -> None:
@@ -316,7 +337,9 @@ def test_a_tag_of_this_machine_is_followed_when_it_moves(
             "no container engine answers at unix:///nowhere",
         ),
         ((), {"PATH": "/nowhere"}, "docker program, which is not on the PATH"),
-        (("--docker-image", "localhost:1/no/such"), {}, "no container engine|registry|no such image"),
+        (("--docker-image", "localhost:1/no/such"), {}, "the registry cannot be reached"),
+        (("--docker-image", "no name"), {}, "'no name' is no name that an engine knows"),
+        (("--docker-image", "no/../name"), {}, "there is no such image"),
         (("-A", "no-such-argument"), {}, "unknown flag: --no-such-argument"),
         (("-A", "detach"), {}, "projrun follows the run to its end"),
         (("-A", "gpus=all"), {}, "the container engine has no such GPU"),

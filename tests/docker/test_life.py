@@ -152,6 +152,21 @@ def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, hom
             "reach",
             "network",
         ),
+        (
+            'Get "http://localhost:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused',
+            "the registry cannot be reached",
+            "network",
+        ),
+        (
+            'Get "https://r.example/v2/x/manifests/1": unauthorized: access to the resource is denied',
+            "registry refuses",
+            "docker login",
+        ),
+        (
+            'error during connect: Get "http://nowhere:2375/v1.50/x": dial tcp: lookup nowhere: no such host',
+            "leads to no container engine",
+            "unix:///PATH",
+        ),
     ],
 )
 def test_what_engines_say_becomes_one_line_with_the_next_step(said: str, told: str, step: str) -> None:
@@ -159,6 +174,27 @@ def test_what_engines_say_becomes_one_line_with_the_next_step(said: str, told: s
     assert told in error.message
     assert step in error.hint
     assert "\n" not in str(error)
+
+
+def test_the_engine_is_that_of_the_docker_programs_context(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert engine.address() == engine.DEFAULT_ADDRESS
+    elsewhere = "host=unix:///run/user/1000/docker.sock"
+    docker("context", "create", "mine", "--docker", elsewhere)
+    assert engine.address() == engine.DEFAULT_ADDRESS
+    docker("context", "use", "mine")
+    assert engine.address() == "unix:///run/user/1000/docker.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "default")
+    assert engine.address() == engine.DEFAULT_ADDRESS
+    monkeypatch.setenv("DOCKER_CONTEXT", "lost")
+    with pytest.raises(engine.EngineError, match=r"'lost' is not there.*docker context ls"):
+        engine.address()
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert engine.address() == "tcp://127.0.0.1:1"
 
 
 def test_a_socket_without_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from projrun.environments import images
 from tests.conftest import MakeProject, Projrun
 from tests.docker import baseimage
 from tests.docker.conftest import artifact, docker, eventually, gone, runs_of
@@ -114,6 +115,18 @@ def test_any_project_runs_in_an_image_that_is_made_for_it(
     assert listed["image"].startswith("sha256:")
     assert projrun("env", "remove", listed["key"]).stdout == f"removed docker/{listed['key']}\n"
     assert not docker("images", "--quiet", "--filter", "label=projrun.environment")
+
+
+def test_an_image_of_its_own_is_in_no_registry(on_podman: None) -> None:
+    """Podman has a digest for it all the same, by which nobody could pull it."""
+    name = "localhost/projrun-test/own:1"
+    baseimage.make(name, python=False)
+    try:
+        assert docker("inspect", "--format", "{{.RepoDigests}}", name) != "[]"
+        image = images.on_engine(name)
+        assert image and image.pin == image.id
+    finally:
+        docker("rmi", name)
 
 
 def test_an_interrupted_run_leaves_no_container(
