@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.enginesocket import Question, Reply
+from projrun.enginesocket import TIMEOUT_S, Question, Reply
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
 from projrun.output import one_line
 from projrun.process import Answer, ask
@@ -24,7 +24,6 @@ from projrun.process import Answer, ask
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
 """On a container: the id of the run that it belongs to."""
-TIMEOUT_S = 60
 FRESH_S = 1.0
 """How long it counts that an image is there."""
 SIOCGIFADDR = 0x8915

@@ -7,6 +7,8 @@ import time
 from typing import NamedTuple
 
 CHUNK = 1 << 16
+TIMEOUT_S = 60
+"""How long an engine may take to answer what it knows, and to take a request."""
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -33,6 +35,7 @@ class Question:
         self.channel = socket.socket(socket.AF_UNIX)
         self._came = b""
         self._at_end = False
+        self.channel.settimeout(TIMEOUT_S)
         try:
             self.channel.connect(path)
             self.channel.sendall(

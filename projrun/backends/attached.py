@@ -21,7 +21,7 @@ import msgspec
 
 from projrun import engine
 from projrun.backends.containerspec import Creation
-from projrun.enginesocket import CHUNK, Question
+from projrun.enginesocket import CHUNK, TIMEOUT_S, Question
 from projrun.output import warn
 from projrun.streams import Copy, Pump, Source, following_size
 
@@ -141,7 +141,7 @@ class Attached:
         """A question of this container whose answer has begun, and goes on for as long as it runs."""
         question = self._post(self._container + target, upgrade=upgrade)
         try:
-            is_begun = question.is_accepted(engine.TIMEOUT_S)
+            is_begun = question.is_accepted(TIMEOUT_S)
         except (OSError, ValueError):
             raise _lost() from None
         if not is_begun:
@@ -167,7 +167,7 @@ class Attached:
             suppress(OSError, ValueError),
             closing(Question(self._path, f"POST {self._container}{target}")) as question,
         ):
-            question.answer(engine.TIMEOUT_S)
+            question.answer(TIMEOUT_S)
 
 
 class Streams:
@@ -204,9 +204,10 @@ class Streams:
                 except BlockingIOError:  # somebody who shares it was first
                     continue
                 if not chunk:
-                    self._channel.shutdown(socket.SHUT_WR)
-                    return
+                    break
                 self._channel.sendall(chunk)
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
 
 
 class Interleaved(Source):

@@ -20,7 +20,7 @@ from projrun import engine
 from projrun.backends import containerspec
 from projrun.backends.containerspec import Arguments
 from projrun.children import GRACE_S
-from projrun.errors import LaunchError
+from projrun.errors import LaunchError, ProjrunError
 from projrun.lastwill import LastWill
 from projrun.output import is_verbose
 from projrun.plan import Container, Launch, Plan, PlannedContainer
@@ -82,7 +82,7 @@ class InContainer:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         try:
             code = self._client.wait(timeout_s)
-        except engine.EngineError:
+        except ProjrunError:
             self._will.execute()
             raise
         self._will.execute()
@@ -99,6 +99,9 @@ class InContainer:
                 continue
             except KeyboardInterrupt:
                 break
+            except ProjrunError:
+                self._will.execute()
+                raise
         self._will.execute()
         return self._client.abandon()
 
