@@ -24,7 +24,7 @@ from projrun.reaper import (
     watcher_argv,
 )
 from projrun.starting import merged, popen, tell
-from projrun.streams import Pump, channels, close, following_size
+from projrun.streams import Pump, channels, close, following_size, resize, source_of
 from projrun.usage import Usage
 
 GRACE_S = 10.0
@@ -56,7 +56,6 @@ class Child:
         indexed: bool = False,
         contained: bool = False,
     ) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
         self._token = new_token()
         own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
         stdout, stderr = channels(out, err)
@@ -65,7 +64,7 @@ class Child:
         pump: Pump | None = None
         self._cgroup = new_cgroup() if contained else None
         try:
-            pump = Pump({stdout, stderr}, log, indexed=indexed)
+            pump = Pump(map(source_of, {stdout, stderr}), log, indexed=indexed)
             watcher = _Watcher(self._token, self._cgroup)
             tell(argv)
             if self._cgroup is not None:
@@ -85,6 +84,7 @@ class Child:
             close(stdout.write_end, stderr.write_end)
         self._started = time.monotonic()
         self.pid = self._popen.pid
+        self.id = str(self.pid)
         self.usage: Usage | None = None
         self._watcher, self._pump = watcher, pump
         watcher.tell(self.pid)
@@ -95,7 +95,7 @@ class Child:
 
         `usage` is known afterwards.
         """
-        with following_size(self._terminals, self._resized):
+        with following_size(self._resized if self._terminals else None):
             if not self._has_ended(timeout_s):
                 raise TimeoutError
         self._pump.join(DRAIN_S)
@@ -130,6 +130,9 @@ class Child:
             )
 
     def _resized(self) -> None:
+        for terminal in self._terminals:
+            with suppress(OSError):  # it is at its end
+                resize(terminal)
         kill_group(self.pid, signal.SIGWINCH)
 
     def _has_ended(self, timeout_s: float | None) -> bool:

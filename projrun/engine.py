@@ -10,10 +10,12 @@ import os
 import re
 import socket
 import time
+from contextlib import closing
 from typing import Any
 
 import msgspec
 
+from projrun.enginesocket import TIMEOUT_S, Question, Reply
 from projrun.enginewords import OTHERWISE, REFUSALS
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
 from projrun.output import one_line
@@ -22,7 +24,6 @@ from projrun.process import Answer, ask
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
 """On a container: the id of the run that it belongs to."""
-TIMEOUT_S = 60
 FRESH_S = 1.0
 """How long it counts that an image is there."""
 _TARGET = re.compile(r"[\w./:@?=&%-]+", re.ASCII)
@@ -33,6 +34,8 @@ SIOCGIFADDR = 0x8915
 
 _told: dict[str, float] = {}
 """Ids of images that the engine has -> when it said so."""
+_is_docker: dict[str, bool] = {}
+"""Paths of sockets -> whether Docker itself answered there."""
 
 
 class EngineError(ProjrunError):
@@ -131,6 +134,16 @@ def containers_labelled(label: str) -> list[str]:
     return asked.stdout.split()
 
 
+def dockers_socket() -> str:
+    """Path of the socket at which Docker itself has answered this process; empty: there is none."""
+    path = address().removeprefix("unix://")
+    return path if _is_docker.get(path) else ""
+
+
+def container(name: str) -> Any | None:
+    return _inspected(f"/containers/{name}/json", "container", "inspect", name)
+
+
 def network(name: str) -> Any | None:
     return _inspected(f"/networks/{name}", "network", "inspect", name)
 
@@ -187,26 +200,34 @@ def _inspected(path: str, *arguments: str) -> Any | None:
     if where.startswith("unix://"):
         if not _TARGET.fullmatch(path):
             raise EngineError(f"'{arguments[-1]}' is no name that an engine knows", "check how it is written")
-        status, body = _exchange(where.removeprefix("unix://"), path)
-        answer = _decoded(body) if body else {}
-        said = str(answer.get("message") or f"status {status}") if status >= 400 else ""
-        missing = status == 404 or 300 <= status < 400  # a path that it would write otherwise
-    else:
-        asked = call(*arguments, "--format", "{{json .}}")
-        answer, said = (msgspec.json.decode(asked.stdout), "") if asked.ok else (None, asked.stderr)
-        missing = re.search("no such (?!host)|not found", said, re.IGNORECASE) is not None
-    if missing:
+        told = _asked(f"GET {path}", where.removeprefix("unix://"))
+        if told.status == 404 or 300 <= told.status < 400:  # a path that it would write otherwise
+            return None
+        if told.status >= 400:
+            raise refused(told)
+        return msgspec.json.decode(told.body) if told.body else {}
+    asked = call(*arguments, "--format", "{{json .}}")
+    if asked.ok:
+        return msgspec.json.decode(asked.stdout)
+    if re.search("no such (?!host)|not found", asked.stderr, re.IGNORECASE):
         return None
-    if said:
-        raise refusal(said)
-    return answer
+    raise refusal(asked.stderr)
 
 
-def _decoded(body: bytes) -> Any:
+def _asked(request: str, path: str) -> Reply:
     try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return {"message": body.decode(errors="replace")}
+        with closing(Question(path, request)) as question:
+            reply = question.answer(TIMEOUT_S)
+    except PermissionError:
+        raise refusal("permission denied on the socket") from None
+    except OSError as error:
+        raise refusal(f"cannot connect: {error.strerror or error}") from None
+    except ValueError:
+        raise EngineError(
+            f"what answers at {address()} is not a container engine", "check DOCKER_HOST"
+        ) from None
+    _is_docker[path] = reply.server.startswith("Docker/")
+    return reply
 
 
 def remove_containers_of(run_id: str) -> None:
@@ -218,6 +239,15 @@ def remove_containers_of(run_id: str) -> None:
         return
 
 
+def refused(reply: Reply) -> EngineError:
+    """A refusal of the engine's own."""
+    try:
+        said = str(msgspec.json.decode(reply.body)["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        said = reply.body.decode(errors="replace").strip()
+    return refusal(said or f"status {reply.status}")
+
+
 def refusal(said: str) -> EngineError:
     """What an engine or its program said, as an error of one line with the next step."""
     plain = one_line(re.sub(r"^(docker: )?(Error response from daemon: )?", "", said.strip()), 300)
@@ -225,36 +255,3 @@ def refusal(said: str) -> EngineError:
         if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return EngineError(message.format(address=address(), said=plain.rstrip(".")), hint)
     return EngineError(f"the container engine refuses: {plain.rstrip('.')}", OTHERWISE)
-
-
-def _exchange(path: str, target: str) -> tuple[int, bytes]:
-    """Status and body of a GET over a Unix socket. http.client costs more to import than this to ask."""
-    try:
-        with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(TIMEOUT_S)
-            channel.connect(path)
-            channel.sendall(f"GET {target} HTTP/1.0\r\nHost: engine\r\n\r\n".encode())
-            answer = b"".join(iter(lambda: channel.recv(1 << 16), b""))
-    except PermissionError:
-        raise refusal("permission denied on the socket") from None
-    except OSError as error:
-        raise refusal(f"cannot connect: {error.strerror}") from None
-    head, _, body = answer.partition(b"\r\n\r\n")
-    words = head.split(None, 2)
-    if len(words) < 2 or not words[1].isdigit():
-        raise EngineError(f"what answers at {address()} is not a container engine", "check DOCKER_HOST")
-    if b"transfer-encoding: chunked" in head.lower():
-        body = _unchunked(body)
-    return int(words[1]), body
-
-
-def _unchunked(body: bytes) -> bytes:
-    """Engines may answer a request of HTTP/1.0 in chunks all the same."""
-    whole = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.split(b";")[0] or b"0", 16)
-        if not length:
-            break
-        whole, body = whole + body[:length], body[length + 2 :]
-    return whole

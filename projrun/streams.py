@@ -7,7 +7,7 @@ import selectors
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -81,20 +81,17 @@ def resize(channel: Channel) -> None:
 
 
 @contextmanager
-def following_size(terminals: Collection[Channel], then: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, these pseudo-terminals have the size of the real ones.
+def following_size(resized: Callable[[], None] | None) -> Iterator[None]:
+    """While the block runs, this is called when our terminal has changed its size.
 
-    then: called after a change. In the main thread alone: others hear of no signals.
+    In the main thread alone: others hear of no signals.
     """
-    if not terminals or threading.current_thread() is not threading.main_thread():
+    if resized is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handler(_number: int, _frame: object) -> None:
-        for terminal in terminals:
-            with suppress(OSError):  # it is at its end
-                resize(terminal)
-        then()
+        resized()
 
     before = signal.signal(signal.SIGWINCH, handler)
     try:
@@ -103,60 +100,11 @@ def following_size(terminals: Collection[Channel], then: Callable[[], None]) -> 
         signal.signal(signal.SIGWINCH, before)
 
 
-class Pump:
-    """A thread that copies channels to the log and to our streams until all are at their end."""
+class Copy:
+    """Where a stream is shown, and under which name in the index."""
 
-    def __init__(self, sources: set[Channel], log: Path, *, indexed: bool) -> None:
-        self._log = log.open("ab", buffering=0)
-        self._index = _Index(index_of(log), self._log.tell()) if indexed else None
-        self._sources = {channel.read_end: _Source(channel) for channel in sources}
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._complete = True
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def join(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    def close(self) -> None:
-        """For a pump that was never started."""
-        self._log.close()
-        if self._index is not None:
-            self._index.close()
-        for read_end in self._sources:
-            os.close(read_end)
-
-    def _run(self) -> None:
-        with self._log, selectors.DefaultSelector() as selector:
-            for read_end in self._sources:
-                selector.register(read_end, selectors.EVENT_READ)
-            while selector.get_map():
-                for ready, _ in selector.select():
-                    source = self._sources[ready.fd]
-                    chunk = read(ready.fd)
-                    self._show(source, source.shown(chunk))
-                    if not chunk:
-                        selector.unregister(ready.fd)
-                        os.close(ready.fd)
-            if self._index is not None:
-                self._index.close()
-
-    def _show(self, source: _Source, text: bytes) -> None:
-        if not text:
-            return
-        if self._complete and not write(self._log.fileno(), text):
-            self._complete = False
-            warn(f"the log {self._log.name} is not complete: its disk may be full")
-        if self._complete and self._index is not None:
-            self._index.add(source.channel.stream, len(text))
-        if source.target is not None and not write(source.target, text):
-            source.target = None  # its reader is gone; the log goes on
-
-
-class _Source:
-    def __init__(self, channel: Channel) -> None:
-        self.channel, self.target = channel, channel.target
+    def __init__(self, stream: str, target: int | None) -> None:
+        self.stream, self.target = stream, target
         self._mask: StreamMask | None = output_mask()
 
     def shown(self, chunk: bytes) -> bytes:
@@ -164,6 +112,75 @@ class _Source:
         if self._mask is None:
             return chunk
         return self._mask.feed(chunk) if chunk else self._mask.rest()
+
+
+class Source:
+    """A file descriptor from which one stream comes."""
+
+    def __init__(self, fd: int, copy: Copy) -> None:
+        self.fd, self._copy = fd, copy
+
+    def parts(self, chunk: bytes) -> Iterable[tuple[Copy, bytes]]:
+        """What of a chunk is whose; an empty one is the end, of each stream."""
+        return [(self._copy, chunk)]
+
+
+def source_of(channel: Channel) -> Source:
+    return Source(channel.read_end, Copy(channel.stream, channel.target))
+
+
+class Pump:
+    """A thread that copies sources to the log and to our streams until all are at their end, and closed."""
+
+    def __init__(self, sources: Iterable[Source], log: Path, *, indexed: bool) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log.open("ab", buffering=0)
+        self._index = _Index(index_of(log), self._log.tell()) if indexed else None
+        self._sources = {source.fd: source for source in sources}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._complete = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float | None) -> bool:
+        """Wait for the end of all; whether it came in that time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """For a pump that was never started."""
+        self._log.close()
+        if self._index is not None:
+            self._index.close()
+        for fd in self._sources:
+            os.close(fd)
+
+    def _run(self) -> None:
+        with self._log, selectors.DefaultSelector() as selector:
+            for fd in self._sources:
+                selector.register(fd, selectors.EVENT_READ)
+            while selector.get_map():
+                for ready, _ in selector.select():
+                    chunk = read(ready.fd)
+                    for copy, part in self._sources[ready.fd].parts(chunk):
+                        self._show(copy, copy.shown(part))
+                    if not chunk:
+                        selector.unregister(ready.fd)
+                        os.close(ready.fd)
+            if self._index is not None:
+                self._index.close()
+
+    def _show(self, copy: Copy, text: bytes) -> None:
+        if not text:
+            return
+        if self._complete and not write(self._log.fileno(), text):
+            self._complete = False
+            warn(f"the log {self._log.name} is not complete: its disk may be full")
+        if self._complete and self._index is not None:
+            self._index.add(copy.stream, len(text))
+        if copy.target is not None and not write(copy.target, text):
+            copy.target = None  # its reader is gone; the log goes on
 
 
 class _Index:

@@ -53,6 +53,7 @@ FLOORS = [
         "streams",
         "usage",
         "engine",
+        "enginesocket",
         "enginewords",
         "lastwill",
         "zipped",

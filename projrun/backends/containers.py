@@ -1,33 +1,53 @@
-"""A command in a container: as a child of ours, and gone when we are.
+"""A command in a container, which is gone when we are.
 
-The client, `docker run`, is an ordinary child with an ordinary log and terminal. What removes the container
-is our last will: a shell that waits on a pipe that only this process holds. When that closes, at the end of
-the run or because this process was killed, the container goes, by force if it runs.
+The engine is asked for it directly (`attached`) where we know how, else by the docker program (`dockerrun`).
+What removes the container is our last will: a shell that waits on a pipe that only this process holds. When
+that closes, at the end of the run or because this process was killed, the container goes, by force if it
+runs.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import signal as signals
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from signal import SIGTERM
+from typing import Protocol
 
 from projrun import engine
-from projrun.children import GRACE_S, Child
-from projrun.errors import LaunchError
+from projrun.backends import containerspec
+from projrun.backends.containerspec import Arguments
+from projrun.children import GRACE_S
+from projrun.errors import LaunchError, ProjrunError
 from projrun.lastwill import LastWill
+from projrun.output import is_verbose
 from projrun.plan import Container, Launch, Plan, PlannedContainer
-from projrun.starting import merged
+from projrun.starting import merged, tell
 
 WORKDIR = "/mlflow/projects/code"
 """Where mlflow puts the project's tree."""
 HOME = "/home/projrun"
 
-_CLIENTS_OWN = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
-"""Variables that the client itself heeds."""
 _TRACKING = re.compile(r"MLFLOW_TRACKING_\w+|MLFLOW_S3_\w+")
 """Variables of the caller that a client of a remote tracking server needs."""
+
+
+class _Client(Protocol):
+    """What has the engine run a container."""
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
+        ...
+
+    def send(self, number: int, timeout_s: float) -> bool:
+        """Signal all of its processes; False if nothing is to be waited for. Raises TimeoutError."""
+        ...
+
+    def abandon(self) -> int:
+        """Follow it no longer; its exit code."""
+        ...
 
 
 class InContainer:
@@ -40,65 +60,66 @@ class InContainer:
         wanted = plan.container or PlannedContainer()
         variables = container_variables(wanted, launch)
         run_id = variables.get("MLFLOW_RUN_ID", "")
-        self.name = _value(wanted.arguments, "--name") or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
-        self._log = log
-        argv = engine.command(
-            "run",
-            *("--name", self.name, "--label", f"{engine.RUN_LABEL}={run_id}"),
+        self.id = _name(wanted.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
+        options = [
+            *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={run_id}"),
             *_options(plan, wanted, launch.container, launch.variables, directory),
             *_streams(wanted, out),
-            *_environment(variables),
             *wanted.arguments,
-            launch.container.image,
-            *(launch.container.shell, "-c", plan.command),
-        )
-        self._will = LastWill(engine.command("rm", "--force", "--volumes", self.name))
+        ]
+        command = (launch.container.shell, "-c", plan.command)
+        arguments = Arguments(options, variables, launch.container.image, command)
+        self._will = LastWill(engine.command("rm", "--force", "--volumes", self.id))
         try:
-            environ = merged(os.environ, _by_client(variables))
-            self._client = Child(argv, cwd=None, environ=environ, log=log, out=out, err=err, indexed=True)
+            self._client = _client(self.id, arguments, log, out, err)
         except BaseException:
             self._will.execute()
             raise
-        self.pid = self._client.pid
         self.usage = None
-        """What the client took says nothing of the container."""
+        """What was taken here says nothing of the container."""
 
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
-        code = self._client.wait(timeout_s)
-        if code in (1, 125, 126, 127):
-            self._refused()
+        try:
+            code = self._client.wait(timeout_s)
+        except ProjrunError:
+            self._will.execute()
+            raise
         self._will.execute()
         return code
 
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
         """Signal all processes of the container: `number`, then SIGTERM, then force."""
-        for step in dict.fromkeys((number, signals.SIGTERM)):
-            self.send(step)
+        for step in dict.fromkeys((number, SIGTERM)):
             try:
+                if not self._client.send(step, grace_s):
+                    break
                 return self.wait(grace_s)
             except TimeoutError:
                 continue
             except KeyboardInterrupt:
                 break
+            except ProjrunError:
+                self._will.execute()
+                raise
         self._will.execute()
-        return self._client.end(signals.SIGKILL)
+        return self._client.abandon()
 
-    def send(self, number: int) -> None:
-        if not engine.call("kill", "--signal", str(number), self.name).ok:
-            self._client.end(signals.SIGKILL)  # there is no container yet, or none any more
 
-    def _refused(self) -> None:
-        """The client's own codes may be the command's too: the engine knows whether it ever ran.
+def _client(name: str, arguments: Arguments, log: Path, out: int | None, err: int | None) -> _Client:
+    path = engine.dockers_socket()
+    creation = containerspec.creation(arguments) if path and containerspec.client_adds_nothing() else None
+    if creation is None:
+        from projrun.backends.dockerrun import DockerRun
 
-        1 is the client's where Podman takes the container and then cannot start it.
-        """
-        facts = engine.call("inspect", "--format", "{{.State.StartedAt}}", self.name)
-        if facts.ok and not facts.stdout.startswith("0001-"):
-            return
-        self._will.execute()
-        said = self._log.read_text(errors="replace")
-        raise engine.refusal(re.sub(r"\s*(See|Run) 'docker run --help'.*", "", said[-2000:], flags=re.DOTALL))
+        return DockerRun(name, arguments, log, out, err)
+    from projrun.backends.attached import Attached
+
+    if is_verbose():
+        from projrun.backends.dockerrun import argv_of
+
+        tell(argv_of(arguments))  # which does the same
+    return Attached(path, name, creation, log, out, err)
 
 
 def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:
@@ -117,21 +138,21 @@ def _options(
     variables: Mapping[str, str | None],
     directory: Path,
 ) -> Iterator[str]:
-    yield from ("--pull", "never", "--workdir", WORKDIR)
+    yield f"--workdir={WORKDIR}"
     # The first process of a container ignores signals that it has no handler for; this one passes them on
     # to the whole group and collects orphans.
-    yield from ("--init", "--env", "TINI_KILL_PROCESS_GROUP=1")
-    yield from ("--user", user_of(container, directory))
-    yield from ("--tmpfs", f"{HOME}:rw,exec,mode=1777", "--env", f"HOME={HOME}")
+    yield from ("--init", "--env=TINI_KILL_PROCESS_GROUP=1")
+    yield f"--user={user_of(container, directory)}"
+    yield from (f"--tmpfs={HOME}:rw,exec,mode=1777", f"--env=HOME={HOME}")
     if container.remapped:
         yield "--userns=host"
     for source, target, mode in mounts(plan, wanted, container, variables, directory):
         if "," in source or ",target=" in target:
             raise LaunchError(f"a comma in a path cannot be mounted: {source}", "rename it")
         read_only = ",readonly" if mode == "ro" else ""
-        yield from ("--mount", f"type=bind,source={source},target={target}{read_only}")
+        yield f"--mount=type=bind,source={source},target={target}{read_only}"
     for volume in wanted.volumes:
-        yield from ("--volume", volume)
+        yield f"--volume={volume}"
 
 
 def user_of(container: Container, directory: Path) -> str:
@@ -171,26 +192,16 @@ def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
         return
     if out is not None and os.isatty(out):
         yield "--tty"
-    else:
-        try:
-            if not os.isatty(0):
-                yield "--interactive"
-        except OSError:  # it is closed
-            return
+    elif sys.stdin is not None and not os.isatty(0):
+        yield "--interactive"
 
 
-def _environment(variables: Mapping[str, str]) -> Iterator[str]:
-    """By name, so that no value is on the command line; but not what the client would heed itself."""
-    for name, value in sorted(variables.items()):
-        if name.startswith("DOCKER_"):
-            hint = "give it in a file: -A env-file=FILE"
-            raise LaunchError(f"{name} would steer the docker program itself", hint)
-        yield from ("--env", f"{name}={value}" if _CLIENTS_OWN.fullmatch(name) else name)
-
-
-def _by_client(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if not _CLIENTS_OWN.fullmatch(name)}
-
-
-def _value(arguments: tuple[str, ...], option: str) -> str:
-    return next((text.partition("=")[2] for text in arguments if text.startswith(f"{option}=")), "")
+def _name(arguments: tuple[str, ...]) -> str:
+    """That the user gave the container. Nobody else's may have it: ours is removed by its name."""
+    name = next((text.partition("=")[2] for text in arguments if text.startswith("--name=")), "")
+    taken = engine.container(name) if re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
+    if taken is not None and str(taken["Name"]).lstrip("/") == name:
+        raise LaunchError(
+            f"there is a container of the name {name} already", "remove it, or give another name"
+        )
+    return name

@@ -29,8 +29,8 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
         child = InContainer(plan, launch, directory, log, out, err)
     else:
         child = _on_this_machine(plan, launch, directory, log, out, err)
-    _children[str(child.pid)] = child
-    return Handle(backend="local", id=str(child.pid), log=str(log))
+    _children[child.id] = child
+    return Handle(backend="local", id=child.id, log=str(log))
 
 
 def _on_this_machine(

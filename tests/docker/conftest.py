@@ -82,6 +82,18 @@ def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bo
             mark.touch()
 
 
+@pytest.fixture(params=["directly", "by-client"])
+def way(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """How containers are started: who configures the docker program gets it."""
+    if request.param == "by-client":
+        place = tmp_path_factory.mktemp("docker")
+        (place / "config.json").write_text('{"HttpHeaders": {"X-Way": "by-client"}}')
+        monkeypatch.setenv("DOCKER_CONFIG", str(place))
+    return str(request.param)
+
+
 @pytest.fixture
 def on_base(base_image: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Projects without an image of their own are built on ours."""

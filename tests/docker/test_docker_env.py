@@ -51,6 +51,7 @@ def shown(stdout: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.usefixtures("way")
 def test_a_project_runs_in_its_image_as_in_mlflow(
     base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
 ) -> None:
@@ -84,7 +85,7 @@ def test_the_tracking_endpoint_is_reached_from_inside_with_its_token_alone(
 
 
 def test_secrets_are_on_no_command_line_and_in_no_record(
-    base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
+    way: str, base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
 ) -> None:
     """A docker program of our own notes what it is called with."""
     real = shutil.which("docker")
@@ -100,7 +101,7 @@ def test_secrets_are_on_no_command_line_and_in_no_record(
     (run,) = runs_of(projrun)
     assert gone(str(run["run_id"]))
     calls = (tmp_path / "calls").read_text()
-    assert "--env SECRET" in calls
+    assert ("--env=SECRET" in calls) == (way == "by-client")
     assert "hush" not in calls
     assert "hush" not in json.dumps(run) + artifact(run, "projrun/record.json") + done.stderr
 
@@ -120,6 +121,7 @@ def test_outputs_belong_to_the_owner_of_the_project_also_when_root_runs_it(
     assert (project / "made.txt").stat().st_uid == owner
 
 
+@pytest.mark.usefixtures("way")
 def test_the_exit_code_is_the_commands_also_when_it_is_dockers_own(
     base_image: str, projrun: Projrun, make_project: MakeProject
 ) -> None:
@@ -160,6 +162,7 @@ def test_the_source_can_be_read_only(base_image: str, projrun: Projrun, make_pro
     assert not (project / "made.txt").exists()
 
 
+@pytest.mark.usefixtures("way")
 def test_arguments_for_docker_run_pass_through(
     base_image: str, projrun: Projrun, make_project: MakeProject, tmp_path: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_arguments_for_docker_run_pass_through(
     assert "--read-only" in record["plan"]["container"]["arguments"]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("form", ["-At", "--docker-args=t", "--docker-args=tty"])
 def test_a_terminal_without_stdin(
     form: str, base_image: str, projrun: Projrun, make_project: MakeProject

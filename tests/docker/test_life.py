@@ -47,6 +47,7 @@ def project(base_image: str, make_project: MakeProject) -> Path:
     return make_project(MLproject=SLEEPS.format(base_image))
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_an_interrupted_run_is_killed_and_its_container_goes(
     project: Path, projrun: Projrun, number: signal.Signals
@@ -74,6 +75,7 @@ def test_a_detached_run_is_waited_for_and_stopped(
     assert gone(run_id) and gone(slow)
 
 
+@pytest.mark.usefixtures("way")
 def test_the_container_goes_with_a_lost_supervisor(project: Path, projrun: Projrun) -> None:
     with running(project) as supervisor:
         run_id = str(runs_of(projrun)[0]["run_id"])

@@ -18,7 +18,7 @@ from tests.test_startup import (
 )
 
 
-def test_a_warm_run_imports_no_sdk_and_asks_the_engine_once(
+def test_a_warm_run_imports_no_sdk_asks_five_questions_and_starts_a_will(
     shell_image: str, make_project: MakeProject, tmp_path: Path
 ) -> None:
     mlproject = f"docker_env: {{image: '{shell_image}'}}\nentry_points: {{main: {{command: echo}}}}\n"
@@ -30,7 +30,7 @@ def test_a_warm_run_imports_no_sdk_and_asks_the_engine_once(
     argv = [sys.executable, "-m", "projrun", "run", str(project)]
     subprocess.run(argv, check=True, capture_output=True, env=traced(tmp_path), stdin=subprocess.DEVNULL)
     events = (tmp_path / "trace").read_text().split()
-    assert events.count("socket.connect") == 1  # what the tag means, which says that the image is there
-    # the last will, the watcher, the client
-    assert events.count("subprocess.Popen") == 3
-    assert len(events) == 4, os.linesep.join(events)
+    # what the tag means, which says that the image is there; then create, attach, wait, start
+    assert events.count("socket.connect") == 5
+    assert events.count("subprocess.Popen") == 1  # the last will
+    assert len(events) == 6, os.linesep.join(events)

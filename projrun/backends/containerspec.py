@@ -1,0 +1,143 @@
+"""Arguments of `docker run` in the words of the engine's API, as far as they are simple.
+
+Where all of them are known here, and nothing tells the docker program to add something of its own, the engine
+is asked directly, for the same container (`attached`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+_FLAGS = {
+    "--init": "HostConfig.Init",
+    "--interactive": "OpenStdin",
+    "--privileged": "HostConfig.Privileged",
+    "--read-only": "HostConfig.ReadonlyRootfs",
+    "--tty": "Tty",
+}
+_TEXTS = {
+    "--hostname": "Hostname",
+    "--ipc": "HostConfig.IpcMode",
+    "--user": "User",
+    "--userns": "HostConfig.UsernsMode",
+    "--workdir": "WorkingDir",
+}
+_SIZES = {"--memory": "HostConfig.Memory", "--shm-size": "HostConfig.ShmSize"}
+_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}
+_CLIENTS_SETTINGS = (
+    "DOCKER_API_VERSION",
+    "DOCKER_CONTENT_TRUST",
+    "DOCKER_CUSTOM_HEADERS",
+    "DOCKER_DEFAULT_PLATFORM",
+)
+
+
+class Arguments(NamedTuple):
+    """Of `docker run`."""
+
+    options: Sequence[str]
+    """`--name` or `--name=value`."""
+    variables: Mapping[str, str]
+    image: str
+    command: Sequence[str]
+
+
+class Creation(NamedTuple):
+    body: bytes
+    """Of the request that makes the container. Values of variables are in it."""
+    tty: bool
+    stdin: bool
+
+
+class _UnknownError(Exception):
+    """Only the docker program knows what is meant."""
+
+
+def creation(given: Arguments) -> Creation | None:
+    """What makes this container; None where the docker program is to be asked."""
+    host: dict[str, Any] = {"NetworkMode": "default", "RestartPolicy": {"Name": "no"}}
+    config: dict[str, Any] = {
+        "Image": given.image,
+        "Cmd": given.command,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": host,
+    }
+    try:
+        for option in given.options:
+            _add(config, host, *option.partition("="))
+        config.setdefault("Env", []).extend(
+            f"{name}={value}" for name, value in sorted(given.variables.items())
+        )
+        stdin, tty = config.get("OpenStdin", False), config.get("Tty", False)
+        if stdin and tty:
+            return None  # our own terminal would have to be changed
+        body = msgspec.json.encode({**config, "AttachStdin": stdin, "StdinOnce": stdin})
+        return Creation(body, tty, stdin)
+    except (_UnknownError, UnicodeEncodeError):
+        return None
+
+
+def _add(config: dict[str, Any], host: dict[str, Any], name: str, equals: str, value: str) -> None:
+    if name in _FLAGS and not equals:
+        _set(config, _FLAGS[name], True)
+    elif not value:
+        raise _UnknownError
+    elif name in _TEXTS:
+        _set(config, _TEXTS[name], value)
+    elif name in _SIZES:
+        _set(config, _SIZES[name], _bytes(value))
+    elif name == "--env" and "=" in value:
+        config.setdefault("Env", []).append(value)
+    elif name == "--network" and re.fullmatch(r"\w[\w.-]*", value) and host["NetworkMode"] == "default":
+        host["NetworkMode"] = value
+    elif name == "--label":
+        config.setdefault("Labels", {})[value.partition("=")[0]] = value.partition("=")[2]
+    elif name == "--tmpfs":
+        host.setdefault("Tmpfs", {})[value.partition(":")[0]] = value.partition(":")[2]
+    elif name == "--mount":
+        host.setdefault("Mounts", []).append(_bind(value))
+    elif name == "--volume" and re.match(r"(/[^:]*|\w[\w.-]+):/", value):
+        host.setdefault("Binds", []).append(value)
+    elif not (name == "--name" and re.fullmatch(r"\w[\w.-]+", value, re.ASCII)):
+        raise _UnknownError
+
+
+def _set(config: dict[str, Any], path: str, value: object) -> None:
+    outer, dot, last = path.rpartition(".")
+    (config[outer] if dot else config)[last] = value
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([bkmg]?)", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        raise _UnknownError
+    return int(found[1]) << _UNITS[found[2].lower()]
+
+
+def _bind(text: str) -> dict[str, object]:
+    """Of the form that projrun itself writes."""
+    found = re.fullmatch(r"type=bind,source=(/[^,]*),target=(/[^,]*?)(,readonly)?", text)
+    if not found:
+        raise _UnknownError
+    return {"Type": "bind", "Source": found[1], "Target": found[2], "ReadOnly": found[3] is not None}
+
+
+def client_adds_nothing() -> bool:
+    """Whether the docker program is told nothing that it would pass on, such as the proxies of a company."""
+    if any(os.environ.get(name) for name in _CLIENTS_SETTINGS):
+        return False
+    place = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
+    try:
+        settings = (place / "config.json").read_bytes()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return b'"proxies"' not in settings and b'"HttpHeaders"' not in settings
