@@ -1,9 +1,14 @@
-"""Content digests: sha256, as lower-case hex. hashlib loads OpenSSL, so it is imported when it is needed."""
+"""Content digests: sha256, as lower-case hex."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,23 +17,40 @@ PARALLEL = 16 * CHUNK
 """Bytes from which on several threads are faster: hashing does not hold the interpreter's lock."""
 
 
-def sha256_text(text: str) -> str:
+def new_sha256(size: int) -> Any:
+    """As `hashlib.sha256()`, for about so many bytes.
+
+    hashlib loads OpenSSL, which takes longer than the interpreter's own code takes for a megabyte or two.
+    """
+    if size <= CHUNK:
+        with suppress(ImportError):
+            return _own_sha256()
     import hashlib
 
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256()
+
+
+def _own_sha256() -> Any:
+    name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    return import_module(name).sha256()
+
+
+def sha256_text(text: str) -> str:
+    content = text.encode()
+    digest = new_sha256(len(content))
+    digest.update(content)
+    return str(digest.hexdigest())
 
 
 def sha256_file(path: Path, done: Callable[[int], None] | None = None) -> str:
     """done: told of every part, by its number of bytes."""
-    import hashlib
-
-    digest = hashlib.sha256()
     with path.open("rb") as file:
+        digest = new_sha256(os.fstat(file.fileno()).st_size)
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             if done:
                 done(len(chunk))
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:

@@ -6,9 +6,9 @@ has the form of `docker run` goes through the `docker` program, which knows ever
 
 from __future__ import annotations
 
+import _socket
 import os
 import re
-import socket
 import time
 from contextlib import closing
 from typing import Any
@@ -26,7 +26,7 @@ RUN_LABEL = "projrun.run"
 """On a container: the id of the run that it belongs to."""
 FRESH_S = 1.0
 """How long it counts that an image is there."""
-_TARGET = re.compile(r"[\w./:@?=&%-]+", re.ASCII)
+_TARGET = r"(?a)[\w./:@?=&%-]+"
 """What may be asked for over HTTP as it is."""
 SIOCGIFADDR = 0x8915
 """Linux: the address of a network device."""
@@ -175,9 +175,9 @@ def device_with(address: str) -> str:
     """
     import fcntl
 
-    wanted = socket.inet_aton(address)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
+    wanted = _socket.inet_aton(address)
+    with closing(_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)) as asked:
+        for _, name in _socket.if_nameindex():
             try:
                 facts = fcntl.ioctl(asked, SIOCGIFADDR, name.encode().ljust(256, b"\0"))
             except OSError:  # it has no address
@@ -198,7 +198,7 @@ def _inspected(path: str, *arguments: str) -> Any | None:
     """One question: of about a millisecond at a socket, of a process elsewhere."""
     where = address()
     if where.startswith("unix://"):
-        if not _TARGET.fullmatch(path):
+        if not re.fullmatch(_TARGET, path):
             raise EngineError(f"'{arguments[-1]}' is no name that an engine knows", "check how it is written")
         told = _asked(f"GET {path}", where.removeprefix("unix://"))
         if told.status == 404 or 300 <= told.status < 400:  # a path that it would write otherwise

@@ -100,8 +100,8 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
 def test_what_stood_in_for_modules_does_all_that_they_do() -> None:
     script = """
 import sys
-from projrun.cli.light import import_msgspec
-import_msgspec()
+from projrun.cli.light import import_lightly
+import_lightly()
 assert not {"platform", "textwrap", "typing_extensions", "inspect"} & set(sys.modules)
 import msgspec
 class Noun(msgspec.Struct):

@@ -6,16 +6,16 @@ made, attaches to its streams, has it started and waits. Each is a request on a 
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -34,7 +34,7 @@ HEADER = 8
 STDERR = 2
 
 
-class _Running(NamedTuple):
+class _Running(msgspec.Struct, frozen=True):
     streams: Streams
     starting: Question
     """Answered when it has started."""
@@ -173,7 +173,7 @@ class Attached:
 class Streams:
     """What goes to and fro between a container and us."""
 
-    def __init__(self, channel: socket.socket, pump: Pump, *, stdin: bool) -> None:
+    def __init__(self, channel: _socket.socket, pump: Pump, *, stdin: bool) -> None:
         self._channel, self._pump = channel, pump
         self._feeder = threading.Thread(target=self._feed, daemon=True) if stdin else None
         pump.start()
@@ -188,7 +188,7 @@ class Streams:
     def close(self) -> None:
         """Nothing more is read of our stdin."""
         with suppress(OSError):  # its other end was first
-            self._channel.shutdown(socket.SHUT_RDWR)
+            self._channel.shutdown(_socket.SHUT_RDWR)
         if self._feeder is not None:
             self._feeder.join(DRAIN_S)
 
@@ -207,7 +207,7 @@ class Streams:
                     break
                 self._channel.sendall(chunk)
         with suppress(OSError):
-            self._channel.shutdown(socket.SHUT_WR)
+            self._channel.shutdown(_socket.SHUT_WR)
 
 
 class Interleaved(Source):

@@ -30,7 +30,7 @@ WORKDIR = "/mlflow/projects/code"
 """Where mlflow puts the project's tree."""
 HOME = "/home/projrun"
 
-_TRACKING = re.compile(r"MLFLOW_TRACKING_\w+|MLFLOW_S3_\w+")
+_TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
 """Variables of the caller that a client of a remote tracking server needs."""
 
 
@@ -124,7 +124,7 @@ def _client(name: str, arguments: Arguments, log: Path, out: int | None, err: in
 
 def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:
     """The environment of the process: nothing of the caller's but what was asked for."""
-    variables = {name: value for name, value in os.environ.items() if _TRACKING.fullmatch(name)}
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_TRACKING)}
     for name in wanted.copied:
         if name in os.environ:
             variables[name] = os.environ[name]
@@ -199,7 +199,7 @@ def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
 def _name(arguments: tuple[str, ...]) -> str:
     """That the user gave the container. Nobody else's may have it: ours is removed by its name."""
     name = next((text.partition("=")[2] for text in arguments if text.startswith("--name=")), "")
-    taken = engine.container(name) if re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
+    taken = engine.container(name) if name and re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
     if taken is not None and str(taken["Name"]).lstrip("/") == name:
         raise LaunchError(
             f"there is a container of the name {name} already", "remove it, or give another name"

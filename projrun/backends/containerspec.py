@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -38,7 +38,7 @@ _CLIENTS_SETTINGS = (
 )
 
 
-class Arguments(NamedTuple):
+class Arguments(msgspec.Struct, frozen=True):
     """Of `docker run`."""
 
     options: Sequence[str]
@@ -48,7 +48,7 @@ class Arguments(NamedTuple):
     command: Sequence[str]
 
 
-class Creation(NamedTuple):
+class Creation(msgspec.Struct, frozen=True):
     body: bytes
     """Of the request that makes the container. Values of variables are in it."""
     tty: bool
@@ -123,10 +123,16 @@ def _bytes(text: str) -> int:
 
 def _bind(text: str) -> dict[str, object]:
     """Of the form that projrun itself writes."""
-    found = re.fullmatch(r"type=bind,source=(/[^,]*),target=(/[^,]*?)(,readonly)?", text)
-    if not found:
+    kind, source, target, *more = [*text.split(","), "", ""]
+    known = kind == "type=bind" and source.startswith("source=/") and target.startswith("target=/")
+    if not known or more not in (["", ""], ["readonly", "", ""]):
         raise _UnknownError
-    return {"Type": "bind", "Source": found[1], "Target": found[2], "ReadOnly": found[3] is not None}
+    return {
+        "Type": "bind",
+        "Source": source.removeprefix("source="),
+        "Target": target.removeprefix("target="),
+        "ReadOnly": "readonly" in more,
+    }
 
 
 def client_adds_nothing() -> bool:

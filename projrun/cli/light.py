@@ -1,4 +1,4 @@
-"""Importing msgspec without what it takes along and a run has no use for."""
+"""Importing what every run needs without what that takes along and a plain run has no use for."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ class _Late(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
-def import_msgspec() -> None:
-    """In two thirds of the time. For programs, not for libraries: other threads would see what stands in.
+def import_lightly() -> None:
+    """msgspec, pathlib and what starts processes, in two thirds of the time.
 
-    typing_extensions, which msgspec takes where it is installed, gives it nothing that our nouns use, and
-    imports `inspect`. `textwrap` is for schemas. `uuid` asks `platform` one question, whether this is AIX.
+    For programs, not for libraries: other threads would see what stands in. typing_extensions, which msgspec
+    takes where it is installed, gives it nothing that our nouns use, and imports `inspect`; `textwrap` is for
+    its schemas. `uuid` asks `platform` one question, whether this is AIX. `ipaddress` is for URLs with
+    brackets, `locale` for processes whose output is text.
     """
     platform = _Late("platform")
     platform.system = lambda: os.uname().sysname  # type: ignore[attr-defined]
     stand_ins = {
         "typing_extensions": cast(ModuleType, None),  # the import system's sign for: not there
-        "textwrap": _Late("textwrap"),
         "platform": platform,
+        **{name: _Late(name) for name in ("ipaddress", "locale", "textwrap")},
     }
     ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
     sys.modules.update(ours)
     try:
+        import pathlib  # noqa: F401
+
         import msgspec  # noqa: F401
+
+        from projrun import starting  # noqa: F401
     finally:
         for name, module in ours.items():
             _remove(name, module)

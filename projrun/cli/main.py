@@ -58,7 +58,7 @@ def _performed(arguments: list[str]) -> int:
     if options is not None:
         from projrun.cli import light
 
-        light.import_msgspec()
+        light.import_lightly()
         from projrun.cli.running import run
 
         return run(**options)

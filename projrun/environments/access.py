@@ -26,7 +26,8 @@ _URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[
 _LOGIN = rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*"
 _PATH = r"\bpath\s*="
 _VARIABLE = r"\$\{([A-Z0-9_]+)\}"
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b")
+_SECRETS = r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b"
+"""In names of variables."""
 _MASK = "****"
 
 
@@ -126,7 +127,7 @@ def variable_digests(descriptor: Descriptor) -> dict[str, str]:
     from projrun.digests import sha256_text
 
     names = (name for line in _lines_with_urls(descriptor) for name in re.findall(_VARIABLE, line))
-    return {name: sha256_text(os.environ.get(name, "")) for name in names if not _SECRET_NAME.search(name)}
+    return {name: sha256_text(os.environ.get(name, "")) for name in names if not re.search(_SECRETS, name)}
 
 
 def option_lines(access: Access | None) -> list[str]:
@@ -228,7 +229,7 @@ def kept(document: Any, access: Access | None = None) -> Any:
         return document
     for name in access.variables if access else ():
         value = os.environ.get(name, "")
-        if value and _SECRET_NAME.search(name):
+        if value and re.search(_SECRETS, name):
             document = document.replace(value, f"${{{name}}}")
     return without_secrets(document)
 
@@ -256,7 +257,7 @@ def _secrets(access: Access) -> Iterator[str]:
         secret = password if colon else user
         yield from (form for form in {secret, unquote(secret)} if len(form) > 3)
     for name in access.variables:
-        if _SECRET_NAME.search(name) and len(os.environ.get(name, "")) > 3:
+        if re.search(_SECRETS, name) and len(os.environ.get(name, "")) > 3:
             yield os.environ[name]
 
 

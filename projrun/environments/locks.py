@@ -22,8 +22,9 @@ from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
 from projrun.urls import without_secrets
 
-_INDEX_SETTING = re.compile(
-    r"UV_(?!INDEX_\w+_(?:USERNAME|PASSWORD)$)(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
+_INDEX_SETTING = (
+    r"UV_(?!INDEX_\w+_(?:USERNAME|PASSWORD)$)"
+    r"(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
 )
 
 
@@ -180,7 +181,7 @@ def _index_facts() -> dict[str, object]:
     settings: dict[str, object] = {
         name: without_secrets(value)
         for name, value in {**pipsettings.for_uv(), **os.environ}.items()
-        if _INDEX_SETTING.fullmatch(name)
+        if name.startswith("UV_") and re.fullmatch(_INDEX_SETTING, name)
     }
     files = [
         sha256_text(without_secrets(file.read_text(errors="replace"))) for file in pipsettings.uv_files()

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -45,7 +44,7 @@ _LONG = {
 }
 
 
-class Given(NamedTuple):
+class Given(msgspec.Struct, frozen=True):
     container: PlannedContainer
     values: dict[str, str]
     """Of environment variables, for this run only: no record has them."""

@@ -70,7 +70,8 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     if environment.manager == "docker":
         from projrun.runner import containers
 
-        container, values = containers.planned(request, environment.descriptor, checkout.directory)
+        given = containers.planned(request, environment.descriptor, checkout.directory)
+        container, values = given.container, given.values
     else:
         _refuse_container_options(request, environment.manager)
     script = entry_point.script

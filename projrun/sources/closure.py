@@ -107,14 +107,14 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
 
     from projrun.sources.treearchive import REMOVED, STATUS, Writer
 
-    names, unkept = _within_limits(str(top), difference.kept)
+    names, total, unkept = _within_limits(str(top), difference.kept)
     removed = sorted(difference.removed)
     home.mark_cache()
     home.sources.mkdir(mode=0o700, exist_ok=True)
     _sweep(home.sources)
     with files.beside(home.sources / "new") as temporary:
         with open(temporary, "xb") as file:
-            writer = Writer(file)
+            writer = Writer(file, total)
             writer.note(STATUS, _ended(difference.status))
             writer.note(REMOVED, _ended(removed))
             for name in names:
@@ -134,8 +134,8 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
     return Captured(closure, target, _told(unkept))
 
 
-def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], tuple[Unkept, ...]]:
-    """The names to keep, and the largest files, of which size and digest must do."""
+def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tuple[Unkept, ...]]:
+    """The names to keep, their bytes, and the largest files, of which size and digest must do."""
     per_file, in_total = _limit(FILE_LIMIT), _limit(TOTAL_LIMIT)
     sizes = {name: os.lstat(os.path.join(top, name)).st_size for name in names}
     large = {name for name, size in sizes.items() if size > per_file}
@@ -147,7 +147,7 @@ def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], tuple[Unk
             if total <= in_total:
                 break
     unkept = tuple(_unkept(top, name) for name in sorted(large))
-    return [name for name in sizes if name not in large], unkept
+    return [name for name in sizes if name not in large], total, unkept
 
 
 def _unkept(top: str, name: str) -> Unkept:

@@ -10,6 +10,8 @@ import stat
 import zlib
 from typing import BinaryIO
 
+from projrun.digests import new_sha256
+
 BLOCK = 512
 TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
 
@@ -17,12 +19,11 @@ TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
 class Writer:
     """Writes to `file`. Names are bytes, as the file system has them (GNU's way of long names)."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        import hashlib
-
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        """size: about how much will be written, in bytes."""
         self._file = file
         self._zlib = zlib.compressobj(1, zlib.DEFLATED, 31)
-        self._digest = hashlib.sha256()
+        self._digest = new_sha256(size)
         self.entries = 0
 
     def add(self, top: str, name: str) -> None:
@@ -48,7 +49,7 @@ class Writer:
         """The archive's sha256."""
         self._write(bytes(2 * BLOCK))
         self._out(self._zlib.flush())
-        return self._digest.hexdigest()
+        return str(self._digest.hexdigest())
 
     def _content(self, name: bytes, content: bytes, mode: int) -> None:
         self._put(name, b"0", len(content), mode, content=content + bytes(-len(content) % BLOCK))
