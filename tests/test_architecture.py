@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -56,6 +57,7 @@ FLOORS = [
         "lastwill",
         "zipped",
         "tables",
+        "settings",
     },
     {"plan", "record", "request", "rules", "bundle"},
     {
@@ -115,7 +117,13 @@ def floor(of_room: str) -> int:
     return next(number for number, rooms in enumerate(FLOORS) if of_room in rooms)
 
 
-def imports(file: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imports(file: Path) -> tuple[tuple[int, str], ...]:
+    """Line and module of each."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -125,6 +133,7 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name if is_module(name) else str(node.module)
 
 
+@cache
 def is_module(name: str) -> bool:
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from projrun import files
-from projrun.errors import ProjrunError, SourceError
+from projrun.errors import SourceError
 from projrun.home import Home
 from projrun.output import one_line
 from projrun.plan import Checkout, Worktree
@@ -158,13 +158,12 @@ def _unkept(top: str, name: str) -> Unkept:
 
 def _limit(variable: str) -> int:
     """Bytes."""
-    text = os.environ.get(variable, "")
-    try:
-        return int(float(text or DEFAULTS_MB[variable]) * 1_000_000)
-    except (ValueError, OverflowError):
-        raise ProjrunError(
-            f"{variable}={text} is not a number of megabytes", "give a number such as 100, or unset it"
-        ) from None
+    default = DEFAULTS_MB[variable]
+    if variable not in os.environ:  # as nearly always: nothing is to be imported
+        return default * 1_000_000
+    from projrun.settings import number
+
+    return int(number(variable, default, of="megabytes") * 1_000_000)
 
 
 def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:

@@ -247,6 +247,7 @@ def remote(stage: Stage) -> Iterator[Flaky]:
         flaky_proxy(endpoint.url) as proxy,
     ):
         stage.monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
+        stage.monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         stage.monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.url)
         yield proxy
 
