@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from projrun import files
 from projrun.errors import SourceError
-from projrun.home import Home
+from projrun.home import SOURCES_STAY_S, Home
 from projrun.output import one_line
 from projrun.plan import Checkout, Worktree
 from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
@@ -21,7 +21,6 @@ from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
 FILE_LIMIT, TOTAL_LIMIT = "PROJRUN_SOURCE_FILE_LIMIT", "PROJRUN_SOURCE_LIMIT"
 DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}
 """Megabytes of one file, and of all files together."""
-UNUSED_S = 24 * 3600.0
 
 
 class Captured(NamedTuple):
@@ -185,7 +184,7 @@ def _ended(names: Iterable[str]) -> bytes:
 
 def _sweep(room: Path) -> None:
     """Runs hold their artifacts by links of their own: what only the cache has is of no more use."""
-    before = time.time() - UNUSED_S
+    before = time.time() - SOURCES_STAY_S
     for entry in os.scandir(room):
         status = entry.stat(follow_symlinks=False)
         if status.st_nlink == 1 and status.st_mtime < before:
