@@ -150,6 +150,14 @@ def test_imports_go_only_downwards_and_stations_are_strangers(file: Path) -> Non
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_what_begins_with_an_underscore_stays_in_its_file(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("projrun"):
+            names = {alias.name for alias in node.names}
+            assert not {name for name in names - {"__version__"} if name.startswith("_")}, node.lineno
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_monopolies_are_kept(file: Path) -> None:
     for line, module in imports(file):
         owners = MONOPOLIES.get(module.split(".")[0])

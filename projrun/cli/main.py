@@ -14,7 +14,7 @@ import click
 
 from projrun.cli.verb import HELP_WIDTH, VerbGroup, verbosity_options
 from projrun.errors import ProjrunError
-from projrun.output import complain
+from projrun.output import complain, say
 from projrun.version import __version__
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def guarded(arguments: list[str]) -> int:
         return error.exit_code
     except click.Abort as abort:  # what click makes of KeyboardInterrupt
         cause = abort.__cause__
-        complain("interrupted")
+        say("interrupted")
         return 128 + signal_of(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt())
     except BrokenPipeError:
         return 141

@@ -16,7 +16,7 @@ SUBJECTS: dict[str, str] = {}
 """Name of an option -> the heading that it stands under in the help."""
 
 
-def _group(subject: str, *options: Callable[[F], F]) -> Callable[[F], F]:
+def option_group(subject: str, *options: Callable[[F], F]) -> Callable[[F], F]:
     """One decorator of several, which show in the order given."""
 
     def decorate(function: F) -> F:
@@ -42,7 +42,7 @@ def _complete_parameter(context: click.Context, parameter: click.Parameter, inco
     return parameters(context, incomplete)
 
 
-entry_point_options = _group(
+entry_point_options = option_group(
     "What is run",
     click.option(
         "-e",
@@ -82,7 +82,7 @@ offline_option = click.option(
     "remote was last asked.",
 )
 
-source_options = _group(
+source_options = option_group(
     "Source",
     click.option(
         "-v",
@@ -118,7 +118,7 @@ strict_python_option = click.option(
     help="Refuse another patch of Python than the one that the project names.",
 )
 
-environment_options = _group(
+environment_options = option_group(
     "Environment",
     click.option(
         "--env-manager",
@@ -137,7 +137,7 @@ environment_options = _group(
 )
 """In which environment."""
 
-container_options = _group(
+container_options = option_group(
     "Containers",
     click.option(
         "-A",
@@ -162,7 +162,7 @@ container_options = _group(
 )
 """In which container."""
 
-execution_options = _group(
+execution_options = option_group(
     "Backend",
     click.option("-b", "--backend", default="local", show_default=True, help="Where to execute the run."),
     click.option(
@@ -176,7 +176,7 @@ execution_options = _group(
 """Where and how the command executes."""
 
 
-life_options = _group(
+life_options = option_group(
     "Life of the run",
     click.option(
         "--timeout",
@@ -223,7 +223,7 @@ life_options = _group(
 )
 """How long the run lives, what it is told, and who waits for it."""
 
-tracking_options = _group(
+tracking_options = option_group(
     "Tracking",
     click.option(
         "--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing."

@@ -137,7 +137,7 @@ def run(
         env_manager = _no_conda(env_manager)
     request = Request(
         uri=uri,
-        parameters=_parameters(param_list),
+        parameters=given_parameters(param_list),
         docker_args=_docker_args(docker_args),
         backend_config=read_config(backend_config) if backend_config else {},
         env_manager=env_manager,
@@ -167,7 +167,7 @@ def _no_conda(env_manager: str) -> str:
     return "local"
 
 
-def _parameters(pairs: tuple[str, ...]) -> dict[str, str]:
+def given_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
     values: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import _group
+from projrun.cli.options import option_group
 
 if TYPE_CHECKING:
     from projrun.home import Home
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".zip", ".json")
 
-baseline_options = _group(
+baseline_options = option_group(
     "Baseline",
     click.option(
         "--baseline",
@@ -58,7 +58,7 @@ def against_baseline(
     """The run in the file and the project's new run; twice the new one where it has become the baseline."""
     from pathlib import Path
 
-    from projrun.cli.run import _parameters
+    from projrun.cli.run import given_parameters
     from projrun.network import is_offline
     from projrun.request import Request
     from projrun.runner.baseline import against, make
@@ -70,7 +70,7 @@ def against_baseline(
         uri=uri,
         entry_point=project["entry_point"],
         version=project["version"],
-        parameters=_parameters(project["param_list"]),
+        parameters=given_parameters(project["param_list"]),
         env_manager=project["env_manager"],
         offline=is_offline(),
     )

@@ -414,7 +414,7 @@ def interrupted(case: Case, number: signal.Signals) -> None:
         _, said = process.communicate()
     lines = said.decode().splitlines()
     assert process.returncode == 128 + number, said.decode()
-    assert lines[-1] == "projrun: error: interrupted"
+    assert lines[-1] == "projrun: interrupted"
     assert not [line for line in lines if not line.startswith("projrun: ") and "Traceback" in line]
     assert not processes_marked(mark)
 
