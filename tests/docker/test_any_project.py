@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from projrun.environments import images
+from projrun.environments.imageshelf import shelf_name
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
-from tests.docker.conftest import artifact, docker, runs_of
+from tests.docker.conftest import artifact, docker, no_stage_is_left, runs_of, stages
 from tests.packageindex import make_wheel
 
 MLPROJECT = "name: any\npython_env: python_env.yaml\nentry_points:\n  main:\n    command: {}\n"
@@ -28,6 +29,7 @@ def with_six(make_project: MakeProject) -> str:
 def test_its_lock_is_installed_in_an_image_that_is_found_again(
     on_base: str, with_six: str, projrun: Projrun, home: Home
 ) -> None:
+    before_it = stages()
     credentials = {"UV_INDEX_PRIVATE_USERNAME": "someone", "UV_INDEX_PRIVATE_PASSWORD": "hush-hush"}
     done = projrun("run", with_six, "--env-manager", "docker", environ=credentials)
     assert done.stdout == "1.16.0 /opt/projrun\n", done.stderr
@@ -39,13 +41,14 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         again = projrun("run", with_six, "--env-manager", "docker", environ=credentials)
         assert "building" not in again.stderr
         shutil.rmtree(home.environments)
-        before = docker("images", "--quiet", "--filter", "label=projrun.environment")
+        ours = f"label=projrun.shelf={shelf_name(home.environments / 'docker')}"
+        before = docker("images", "--quiet", "--filter", ours)
         assert projrun("run", with_six, "--env-manager", "docker", environ=credentials).returncode == 0
-        assert docker("images", "--quiet", "--filter", "label=projrun.environment") == before
+        assert docker("images", "--quiet", "--filter", ours) == before != ""
         everything = docker("history", "--no-trunc", f"projrun-environment:{key}")
         everything += docker("inspect", f"projrun-environment:{key}")
         assert "hush-hush" not in everything
-        assert not docker("images", "--all", "--quiet", "--filter", "label=projrun.stage")
+        assert no_stage_is_left(before_it)
         assert docker("inspect", "--format", "{{.Config.Labels}}", f"projrun-environment:{key}")
     finally:
         assert projrun("env", "remove", key).stdout == f"removed docker/{key}\n"
