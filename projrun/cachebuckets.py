@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from projrun import files, scratch
-from projrun.home import Home
+from projrun.home import SOURCES_STAY_S, Home
 from projrun.locking import FileLock
 
 _KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
 """The number is that of an environment which was built anew beside one that is in use."""
 _TEMPORARY = re.compile(rf"\.({_KEY.pattern})(?:\.git)?\.[0-9a-f]{{16}}\.tmp")
+_ARCHIVE = re.compile(r"[0-9a-f]{64}\.tar\.gz")
+_HALF_AN_ARCHIVE = re.compile(r"\.(?:new|[0-9a-f]{64}\.tar\.gz)\.[0-9a-f]{16}\.tmp")
 _READY = ".ready.json"
 
 
@@ -53,7 +55,8 @@ class Pruned:
 
 def entries(home: Home) -> list[Entry]:
     """Everything in the cache, least recently used first."""
-    found = [*_repositories(home), *_environments(home), *_locks(home), *_scratch(home), *_temporary(home)]
+    rooms = (_repositories, _sources, _environments, _locks, _yaml, _scratch, _temporary)
+    found = [entry for room in rooms for entry in room(home)]
     found.sort(key=lambda entry: entry.used_at)
     seen: set[tuple[int, int]] = set()
     return [replace(entry, size=_size(entry.path, seen)) for entry in found]
@@ -87,6 +90,23 @@ def _repositories(home: Home) -> Iterator[Entry]:
         locks = (path.with_suffix(".used"), path.with_suffix(".lock"))
         in_use = path in borrowed or _is_held(locks)
         yield Entry("git-v1", path, locks, used_at=_time_of(locks[0], path), in_use=in_use)
+
+
+def _sources(home: Home) -> Iterator[Entry]:
+    """Archives of trees: in use when a run holds one by a link of its own, or may be about to."""
+    for path in _files(home.sources):
+        status = path.lstat()
+        is_young = time.time() - status.st_mtime < SOURCES_STAY_S
+        in_use, is_whole = status.st_nlink > 1 or is_young, bool(_ARCHIVE.fullmatch(path.name))
+        if is_whole or _HALF_AN_ARCHIVE.fullmatch(path.name):
+            lost = not is_whole and not in_use
+            yield Entry(home.sources.name, path, used_at=status.st_mtime, in_use=in_use, lost=lost)
+
+
+def _yaml(home: Home) -> Iterator[Entry]:
+    """Small, and of use together: whoever finds one file gone reads the project's own."""
+    if home.yaml.is_dir():
+        yield Entry(home.yaml.name, home.yaml, used_at=_time_of(home.yaml))
 
 
 def _environments(home: Home) -> Iterator[Entry]:
@@ -187,9 +207,17 @@ def _matching(room: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def _directories(room: Path) -> Iterable[Path]:
+    return (Path(entry.path) for entry in _in(room) if entry.is_dir(follow_symlinks=False))
+
+
+def _files(room: Path) -> Iterable[Path]:
+    return (Path(entry.path) for entry in _in(room) if entry.is_file(follow_symlinks=False))
+
+
+def _in(room: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(room) as found:
-            return [Path(entry.path) for entry in found if entry.is_dir(follow_symlinks=False)]
+            return list(found)
     except OSError:
         return []
 
@@ -218,14 +246,14 @@ def _time_of(*paths: Path) -> float:
 
 def _size(path: Path, seen: set[tuple[int, int]]) -> int:
     """Bytes on disk below `path`; a file of several names counts once, where it is met first."""
+    below = (os.path.join(directory, name) for directory, _, names in os.walk(path) for name in (".", *names))
     total = 0
-    for directory, _, names in os.walk(path):
-        for name in (".", *names):
-            try:
-                found = os.lstat(os.path.join(directory, name))
-            except OSError:
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_blocks * 512
+    for one in below if path.is_dir() else (path,):
+        try:
+            found = os.lstat(one)
+        except OSError:
+            continue
+        if (found.st_dev, found.st_ino) not in seen:
+            seen.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * 512
     return total

@@ -14,6 +14,9 @@ CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # For information about cache directory tags, see https://bford.info/cachedir/
 """
 
+SOURCES_STAY_S = 24 * 3600.0
+"""How long an archive of a tree is left alone that no run holds: one may be about to."""
+
 
 class Home(msgspec.Struct, frozen=True):
     """The two directories. Neither need exist yet; whoever writes below them makes them."""
@@ -32,6 +35,10 @@ class Home(msgspec.Struct, frozen=True):
     @property
     def sources(self) -> Path:
         return self.cache / "sources-v1"
+
+    @property
+    def yaml(self) -> Path:
+        return self.cache / "yaml-v1"
 
     @property
     def inputs(self) -> Path:

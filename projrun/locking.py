@@ -51,7 +51,11 @@ class FileLock:
 
     def acquire(self, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> None:
         """Wait until the lock is ours. `waiting` is called once if somebody else holds it."""
-        timeout_s = _timeout_s()
+        if self.try_acquire(shared=shared):
+            return
+        from projrun.settings import number
+
+        timeout_s = number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S)
         deadline = time.monotonic() + timeout_s
         pause_s = 0.002
         while not self.try_acquire(shared=shared):
@@ -83,13 +87,3 @@ def locked(
         yield lock
     finally:
         lock.release()
-
-
-def _timeout_s() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        return float(text) if text else DEFAULT_TIMEOUT_S
-    except ValueError:
-        raise ProjrunError(
-            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 600, or unset it"
-        ) from None

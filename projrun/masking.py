@@ -1,13 +1,14 @@
 """Values that must not be seen: told once per process, kept out of all that projrun writes or prints.
 
-Every value of `--env` and `--env-file` is one. Short and everyday values are not: hiding each `1` or `true`
-in an output would hide the output.
+Every value of `--env` and `--env-file` is one; the token of a tracking server is one in what a run's process
+prints. Short and everyday values are not: hiding each `1` or `true` in an output would hide the output.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -19,6 +20,7 @@ EVERYDAY = frozenset({"false", "local", "debug", "error", "warning", "production
 
 _hidden: set[str] = set()
 _in_output = True
+_only_in_output: list[str] = []
 
 
 def hide(values: Iterable[str], *, in_output: bool = True) -> None:
@@ -29,6 +31,18 @@ def hide(values: Iterable[str], *, in_output: bool = True) -> None:
         # A program may print a value of several lines (a key) line by line.
         _hidden.update(part for part in (value, *value.splitlines()) if _is_secret(part))
     show_through(masked)
+
+
+@contextmanager
+def hidden_in_output(value: str) -> Iterator[None]:
+    """While the block runs, it is masked where a run's own process prints it; we never write or say it."""
+    values = [value] if _is_secret(value) else []
+    _only_in_output.extend(values)
+    try:
+        yield
+    finally:
+        for one in values:
+            _only_in_output.remove(one)
 
 
 def masked(text: str) -> str:
@@ -53,7 +67,8 @@ def _masked_in(value: object) -> object:
 
 def output_mask() -> StreamMask | None:
     """What masks one stream of a run's process; None when nothing is to be masked."""
-    return StreamMask(value.encode() for value in _hidden) if _hidden and _in_output else None
+    values = {*_only_in_output, *(_hidden if _in_output else ())}
+    return StreamMask(value.encode() for value in values) if values else None
 
 
 class StreamMask:
@@ -64,7 +79,7 @@ class StreamMask:
 
     def __init__(self, values: Iterable[bytes]) -> None:
         self._values = sorted(values, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(re.escape(value) for value in self._values))
+        self._pattern: re.Pattern[bytes] | None = None
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -72,7 +87,7 @@ class StreamMask:
         data = self._held + chunk
         parts = []
         position = 0
-        for match in self._pattern.finditer(data):
+        for match in self._any_value().finditer(data):
             if self._may_go_on(data, match.start()):
                 break  # a longer value may begin with this one
             parts += [data[position : match.start()], MASK.encode()]
@@ -87,7 +102,13 @@ class StreamMask:
     def rest(self) -> bytes:
         """The stream is at its end: what was held back, masked."""
         held, self._held = self._held, b""
-        return self._pattern.sub(MASK.encode(), held)
+        return self._any_value().sub(MASK.encode(), held) if held else b""
+
+    def _any_value(self) -> re.Pattern[bytes]:
+        """Made when something is printed: many a run prints nothing."""
+        if self._pattern is None:
+            self._pattern = re.compile(b"|".join(map(re.escape, self._values)))
+        return self._pattern
 
     def _may_go_on(self, data: bytes, at: int) -> bool:
         """Whether data[at:] is the beginning of a value, and not all of it."""

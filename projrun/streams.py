@@ -6,7 +6,6 @@ import os
 import selectors
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from projrun.masking import StreamMask, output_mask
 from projrun.output import warn
+from projrun.usage import now_ms
 
 INDEX_SUFFIX = ".index"
 MERGE_MS = 100
@@ -192,7 +192,7 @@ class _Index:
         self._stream, self._length, self._time_ms = "", 0, 0
 
     def add(self, stream: str, length: int) -> None:
-        time_ms = time.time_ns() // 1_000_000
+        time_ms = now_ms()
         if stream != self._stream or not 0 <= time_ms - self._time_ms < MERGE_MS:
             self._flush()
             self._stream, self._time_ms = stream, time_ms

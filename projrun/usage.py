@@ -1,8 +1,15 @@
-"""What a process took."""
+"""What time it is, and what a process took."""
 
 from __future__ import annotations
 
+import time
+
 import msgspec
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, as runs and all that belongs to them are dated."""
+    return time.time_ns() // 1_000_000
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Client:
         with locked(place.with_suffix(".lock")):
             if not (place / "ready").exists():
                 install(base, place, packages)
+                borrow_bytecode(place, root)
                 (place / "ready").touch()
         return python
 
@@ -80,6 +82,28 @@ def install(base: str, place: Path, packages: tuple[str, ...]) -> None:
         if ENVIRON.get("PROJRUN_TEST_ENGINES") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def borrow_bytecode(place: Path, root: Path) -> None:
+    """Take what other clients have compiled of the same files, which uv links out of its cache.
+
+    It is of use where the version is the same: else Python sees another time or size, and compiles anew.
+    """
+    (packages,) = place.glob("lib/python*/site-packages")
+    for other in root.glob(f"client-*/{packages.relative_to(place)}"):
+        for compiled in other.rglob("*.pyc") if other != packages else ():
+            cache = packages / compiled.parent.relative_to(other)
+            source = f"{compiled.name.partition('.')[0]}.py"
+            with suppress(FileNotFoundError, FileExistsError):  # the other is in use and may write its own
+                if is_same(compiled.parent.parent / source, cache.parent / source):
+                    cache.mkdir(exist_ok=True)
+                    os.link(compiled, cache / compiled.name)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """As Python sees it, which looks at time and size."""
+    a, b = one.stat(), other.stat()
+    return (a.st_size, int(a.st_mtime)) == (b.st_size, int(b.st_mtime))
 
 
 def uv(*arguments: str) -> None:

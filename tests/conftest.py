@@ -22,6 +22,7 @@ USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
 )
 """The packages that the machine has already downloaded, which tests share."""
+USER_PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path(USER_CACHE).with_name("pip"))
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +37,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(root / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "user" / ".config"))
     monkeypatch.setenv("UV_CACHE_DIR", USER_CACHE)
+    monkeypatch.setenv("PIP_CACHE_DIR", USER_PIP_CACHE)
     # Debian has python3 and no python; commands of projects say python.
     monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    # Else every `python -m projrun` of a test would compile projrun once more.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(root / "gitconfig"))
     (root / "gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +59,7 @@ FLOORS = [
         "lastwill",
         "zipped",
         "tables",
+        "settings",
     },
     {"plan", "record", "request", "rules", "bundle"},
     {
@@ -117,7 +119,13 @@ def floor(of_room: str) -> int:
     return next(number for number, rooms in enumerate(FLOORS) if of_room in rooms)
 
 
-def imports(file: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imports(file: Path) -> tuple[tuple[int, str], ...]:
+    """Line and module of each."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -127,6 +135,7 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name if is_module(name) else str(node.module)
 
 
+@cache
 def is_module(name: str) -> bool:
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").exists()
@@ -140,6 +149,14 @@ def test_imports_go_only_downwards_and_stations_are_strangers(file: Path) -> Non
             continue
         assert floor(there) <= floor(here), f"{file}:{line}: {here} imports {there} from above"
         assert not {here, there} <= STATIONS, f"{file}:{line}: station {here} imports station {there}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_what_begins_with_an_underscore_stays_in_its_file(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("projrun"):
+            names = {alias.name for alias in node.names}
+            assert not {name for name in names - {"__version__"} if name.startswith("_")}, node.lineno
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

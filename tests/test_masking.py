@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from projrun import masking
-from projrun.masking import MASK, StreamMask, hide, masked, output_mask
+from projrun.masking import MASK, StreamMask, hidden_in_output, hide, masked, output_mask
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,16 @@ def test_a_value_of_several_lines_is_masked_line_by_line() -> None:
 def test_output_is_not_masked_when_nothing_is_hidden() -> None:
     assert output_mask() is None
     hide(["s3cret"], in_output=False)
+    assert output_mask() is None
+
+
+def test_a_token_is_masked_in_output_alone_and_for_a_while() -> None:
+    hide(["s3cret"], in_output=False)
+    with hidden_in_output("token-of-a-run"), hidden_in_output(""), hidden_in_output("token-of-a-run"):
+        mask = output_mask()
+        assert mask is not None
+        assert mask.feed(b"s3cret token-of-a-run\n") + mask.rest() == f"s3cret {MASK}\n".encode()
+        assert masked("token-of-a-run") == "token-of-a-run"
     assert output_mask() is None
 
 

@@ -3,12 +3,16 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from projrun.digests import sha256_of_readable, sha256_text
+from projrun.errors import TrackingError
 from projrun.home import Home
 from projrun.plan import Checkout, Source
 from projrun.rules import VerifyRules
 from projrun.runner.observing import Observer
 from projrun.tracking import sqlite
+from projrun.tracking.entities import ArtifactInfo
 from projrun.tracking.sqlite import SqliteStore
 
 
@@ -29,14 +33,38 @@ class Forgetful(SqliteStore):
         return file
 
 
+class Leaving(SqliteStore):
+    """A server that goes away while the user interrupts what he waits for."""
+
+    asked = 0
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactInfo]:
+        self.asked += 1
+        raise KeyboardInterrupt if self.asked == 1 else TrackingError("the server is away")
+
+
+def test_an_interruption_and_a_server_that_went_away_do_not_take_the_record_with_them(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite.open_store(home)) as store:
+        observer = Observer(store, store.create_run("0").run_id, checkout_in(tmp_path), home)
+        store.__class__ = Leaving
+        assert observer.outputs(True, VerifyRules()) is None
+    said = capsys.readouterr().err
+    assert "lacks the digests" in said and "is not recorded: the server is away" in said
+
+
+def checkout_in(place: Path) -> Checkout:
+    (place / "tree").mkdir()
+    source = Source(kind="local", uri=str(place))
+    return Checkout(source=source, root=place / "tree", directory=place / "tree")
+
+
 def test_an_artifact_that_vanishes_does_not_take_the_record_with_it(home: Home, tmp_path: Path) -> None:
-    (tmp_path / "tree").mkdir()
     with closing(sqlite.open_store(home)) as store:
         store.__class__ = Forgetful
         run = store.create_run("0")
-        source = Source(kind="local", uri=str(tmp_path))
-        checkout = Checkout(source=source, root=tmp_path / "tree", directory=tmp_path / "tree")
-        observer = Observer(store, run.run_id, checkout, home)
+        observer = Observer(store, run.run_id, checkout_in(tmp_path), home)
         for name in ("gone.txt", "kept.txt"):
             store.write_artifact(run.run_id, name, b"x")
         found = observer.outputs(True, VerifyRules())

@@ -22,8 +22,8 @@ _DEFAULT_AGE_S = 30 * 86400.0
 def cache() -> None:
     """See what the cache holds, and take away what is no longer used.
 
-    It holds repositories and checkouts, resolved locks, environments and downloads. All of it can be had
-    again; runs and their artifacts are elsewhere.
+    It holds repositories, checkouts and archives of trees, resolved locks, environments and downloads. All
+    of it can be had again; runs and their artifacts are elsewhere.
     """
 
 

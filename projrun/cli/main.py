@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from projrun.errors import ProjrunError
-from projrun.output import complain, is_terminal
+from projrun.output import complain, is_terminal, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def guarded(arguments: list[str]) -> int:
     except KeyboardInterrupt as interrupt:
         if is_terminal(sys.stderr):
             sys.stderr.write("\n")  # what the terminal shows of the key has a line of its own
-        complain("interrupted")
+        say("interrupted")
         return 128 + signal_of(interrupt)
     except BrokenPipeError:
         return 141

@@ -11,6 +11,7 @@ from projrun.environments.interpreters import Interpreter, installed, running
 from projrun.errors import BuildError
 from projrun.network import is_offline
 from projrun.output import warn
+from projrun.settings import is_on
 
 __all__ = ["DOWNLOADS_VARIABLE", "Interpreter", "choose", "installed", "refuse_another"]
 
@@ -73,7 +74,7 @@ def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
     if is_offline(environ):
         return False
     ours = environ.get(DOWNLOADS_VARIABLE, "")
-    return ours not in ("", "0") if ours else environ.get("UV_PYTHON_DOWNLOADS", "") in ("automatic", "true")
+    return is_on(ours) if ours else environ.get("UV_PYTHON_DOWNLOADS", "") in ("automatic", "true")
 
 
 def _with_download(request: str, found: list[Interpreter], log: Path | None) -> list[Interpreter]:

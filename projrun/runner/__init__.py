@@ -24,8 +24,9 @@ from projrun.runner.performing import perform
 from projrun.runner.planning import make_plan
 from projrun.sources.closure import Captured
 from projrun.tracking.entities import RunStatus
-from projrun.tracking.hook import RunHook, now
+from projrun.tracking.hook import RunHook
 from projrun.tracking.supervision import settled_store, supervising
+from projrun.usage import now_ms
 
 
 def run(request: Request, home: Home, supervision: str = "") -> Record:
@@ -38,7 +39,7 @@ def run(request: Request, home: Home, supervision: str = "") -> Record:
     """
     hide(request.variables.values(), in_output=request.mask_output)
     check(request)
-    started = now()
+    started = now_ms()
     with (
         offline(request.offline),
         closing(settled_store(home)) as store,

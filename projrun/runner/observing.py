@@ -33,18 +33,22 @@ class Observer:
     def outputs(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...] | None:
         """Artifacts, then files. ended: False for a run that was interrupted: nobody waits for digests."""
         try:
-            files = self._files(ended)
-            if rules.outputs:
-                from projrun.runner.keeping import keep
-
-                keep(self._store, self._run_id, self._root, files, rules)
-            return (*self._artifacts(ended), *files)
-        except KeyboardInterrupt:
-            warn("interrupted: the record lacks the digests of what the run made")
-            return (*self._artifacts(False), *self._files(False))
+            try:
+                return self._found(ended, rules)
+            except KeyboardInterrupt:
+                warn("interrupted: the record lacks the digests of what the run made")
+                return (*self._artifacts(False), *self._files(False))
         except TrackingError as error:
             warn(f"what the run made is not recorded: {error}")
             return None
+
+    def _found(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...]:
+        files = self._files(ended)
+        if rules.outputs:
+            from projrun.runner.keeping import keep
+
+            keep(self._store, self._run_id, self._root, files, rules)
+        return (*self._artifacts(ended), *files)
 
     def _artifacts(self, digests: bool) -> tuple[Output, ...]:
         found = sorted(

@@ -36,8 +36,9 @@ from projrun.starting import merged
 from projrun.surroundings import surroundings
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
-from projrun.tracking.hook import ended, failed, killed, now, remember, timed_out
+from projrun.tracking.hook import ended, failed, killed, remember, timed_out
 from projrun.tracking.tags import ENVIRONMENT_KEY
+from projrun.usage import now_ms
 
 
 class _Known:
@@ -49,7 +50,7 @@ class _Known:
         self.inputs: tuple[Input, ...] = ()
         self.provided: Provided | None = None
         self.observer: Observer | None = None
-        self.outcome = failed(RuntimeError("a bug in projrun ended it"), now())
+        self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
 
     def record(self) -> Record:
         plan, provided, observer = self.planned.plan, self.provided, self.observer

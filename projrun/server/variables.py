@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import cast
 
+from projrun.masking import hidden_in_output
 from projrun.server.endpoint import Endpoint
 from projrun.server.ownrun import OwnRun
 from projrun.tracking import Store
@@ -41,11 +42,14 @@ def tracking_variables(
         "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),  # output is live in a pipe too
     }
     if store.uri.startswith("http"):
-        yield variables  # the server's address and credentials are in the environment already
+        # The server's address and credentials are in the environment already.
+        with hidden_in_output(os.environ.get("MLFLOW_TRACKING_TOKEN", "")):
+            yield variables
         return
     own = OwnRun(store, run.run_id, pinned=pinned)
     with closing(Endpoint(cast(Store, own), *reach)) as endpoint, ExitStack() as stack:
         stack.callback(own.release)
+        stack.enter_context(hidden_in_output(endpoint.token))
         not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), endpoint.host)))
         yield {
             **variables,

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from projrun import files
-from projrun.errors import ProjrunError, SourceError
-from projrun.home import Home
+from projrun.errors import SourceError
+from projrun.home import SOURCES_STAY_S, Home
 from projrun.output import one_line
 from projrun.plan import Checkout, Worktree
 from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
@@ -22,7 +22,6 @@ from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
 FILE_LIMIT, TOTAL_LIMIT = "PROJRUN_SOURCE_FILE_LIMIT", "PROJRUN_SOURCE_LIMIT"
 DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}
 """Megabytes of one file, and of all files together."""
-UNUSED_S = 24 * 3600.0
 
 
 class Captured(msgspec.Struct, frozen=True):
@@ -159,13 +158,12 @@ def _unkept(top: str, name: str) -> Unkept:
 
 def _limit(variable: str) -> int:
     """Bytes."""
-    text = os.environ.get(variable, "")
-    try:
-        return int(float(text or DEFAULTS_MB[variable]) * 1_000_000)
-    except (ValueError, OverflowError):
-        raise ProjrunError(
-            f"{variable}={text} is not a number of megabytes", "give a number such as 100, or unset it"
-        ) from None
+    default = DEFAULTS_MB[variable]
+    if variable not in os.environ:  # as nearly always: nothing is to be imported
+        return default * 1_000_000
+    from projrun.settings import number
+
+    return int(number(variable, default, of="megabytes") * 1_000_000)
 
 
 def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:
@@ -187,7 +185,7 @@ def _ended(names: Iterable[str]) -> bytes:
 
 def _sweep(room: Path) -> None:
     """Runs hold their artifacts by links of their own: what only the cache has is of no more use."""
-    before = time.time() - UNUSED_S
+    before = time.time() - SOURCES_STAY_S
     for entry in os.scandir(room):
         status = entry.stat(follow_symlinks=False)
         if status.st_nlink == 1 and status.st_mtime < before:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from projrun.errors import SourceError
 from projrun.output import is_terminal, say
 from projrun.process import Answer
+from projrun.settings import number
 from projrun.sources.gitclient import can_ask, complaint, failure, git
 from projrun.sources.giturl import Address
 
@@ -44,7 +44,7 @@ def converse(
 
     Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
     """
-    limit_s = _limit_s(timeout_s)
+    limit_s = number(TIMEOUT_VARIABLE, timeout_s)
     for pause_s in (*PAUSES_S, None):
         try:
             answer = git(
@@ -78,13 +78,3 @@ def _on_terminal(arguments: tuple[str, ...]) -> bool:
 
 def _worth_another_try(answer: Answer) -> bool:
     return bool(_BROKEN_OFF.search(answer.stderr)) and not _FINAL.search(answer.stderr)
-
-
-def _limit_s(default_s: float) -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        return float(text) if text else default_s
-    except ValueError:
-        raise SourceError(
-            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 600, or unset it"
-        ) from None

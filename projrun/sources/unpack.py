@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from projrun.errors import ProjrunError, SourceError
+from projrun.errors import SourceError
+from projrun.settings import whole_number
 
 CHUNK = 1 << 20
 FREE_BYTES = 100_000_000
@@ -30,9 +31,9 @@ class Limits(NamedTuple):
     @staticmethod
     def from_environment() -> Limits:
         return Limits(
-            _number("PROJRUN_ARCHIVE_LIMIT", 4000) * 1_000_000,
-            _number("PROJRUN_ARCHIVE_ENTRIES", 200_000),
-            _number("PROJRUN_ARCHIVE_RATIO", 200),
+            whole_number("PROJRUN_ARCHIVE_LIMIT", 4000) * 1_000_000,
+            whole_number("PROJRUN_ARCHIVE_ENTRIES", 200_000),
+            whole_number("PROJRUN_ARCHIVE_RATIO", 200),
         )
 
     @staticmethod
@@ -235,10 +236,3 @@ def _room(limits: Limits, packed: int) -> int | None:
 
 def _raise(what: str) -> str:
     return f"if you trust it, set PROJRUN_ARCHIVE_{what}"
-
-
-def _number(variable: str, default: int) -> int:
-    text = os.environ.get(variable, "")
-    if text and not text.isdecimal():
-        raise ProjrunError(f"{variable}={text} is not a whole number", "give a number, or unset it")
-    return int(text) if text else default

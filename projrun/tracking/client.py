@@ -14,13 +14,15 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.output import one_line
+from projrun.settings import number, whole_number
 from projrun.tracking.connections import Route, authorization
 from projrun.version import __version__
 
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULT_TIMEOUT_S = 120.0
+RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
-"""Before each new try."""
+"""Before each new try. There are no more than these: what waits then is kept in the outbox."""
 BUSY = (429, 503)
 """The server says that it did nothing: any request may be sent again."""
 TRANSIENT = (*BUSY, 502, 504)
@@ -70,7 +72,8 @@ class Client:
         self._prefix = self._url.path.rstrip("/")
         self.host = host
         self.address = f"{self._url.scheme}://{host}{self._prefix}"
-        self._route = Route(self._url, _timeout_s())
+        self._route = Route(self._url, number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S))
+        self._pauses_s = PAUSES_S[: whole_number(RETRIES_VARIABLE, len(PAUSES_S))]
         self._headers = {"User-Agent": f"projrun/{__version__}", **authorization(self._url)}
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -113,7 +116,7 @@ class Client:
             self._idle.pop().close()
 
     def _tried(self, request: Request) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        pauses = iter(PAUSES_S)
+        pauses = iter(self._pauses_s)
         while True:
             pause_s = next(pauses, None)
             try:
@@ -223,16 +226,6 @@ def _error_of(body: bytes) -> tuple[str, str]:
     if not isinstance(content, dict) or not isinstance(content.get("error_code"), str):
         return "", ""
     return content["error_code"], str(content.get("message", ""))
-
-
-def _timeout_s() -> float:
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    try:
-        return float(text) if text else DEFAULT_TIMEOUT_S
-    except ValueError:
-        raise TrackingError(
-            f"{TIMEOUT_VARIABLE}={text} is not a number of seconds", "give a number such as 120, or unset it"
-        ) from None
 
 
 def quoted(path: str) -> str:

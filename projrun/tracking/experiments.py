@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
 from projrun.tracking.entities import Experiment, LifecycleStage
 from projrun.tracking.limits import INT64, check_experiment_name, check_experiment_tag, invalid, shown
+from projrun.usage import now_ms
 
 SELECT = (
     "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
@@ -16,10 +16,6 @@ SELECT = (
 )
 
 Row = tuple[int, str, str, LifecycleStage, int, int]
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def insert(db: sqlite3.Connection, name: str, tags: Mapping[str, str], artifact_location: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 
 from projrun.errors import ProjrunError, SourceError, TrackingError
@@ -35,6 +34,7 @@ from projrun.tracking.tags import (
     tags_of_request,
 )
 from projrun.urls import without_credentials
+from projrun.usage import now_ms
 
 TIMED_OUT = 124
 """The exit code of a command that took too long, as timeout(1) has it."""
@@ -202,11 +202,6 @@ def user() -> str:
         return str(os.getuid())
 
 
-def now() -> int:
-    """Milliseconds since the epoch."""
-    return int(time.time() * 1000)
-
-
 def end_after(started: int) -> int:
     """Now; a clock that was set back does not make a run end before it has started."""
-    return max(now(), started)
+    return max(now_ms(), started)

@@ -34,6 +34,7 @@ from projrun.tracking.modellimits import (
     checked_model_status,
 )
 from projrun.tracking.names import random_name
+from projrun.usage import now_ms
 
 SELECT = (
     "SELECT m.id, m.model_id, m.experiment_id, m.name, m.model_type, m.source_run_id, m.status,"
@@ -64,7 +65,7 @@ class EmbeddedLoggedModels:
         name = checked_logged_name(name) or random_name()
         with self._db.writing() as db:
             experiment, _ = experiments.active_number(db, experiment_id)
-            model_id, now = f"m-{os.urandom(16).hex()}", experiments.now_ms()
+            model_id, now = f"m-{os.urandom(16).hex()}", now_ms()
             cursor = db.execute(
                 "INSERT INTO logged_models (model_id, experiment_id, name, model_type, source_run_id, status,"
                 " creation_time, last_updated_time) VALUES (?, ?, ?, ?, ?, 'PENDING', ?, ?)",
@@ -84,7 +85,7 @@ class EmbeddedLoggedModels:
             number = active_number(db, model_id)
             db.execute(
                 "UPDATE logged_models SET status = ?, last_updated_time = ? WHERE id = ?",
-                (checked_model_status(status), experiments.now_ms(), number),
+                (checked_model_status(status), now_ms(), number),
             )
             return found(db, model_id, self._root_uri)
 
@@ -92,7 +93,7 @@ class EmbeddedLoggedModels:
         with self._db.writing() as db:
             db.execute(
                 "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_time = ? WHERE id = ?",
-                (experiments.now_ms(), active_number(db, model_id)),
+                (now_ms(), active_number(db, model_id)),
             )
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> LoggedModel:

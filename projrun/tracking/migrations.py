@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 
 from projrun.errors import TrackingError
 from projrun.locking import locked
+from projrun.usage import now_ms
 
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -187,7 +187,7 @@ def _apply(connection: sqlite3.Connection, number: int, name: str, statements: t
         )
         for statement in statements:
             connection.execute(statement)
-        connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, int(time.time() * 1000)))
+        connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now_ms()))
         connection.execute(f"PRAGMA user_version = {number:d}")
         connection.execute("COMMIT")
     except BaseException:

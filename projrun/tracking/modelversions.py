@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
-from projrun.tracking.experiments import now_ms
 from projrun.tracking.limits import shown
 from projrun.tracking.modelentities import ModelVersion, Stage
 from projrun.tracking.modellimits import (
@@ -18,6 +17,7 @@ from projrun.tracking.modellimits import (
     checked_registry_tags,
     checked_stage,
 )
+from projrun.usage import now_ms
 
 SELECT = (
     "SELECT v.id, v.model, m.name, v.version, v.stage, v.description, v.source, v.location, v.run_id,"

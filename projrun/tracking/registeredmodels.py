@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
 from projrun.tracking import modelversions
-from projrun.tracking.experiments import now_ms
 from projrun.tracking.limits import shown
 from projrun.tracking.modelentities import STAGES, RegisteredModel
 from projrun.tracking.modellimits import (
@@ -18,6 +17,7 @@ from projrun.tracking.modellimits import (
     checked_registry_tags,
 )
 from projrun.tracking.modelversions import model_number
+from projrun.usage import now_ms
 
 SELECT = "SELECT m.id, m.name, m.description, m.creation_time, m.last_updated_time FROM registered_models m"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,6 +18,7 @@ from projrun.tracking.delivery import Delivery
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
 from projrun.tracking.outbox import Message
 from projrun.tracking.wire import dataset_json, pairs
+from projrun.usage import now_ms
 
 HISTORY_PAGE = 25_000
 
@@ -114,7 +114,7 @@ class RestStore:
         content: dict[str, object] = {
             "experiment_id": experiment_id,
             "user_id": user_id,
-            "start_time": time.time_ns() // 1_000_000 if start_time is None else start_time,
+            "start_time": now_ms() if start_time is None else start_time,
         }
         if run_name:
             content["run_name"] = run_name

@@ -35,6 +35,7 @@ from projrun.tracking.limits import (
 )
 from projrun.tracking.names import random_name
 from projrun.tracking.runrows import SELECT, loaded, metric_of
+from projrun.usage import now_ms
 
 ROWS_AT_ONCE = 100
 INSERT_METRIC = "INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)"
@@ -61,7 +62,7 @@ def insert(
         raise invalid(f"the run name {shown(run_name)} and the tag {RUN_NAME_TAG} {shown(named)} differ")
     name = checked_run_name(run_name or named or random_name())
     check_text("user", user_id)
-    start = experiments.now_ms() if start_time is None else start_time
+    start = now_ms() if start_time is None else start_time
     check_time("start_time", start)
     run_id = os.urandom(16).hex()
     cursor = db.execute(

@@ -166,6 +166,35 @@ def test_a_repository_in_use_stays(projrun: Projrun, upstream: Upstream, home: H
     assert len(prune(projrun, "--max-size", "0")) == 1
 
 
+def test_what_was_kept_of_trees_and_yaml_files_is_listed_and_goes(
+    projrun: Projrun, make_project: MakeProject, home: Home
+) -> None:
+    run_id = run(projrun, make_project(MLproject=PROJECT))
+    (held,) = home.sources.iterdir()
+    lonely, young = (home.sources / f"{start}{KEY[1:]}.tar.gz" for start in "ab")
+    half = home.sources / f".new.{KEY[:16]}.tmp"
+    strange = home.sources / "mine.tar.gz"
+    for path in (lonely, young, half, strange):
+        path.write_bytes(b"x" * 5000)
+    for path in (*home.sources.iterdir(), home.yaml):
+        if path != young:
+            os.utime(path, (1, 1))
+    listed = {Path(one["path"]): one for one in info(projrun)["entries"]}
+    assert {path: one["state"] for path, one in listed.items()} == {
+        held: "in use",
+        lonely: "unused",
+        young: "in use",
+        half: "left by a killed run",
+        home.yaml: "unused",
+    }
+    assert listed[lonely]["size"] >= 5000 and listed[home.yaml]["size"] > 0
+    assert prune(projrun, "--older-than", "1000000d") == [half.name]
+    assert sorted(prune(projrun)) == sorted([lonely.name, "yaml-v1"])
+    assert {*home.sources.iterdir()} == {held, young, strange}
+    assert projrun("runs", "source", run_id, "-o", home.data / "back").returncode == 0
+    assert run(projrun, home.data / "back"), "what was forgotten is read again"
+
+
 def test_an_empty_cache(projrun: Projrun, home: Home) -> None:
     assert "nothing is in it" in projrun("cache", "info").stdout
     assert "took 0 away" in projrun("cache", "prune").stderr

@@ -132,6 +132,18 @@ def test_no_mask_leaves_the_output_and_masks_the_record(projrun: Projrun, projec
     assert "swordfish-9" not in json.dumps(run["record"])
 
 
+@pytest.mark.parametrize("option", [(), ("--no-mask", "--env", "OTHER=value-of-it")])
+def test_the_token_of_a_run_is_not_in_its_log(
+    option: tuple[str, ...], projrun: Projrun, project: Path, home: Home
+) -> None:
+    """A program may use it and may not show it: logs are looked at by many, and kept."""
+    asks = "printenv MLFLOW_TRACKING_TOKEN; test ${#MLFLOW_TRACKING_TOKEN} = 64 || exit 9"
+    (project / "MLproject").write_text(f"entry_points: {{main: {{command: '{asks}'}}}}\n")
+    done = projrun("run", project, *LOCAL, *option)
+    assert (done.returncode, done.stdout) == (0, "***\n"), done.stderr
+    assert projrun("runs", "logs", str(only_run(projrun)["run_id"])).stdout == "***\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

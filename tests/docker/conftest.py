@@ -42,6 +42,16 @@ def eventually(true: Callable[[], object], within_s: float = 30) -> bool:
     return True
 
 
+def stages() -> set[str]:
+    """Images of the stages of builds, which go at its end."""
+    return {*docker("images", "--all", "--quiet", "--filter", "label=projrun.stage").split()}
+
+
+def no_stage_is_left(before: set[str]) -> bool:
+    """Waits for the stages of other tests, which build meanwhile."""
+    return eventually(lambda: stages() <= before)
+
+
 @pytest.fixture(scope="session")
 def engine() -> None:
     """Skips where no engine answers, unless the machine promised one."""

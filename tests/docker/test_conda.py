@@ -12,7 +12,7 @@ from projrun.environments.pythons import Interpreter, choose
 from tests import condachannel
 from tests.condachannel import PLACEHOLDER, Channel
 from tests.conftest import MakeProject, Projrun
-from tests.docker.conftest import artifact, docker, runs_of
+from tests.docker.conftest import artifact, no_stage_is_left, runs_of, stages
 
 RUNNING = ".".join(map(str, sys.version_info[:3]))
 MLPROJECT = "conda_env: c.yaml\nentry_points: {main: {command: %s}}\n"
@@ -54,6 +54,7 @@ def settings(channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_conda_environment_is_the_same_in_an_image(
     on_base: str, make_project: MakeProject, projrun: Projrun, channel: Channel
 ) -> None:
+    before_it = stages()
     wanted = [f"python={RUNNING}", "tinylib", "native", {"pip": ["six==1.16.0"]}]
     written = {"channels": [channel.url], "dependencies": wanted, "variables": {"AUTHOR": "it's $5"}}
     conda = json.dumps(written)
@@ -80,7 +81,7 @@ def test_a_conda_environment_is_the_same_in_an_image(
         assert (locked.stdout, "building" in locked.stderr) == (done.stdout, False), locked.stderr
         again = projrun("reproduce", str(run["run_id"]))
         assert again.stdout == done.stdout, again.stderr
-        assert not docker("images", "--all", "--quiet", "--filter", "label=projrun.stage")
+        assert no_stage_is_left(before_it)
     finally:
         assert projrun("env", "remove", environment["key"]).returncode == 0
 

@@ -141,7 +141,7 @@ def test_strict_python_refuses_another_patch(make_project: MakeProject, projrun:
         ("PROJRUN_PYTHON_DOWNLOADS", "1", True),
         ("UV_PYTHON_DOWNLOADS", "automatic", True),
         ("UV_PYTHON_DOWNLOADS", "manual", False),
-        ("PROJRUN_PYTHON_DOWNLOADS", "0", False),
+        *(("PROJRUN_PYTHON_DOWNLOADS", no, False) for no in ("0", "false", "No", "off", "never")),
     ],
 )
 def test_a_python_is_downloaded_only_where_that_is_allowed(

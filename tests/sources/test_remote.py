@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.errors import SourceError
+from projrun.errors import ProjrunError, SourceError
 from projrun.home import Home
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher
@@ -77,7 +77,7 @@ def test_a_time_out_that_is_no_number(
     fetch: Fetcher, git_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROJRUN_GIT_TIMEOUT", "soon")
-    with pytest.raises(SourceError, match="PROJRUN_GIT_TIMEOUT=soon is not a number"):
+    with pytest.raises(ProjrunError, match="PROJRUN_GIT_TIMEOUT=soon is not a number of seconds"):
         fetch(f"{git_server.url}/project.git")
 
 

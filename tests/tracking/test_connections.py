@@ -127,6 +127,7 @@ def test_a_server_gets_the_clients_certificate(home: Home, monkeypatch: pytest.M
         monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(PEM))
         assert name_of_default(home, url) == "Default"
         monkeypatch.delenv("MLFLOW_TRACKING_CLIENT_CERT_PATH")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with pytest.raises(TrackingError):
             name_of_default(home, url)
 

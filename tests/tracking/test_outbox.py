@@ -38,6 +38,7 @@ def team(tmp_path: Path) -> Iterator[Store]:
 def proxy(team: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
     with closing(Endpoint(team)) as endpoint, flaky_proxy(endpoint.url) as proxy:
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         yield proxy
 
 

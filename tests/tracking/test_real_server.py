@@ -9,6 +9,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from projrun.home import Home
 from projrun.tracking import open_store
 from projrun.tracking.entities import Metric
@@ -19,8 +21,14 @@ from tests.mlflowserver import free_port, mlflow_server
 
 
 def test_nothing_is_lost_and_nothing_twice_on_a_real_server(
-    client_python: Client, projrun: Projrun, make_project: MakeProject, home: Home, tmp_path: Path
+    client_python: Client,
+    projrun: Projrun,
+    make_project: MakeProject,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     python, port = client_python("", *MLFLOW_FULL), free_port()
     flag, gone = tmp_path / "running", tmp_path / "gone"
     url = f"http://127.0.0.1:{port}"

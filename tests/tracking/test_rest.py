@@ -79,7 +79,10 @@ def remote(home: Home, uri: str) -> Iterator[Store]:
         yield store
 
 
-def test_a_server_that_is_away_is_named_without_credentials(home: Home) -> None:
+def test_a_server_that_is_away_is_named_without_credentials(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with serving((200, {})) as server:
         address = server.address
     with (
@@ -99,6 +102,14 @@ def test_a_busy_server_is_asked_again(home: Home) -> None:
     ):
         assert store.get_run("r").run_id == "r"
         assert len(server.asked) == 3
+
+
+def test_it_is_asked_as_often_as_mlflows_variable_says(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with serving(*[(503, b"busy")] * 3) as server, remote(home, f"http://{server.address}") as store:
+        with pytest.raises(TrackingError):
+            store.get_run("r")
+        assert len(server.asked) == 2
 
 
 def test_what_must_happen_once_is_looked_for_before_it_is_sent_twice(home: Home) -> None:
