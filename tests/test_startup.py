@@ -94,7 +94,7 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
     modules_after(*arguments)
     modules = without_what_the_test_imports(modules_after(*arguments))
     assert foreign(modules) <= THIRD_PARTY
-    assert not (modules & HEAVY) - {"hashlib"}  # outside Git the source is kept under its digest
+    assert not modules & HEAVY
 
 
 def test_what_stood_in_for_modules_does_all_that_they_do() -> None:

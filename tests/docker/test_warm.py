@@ -26,7 +26,7 @@ def test_a_warm_run_imports_no_sdk_asks_five_questions_and_starts_a_will(
     modules_after("run", project)
     modules = without_what_the_test_imports(modules_after("run", project))
     assert foreign(modules) <= THIRD_PARTY
-    assert not (modules & HEAVY) - {"hashlib"}  # outside Git the source is kept under its digest
+    assert not modules & HEAVY
     argv = [sys.executable, "-m", "projrun", "run", str(project)]
     subprocess.run(argv, check=True, capture_output=True, env=traced(tmp_path), stdin=subprocess.DEVNULL)
     events = (tmp_path / "trace").read_text().split()
