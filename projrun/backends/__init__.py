@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -33,8 +34,13 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Backend(Protocol):
-    def submit(self, plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
-        """Start the plan's command in `directory`; its output goes to `log`. Raises LaunchError."""
+    def submit(
+        self, plan: Plan, launch: Launch, directory: Path, log: Path, before: Callable[[], None]
+    ) -> Handle:
+        """Start the plan's command in `directory`; its output goes to `log`. Raises LaunchError.
+
+        before: what must be done before the command starts; what it starts in may be prepared meanwhile.
+        """
         ...
 
     def wait(self, handle: Handle, timeout_s: float | None = None) -> Result | None:

@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from signal import SIGKILL
@@ -46,10 +46,18 @@ class Attached:
     """A container of that name, which is started as soon as it is made.
 
     path: of the engine's socket. out, err: our own streams, which get a copy of its own; None for nowhere.
+    before: what is done while it is made.
     """
 
     def __init__(
-        self, path: str, name: str, creation: Creation, log: Path, out: int | None, err: int | None
+        self,
+        path: str,
+        name: str,
+        creation: Creation,
+        log: Path,
+        out: int | None,
+        err: int | None,
+        before: Callable[[], None],
     ) -> None:
         """Raises EngineError where the engine refuses at once."""
         self._path, self._container = path, f"/containers/{name}"
@@ -59,6 +67,7 @@ class Attached:
         self._is_started = False
         try:
             self._making = self._post(f"/containers/create?name={name}", creation.body)
+            before()
             with suppress(TimeoutError):  # `wait` goes on
                 self._start(time.monotonic() + PROMPT_S)
         except BaseException:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from signal import SIGTERM
 from typing import Protocol
@@ -54,8 +54,16 @@ class InContainer:
     """A running container, with the two methods of a Child that a backend needs."""
 
     def __init__(
-        self, plan: Plan, launch: Launch, directory: Path, log: Path, out: int | None, err: int | None
+        self,
+        plan: Plan,
+        launch: Launch,
+        directory: Path,
+        log: Path,
+        out: int | None,
+        err: int | None,
+        before: Callable[[], None],
     ) -> None:
+        """before: see `Backend.submit`."""
         assert launch.container is not None
         wanted = plan.container or PlannedContainer()
         variables = container_variables(wanted, launch)
@@ -69,23 +77,32 @@ class InContainer:
         ]
         command = (launch.container.shell, "-c", plan.command)
         arguments = Arguments(options, variables, launch.container.image, command)
-        self._will = LastWill(engine.command("rm", "--force", "--volumes", self.id))
+        self._will: LastWill | None = None
+
+        def before_start() -> None:
+            self._will = LastWill(engine.command("rm", "--force", "--volumes", self.id))
+            before()
+
         try:
-            self._client = _client(self.id, arguments, log, out, err)
+            self._client = _client(self.id, arguments, log, out, err, before_start)
         except BaseException:
-            self._will.execute()
+            self._remove()
             raise
         self.usage = None
         """What was taken here says nothing of the container."""
+
+    def _remove(self) -> None:
+        if self._will is not None:
+            self._will.execute()
 
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         try:
             code = self._client.wait(timeout_s)
         except ProjrunError:
-            self._will.execute()
+            self._remove()
             raise
-        self._will.execute()
+        self._remove()
         return code
 
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
@@ -100,18 +117,26 @@ class InContainer:
             except KeyboardInterrupt:
                 break
             except ProjrunError:
-                self._will.execute()
+                self._remove()
                 raise
-        self._will.execute()
+        self._remove()
         return self._client.abandon()
 
 
-def _client(name: str, arguments: Arguments, log: Path, out: int | None, err: int | None) -> _Client:
+def _client(
+    name: str,
+    arguments: Arguments,
+    log: Path,
+    out: int | None,
+    err: int | None,
+    before: Callable[[], None],
+) -> _Client:
     path = engine.dockers_socket()
     creation = containerspec.creation(arguments) if path and containerspec.client_adds_nothing() else None
     if creation is None:
         from projrun.backends.dockerrun import DockerRun
 
+        before()
         return DockerRun(name, arguments, log, out, err)
     from projrun.backends.attached import Attached
 
@@ -119,7 +144,7 @@ def _client(name: str, arguments: Arguments, log: Path, out: int | None, err: in
         from projrun.backends.dockerrun import argv_of
 
         tell(argv_of(arguments))  # which does the same
-    return Attached(path, name, creation, log, out, err)
+    return Attached(path, name, creation, log, out, err, before)
 
 
 def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:

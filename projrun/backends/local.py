@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 _children: dict[str, Child | InContainer] = {}
 
 
-def submit(plan: Plan, launch: Launch, directory: Path, log: Path) -> Handle:
+def submit(plan: Plan, launch: Launch, directory: Path, log: Path, before: Callable[[], None]) -> Handle:
     out, err = _descriptor(1, sys.stdout), _descriptor(2, sys.stderr)
     child: Child | InContainer
     if launch.container is not None:
         from projrun.backends.containers import InContainer
 
-        child = InContainer(plan, launch, directory, log, out, err)
+        child = InContainer(plan, launch, directory, log, out, err, before)
     else:
+        before()
         child = _on_this_machine(plan, launch, directory, log, out, err)
     _children[child.id] = child
     return Handle(backend="local", id=child.id, log=str(log))

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,17 +28,18 @@ from projrun.record import (
     Record,
     SourceClosure,
 )
-from projrun.runner.observing import Observer
 from projrun.runner.planning import Planned
 from projrun.runner.uploading import uploading
 from projrun.server.variables import tracking_variables
 from projrun.sources.closure import Captured, hand_over
 from projrun.starting import merged
-from projrun.surroundings import surroundings
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 from projrun.tracking.hook import ended, failed, killed, remember, timed_out
 from projrun.tracking.tags import ENVIRONMENT_KEY
+
+if TYPE_CHECKING:
+    from projrun.runner.observing import Observer
 from projrun.usage import now_ms
 
 
@@ -53,6 +55,8 @@ class _Known:
         self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
 
     def record(self) -> Record:
+        from projrun.surroundings import surroundings
+
         plan, provided, observer = self.planned.plan, self.provided, self.observer
         environ = merged(os.environ, self.planned.variables, provided.launch.variables if provided else {})
         return Record(
@@ -107,8 +111,7 @@ def perform(
             planned.lock,
         ) as provided:
             known.provided = provided
-            known.observer = Observer(store, run.run_id, checkout, home)
-            in_time = _execute(store, run, planned, provided, log, ended_as)
+            in_time = _execute(store, known, provided, home, log, ended_as)
             limit_s = planned.timeout_s or 0.0
             known.outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
     except KeyboardInterrupt as interrupt:
@@ -158,12 +161,13 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
 
 
 def _execute(
-    store: Store, run: Run, planned: Planned, provided: Provided, building: Path, ended_as: list[Result]
+    store: Store, known: _Known, provided: Provided, home: Home, building: Path, ended_as: list[Result]
 ) -> bool:
     """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
 
     building: the log of the environment. ended_as: gets its result, however it ended.
     """
+    run, planned = known.run, known.planned
     plan, launch = planned.plan, provided.launch
     reach = "", ""
     if launch.container is not None:
@@ -176,9 +180,15 @@ def _execute(
         warn(notice)
     backend = backend_named(plan.backend)
     log = store.log_file(run.run_id, OUTPUT_ARTIFACT)
-    store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
-    store.update_run(run.run_id, status="RUNNING")
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
+
+    def before() -> None:
+        from projrun.runner.observing import Observer  # late: a container is made meanwhile
+
+        known.observer = Observer(store, run.run_id, planned.checkout, home)
+        store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
+        store.update_run(run.run_id, status="RUNNING")
+
     handle: Handle | None = None
     with tracking_variables(store, run, reach, pinned=planned.pinned) as variables:
         named = {name: str(file) for name, file in files.items()}
@@ -189,7 +199,7 @@ def _execute(
         )
         try:
             with uninterrupted():
-                handle = backend.submit(plan, launch, planned.checkout.directory, log)
+                handle = backend.submit(plan, launch, planned.checkout.directory, log, before)
                 handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
             with uploading(store, run.run_id, log):
                 result = backend.wait(handle, planned.timeout_s)
