@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.cgroups import Cgroup, new_cgroup, started_in
-from projrun.interrupts import uninterrupted
+from projrun.interrupts import GRACE_S, uninterrupted
 from projrun.reaper import (
     TOKEN_VARIABLE,
     WATCHER_ENVIRON,
@@ -27,8 +27,6 @@ from projrun.starting import merged, popen, tell
 from projrun.streams import Pump, channels, close, following_size, resize, source_of
 from projrun.usage import Usage
 
-GRACE_S = 10.0
-"""How long a process may take to end after it was asked to."""
 DRAIN_S = 1.0
 """How long output of background processes is awaited after their parent has ended."""
 

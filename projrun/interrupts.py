@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+GRACE_S = 10.0
+"""How long a process may take to end after it was asked to."""
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP reached us; everything that cleans up after ^C cleans up after these."""

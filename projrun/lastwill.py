@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from projrun.process import Detached, start_waiting
 
+# The pause lets projrun end first: the engine's work would take a processor from what the user waits for.
 _EXECUTE = """
 trap '' INT TERM HUP
 read -r _
+sleep 0.05
 did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """

@@ -113,6 +113,10 @@ class Noun(msgspec.Struct):
 assert msgspec.json.schema(Noun)["$defs"]["Noun"]["description"].endswith("It has two lines.")
 import platform, textwrap, uuid
 assert platform.python_version() and uuid.platform.machine()
+assert msgspec.inspect.type_info(Noun).cls is Noun
+import ipaddress, locale, pathlib, urllib.parse
+assert pathlib.Path("/a b").as_uri() == "file:///a%20b" == "file://" + urllib.parse.quote("/a b")
+assert urllib.parse.urlsplit("http://[::1]:80/").hostname == "::1" and locale.getlocale()
 assert textwrap.dedent("  a") == "a" and uuid.uuid1()
 """
     subprocess.run([sys.executable, "-I", "-c", script], check=True)

@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from projrun.children import GRACE_S
 from projrun.errors import UnavailableError, UsageError
+from projrun.interrupts import GRACE_S
 from projrun.plan import Launch, Plan
 from projrun.usage import Usage
 

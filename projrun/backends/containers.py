@@ -19,8 +19,8 @@ from typing import Protocol
 from projrun import engine
 from projrun.backends import containerspec
 from projrun.backends.containerspec import Arguments
-from projrun.children import GRACE_S
 from projrun.errors import LaunchError, ProjrunError
+from projrun.interrupts import GRACE_S
 from projrun.lastwill import LastWill
 from projrun.output import is_verbose
 from projrun.plan import Container, Launch, Plan, PlannedContainer

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from projrun.backends import Handle, Result
-from projrun.children import Child
 from projrun.errors import LaunchError
 from projrun.plan import Launch, Plan
 from projrun.starting import merged
 
 if TYPE_CHECKING:
     from projrun.backends.containers import InContainer
+    from projrun.children import Child
 
 _children: dict[str, Child | InContainer] = {}
 
@@ -37,6 +37,8 @@ def submit(plan: Plan, launch: Launch, directory: Path, log: Path, before: Calla
 def _on_this_machine(
     plan: Plan, launch: Launch, directory: Path, log: Path, out: int | None, err: int | None
 ) -> Child:
+    from projrun.children import Child
+
     environ = merged(os.environ, plan.variables, launch.variables)
     if launch.path_entries:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])

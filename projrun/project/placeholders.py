@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Mapping
 
 import msgspec
@@ -34,6 +33,8 @@ class Template(msgspec.Struct, frozen=True):
 
     def origin(self, offset: int) -> int:
         """The offset in the command of what stands at `offset` in the text."""
+        from bisect import bisect_right
+
         in_text, in_command = self.origins[bisect_right(self.origins, (offset, len(self.text) * 2)) - 1]
         return in_command + offset - in_text
 

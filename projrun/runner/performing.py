@@ -25,6 +25,7 @@ from projrun.record import (
     OUTPUT_ARTIFACT,
     SOURCE_ARTIFACT,
     Input,
+    Platform,
     Record,
     SourceClosure,
 )
@@ -52,13 +53,26 @@ class _Known:
         self.inputs: tuple[Input, ...] = ()
         self.provided: Provided | None = None
         self.observer: Observer | None = None
+        self._surroundings: Platform | None = None
         self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
 
-    def record(self) -> Record:
-        from projrun.surroundings import surroundings
+    def observe(self, store: Store, home: Home) -> None:
+        """See what is there before the command starts."""
+        from projrun.runner.observing import Observer  # late: a container is made meanwhile
 
+        self.observer = Observer(store, self.run.run_id, self.planned.checkout, home)
+        self.surroundings()
+
+    def surroundings(self) -> Platform:
+        if self._surroundings is None:
+            from projrun.surroundings import surroundings
+
+            launched = self.provided.launch.variables if self.provided else {}
+            self._surroundings = surroundings(merged(os.environ, self.planned.variables, launched))
+        return self._surroundings
+
+    def record(self) -> Record:
         plan, provided, observer = self.planned.plan, self.provided, self.observer
-        environ = merged(os.environ, self.planned.variables, provided.launch.variables if provided else {})
         return Record(
             run_id=self.run.run_id,
             plan=plan,
@@ -69,7 +83,7 @@ class _Known:
             inputs=self.inputs,
             outputs=observer.outputs(self.outcome.status != "KILLED", plan.verify) if observer else None,
             metrics=observer.metrics() if observer else {},
-            platform=surroundings(environ),
+            platform=self.surroundings(),
             outcome=self.outcome,
         )
 
@@ -183,9 +197,7 @@ def _execute(
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
 
     def before() -> None:
-        from projrun.runner.observing import Observer  # late: a container is made meanwhile
-
-        known.observer = Observer(store, run.run_id, planned.checkout, home)
+        known.observe(store, home)
         store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
         store.update_run(run.run_id, status="RUNNING")
 
