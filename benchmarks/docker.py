@@ -16,9 +16,11 @@ MLPROJECT = f"name: noop\ndocker_env: {{image: '{IMAGE}'}}\nentry_points:\n  mai
 
 def measure(bench: Bench) -> Measured:
     baseimage.make(IMAGE)
-    (bench.place / "MLproject").write_text(MLPROJECT)
+    project = bench.place / "project"
+    project.mkdir()
+    (project / "MLproject").write_text(MLPROJECT)
     commands = {
         "docker run": ["docker", "run", "--rm", IMAGE, "bash", "-c", "true"],
-        "projrun run": [bench.projrun, "run", str(bench.place)],
+        "projrun run": [bench.projrun, "run", str(project)],
     }
     return measured(bench.in_turn(commands))

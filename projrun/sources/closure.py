@@ -62,10 +62,16 @@ def _captured(checkout: Checkout, home: Home) -> Captured:
 
     if source.kind == "local" and os.path.lexists(checkout.root / ".git"):
         return Captured(None)  # git would not read it, and the checkout says so already
-    names = (
-        files_below(str(checkout.root)) if source.kind == "local" else every_file_below(str(checkout.root))
-    )
+    top = str(checkout.root)
+    names = files_below(top, _ours(top, home)) if source.kind == "local" else every_file_below(top)
     return _kept(checkout.root, SourceClosure(), _Difference(names), home)
+
+
+def _ours(top: str, home: Home) -> tuple[str, ...]:
+    """Projrun's own directories where they lie below `top`, relative to it: they are no source."""
+    real = os.path.realpath(top)
+    places = (os.path.relpath(os.path.realpath(place), real) for place in (home.data, home.cache))
+    return tuple(place for place in places if not place.startswith("..") and place != ".")
 
 
 def _of_version(checkout: Checkout, home: Home) -> Captured:
@@ -106,7 +112,9 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
 
     from projrun.sources.treearchive import REMOVED, STATUS, Writer
 
-    names, total, unkept = _within_limits(str(top), difference.kept)
+    ours = tuple(f"{place}/" for place in _ours(str(top), home))
+    kept = (name for name in difference.kept if not name.startswith(ours)) if ours else difference.kept
+    names, total, unkept = _within_limits(str(top), kept)
     removed = sorted(difference.removed)
     home.mark_cache()
     home.sources.mkdir(mode=0o700, exist_ok=True)

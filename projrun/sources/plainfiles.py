@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -49,11 +49,14 @@ class Pattern(msgspec.Struct, frozen=True):
         return self.expression.fullmatch(path) is not None
 
 
-def files_below(top: str) -> list[str]:
-    """Names below `top`, sorted: files, links, and directories with nothing in them. Raises SourceError."""
+def files_below(top: str, without: Collection[str] = ()) -> list[str]:
+    """Names below `top`, sorted: files, links, and directories with nothing in them. Raises SourceError.
+
+    without: names of directories that are left out.
+    """
     patterns = [*patterns_of(DEFAULTS), *patterns_of(_own_patterns(top))]
     names: list[str] = []
-    for name in _walk(top, "", patterns):
+    for name in _walk(top, "", patterns, without):
         names.append(name)
         if len(names) > MAX_FILES:
             raise SourceError(
@@ -75,17 +78,17 @@ def _own_patterns(top: str) -> str:
         return ""
 
 
-def _walk(top: str, below: str, patterns: list[Pattern]) -> Iterator[str]:
+def _walk(top: str, below: str, patterns: list[Pattern], without: Collection[str] = ()) -> Iterator[str]:
     with os.scandir(os.path.join(top, below)) as entries:
         for entry in entries:
             name = below + entry.name
             is_directory = entry.is_dir(follow_symlinks=False)
-            if _ignored(name, is_directory, patterns):
+            if name in without or _ignored(name, is_directory, patterns):
                 continue
             if is_directory:
                 inner = os.listdir(entry.path)
                 if "pyvenv.cfg" not in inner:  # a virtual environment, whatever its name
-                    yield from _walk(top, f"{name}/", patterns) if inner else (name,)
+                    yield from _walk(top, f"{name}/", patterns, without) if inner else (name,)
             elif entry.is_symlink() or entry.is_file():
                 yield name
 

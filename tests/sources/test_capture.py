@@ -490,6 +490,28 @@ def test_what_is_made_anew_and_what_is_secret_is_left_out(capture: Capturer, tmp
     assert names == {".projrunignore", ".env", "data/keep.csv", "deep/data/drop.csv"}
 
 
+@pytest.mark.parametrize("in_git", [False, True])
+def test_our_own_places_in_the_tree_are_no_source(in_git: bool, tmp_path: Path) -> None:
+    """As in CI, where PROJRUN_HOME is often a directory of the checkout."""
+    top = tmp_path / "project"
+    home = Home(cache=top / "build" / "cache", data=top / "data")
+    for file in (top / "data.csv", top / "build" / "kept", home.data / "tracking.db", home.cache / "big"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(file.name)
+    if in_git:
+        run_git("init", "--quiet", str(top))
+    capturer = Capturer(home)
+    for _ in range(2):
+        checkout, captured = capturer(top)
+        assert captured.closure is not None
+        assert captured.closure.files == 2
+        restored = capturer.restore(checkout, captured)
+        assert {str(file.relative_to(restored)) for file in restored.rglob("*") if file.is_file()} == {
+            *("data.csv", "build/kept")
+        }
+    capturer.release()
+
+
 @pytest.mark.parametrize(
     ("pattern", "left_out"),
     [
