@@ -47,7 +47,10 @@ def screen(project: Path, tmp_path: Path) -> Screen:
 
 def starts(line: str, cells: tuple[str, ...]) -> list[int]:
     """The columns of the screen in which the cells begin."""
-    return [width(line[: line.index(cell)]) for cell in cells]
+    found = [line.index(cells[0])]
+    for cell in cells[1:]:
+        found.append(line.index(cell, found[-1] + 1))
+    return [width(line[:at]) for at in found]
 
 
 @pytest.mark.parametrize("columns", SIZES)

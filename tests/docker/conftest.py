@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from projrun.environments.images import STAGE_LABEL
 from projrun.locking import locked
 from tests.docker import baseimage
 
@@ -43,8 +44,12 @@ def eventually(true: Callable[[], object], within_s: float = 30) -> bool:
 
 
 def stages() -> set[str]:
-    """Images of the stages of builds, which go at its end."""
-    return {*docker("images", "--all", "--quiet", "--filter", "label=projrun.stage").split()}
+    """Images of the stages of builds, which go at its end; what is made from them has an empty label."""
+    found = docker("images", "--all", "--quiet", "--filter", f"label={STAGE_LABEL}").split()
+    label = f'{{{{.Id}}}} {{{{index .Config.Labels "{STAGE_LABEL}"}}}}'
+    inspect = ["docker", "inspect", "--format", label, *found]  # those of other tests may go meanwhile
+    told = subprocess.run(inspect, capture_output=True, text=True).stdout.splitlines() if found else []
+    return {words[0] for line in told if len(words := line.split()) == 2}
 
 
 def no_stage_is_left(before: set[str]) -> bool:
