@@ -45,7 +45,7 @@ def eventually(true: Callable[[], object], within_s: float = 30) -> bool:
 
 def stages() -> set[str]:
     """Images of the stages of builds, which go at its end; what is made from them has an empty label."""
-    found = docker("images", "--all", "--quiet", "--filter", f"label={STAGE_LABEL}").split()
+    found = docker("images", "--quiet", "--filter", f"label={STAGE_LABEL}").split()
     label = f'{{{{.Id}}}} {{{{index .Config.Labels "{STAGE_LABEL}"}}}}'
     inspect = ["docker", "inspect", "--format", label, *found]  # those of other tests may go meanwhile
     told = subprocess.run(inspect, capture_output=True, text=True).stdout.splitlines() if found else []
