@@ -74,6 +74,11 @@ def _ours(top: str, home: Home) -> tuple[str, ...]:
     return tuple(place for place in places if not place.startswith("..") and place != ".")
 
 
+def _not_ours(top: Path, names: list[str], home: Home) -> list[str]:
+    ours = tuple(f"{place}/" for place in _ours(str(top), home))
+    return [name for name in names if not name.startswith(ours)] if ours else names
+
+
 def _of_version(checkout: Checkout, home: Home) -> Captured:
     """A commit of a repository on this machine: it may be nowhere else."""
     from projrun.sources.differences import base_of
@@ -95,7 +100,7 @@ def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
 
     base = base_of(top, state.commit, state.settings)
     if base is None:
-        difference = _Difference(files_known_to_git(top), status=state.changes)
+        difference = _Difference(_not_ours(top, files_known_to_git(top), home), status=state.changes)
         return _kept(top, SourceClosure(), difference, home)
     changed = changed_since(top, base.commit, state)
     if may_differ_silently(top, state):
@@ -103,7 +108,8 @@ def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
     closure = SourceClosure(remote=base.remote, commit=base.commit)
     if not changed:
         return Captured(closure)
-    return _kept(top, closure, _Difference(*expanded(top, changed), state.changes), home)
+    kept, removed = expanded(top, changed)
+    return _kept(top, closure, _Difference(_not_ours(top, kept, home), removed, state.changes), home)
 
 
 def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home) -> Captured:
@@ -112,9 +118,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
 
     from projrun.sources.treearchive import REMOVED, STATUS, Writer
 
-    ours = tuple(f"{place}/" for place in _ours(str(top), home))
-    kept = (name for name in difference.kept if not name.startswith(ours)) if ours else difference.kept
-    names, total, unkept = _within_limits(str(top), kept)
+    names, total, unkept = _within_limits(str(top), difference.kept)
     removed = sorted(difference.removed)
     home.mark_cache()
     home.sources.mkdir(mode=0o700, exist_ok=True)
