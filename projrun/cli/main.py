@@ -51,7 +51,7 @@ def guarded(arguments: list[str]) -> int:
 
 
 def _performed(arguments: list[str]) -> int:
-    """The exit code. A plain `run` does without click, which would be a tenth of what a no-op run costs."""
+    """The exit code. A plain `run` does without click, which would be a sixth of what a no-op run costs."""
     from projrun.cli.plainline import options_of
 
     options = options_of(arguments, os.environ)

@@ -229,9 +229,10 @@ def remove(image: Image) -> None:
 def _left_under(image: Image) -> Iterator[Image]:
     facts = engine.image(image.id)
     while facts and (below := engine.image(facts.get("Parent") or "none")):
-        if not _image(below).labels.get(STAGE_LABEL):
+        image = _image(below)
+        if not image.labels.get(STAGE_LABEL):
             return
-        yield _image(below)
+        yield image
         facts = below
 
 

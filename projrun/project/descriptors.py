@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from projrun.documents import Document
 from projrun.plan import Descriptor
-from projrun.project.reading import PIXI, PIXI_LOCK, Read
+from projrun.project.reading import PIXI, PIXI_LOCK, Read, lists_of_text
 from projrun.yamlcache import load
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
@@ -100,12 +100,8 @@ def docker_of(mlproject: Document, value: object) -> Descriptor:
 
 
 def _is_plain(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a `docker_env` is right at first sight. A shape to compare it with takes long to make."""
+    """Whether a `docker_env` is right at first sight."""
     if not isinstance(value, dict) or not value.keys() <= set(_PLAIN):
         return False
-    image, lists = value.get("image"), [value[key] for key in _PLAIN[1:] if value.get(key) is not None]
-    return (
-        isinstance(image, str)
-        and image != ""
-        and all(isinstance(one, list) and all(isinstance(part, str) for part in one) for one in lists)
-    )
+    image = value.get("image")
+    return isinstance(image, str) and image != "" and lists_of_text(value, *_PLAIN[1:])

@@ -8,7 +8,7 @@ from typing import Any
 
 from projrun.documents import Document
 from projrun.plan import Descriptor
-from projrun.project.reading import Read, mapping_of
+from projrun.project.reading import Read, lists_of_text, mapping_of
 from projrun.project.requirements import Requirements
 
 _KEYS = ("python", "build_dependencies", "dependencies")
@@ -17,7 +17,7 @@ _KEYS = ("python", "build_dependencies", "dependencies")
 def read(document: Document, directory: Path) -> Read:
     data = mapping_of(document)
     refuse_conda_export(document, data)
-    if not _is_plain(data):
+    if not (isinstance(data.get("python", ""), str) and lists_of_text(data, *_KEYS[1:])):
         from projrun.project.shapes import PythonEnvShape, conform  # late: the shapes take long to make
 
         conform(document, data, PythonEnvShape, "the python_env file")
@@ -38,14 +38,6 @@ def read(document: Document, directory: Path) -> Read:
         f"{document.file}:{document.place(str(key))[0]}: unknown key '{key}' is ignored"
         for key in data
         if key not in _KEYS
-    )
-
-
-def _is_plain(data: dict[Any, Any]) -> bool:
-    """Whether all is right at first sight, without a shape to compare it with."""
-    lists = [data[key] for key in _KEYS[1:] if data.get(key) is not None]
-    return isinstance(data.get("python", ""), str) and all(
-        isinstance(lines, list) and all(isinstance(line, str) for line in lines) for lines in lists
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from projrun.documents import Document
@@ -12,6 +13,15 @@ PIXI_LOCK = "pixi.lock"
 
 Read = tuple[Descriptor, tuple[str, ...]]
 """A descriptor, and what to warn about."""
+
+
+def lists_of_text(data: Mapping[Any, Any], *keys: str) -> bool:
+    """Whether each of these holds a list of texts, or nothing: right at first sight.
+
+    A shape to compare a file with takes long to make, and most files need none.
+    """
+    written = [data[key] for key in keys if data.get(key) is not None]
+    return all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in written)
 
 
 def mapping_of(document: Document) -> dict[Any, Any]:
