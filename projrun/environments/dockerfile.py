@@ -12,7 +12,7 @@ from projrun.environments.access import installable
 from projrun.environments.carried import copied
 from projrun.environments.images import STAGE_LABEL
 from projrun.environments.localrequirements import copy_local
-from projrun.environments.uvprogram import uv_environ
+from projrun.environments.uvprogram import variables_for
 from projrun.output import one_line
 from projrun.plan import Lock
 
@@ -128,7 +128,7 @@ def _certificates() -> str:
 
 def _settings(lock: Lock) -> str:
     """The user's and the project's settings of the package index, for the shell, credentials included."""
-    variables = uv_environ(lock.access)
+    variables = variables_for(lock.access)
     found = {name: _from_there(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)}
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -22,11 +21,8 @@ from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
 from projrun.urls import without_secrets
 
-_INDEX_SETTING = (
-    r"UV_(?!INDEX_\w+_(?:USERNAME|PASSWORD)$)"
-    r"(.*INDEX.*|FIND_LINKS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION|CONSTRAINT|OVERRIDE|NO_BINARY.*|ONLY_BINARY.*)"
-)
-
+_FILES_IN_VARIABLES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT")
+"""Their values are names of files, whose content counts."""
 
 RESOLVE_ONCE = Resolving()
 DIGESTS = "digests.json"
@@ -175,18 +171,25 @@ def _conda_settings() -> dict[str, object]:
 
 
 def _index_facts() -> dict[str, object]:
-    """The index settings that uv will see, whoever they were written for."""
+    """The settings of the user that uv resolves with, whoever they were written for."""
     from projrun.environments import pipsettings
+    from projrun.environments.settingplaces import IN_KEY, variables_of
+    from projrun.environments.uvconfiguration import users_text
 
-    settings: dict[str, object] = {
-        name: without_secrets(value)
-        for name, value in {**pipsettings.for_uv(), **os.environ}.items()
-        if name.startswith("UV_") and re.fullmatch(_INDEX_SETTING, name)
+    settings = variables_of({**pipsettings.for_uv(), **os.environ}, IN_KEY)
+    files = {
+        path: sha256_file(Path(path))
+        for name in _FILES_IN_VARIABLES
+        for path in settings.get(name, "").split()
+        if os.path.isfile(path)
     }
-    files = [
-        sha256_text(without_secrets(file.read_text(errors="replace"))) for file in pipsettings.uv_files()
-    ]
-    return {**settings, "uv.toml": files, "no index": pipsettings.no_index()}
+    return {
+        **{name: without_secrets(value) for name, value in settings.items()},
+        "files": files,
+        "packages": pipsettings.packages_for_compile(),
+        "uv.toml": sha256_text(users_text(IN_KEY)),
+        "no index": pipsettings.no_index(),
+    }
 
 
 def _project_settings(directory: Path) -> dict[str, str]:

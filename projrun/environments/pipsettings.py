@@ -7,30 +7,34 @@ environment variables, never in arguments.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from projrun.environments.settingplaces import RESOLVING, Place, options_of_pip
 from projrun.errors import UsageError
 
 _UV_INDEXES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 _INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links", "no-index")
 """Of uv.toml. Where one is set, the indexes are uv's matter altogether."""
 _PLAIN = {
+    "build-constraint": "UV_BUILD_CONSTRAINT",
     "client-cert": "SSL_CLIENT_CERT",
     "constraint": "UV_CONSTRAINT",
     "retries": "UV_HTTP_RETRIES",
     "timeout": "UV_HTTP_TIMEOUT",
     "trusted-host": "UV_INSECURE_HOST",
+    "uploaded-prior-to": "UV_EXCLUDE_NEWER",
 }
 _PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
 _ALIASES = {"default-timeout": "timeout", "pypi-url": "index-url"}
-_TRUE = ("1", "true", "yes", "on", "t", "y")
+TRUE = ("1", "true", "yes", "on", "t", "y")
 
 
-def for_uv(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that make uv do what pip would do here."""
-    settings = pip_settings(environ)
+def for_uv(environ: Mapping[str, str] = os.environ, places: tuple[Place, ...] = RESOLVING) -> dict[str, str]:
+    """The variables that make uv do what pip would do here, of the settings with these places."""
+    settings = pip_settings(environ, places)
     found = {uv: _words(settings[pip]) for pip, uv in _PLAIN.items() if settings.get(pip)}
     if settings.get("cert") and not environ.get("SSL_CERT_DIR"):
         found["SSL_CERT_FILE"] = settings["cert"]
@@ -50,26 +54,50 @@ def no_index(environ: Mapping[str, str] = os.environ) -> bool:
     return _is_true(pip_settings(environ).get("no-index", "")) and not _uv_has_indexes(environ)
 
 
-def pip_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def packages_for_compile(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Options of `uv pip compile` for the packages that pip is told to build, or never to build."""
+    settings = pip_settings(environ, ("resolve",))
+    return [
+        f"--{option}={package}"
+        for option in ("no-binary", "only-binary")
+        for package in re.split(r"[\s,]+", settings.get(option, ""))
+        if package
+    ]
+
+
+def pip_settings(
+    environ: Mapping[str, str] = os.environ, places: tuple[Place, ...] = RESOLVING
+) -> dict[str, str]:
     """Long option of `pip install` -> value: `[global]`, then `[install]` of the files, then PIP_ variables.
 
-    Raises UsageError for a file that is none of pip's.
+    places: of the options that count. Raises UsageError for a file that is none of pip's.
     """
+    found = {**settings_in_files(environ), **settings_in_variables(environ)}
+    counting = options_of_pip(places)
+    return {name: value for name, value in found.items() if name in counting}
+
+
+def settings_in_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Long option of `pip install` -> value, of every pip.conf. Raises UsageError."""
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for file in _files(environ):
         for section, values in _read(file).items():
             sections.setdefault(section, {}).update(values)
-    variables = {
+    return {**sections["global"], **sections["install"]}
+
+
+def settings_in_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Long option of pip -> value, of the variables PIP_NAME."""
+    return {
         _option(name.removeprefix("PIP_")): value
         for name, value in environ.items()
         if name.startswith("PIP_") and value
     }
-    return {**sections["global"], **sections["install"], **variables}
 
 
 def uv_files(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """The uv.toml of the user and of the machine, those that are there."""
-    if environ.get("UV_NO_CONFIG", "").lower() in _TRUE:
+    if environ.get("UV_NO_CONFIG", "").lower() in TRUE:
         return
     if named := environ.get("UV_CONFIG_FILE"):
         candidates = [Path(named)]
@@ -150,4 +178,4 @@ def _words(value: str) -> str:
 
 
 def _is_true(value: str) -> bool:
-    return value.lower() in _TRUE
+    return value.lower() in TRUE

@@ -31,8 +31,8 @@ def download(request: str, log: Path | None = None) -> None:
     """
     say(f"downloading Python {request}")
     command = [uv_binary(), "python", "install", "--no-bin", request]
-    environ = {**uv_environ(), "UV_PYTHON_DOWNLOADS": "manual"}
-    with temporary_directory() as temporary:
+    with temporary_directory() as temporary, uv_environ() as environ:
+        environ["UV_PYTHON_DOWNLOADS"] = "manual"
         code, said = follow_cleaned(command, log or temporary / "download.log", None, environ, None)
     if code == 0:
         return
@@ -51,7 +51,8 @@ def offered(request: str = "") -> list[str] | None:
     """
     wanted = [request] if request else []
     listing = [uv_binary(), "python", "list", "--only-downloads", "--output-format", "json", *wanted]
-    answer = ask(listing, environ=uv_environ())
+    with uv_environ() as environ:
+        answer = ask(listing, environ=environ)
     try:
         found = msgspec.json.decode(answer.stdout, type=list[_Offer])
     except msgspec.MsgspecError:

@@ -12,7 +12,7 @@ from projrun.environments.access import access_of, for_git, is_find_links, kept,
 from projrun.environments.condanames import translated, with_conda_names
 from projrun.environments.contents import normal
 from projrun.environments.localrequirements import local_paths
-from projrun.environments.pipsettings import no_index
+from projrun.environments.pipsettings import no_index, packages_for_compile
 from projrun.environments.staleness import staleness
 from projrun.environments.uvprogram import run_uv
 from projrun.errors import BuildError
@@ -90,8 +90,7 @@ def compiled(
     """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
     from projrun import tomlfile
 
-    if no_index():
-        options = [*options, "--no-index"]
+    options = [*options, *packages_for_compile(), *(["--no-index"] if no_index() else [])]
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
@@ -108,6 +107,7 @@ def compiled(
             log,
             cwd=access.directory,
             access=access,
+            purpose="resolve",
         )
         return _absolute(kept(tomlfile.load(pylock, "pylock.toml"), access), temporary)
 
@@ -220,6 +220,8 @@ def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, A
             ["export", *options, "--format", "pylock.toml", "-o", str(pylock)],
             log,
             cwd=directory,
+            access=Access(directory=directory),
+            purpose="export",
             hint=f"update {descriptor.lock_file} with `{' '.join(['uv lock', *script])}`, then run it again",
         )
         return _absolute(tomlfile.load(pylock, "pylock.toml"), temporary)

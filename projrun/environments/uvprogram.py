@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from projrun.environments import pipsettings
 from projrun.environments.access import cleaned, variables_for_uv
+from projrun.environments.settingplaces import (
+    INSTALLING,
+    RESOLVING,
+    Place,
+    variables_of,
+    without_settings,
+)
+from projrun.environments.uvconfiguration import configuration, configuration_for_resolving
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.network import is_offline
 from projrun.output import one_line
 from projrun.plan import Access
 from projrun.process import ask, follow
 from projrun.starting import merged
+
+Purpose = Literal["resolve", "export", "install"]
+"""What uv is started for: to choose packages, to read the lock of a project, to install what is chosen."""
 
 _NETWORK = re.compile(
     r"dns error|error sending request|tcp connect|timed out|connection (refused|reset)"
@@ -33,13 +46,16 @@ def run_uv(
     hint: str = "",
     access: Access | None = None,
     settings: Mapping[str, str] | None = None,
+    purpose: Purpose = "install",
 ) -> None:
     """Run uv, its output cleaned in `log`. Raises BuildError with uv's own telling lines.
 
-    settings: variables for uv. Its stdout is not heard.
+    settings: variables for uv. purpose: decides which settings of the user and the project count. Its
+    stdout is not heard.
     """
     argv = [*_WITHOUT_STDOUT, uv_binary(), *arguments]
-    code, said = follow_cleaned(argv, log, cwd, {**uv_environ(access), **(settings or {})}, access)
+    with uv_environ(access, purpose) as environ:
+        code, said = follow_cleaned(argv, log, cwd, {**environ, **(settings or {})}, access)
     if code:
         raise _error(said, hint)
 
@@ -49,7 +65,8 @@ def ask_uv(
 ) -> bool:
     """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
     cwd = access.directory if access else None  # where the project's own settings for uv are
-    return ask([uv_binary(), *arguments], cwd=cwd, environ={**uv_environ(access), **(settings or {})}).ok
+    with uv_environ(access) as environ:
+        return ask([uv_binary(), *arguments], cwd=cwd, environ={**environ, **(settings or {})}).ok
 
 
 def follow_cleaned(
@@ -117,12 +134,29 @@ def uv_binary() -> str:
         raise BuildError("uv is not installed", "install it: pip install uv") from None
 
 
-def uv_environ(access: Access | None = None) -> dict[str, str]:
-    """uv with the user's index settings and the project's, but never another environment or a download of
-    an interpreter."""
-    never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_PYTHON": None, "UV_PROJECT": None}
+def variables_for(access: Access | None, places: tuple[Place, ...] = INSTALLING) -> dict[str, str]:
+    """The environment of uv: the user's settings with these places and the project's index settings.
+
+    uv never sees another environment, and never downloads an interpreter.
+    """
+    never = {"VIRTUAL_ENV": None, "CONDA_PREFIX": None}
     ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"}
     if is_offline():
         ours["UV_OFFLINE"] = "1"
-    theirs = merged(os.environ, pipsettings.for_uv())
+    theirs = merged(
+        without_settings(os.environ), variables_of(os.environ, places), pipsettings.for_uv(places=places)
+    )
     return merged(theirs, never, variables_for_uv(access, theirs), ours)
+
+
+@contextmanager
+def uv_environ(access: Access | None = None, purpose: Purpose = "install") -> Iterator[dict[str, str]]:
+    """The environment of uv for `purpose`, with the configuration file that counts for it."""
+    directory = access.directory if access else None
+    if purpose == "resolve" and directory:
+        places, configured = RESOLVING, configuration_for_resolving(directory)
+    else:
+        places, of_project = INSTALLING, RESOLVING if purpose == "export" else INSTALLING
+        configured = configuration(directory, INSTALLING, of_project)
+    with configured as files:
+        yield merged(variables_for(access, places), files)

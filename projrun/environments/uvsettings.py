@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from projrun.environments.pipsettings import uv_files
+from projrun.environments.pipsettings import settings_in_files, settings_in_variables, uv_files
+from projrun.environments.settingplaces import INSTALLING, options_of_pip
 
 _VARIABLES = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
@@ -25,7 +26,20 @@ _NAMED = re.compile(r"(?:([\w.-]+)=)?(?=[a-z]+:|/)(.+)")
 
 
 def for_pip(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that make pip ask the indexes that a lock was resolved with."""
+    """The variables that make pip install from the indexes that a lock was resolved with, and nothing else.
+
+    pip reads no file of its own then: what counts of them is in the variables.
+    """
+    counting = options_of_pip(INSTALLING)
+    in_files, in_variables = (
+        {f"PIP_{name.upper().replace('-', '_')}": value for name, value in found.items() if name in counting}
+        for found in (settings_in_files(environ), settings_in_variables(environ))
+    )
+    return {**in_files, **_translated(environ), **in_variables, "PIP_CONFIG_FILE": os.devnull}
+
+
+def _translated(environ: Mapping[str, str]) -> dict[str, str]:
+    """What uv is told of indexes, as pip has it."""
     found: dict[str, str] = {}
     for file in reversed(list(uv_files(environ))):  # the one that wins last
         found |= _of_file(file, environ)
@@ -34,7 +48,7 @@ def for_pip(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
             found[pips] = " ".join(_plain(one, environ) for one in re.split(r"[\s,]+", environ[name]))
     if environ.get("UV_KEYRING_PROVIDER") == "subprocess":
         found["PIP_KEYRING_PROVIDER"] = "subprocess"
-    return {name: value for name, value in found.items() if value and not environ.get(name)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_file(file: Path, environ: Mapping[str, str]) -> dict[str, str]:

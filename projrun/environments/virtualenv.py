@@ -15,6 +15,7 @@ from typing import Any
 from projrun.environments import uv
 from projrun.environments.access import installable, option_lines, variables_for_git
 from projrun.environments.carried import holds_all
+from projrun.environments.settingplaces import INSTALLING, variables_of, without_settings
 from projrun.environments.uvprogram import follow_cleaned
 from projrun.environments.uvsettings import for_pip
 from projrun.errors import FREE_SPACE, BuildError
@@ -163,8 +164,12 @@ def _error(said: str) -> BuildError:
 
 
 def _environ(access: Access | None) -> dict[str, str]:
-    """pip with the user's index settings; those meant for uv count where pip has none of its own."""
-    theirs = for_pip()
-    never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None, "PIP_REQUIRE_VIRTUALENV": None}
-    elsewhere = {"PIP_USER": "0", "PIP_TARGET": None, "PIP_PREFIX": None}
-    return merged(os.environ, theirs, never, elsewhere, variables_for_git(access, os.environ))
+    """The environment of virtualenv and pip: the user's index settings and none that changes the result.
+
+    Index settings that are meant for uv count where pip has none of its own.
+    """
+    never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None}
+    ours = {"VIRTUALENV_CONFIG_FILE": os.devnull}
+    kept = variables_of(os.environ, INSTALLING)
+    theirs = merged(without_settings(os.environ), kept, for_pip(), never, ours)
+    return merged(theirs, variables_for_git(access, os.environ))

@@ -238,6 +238,7 @@ def test_pip_files_in_pips_order(tmp_path: Path) -> None:
 def test_pip_settings_become_uvs(tmp_path: Path) -> None:
     environ = {
         "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": os.devnull,
         "PIP_EXTRA_INDEX_URL": "http://one http://two",
         "PIP_FIND_LINKS": "/a /b",
         "PIP_CERT": "/roots.pem",
