@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from projrun.home import Home
+from tests import machine
 from tests.clients import client_python
 
 __all__ = ["client_python"]
@@ -25,17 +26,24 @@ USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
 USER_PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path(USER_CACHE).with_name("pip"))
 
 
+# Before any fixture, those of modules and of the session too.
+machine.keep_index_settings_alone()
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Home:
     """Fresh cache and data directories, named in the environment; HOME leads nowhere."""
     root = tmp_path_factory.mktemp("home")
     for name in os.environ:
-        if name.startswith(("MLFLOW_", "PROJRUN_")) and name != "PROJRUN_TEST_ENGINES":
+        if name.startswith(("MLFLOW_", "PROJRUN_")) and not name.startswith("PROJRUN_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PROJRUN_CACHE_DIR", str(root / "cache"))
     monkeypatch.setenv("PROJRUN_HOME", str(root / "data"))
     monkeypatch.setenv("HOME", str(root / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "user" / ".config"))
+    if machine.UV_TOML:
+        (root / "user" / ".config" / "uv").mkdir(parents=True)
+        (root / "user" / ".config" / "uv" / "uv.toml").write_text(machine.UV_TOML)
     monkeypatch.setenv("UV_CACHE_DIR", USER_CACHE)
     monkeypatch.setenv("PIP_CACHE_DIR", USER_PIP_CACHE)
     # Debian has python3 and no python; commands of projects say python.

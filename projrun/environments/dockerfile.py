@@ -12,6 +12,12 @@ from projrun.environments.access import installable
 from projrun.environments.carried import copied
 from projrun.environments.images import STAGE_LABEL
 from projrun.environments.localrequirements import copy_local
+from projrun.environments.settingplaces import (
+    KEPT_AWAY,
+    names_of_variables,
+    options_of_pip,
+    variable_of_pip,
+)
 from projrun.environments.uvprogram import variables_for
 from projrun.output import one_line
 from projrun.plan import Lock
@@ -101,6 +107,8 @@ def _rendered(
         uv="./uv" if UV in files else "./uv/bin/uv",
         uv_here=UV in files,
         uv_version=version("uv"),
+        unset_for_pip=[variable_of_pip(option) for option in sorted(options_of_pip(KEPT_AWAY))],
+        unset_for_uv=names_of_variables(KEPT_AWAY),
         certificates=CERTIFICATES if CERTIFICATES in files else "",
         settings=SETTINGS if SETTINGS in files else "",
     )

@@ -96,16 +96,22 @@ def settings_in_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def uv_files(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
-    """The uv.toml of the user and of the machine, those that are there."""
+    """The uv.toml of the user and the one of the machine, those that are there: the one that wins first."""
     if environ.get("UV_NO_CONFIG", "").lower() in TRUE:
         return
     if named := environ.get("UV_CONFIG_FILE"):
-        candidates = [Path(named)]
-    else:
-        machine = [Path(one) for one in environ.get("XDG_CONFIG_DIRS", "").split(":") if one]
-        places = [_config_home(environ), *(machine or [Path("/etc/xdg")]), Path("/etc")]
-        candidates = [place / "uv" / "uv.toml" for place in places]
-    yield from (file for file in candidates if file.is_file())
+        if os.path.isfile(named):
+            yield Path(named)
+        return
+    if (file := _config_home(environ) / "uv" / "uv.toml").is_file():
+        yield file
+    if environ.get("UV_NO_SYSTEM_CONFIG", "").lower() in TRUE:
+        return
+    named_places = [Path(one) for one in environ.get("XDG_CONFIG_DIRS", "").split(":") if one]
+    for place in (*(named_places or [Path("/etc/xdg")]), Path("/etc")):
+        if (file := place / "uv" / "uv.toml").is_file():
+            yield file
+            return
 
 
 def _indexes(settings: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ PLACES: Mapping[Place, str] = {
 }
 RESOLVING: tuple[Place, ...] = ("resolve", "always", "access")
 INSTALLING: tuple[Place, ...] = ("always", "access")
+KEPT_AWAY: tuple[Place, ...] = ("resolve", "never")
 IN_KEY: tuple[Place, ...] = ("resolve", "always")
 
 
@@ -203,6 +204,16 @@ SETTINGS = (
 def options_of_pip(places: tuple[Place, ...]) -> set[str]:
     """The long options of pip with one of these places."""
     return {name for one in SETTINGS if one.place in places for name in one.pip.split()}
+
+
+def variable_of_pip(option: str) -> str:
+    return f"PIP_{option.upper().replace('-', '_')}"
+
+
+def names_of_variables(places: tuple[Place, ...]) -> list[str]:
+    """The variables of uv with one of these places, as far as the table names them in full."""
+    named = (name for one in SETTINGS if one.place in places for name in one.variables.split())
+    return sorted(name for name in named if name.startswith("UV_") and "*" not in name)
 
 
 def variables_of(environ: Mapping[str, str], places: tuple[Place, ...]) -> dict[str, str]:

@@ -54,11 +54,16 @@ def configuration_for_resolving(directory: Path) -> Iterator[dict[str, str]]:
         yield variables
 
 
+def user_document(places: tuple[Place, ...]) -> dict[str, Any]:
+    """The settings with these places of the user's and the machine's uv.toml."""
+    return _merged(*_of_user(places))
+
+
 def users_text(places: tuple[Place, ...]) -> str:
     """The user's settings with these places as text, without credentials."""
     from projrun import tomlfile
 
-    document = _merged(*_of_user(places))
+    document = user_document(places)
     return without_secrets(tomlfile.dump(document)) if document else ""
 
 

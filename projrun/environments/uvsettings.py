@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.environments.pipsettings import settings_in_files, settings_in_variables, uv_files
-from projrun.environments.settingplaces import INSTALLING, options_of_pip
+from projrun.environments.settingplaces import INSTALLING, options_of_pip, variable_of_pip
 
 _VARIABLES = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
@@ -32,7 +32,7 @@ def for_pip(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """
     counting = options_of_pip(INSTALLING)
     in_files, in_variables = (
-        {f"PIP_{name.upper().replace('-', '_')}": value for name, value in found.items() if name in counting}
+        {variable_of_pip(name): value for name, value in found.items() if name in counting}
         for found in (settings_in_files(environ), settings_in_variables(environ))
     )
     return {**in_files, **_translated(environ), **in_variables, "PIP_CONFIG_FILE": os.devnull}

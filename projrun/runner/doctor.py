@@ -150,9 +150,8 @@ def _cache(home: Home) -> Finding:
 
 
 def _network(_home: Home) -> Finding:
-    """Ask the index that uv is configured for, with uv: it knows proxies, certificates, credentials."""
-    from uv import find_uv_bin
-
+    """Ask the package index, with uv as environments use it: it knows proxies, certificates, credentials."""
+    from projrun.environments.uvprogram import uv_binary, uv_environ
     from projrun.files import temporary_directory
 
     with temporary_directory() as temporary:
@@ -160,8 +159,9 @@ def _network(_home: Home) -> Finding:
         wanted.write_text("iniconfig\n")
         options = ["--quiet", "--no-cache", "--no-deps", "--python", sys.executable]
         try:
-            answer = ask([find_uv_bin(), "pip", "compile", *options, str(wanted)])
-        except (ProjrunError, FileNotFoundError) as error:
+            with uv_environ() as environ:
+                answer = ask([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
+        except ProjrunError as error:
             return Finding(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
     if answer.ok:
         return Finding(name="network", state="ok", detail="the package index answers")

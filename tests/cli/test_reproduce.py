@@ -24,6 +24,7 @@ from projrun.files import remove
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import Upstream, make_upstream, run_git
+from tests.machine import forget_index_settings
 from tests.server.test_standing import Standing
 from tests.sources.test_submodules import add_submodule
 
@@ -256,10 +257,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An index of wheels on loopback that has `tiny` 1.0, and a cache of packages of its own."""
     root = tmp_path / "index"
     release(root, "1.0", "first")
+    forget_index_settings(monkeypatch)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for name in ("UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
     with served(root) as url:
         monkeypatch.setenv("UV_DEFAULT_INDEX", f"{url}/simple")
         yield root

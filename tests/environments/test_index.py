@@ -19,6 +19,7 @@ from projrun.home import Home
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
+from tests.machine import forget_index_settings
 from tests.packageindex import HOST, PASSWORD, USER, PackageIndex, serving
 
 COMMAND = "entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n"
@@ -28,8 +29,7 @@ MANAGERS = ("uv", "virtualenv")
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
     """With `alpha` 1.0 and 2.0, and no other index, cache or setting in reach."""
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
+    forget_index_settings(monkeypatch)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, HOST)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
@@ -87,9 +87,15 @@ def test_credentials_in_a_variable_of_the_environment(
 
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_pip_conf_and_netrc(
-    manager: str, index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home, tmp_path: Path
+    manager: str,
+    index: PackageIndex,
+    make_project: MakeProject,
+    projrun: Projrun,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = make_project(MLproject=COMMAND, **{"requirements.txt": "alpha<2\n"})
+    monkeypatch.delenv("PIP_CONFIG_FILE")
     user = Path(os.environ["HOME"])
     (user / ".config" / "pip").mkdir(parents=True)
     (user / ".config" / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {index.url}\n")

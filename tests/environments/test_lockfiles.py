@@ -18,6 +18,7 @@ from projrun.process import ask
 from projrun.project import environment_of, read_project
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import GitServer, git_server
+from tests.machine import forget_index_settings
 from tests.packageindex import HOST, PackageIndex, make_wheel, serving
 
 __all__ = ["git_server"]
@@ -27,8 +28,7 @@ SCRIPT = "# /// script\n# dependencies = ['alpha']\n# ///\nimport alpha; print(a
 
 @pytest.fixture(autouse=True)
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
+    forget_index_settings(monkeypatch)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, HOST)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))

@@ -15,6 +15,7 @@ from projrun.home import Home
 from projrun.plan import Descriptor, Resolving
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
+from tests.machine import forget_index_settings
 
 PACKAGE = '[project]\nname = "my-package"\nversion = "1"\ndependencies = ["six==1.16.0"]\n'
 
@@ -173,8 +174,7 @@ def test_precedence_is_told(make_project: MakeProject, projrun: Projrun) -> None
 def test_the_index_of_pip_is_asked(
     make_project: MakeProject, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
+    forget_index_settings(monkeypatch)
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:9/simple")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
