@@ -17,8 +17,9 @@ from projrun.output import one_line
 from projrun.plan import Checkout
 from projrun.record import Record
 from projrun.sources.checkouts import new_place
+from projrun.sources.members import Limits
 from projrun.sources.subdirectory import directory_within
-from projrun.sources.unpack import Limits, unpack
+from projrun.sources.unpack import unpack
 
 
 def is_bundle(file: Path) -> bool:
