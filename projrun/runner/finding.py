@@ -116,12 +116,15 @@ def _in_store(store: Store, run: Run, stack: ExitStack) -> Found:
 
 
 class InDirectory:
+    """A record may come from anyone: no name in it, and no link beside it, leads out of the directory."""
+
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.resolve()
 
     def file(self, path: str) -> Path | None:
         file = self._root / path
-        return file if file.is_file() else None
+        is_inside = self._root in Path(os.path.realpath(file)).parents
+        return file if is_inside and file.is_file() else None
 
 
 class InStore:

@@ -17,8 +17,9 @@ from projrun.output import one_line
 from projrun.plan import Checkout
 from projrun.record import Record
 from projrun.sources.checkouts import new_place
+from projrun.sources.members import Limits
 from projrun.sources.subdirectory import directory_within
-from projrun.sources.unpack import Limits, unpack
+from projrun.sources.unpack import unpack
 
 
 def is_bundle(file: Path) -> bool:
@@ -33,23 +34,23 @@ def unpacked(file: Path, stack: ExitStack) -> Path:
         unpack(file, root, Limits.from_environment()._replace(strict=False))
     except SourceError as error:
         raise RecordError(one_line(f"{file}: {error.message}"), error.hint) from None
-    if not all((root / name).is_file() for name in (MANIFEST, RECORD)):
+    found = {path.relative_to(root).as_posix(): path for path in _files(root)}
+    if MANIFEST not in found or RECORD not in found:
         raise RecordError(f"{file} is no bundle of projrun", "make one with `projrun bundle RUN -o FILE`")
-    if fault := _fault(root):
+    if fault := _fault(root, found):
         raise RecordError(f"{file}: {fault}", "get the bundle once more")
     return root
 
 
-def _fault(root: Path) -> str:
+def _fault(root: Path, found: dict[str, Path]) -> str:
     """What is not as it was packed. Links count for the text in them, and are allowed in the tree alone."""
+    links = {name for name, path in found.items() if path.is_symlink()}
+    if outside := [name for name in links if not name.startswith(f"{TREE}/")]:
+        return f"{outside[0]} is a link"  # told first: even the manifest could be read from elsewhere
     packed = manifest_from((root / MANIFEST).read_bytes()).files
-    found = {path.relative_to(root).as_posix(): path for path in _files(root)}
     found.pop(MANIFEST)
     if odd := sorted(found.keys() ^ packed.keys()):
         return f"{odd[0]} is {'missing' if odd[0] in packed else 'no part of the bundle'}"
-    links = {name for name, path in found.items() if path.is_symlink()}
-    if outside := [name for name in links if not name.startswith(f"{TREE}/")]:
-        return f"{outside[0]} is a link"
     names = sorted(found.keys() - links)
     size = sum(packed[name].size for name in names)
     digests = dict(zip(names, sha256_files([found[name] for name in names], size, "checking")))
@@ -79,7 +80,8 @@ def tree_of(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Check
 
 def _name(record: Record) -> str:
     """Of the top of the tree: a project without a name is called by its directory."""
-    return os.path.basename(record.root) or "project"
+    name = os.path.basename(record.root)
+    return "project" if name in ("", ".", "..") or "\0" in name else name
 
 
 def carried_input(bundle: Path, parameter: str) -> Path | None:

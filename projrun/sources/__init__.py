@@ -104,9 +104,10 @@ def isolated(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
 def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:
     """The tree of a run as a temporary checkout, from its record, its artifact `closure.artifact` and the
     remote alone. Give it back with `release`. Raises SourceError."""
+    from projrun.sources.members import Limits
     from projrun.sources.restoring import restore as restored
 
-    return restored(source, closure, artifact, home)
+    return restored(source, closure, artifact, home, Limits.of_records())
 
 
 def keep(checkout: Checkout, home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from projrun.bundle import RECORD, TREE
@@ -20,6 +21,8 @@ from projrun.urls import without_secrets
 from projrun.web import is_web
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
+_MACOS = "__MACOSX"
+"""What Finder adds to a zip."""
 
 
 def claims(uri: str) -> bool:
@@ -37,12 +40,14 @@ def fetch(uri: str, version: str, home: Home, sha256: str = "", *, offline: bool
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
     with new_place(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
         try:
-            digest = _unpacked(place, root, sha256, offline)
+            digest, top = _unpacked(place, root, sha256, offline)
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
-        root = _entered(root)
-        if (root / RECORD).is_file():
-            root, subdirectory = _within_bundle(root, subdirectory)
+        record = root / top.rpartition("/")[0] / RECORD
+        is_bundle = bool(top) and record.is_file()
+        if is_bundle:
+            subdirectory = subdirectory or from_json(record.read_bytes()).plan.source.subdirectory
+        root = _entered(root, top, root.name if is_bundle and top == TREE else top.partition("/")[0])
         source = Source(
             kind="archive", uri=without_secrets(uri), subdirectory=subdirectory.strip("/"), sha256=digest
         )
@@ -50,18 +55,34 @@ def fetch(uri: str, version: str, home: Home, sha256: str = "", *, offline: bool
         return Checkout(source=source, root=root, directory=directory, temporary=True)
 
 
-def _within_bundle(root: Path, subdirectory: str) -> tuple[Path, str]:
-    """The tree in a bundle, and the project in it, whose place the record knows."""
+def _top_of(names: Collection[str]) -> str:
+    """Return the directory of the archive that holds the project, '' for all of it.
+
+    It is the only one at the top, as in an sdist or an archive of a Git server; in a bundle, the source.
+    """
+    first = {name.partition("/")[0] for name in names} - {_MACOS}
+    only = next(iter(first)) if len(first) == 1 else ""
+    top = only if any(name.startswith(f"{only}/") for name in names) else ""
+    prefix = f"{top}/" if top else ""
+    if f"{prefix}{RECORD}" not in names:
+        return top
+    if f"{prefix}{TREE}" not in names:
+        raise SourceError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
+    return f"{prefix}{TREE}"
+
+
+def _entered(root: Path, top: str, name: str) -> Path:
+    """Put the directory `top` in the place of `root`, and call it `name`."""
     from projrun import files
 
-    record = from_json((root / RECORD).read_bytes())
-    if not (root / TREE).is_dir():
-        raise SourceError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
-    aside, name = root.parent / ".inner", root.name
-    os.rename(root / TREE, aside)
+    if not top:
+        files.remove(root / _MACOS)
+        return root
+    aside = root.parent / ".inner"
+    os.rename(root / top, aside)
     files.remove(root)
     os.rename(aside, root.parent / name)
-    return root, subdirectory or record.plan.source.subdirectory
+    return root.parent / name
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -77,9 +98,10 @@ def _file_name(place: str) -> str:
     return re.sub(r"[^\w.-]", "-", name).lstrip(".-") or "project"
 
 
-def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> str:
-    """Unpack the archive into `root`; its digest."""
-    from projrun.sources.unpack import Limits, unpack
+def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
+    """Unpack the archive into `root`; return its digest and the directory of the project in it."""
+    from projrun.sources.members import Limits
+    from projrun.sources.unpack import unpack
 
     limits = Limits.from_environment()
     is_remote = is_web(place)
@@ -95,10 +117,10 @@ def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> str:
         raise SourceError(
             f"its sha256 is {digest}, not {sha256.lower()}", "it is not the archive that you asked for"
         )
-    unpack(file, root, limits)
+    top = unpack(file, root, limits, _top_of)
     if is_remote:
         file.unlink()
-    return digest
+    return digest, top
 
 
 def _local_path(place: str) -> str:
@@ -131,18 +153,3 @@ class _Limited:
         if self._left < 0:
             raise SourceError("it is larger than is allowed", "if you trust it, set PROJRUN_ARCHIVE_LIMIT")
         return chunk
-
-
-def _entered(root: Path) -> Path:
-    """The only directory at the top, as in an sdist or an archive of a Git server, becomes the top."""
-    from projrun import files
-
-    files.remove(root / "__MACOSX")
-    entries = list(os.scandir(root))
-    if len(entries) != 1 or not entries[0].is_dir(follow_symlinks=False):
-        return root
-    aside, inner = root.parent / ".inner", root.parent / entries[0].name
-    os.rename(entries[0].path, aside)
-    root.rmdir()
-    os.rename(aside, inner)
-    return inner

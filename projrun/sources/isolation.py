@@ -9,6 +9,7 @@ from projrun.plan import Checkout
 from projrun.sources.closure import Captured
 from projrun.sources.differences import name_in
 from projrun.sources.localversion import tree_of
+from projrun.sources.members import Limits
 from projrun.sources.restoring import restore
 from projrun.sources.revision import Revision
 from projrun.sources.worktree import remote_in
@@ -44,4 +45,4 @@ def apart(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     if state is not None and state.commit:
         revision = Revision(state.commit, state.branch)
         local = tree_of(checkout.root, revision, remote_in(state.settings, checkout.root))
-    return restore(checkout.source, captured.closure, captured.file, home, local)
+    return restore(checkout.source, captured.closure, captured.file, home, Limits.none(), local)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 from projrun import files
@@ -16,18 +16,27 @@ from projrun.record import SourceClosure
 from projrun.sources.checkouts import check_out, new_place
 from projrun.sources.gitcache import Repository
 from projrun.sources.giturl import address_of
+from projrun.sources.members import Limits, Members, is_git_directory, parts_of
 from projrun.sources.revision import Revision
 from projrun.sources.subdirectory import directory_within
 from projrun.sources.tree import Tree, fill
 from projrun.sources.treearchive import REMOVED, TREE
-from projrun.sources.unpack import Limits, unpack_members
+from projrun.sources.treewriter import TreeWriter
+from projrun.sources.unpack import member_of, open_tar
 
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 """Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""
+MAX_REMOVED = 100_000_000
+"""Bytes of the list of removed files."""
 
 
 def restore(
-    source: Source, closure: SourceClosure, artifact: Path | None, home: Home, local: Tree | None = None
+    source: Source,
+    closure: SourceClosure,
+    artifact: Path | None,
+    home: Home,
+    limits: Limits,
+    local: Tree | None = None,
 ) -> Checkout:
     """A temporary checkout with the tree that the closure tells of, to be given back with `release`.
 
@@ -43,7 +52,7 @@ def restore(
             _fill_raw(root, base)
         if closure.artifact:
             assert artifact is not None
-            _lay_over(root, artifact, whole=not closure.commit)
+            _lay_over(root, artifact, not closure.commit, limits)
         directory = directory_within(root, source.subdirectory, "the recorded tree")
         return Checkout(source=source, root=root, directory=directory, temporary=True)
 
@@ -95,45 +104,44 @@ def _fill_raw(root: Path, tree: Tree) -> None:
     attributes.unlink()
 
 
-def _lay_over(root: Path, artifact: Path, whole: bool) -> None:
-    if whole:
-        for entry in os.scandir(root):
-            if entry.name != ".git":
-                files.remove(Path(entry.path))
+def _lay_over(root: Path, artifact: Path, whole: bool, limits: Limits) -> None:
+    """Remove, replace and add what the artifact says, all names of which are checked first."""
     try:
-        with tarfile.open(artifact, "r:gz", encoding="utf-8", errors="surrogateescape") as archive:
-            members = archive.getmembers()
-            for member in members:
-                if member.name == REMOVED.decode():
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    _remove(root, os.fsdecode(content.read()).split("\0")[:-1])
-            prefix = TREE.decode()
-            inside = [member for member in members if member.name.startswith(prefix)]
-            unpack_members(archive, inside, root, prefix, Limits.none())
-    except (tarfile.TarError, OSError, EOFError) as error:
+        with open_tar(artifact) as archive:
+            members, removed = _listed(archive, Members(limits, artifact.stat().st_size))
+            if whole:
+                for entry in os.scandir(root):
+                    if entry.name != ".git":
+                        files.remove(Path(entry.path))
+            with TreeWriter(root, replace=True) as tree:
+                for name in sorted(removed, reverse=True):
+                    tree.remove(name)
+                members.write(tree)
+    except SourceError as error:
+        raise SourceError(f"the artifact of the source is refused: {error.message}", error.hint) from None
+    except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise SourceError(
             f"the artifact of the source cannot be read: {error}",
             "see with `projrun runs artifacts` what is left of the run",
         ) from None
 
 
-def _remove(root: Path, names: list[str]) -> None:
-    """With the directories that this leaves empty; a name that leads through a link or out is passed over."""
-    for name in sorted(names, reverse=True):
-        parts = name.split("/")
-        above = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts))]
-        if ".." in parts or name.startswith("/") or parts[0] == ".git" or any(map(os.path.islink, above)):
-            continue
-        path = root / name
-        if path.is_dir() and not path.is_symlink():
-            _remove_if_empty(path)
-        else:
-            path.unlink(missing_ok=True)
-        for directory in reversed(above):
-            _remove_if_empty(directory)
-
-
-def _remove_if_empty(directory: Path) -> None:
-    with contextlib.suppress(OSError):
-        directory.rmdir()
+def _listed(archive: tarfile.TarFile, members: Members) -> tuple[Members, list[str]]:
+    """Return the checked members of the tree and the checked names that are to be removed from it."""
+    prefix, removed = TREE.decode(), b""
+    for info in archive:
+        if info.name.startswith(prefix):
+            members.add(member_of(archive, info, prefix))
+        elif info.name == REMOVED.decode() and info.isreg():
+            if info.size > MAX_REMOVED:
+                raise SourceError("the list of removed files in it is too long", "do not use this record")
+            content = archive.extractfile(info)
+            assert content is not None
+            removed = content.read()
+    members.check()
+    names = os.fsdecode(removed).split("\0")[:-1]
+    for name in names:
+        parts = parts_of(name)
+        if "/".join(parts) != name or not name or any(map(is_git_directory, parts)):
+            raise SourceError(f"{name!r} is to be removed and is no file of a tree", "do not use this record")
+    return members, names

@@ -24,7 +24,8 @@ class _Submodule:
 
 def fill_submodules(root: Path, parent: Address, home: Home, *, offline: bool = False) -> None:
     """Fill every submodule below the checkout `root` of `parent`, and theirs."""
-    if not os.path.isfile(root / ".gitmodules"):
+    listing = root / ".gitmodules"
+    if listing.is_symlink() or not listing.is_file():  # git takes no link either
         return
     for submodule in _submodules(root):
         try:
