@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from projrun.errors import LaunchError, SourceError
+from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.files import temporary_directory
 from projrun.process import Answer, ask
 from projrun.starting import Variables, merged
@@ -185,3 +185,5 @@ def _ask(*arguments: str, cwd: Path, environ: dict[str, str], errors: str = "rep
         return ask(["git", *OPTIONS, *arguments], cwd=cwd, environ=environ, errors=errors)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
+    except UnavailableError as error:
+        raise SourceError(error.message, error.hint) from None

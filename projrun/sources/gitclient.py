@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from projrun.errors import LaunchError, SourceError
+from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.gitview import OPTIONS, QUIET
 from projrun.output import is_terminal, one_line
 from projrun.process import Answer, ask, ask_aloud
@@ -41,6 +41,8 @@ def git(
         return run(command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
+    except UnavailableError as error:
+        raise SourceError(error.message, error.hint) from None
 
 
 def can_ask(environ: Mapping[str, str] = os.environ) -> bool:
