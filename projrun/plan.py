@@ -31,8 +31,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The branch that was checked out or asked for; empty when detached or a tag or commit."""
     subdirectory: str = ""
     """The project's directory below the root of the tree, with forward slashes; empty for the root."""
-    dirty: bool = False
-    """The tree differs from the commit: changed, staged or untracked (unignored) files."""
+    dirty: bool | None = False
+    """The tree differs from the commit: changed, staged or untracked (unignored) files.
+
+    None where that is not known without starting a program, as it may be when nothing is run.
+    """
     sha256: str = ""
     """Of the archive that was unpacked; empty for what is none."""
 

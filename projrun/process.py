@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
+import selectors
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from projrun.cgroups import started_outside
 from projrun.children import Child
-from projrun.errors import LaunchError
+from projrun.errors import LaunchError, UnavailableError
 from projrun.interrupts import signal_of, uninterrupted
-from projrun.output import is_quiet, is_terminal
-from projrun.reaper import TOKEN_VARIABLE, kill_group, steps
-from projrun.starting import merged, popen
+from projrun.output import is_quiet, is_terminal, one_line
+from projrun.reaper import HELPER_VARIABLE, TOKEN_VARIABLE, family_of, kill_group, new_token
+from projrun.starting import merged, popen, shown
 from projrun.streams import read, write
+
+LIMIT_VARIABLE = "PROJRUN_HELPER_TIMEOUT"
+LIMIT_S = 3600.0
+FOLLOWED_LIMIT_S = 6 * 3600.0
+"""For what people see the progress of: installing, building images."""
+GRACE_S = 2.0
+"""How long a helper may take to end after it was asked to."""
+DRAIN_S = 2.0
+"""How long output is read after the end of a helper that left somebody behind with its pipes."""
+LOOK_S = 0.25
+"""How often a helper that is silent is looked at."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -45,17 +59,11 @@ def ask(
 ) -> Answer:
     """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError, TimeoutError.
 
-    The helper is a process group of its own: ^C reaches it once, from us, and it leaves nothing behind.
-    errors: what becomes of bytes of its stdout that are not UTF-8.
+    The helper is a process group of its own: ^C reaches it once, from us, and then it is ended with all that
+    it started. errors: what becomes of bytes of its stdout that are not UTF-8. Without a time of its own it
+    has that of `LIMIT_VARIABLE`, and its end is an UnavailableError.
     """
-    pipe = subprocess.PIPE
-    with popen(argv, cwd, environ, stdin=pipe, stdout=pipe, stderr=pipe) as child:
-        try:
-            stdout, stderr = child.communicate(stdin, timeout_s)
-        except BaseException as error:
-            _end_group(child, signal.SIGTERM, grace_s=2.0)
-            raise TimeoutError if isinstance(error, subprocess.TimeoutExpired) else error from None
-    return Answer(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
+    return _heard(argv, cwd, environ, stdin, errors, timeout_s, aloud=False)
 
 
 def ask_aloud(
@@ -66,39 +74,147 @@ def ask_aloud(
     errors: str = "replace",
     timeout_s: float | None,
 ) -> Answer:
-    """As `ask`, on our own terminal: the helper may prompt there, and its stderr shows at once."""
-    heard: list[bytes] = []
+    """As `ask`, on our own terminal: the helper may prompt there, and its stderr shows at once.
 
-    def hear(fd: int) -> None:
-        while chunk := read(fd):
-            heard.append(chunk)
-            write(sys.stderr.fileno(), chunk)
+    It stays in our process group, else it could not read from the terminal.
+    """
+    return _heard(argv, cwd, environ, None, errors, timeout_s, aloud=True)
 
-    def end_late() -> None:
-        late.set()
-        child.terminate()
 
-    late = threading.Event()
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with popen(argv, cwd, environ, stdin=null, stdout=pipe, stderr=pipe, apart=False) as child:
-        assert child.stdout is not None and child.stderr is not None
-        listener = threading.Thread(target=hear, args=(child.stderr.fileno(),), daemon=True)
-        alarm = threading.Timer(timeout_s or threading.TIMEOUT_MAX, end_late)
-        alarm.daemon = True
-        listener.start()
-        alarm.start()
-        try:
-            stdout = child.stdout.read()
-            child.wait()
-            listener.join()
-        except BaseException:
-            child.terminate()
-            raise
-        finally:
-            alarm.cancel()
-    if late.is_set():
-        raise TimeoutError
-    return Answer(child.returncode, stdout.decode(errors=errors), b"".join(heard).decode(errors="replace"))
+def _heard(
+    argv: Sequence[str],
+    cwd: Path | None,
+    environ: Mapping[str, str] | None,
+    stdin: bytes | None,
+    errors: str,
+    timeout_s: float | None,
+    *,
+    aloud: bool,
+) -> Answer:
+    limit_s = limit(LIMIT_S) if timeout_s is None else timeout_s
+    mark = new_token()
+    own = merged(os.environ if environ is None else environ, {HELPER_VARIABLE: mark})
+    pipe = subprocess.PIPE
+    with uninterrupted():
+        source = subprocess.DEVNULL if not stdin else pipe
+        child = popen(argv, cwd, own, source, pipe, pipe, apart=not aloud)
+    try:
+        stdout, stderr = _conversation(child, stdin or b"", limit_s, sys.stderr.fileno() if aloud else None)
+    except TimeoutError:
+        _end_family(child, mark, apart=not aloud)
+        if timeout_s is None:
+            raise too_slow(argv, limit_s) from None
+        raise
+    except BaseException:
+        _end_family(child, mark, apart=not aloud)
+        raise
+    finally:
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                with suppress(OSError):  # it did not read all that it was told
+                    stream.close()
+    return Answer(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
+
+
+def _conversation(
+    child: subprocess.Popen[bytes], stdin: bytes, limit_s: float, echo: int | None
+) -> tuple[bytes, bytes]:
+    """Its stdout and stderr until it has ended. Raises TimeoutError, and leaves the process to the caller.
+
+    What it left in the background may hold the pipes: they are read for `DRAIN_S` after its end at most.
+    echo: a file descriptor that gets a copy of its stderr.
+    """
+    assert child.stdout is not None and child.stderr is not None
+    deadline, ended = time.monotonic() + limit_s, math.inf
+    heard: dict[int, list[bytes]] = {child.stdout.fileno(): [], child.stderr.fileno(): []}
+    unsaid = memoryview(stdin)
+    with selectors.DefaultSelector() as selector:
+        for fd in heard:
+            selector.register(fd, selectors.EVENT_READ)
+        if child.stdin is not None:
+            os.set_blocking(child.stdin.fileno(), False)
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+        while selector.get_map():
+            now = time.monotonic()
+            if now > min(deadline, ended + DRAIN_S):
+                break
+            for ready, _ in selector.select(min(LOOK_S, max(deadline - now, 0))):
+                if ready.fileobj is child.stdin:
+                    unsaid = _said(ready.fd, unsaid)
+                    if not unsaid:
+                        selector.unregister(child.stdin)
+                        child.stdin.close()
+                elif chunk := read(ready.fd):
+                    heard[ready.fd].append(chunk)
+                    if echo is not None and ready.fd == child.stderr.fileno():
+                        write(echo, chunk)
+                else:
+                    selector.unregister(ready.fd)
+            if ended == math.inf and child.poll() is not None:
+                ended = time.monotonic()
+    try:
+        child.wait(max(deadline - time.monotonic(), 0.0))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    stdout, stderr = (b"".join(chunks) for chunks in heard.values())
+    return stdout, stderr
+
+
+def _said(fd: int, unsaid: memoryview) -> memoryview:
+    """What is left to say after as much as the pipe takes; nothing when nobody reads it any more."""
+    try:
+        return unsaid[os.write(fd, unsaid) :]
+    except BlockingIOError:
+        return unsaid
+    except OSError:
+        return unsaid[:0]
+
+
+def _end_family(child: subprocess.Popen[bytes], mark: str, *, apart: bool) -> None:
+    """End a helper and all that it started, wherever that went; even a second ^C does not leave it behind."""
+    try:
+        if not _is_ended(child, mark, signal.SIGTERM, apart=apart):
+            _is_ended(child, mark, signal.SIGKILL, apart=apart)
+    except BaseException:
+        with uninterrupted():
+            _is_ended(child, mark, signal.SIGKILL, apart=apart)
+        raise
+
+
+def _is_ended(child: subprocess.Popen[bytes], mark: str, number: int, *, apart: bool) -> bool:
+    """Send the signal to each of the family once, and wait a little for the end of all."""
+    if apart:
+        kill_group(child.pid, number)
+    elif child.poll() is None:
+        child.send_signal(number)
+    told = {child.pid}
+    deadline = time.monotonic() + GRACE_S
+    while True:
+        has_ended = child.poll() is not None
+        family = family_of(0 if has_ended else child.pid, mark)
+        if has_ended and not family:
+            return True
+        for pid in family - told:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        told |= family
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+
+
+def limit(default_s: float) -> float:
+    """Seconds that a helper may take which has no time of its own."""
+    from projrun.settings import number
+
+    return number(LIMIT_VARIABLE, default_s) if LIMIT_VARIABLE in os.environ else default_s
+
+
+def too_slow(argv: Sequence[str], limit_s: float) -> UnavailableError:
+    return UnavailableError(
+        f"'{one_line(shown(argv), 120)}' did not end within {limit_s:g} s and was ended",
+        f"see what it waits for, or set {LIMIT_VARIABLE} to wait longer",
+    )
 
 
 def follow(
@@ -110,7 +226,8 @@ def follow(
 ) -> int:
     """Run a helper program whose progress people want to see: on the terminal if there is one, and in `log`.
 
-    Returns its exit code. stdout goes where stderr goes: it is talk, not data.
+    Returns its exit code. stdout goes where stderr goes: it is talk, not data. Raises UnavailableError when
+    it takes longer than `LIMIT_VARIABLE` allows.
     """
     stderr = sys.stderr.fileno() if is_terminal(sys.stderr) and not is_quiet() else None
     child: Child | None = None
@@ -118,7 +235,12 @@ def follow(
         with uninterrupted():
             null = subprocess.DEVNULL
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
-        return child.wait()
+        limit_s = limit(FOLLOWED_LIMIT_S)
+        return child.wait(limit_s)
+    except TimeoutError:
+        assert child is not None
+        child.end(signal.SIGTERM)
+        raise too_slow(argv, limit_s) from None
     except BaseException:
         if child is not None:
             child.end(signal.SIGTERM)
@@ -128,10 +250,12 @@ def follow(
 def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> int:
     """Hand our terminal to a program until it ends; its exit code as a shell has it. Raises LaunchError.
 
-    It stays in our process group: ^C is its own to answer, other signals are passed on to it.
+    It stays in our process group: ^C is its own to answer. Other signals that end us are passed on to it, and
+    what has not ended then is killed. It has no time limit, for somebody sits before it.
     """
+    mark = new_token()
     try:
-        child = subprocess.Popen(list(argv), cwd=cwd, env=environ)
+        child = subprocess.Popen(list(argv), cwd=cwd, env={**environ, HELPER_VARIABLE: mark})
     except (OSError, ValueError) as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error}", "check the name") from None
     while True:
@@ -139,8 +263,9 @@ def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> i
             code = child.wait()
             return 128 - code if code < 0 else code
         except KeyboardInterrupt as interrupt:
-            if signal_of(interrupt) != signal.SIGINT:
-                child.send_signal(signal_of(interrupt))
+            if (number := signal_of(interrupt)) != signal.SIGINT:
+                child.send_signal(number)
+                _end_family(child, mark, apart=False)
 
 
 def start_waiting(argv: Sequence[str]) -> Detached:
@@ -170,13 +295,3 @@ def detach(
 def _outliving(environ: Mapping[str, str]) -> dict[str, str]:
     """That of a process which does not end with the run that we are part of."""
     return merged(environ, {TOKEN_VARIABLE: None})
-
-
-def _end_group(child: subprocess.Popen[bytes], number: int, grace_s: float) -> None:
-    for step in steps(number):
-        kill_group(child.pid, step)
-        try:
-            child.wait(grace_s)
-            return
-        except subprocess.TimeoutExpired:
-            continue

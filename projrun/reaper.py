@@ -18,6 +18,9 @@ from pathlib import Path
 
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
 
+HELPER_VARIABLE = "PROJRUN_HELPER"
+"""The same for a helper program, which ends with us or within its time, but is not watched."""
+
 _SCRIPT = f"""
 while read -r told; do group=$told; done
 [ -n "$group" ] && kill -9 -- "-$group"
@@ -45,20 +48,48 @@ def watcher_argv(token: str, cgroup: Path | None) -> list[str]:
 def kill_strays(token: str, *, after: int = 0) -> None:
     """Kill all processes with the token until there is none; after: only those with a higher number."""
     for _ in range(100):
-        if not (found := _with_token(token, after)):
+        if not (found := [pid for pid in _marked(TOKEN_VARIABLE, token) if pid > after]):
             return
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _with_token(token: str, after: int) -> list[int]:
-    mark = f"{TOKEN_VARIABLE}={token}".encode()
+def family_of(pid: int, helper: str) -> set[int]:
+    """What is left of a helper program: the process, what descends from it, and what bears its mark.
+
+    Zombies are not among it. Empty where there is no /proc.
+    """
+    parents = {number: _parent(number) for number in _processes()}
+    family = {pid} if parents.get(pid) else set[int]()
+    grown = True
+    while grown:
+        children = {number for number, parent in parents.items() if parent in family}
+        grown = not children <= family
+        family |= children
+    return family | set(_marked(HELPER_VARIABLE, helper))
+
+
+def _marked(variable: str, value: str) -> list[int]:
+    mark = f"{variable}={value}".encode()
+    return [pid for pid in _processes() if mark in _environ(pid)]
+
+
+def _processes() -> list[int]:
     try:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:  # macOS
         return []
-    return [pid for pid in pids if pid > after and mark in _environ(pid)]
+
+
+def _parent(pid: int) -> int:
+    """0 for a process that is gone, or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            state, parent = file.read().rpartition(b")")[2].split()[:2]
+    except (OSError, ValueError):
+        return 0
+    return 0 if state == b"Z" else int(parent)
 
 
 def _environ(pid: int) -> list[bytes]:

@@ -19,6 +19,17 @@ __all__ = ["client_python"]
 Projrun = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeProject = Callable[..., Path]
 
+LONG_TIMEOUT_S = 1200
+LONG = (
+    "docker/",
+    "environments/",
+    "test_release.py",
+    "test_examples.py",
+    "test_documents.py",
+    "test_startup.py",
+)
+"""Tests that install packages or build images."""
+
 USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
 )
@@ -28,6 +39,14 @@ USER_PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path(USER_CACHE).with_na
 
 # Before any fixture, those of modules and of the session too.
 machine.keep_index_settings_alone()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        is_long = item.path.relative_to(here).as_posix().startswith(LONG)
+        if is_long or "client_python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
 
 
 @pytest.fixture(autouse=True)

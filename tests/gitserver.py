@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,10 @@ class GitServer:
     on_request: Callable[[], None] = lambda: None
     drops: int = 0
     """How many of the next packs break off half-way."""
+    stalls: str = ""
+    """When the server stops to answer: "before the headers" or "in the pack", until `go_on` is set."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    stalled: threading.Event = field(default_factory=threading.Event)
     large: dict[str, bytes] = field(default_factory=dict)
     """What the LFS server has, by sha256."""
 
@@ -128,6 +133,9 @@ def _handler_for(served: GitServer) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             served.requests.append(self.path)
             served.on_request()
+            if served.stalls == "before the headers":
+                self._stall()
+                return
             if not _lets_in(served, self.headers.get("Authorization", "")):
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="test"')
@@ -145,12 +153,21 @@ def _handler_for(served: GitServer) -> type[BaseHTTPRequestHandler]:
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if served.stalls and b"PACK" in body:
+                self.wfile.write(body[: len(body) // 2])
+                self._stall()
+                return
             if served.drops and b"PACK" in body:
                 served.drops -= 1
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
                 return
             self.wfile.write(body)
+
+        def _stall(self) -> None:
+            served.stalled.set()
+            served.go_on.wait(120)
+            self.close_connection = True
 
         def _answer_lfs(self) -> None:
             """The batch API's `basic` transfer, for downloads."""

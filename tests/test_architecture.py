@@ -47,6 +47,7 @@ FLOORS = [
         "starting",
         "cgroups",
         "children",
+        "gitview",
         "masking",
         "envfile",
         "printable",

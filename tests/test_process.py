@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from projrun.children import Child
-from projrun.errors import LaunchError
-from projrun.process import ask
+from projrun.errors import LaunchError, UnavailableError
+from projrun.process import ask, follow
 from projrun.starting import merged
 from projrun.streams import index_of
 
@@ -52,6 +52,55 @@ def test_variables_are_laid_on_top_and_none_removes() -> None:
 def test_a_missing_program_is_a_clear_error() -> None:
     with pytest.raises(LaunchError, match="cannot start 'no-such-program'"):
         ask(["no-such-program"])
+
+
+ESCAPING = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(300)
+    os._exit(0)
+while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()):
+    time.sleep(0.01)
+print("said", flush=True)
+"""
+
+
+def test_a_helper_that_is_too_slow_is_ended_with_all_that_escaped_it(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        ask([sys.executable, "-c", f"{ESCAPING}time.sleep(300)", str(tmp_path / "pid")], timeout_s=10)
+    assert ends(int(wait_for(tmp_path / "pid")))
+
+
+def test_who_keeps_the_pipes_of_an_ended_helper_is_not_waited_for(tmp_path: Path) -> None:
+    answer = ask([sys.executable, "-c", f"{ESCAPING}os._exit(3)", str(tmp_path / "pid")])
+    pid = int(wait_for(tmp_path / "pid"))
+    try:
+        assert is_alive(pid), "we waited for it"
+        assert (answer.code, answer.stdout) == (3, "said\n")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_helper_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROJRUN_HELPER_TIMEOUT", "0.5")
+    with pytest.raises(UnavailableError, match=r"'sleep 300' did not end within 0\.5 s") as caught:
+        ask(["sleep", "300"])
+    assert "PROJRUN_HELPER_TIMEOUT" in caught.value.hint
+    with pytest.raises(UnavailableError, match="did not end within"):
+        follow(["sleep", "300"], log=tmp_path / "log")
+
+
+def test_a_helper_is_told_much_and_says_much() -> None:
+    told = os.urandom(1 << 20)
+    answer = ask(
+        [sys.executable, "-c", "import sys; print(len(sys.stdin.buffer.read()), 'x' * 300_000)"], stdin=told
+    )
+    assert answer.stdout == f"{1 << 20} {'x' * 300_000}\n"
+    assert ask(["true"], stdin=told).ok
 
 
 def test_a_helper_has_no_terminal_and_its_own_group() -> None:

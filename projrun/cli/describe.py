@@ -123,10 +123,17 @@ def _text(facts: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+_STATES = {
+    True: ", with changes that are not committed",
+    False: "",
+    None: ", and perhaps changes that are not committed",
+}
+
+
 def _head(facts: dict[str, Any]) -> str:
     source = facts["source"]
     commit = source["commit"][:12]
-    state = ", with changes that are not committed" if source["dirty"] else ""
+    state = _STATES[source["dirty"]]
     return _listed(
         [
             ("project", facts["name"]),

@@ -68,6 +68,7 @@ PAGES = {
             ("PROJRUN_PYTHON_DOWNLOADS", "Whether a Python that is missing may be downloaded."),
             ("PROJRUN_DOCKER_BASE_IMAGE", "The image that containers start from."),
             ("PROJRUN_GIT_TIMEOUT", "Seconds that a fetch may take."),
+            ("PROJRUN_HELPER_TIMEOUT", "Seconds that another helper program may take."),
             ("PROJRUN_LOCK_TIMEOUT", "Seconds to wait for another projrun."),
         ),
     ),

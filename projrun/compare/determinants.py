@@ -46,7 +46,7 @@ def _of_sources(first: Source, second: Source) -> Iterator[Difference]:
     yield from _plain("source", first.commit, second.commit, "commit")
     yield from _plain("source", first.subdirectory, second.subdirectory, "subdirectory")
     if first.dirty != second.dirty:
-        state = {True: "uncommitted changes", False: "clean"}
+        state = {True: "uncommitted changes", False: "clean", None: "not known"}
         yield Difference(
             determinant="source", name="tree", first=state[first.dirty], second=state[second.dirty]
         )

@@ -9,9 +9,10 @@ from projrun.errors import BuildError
 from projrun.output import one_line
 from projrun.plan import Launch
 from projrun.process import ask
+from projrun.reaper import HELPER_VARIABLE
 
 SCRIPTS = "etc/conda/activate.d"
-SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH"}
+SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
 _RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do . "$script"; done >&2; exec env -0'
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from projrun.digests import key_of, sha256_file
 from projrun.environments.filedigests import FileDigests
-from projrun.errors import BuildError
+from projrun.errors import BuildError, SourceError
 from projrun.plan import Descriptor, Lock
 
 _LOCAL = (
@@ -122,14 +122,27 @@ def _content(file: Path, digests: FileDigests) -> str:
 
 def _files(place: Path) -> list[Path]:
     """The unignored files of a source tree, as Git knows them; without Git, all but what builds leave."""
-    from projrun.process import ask
-
-    answer = ask(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=place)
-    if answer.ok and answer.stdout:
-        listed = [place / name for name in answer.stdout.split("\0") if name]
+    if listed := _known_to_git(place):
         return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
     found: list[Path] = []
     for parent, directories, names in os.walk(place):
         directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
         found += [Path(parent, name) for name in names if not name.endswith(".pyc")]
     return [file for file in found if file.is_file() or file.is_symlink()]
+
+
+def _known_to_git(place: Path) -> list[Path]:
+    """Empty where git knows nothing there, or cannot read it."""
+    from projrun.gitview import top_above, viewed
+
+    top = top_above(Path(os.path.realpath(place)))
+    if top is None:
+        return []
+    inside = os.path.relpath(os.path.realpath(place), top)
+    try:
+        with viewed(top) as view:
+            listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", inside)
+            answer = view.ask("--literal-pathspecs", *listing, errors="surrogateescape")
+    except SourceError:
+        return []
+    return [place / os.path.relpath(name, inside) for name in answer.stdout.split("\0") if name]

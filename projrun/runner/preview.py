@@ -107,6 +107,9 @@ def _size(package: dict[str, Any]) -> int | None:
     return min(sizes) if sizes else None
 
 
+_STATES = {True: " and changes", False: "", None: " and perhaps changes"}
+
+
 def as_text(found: Preview) -> str:
     plan = msgspec.convert(found.plan, Plan)
     source, environment = plan.source, found.environment
@@ -117,7 +120,7 @@ def as_text(found: Preview) -> str:
     rows = [
         ("project", plan.project),
         ("source", source.uri + (f" #{source.subdirectory}" if source.subdirectory else "")),
-        ("commit", (source.commit + (" and changes" if source.dirty else "")) or "none"),
+        ("commit", f"{source.commit}{_STATES[source.dirty]}" or "none"),
         ("entry point", plan.entry_point),
         *((f"parameter {name}", value) for name, value in plan.parameters.items()),
         ("environment", f"{environment.manager}: {state}"),

@@ -23,10 +23,13 @@ class SourceKind(Protocol):
         """True if `uri` is of this kind. Never asks the network."""
         ...
 
-    def fetch(self, uri: str, version: str, home: Home, *, offline: bool = False) -> Checkout:
+    def fetch(
+        self, uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False
+    ) -> Checkout:
         """The tree at `uri` on disk, at `version` ('' means the default). Raises SourceError.
 
-        offline: ask no network; what was fetched before must do.
+        offline: ask no network; what was fetched before must do. looking: nothing is going to be run, so no
+        program is started that the tree or its repository names.
         A temporary checkout is given back with `release`; one that fails leaves nothing behind.
         """
         ...
@@ -40,7 +43,9 @@ KINDS = {
 }
 
 
-def fetch(uri: str, version: str, home: Home, *, sha256: str = "", offline: bool = False) -> Checkout:
+def fetch(
+    uri: str, version: str, home: Home, *, sha256: str = "", offline: bool = False, looking: bool = False
+) -> Checkout:
     """sha256: that an archive must have; '' accepts any."""
     uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
@@ -48,7 +53,7 @@ def fetch(uri: str, version: str, home: Home, *, sha256: str = "", offline: bool
         if kind.claims(uri):
             if sha256:
                 return _fetch_digest(module, uri, version, home, sha256, offline)
-            return kind.fetch(uri, version, home, offline=offline)
+            return kind.fetch(uri, version, home, offline=offline, looking=looking)
     raise SourceError(
         f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL",
         _hint(uri),
@@ -64,8 +69,8 @@ def _hint(uri: str) -> str:
 
 @contextmanager
 def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Iterator[Checkout]:
-    """A checkout for as long as the block lasts."""
-    checkout = fetch(uri, version, home, offline=offline)
+    """A checkout to look at, for as long as the block lasts: nothing that it names is started."""
+    checkout = fetch(uri, version, home, offline=offline, looking=True)
     try:
         yield checkout
     finally:

@@ -32,7 +32,9 @@ def claims(uri: str) -> bool:
     return bool(SUFFIX.search(path)) and (is_url or os.path.isfile(place) or not re.match(r"[^/]*:", place))
 
 
-def fetch(uri: str, version: str, home: Home, sha256: str = "", *, offline: bool = False) -> Checkout:
+def fetch(
+    uri: str, version: str, home: Home, sha256: str = "", *, offline: bool = False, looking: bool = False
+) -> Checkout:
     """sha256: that the archive must have, 64 hex digits; '' accepts any."""
     place, subdirectory = _split(uri)
     shown = without_secrets(place)

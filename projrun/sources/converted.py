@@ -11,9 +11,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from projrun.gitview import git_directories
 from projrun.plan import Worktree
 from projrun.sources.differences import Entry
-from projrun.sources.worktree import git_directories
 
 
 def may_differ_silently(top: Path, state: Worktree) -> bool:

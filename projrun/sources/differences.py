@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from projrun.errors import SourceError
+from projrun.gitview import git_directories
 from projrun.plan import Worktree
 from projrun.sources.gitclient import complaint, git
-from projrun.sources.worktree import git_directories, remotes_in
+from projrun.sources.worktree import remotes_in
 from projrun.urls import without_credentials
 
 

@@ -20,7 +20,7 @@ def claims(uri: str) -> bool:
     return not is_archive and (is_shorthand(uri) or looks_like_one(uri) or is_repository(place))
 
 
-def fetch(uri: str, version: str, home: Home, *, offline: bool = False) -> Checkout:
+def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False) -> Checkout:
     asked = understood(uri)
     address = address_of(asked.place)
     repository = Repository(address, home, offline=offline)

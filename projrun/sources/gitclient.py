@@ -8,39 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from projrun.errors import LaunchError, SourceError
+from projrun.errors import LaunchError, SourceError, UnavailableError
+from projrun.gitview import OPTIONS, QUIET
 from projrun.output import is_terminal, one_line
 from projrun.process import Answer, ask, ask_aloud
 from projrun.sources.giturl import Address
 from projrun.starting import Variables, git_settings, merged
 from projrun.urls import without_credentials
 
-OPTIONS = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "gc.auto=0"),
-    *("-c", "maintenance.auto=false"),
-    *("-c", "submodule.recurse=false"),
-    *("-c", "core.logAllRefUpdates=false"),
-    # the files of Git LFS are fetched and laid out by `lfs`, not by what a checkout starts
-    *("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false"),
-)
-QUIET: Variables = {
-    # set when we are run inside a hook or an alias; they would redirect every command
-    "GIT_DIR": None,
-    "GIT_WORK_TREE": None,
-    "GIT_INDEX_FILE": None,
-    "GIT_OBJECT_DIRECTORY": None,
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES": None,
-    "GIT_COMMON_DIR": None,
-    "GIT_NAMESPACE": None,
-    "GIT_PREFIX": None,
-    "GIT_SHALLOW_FILE": None,
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
-    "LANGUAGE": None,
-}
 SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
 SILENT_SSH = f"{SSH} -o BatchMode=yes"
 HELPER = (
@@ -66,6 +41,8 @@ def git(
         return run(command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
+    except UnavailableError as error:
+        raise SourceError(error.message, error.hint) from None
 
 
 def can_ask(environ: Mapping[str, str] = os.environ) -> bool:
@@ -88,6 +65,10 @@ def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -
         "GIT_ALLOW_PROTOCOL": ":".join(protocols),
         "GIT_TERMINAL_PROMPT": "1" if can_ask(environ) else "0",
     }
+    if (
+        address.is_local
+    ):  # its upload-pack must not fetch what a partial clone lacks, by a program of its choice
+        defaults = {**defaults, "GIT_NO_LAZY_FETCH": "1"}
     result = merged(environ, QUIET, defaults, _credentials(address, environ))
     if address.is_ssh and not _has_ssh_command(result):
         result["GIT_SSH_COMMAND"] = SSH if can_ask(environ) else SILENT_SSH

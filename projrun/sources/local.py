@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from projrun.errors import SourceError
+from projrun.gitview import top_above
 from projrun.home import Home
 from projrun.plan import Checkout, Source, Worktree
 from projrun.sources.giturl import is_repository, path_of
 from projrun.sources.subdirectory import directory_within, split_off
-from projrun.sources.worktree import below, remote_in, state_of, top_above
+from projrun.sources.worktree import below, look_at, remote_in, state_of
 from projrun.urls import without_credentials
 
 
@@ -20,7 +21,7 @@ def claims(uri: str) -> bool:
     return _place(uri) is not None
 
 
-def fetch(uri: str, version: str, home: Home, *, offline: bool = False) -> Checkout:
+def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False) -> Checkout:
     place = _place(uri)
     assert place is not None
     start = Path(os.path.realpath(place[0]))
@@ -34,11 +35,16 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False) -> Check
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
     try:
-        state = state_of(top)
+        state, unknown = look_at(top) if looking else (state_of(top), "")
     except SourceError as error:  # no reason not to run what lies there
         notice = f"the commit of {top} is not recorded: {error.message}"
         return Checkout(source=source, root=top, directory=directory, notices=(notice,))
-    return Checkout(source=_identified(source, state, top), root=top, directory=directory, worktree=state)
+    source = _identified(source, state, top)
+    if not unknown:
+        return Checkout(source=source, root=top, directory=directory, worktree=state)
+    notice = f"it is not known whether {top} differs from its commit: {unknown}, which only a run follows"
+    source = msgspec.structs.replace(source, dirty=None)
+    return Checkout(source=source, root=top, directory=directory, notices=(notice,), worktree=state)
 
 
 def repository_of(uri: str) -> Path:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from projrun.errors import SourceError
+from projrun.gitview import View, git_directories, top_above, viewed
 from projrun.home import Home
 from projrun.plan import Checkout, Source
 from projrun.sources.checkouts import check_out
-from projrun.sources.gitclient import environment_for, failure, git
+from projrun.sources.gitclient import environment_for, failure
 from projrun.sources.giturl import Address, address_of
 from projrun.sources.revision import Revision, check_version, unknown_revision
 from projrun.sources.tree import Tree
-from projrun.sources.worktree import below, remote_of, top_above
+from projrun.sources.worktree import below, remote_in
 from projrun.urls import without_credentials
 
 
@@ -28,7 +30,8 @@ def checkout_at(
             f"'{start}' is not a Git repository, so it has no version '{version}'",
             "leave the version out to run it as it lies",
         )
-    revision, remote = _revision(top, version), remote_of(top)
+    with viewed(top) as view:
+        revision, remote = _revision(view, version), remote_in(view.remotes, top)
     source = Source(
         kind="local",
         uri=uri,
@@ -43,26 +46,23 @@ def checkout_at(
     return check_out(source, tree, parent, environment_for(parent), home, offline=offline)
 
 
-def _revision(top: Path, version: str) -> Revision:
+def _revision(view: View, version: str) -> Revision:
     """What `version` means here, or to the remote as it was fetched last."""
     for name in (version, f"refs/remotes/origin/{version}"):
-        answer = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", cwd=top)
+        answer = view.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         if answer.ok:
-            full_name = git("rev-parse", "--symbolic-full-name", name, cwd=top).stdout.strip()
+            full_name = view.ask("rev-parse", "--symbolic-full-name", name).stdout.strip()
             branch = re.match(r"refs/(?:heads|remotes/origin)/(.+)", full_name)
             return Revision(answer.stdout.strip(), branch[1] if branch else "")
         if answer.stderr.strip():
-            raise failure(answer, str(top))
-    refs = git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags", cwd=top)
-    raise unknown_revision(version, str(top), refs.stdout.split())
+            raise failure(answer, str(view.top))
+    refs = view.ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags")
+    raise unknown_revision(version, str(view.top), refs.stdout.split())
 
 
 def tree_of(top: Path, revision: Revision, remote: str) -> Tree:
-    answer = git("rev-parse", "--git-path", "objects", "--git-path", "shallow", cwd=top)
-    if not answer.ok:
-        raise failure(answer, str(top))
-    objects, shallow = answer.stdout.splitlines()
-    return Tree(revision, top / objects, top / shallow, without_credentials(remote))
+    shared = Path(os.path.realpath(git_directories(top)[1]))
+    return Tree(revision, shared / "objects", shared / "shallow", without_credentials(remote))
 
 
 def _parent(top: Path, remote: str) -> Address:

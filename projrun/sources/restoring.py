@@ -94,7 +94,7 @@ def _base(closure: SourceClosure, home: Home) -> Tree | None:
 
 
 def _fill_raw(root: Path, tree: Tree) -> None:
-    from projrun.sources.gitclient import QUIET
+    from projrun.gitview import QUIET
     from projrun.starting import merged
 
     attributes = root / ".git/info/attributes"

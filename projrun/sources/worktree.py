@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from projrun.errors import SourceError
+from projrun.gitview import QUIET, View, viewed
 from projrun.plan import Worktree
 from projrun.process import Answer
-from projrun.sources.gitclient import QUIET, complaint, git
+from projrun.sources.gitclient import complaint, git
 from projrun.starting import Variables, merged
 
 _STATUS = (
     *("status", "--porcelain=v2", "--branch", "-z", "--no-ahead-behind", "--no-renames"),
-    *("--untracked-files=all", "--ignore-submodules=none"),
+    "--untracked-files=all",
 )
 _SETTINGS = ("remote.*.url", "core.autocrlf", "core.attributesfile")
 _TELLING: Variables = {
@@ -28,11 +30,6 @@ _TELLING: Variables = {
 }
 
 
-def top_above(directory: Path) -> Path | None:
-    """The top of the working tree that `directory` is in, found without a process."""
-    return next((above for above in (directory, *directory.parents) if os.path.exists(above / ".git")), None)
-
-
 def below(top: Path, directory: Path) -> str:
     """The way from `top` to `directory`, with forward slashes; '' when they are the same."""
     text = directory.relative_to(top).as_posix()
@@ -42,37 +39,70 @@ def below(top: Path, directory: Path) -> str:
 def state_of(top: Path) -> Worktree:
     """One process. Raises SourceError where git cannot or will not read the repository."""
     environ = merged(os.environ, QUIET, _TELLING)
-    answer = git(*_STATUS, cwd=top, environ=environ, errors="surrogateescape")
+    answer = git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
     events, talk = _apart(answer.stderr)
     if not answer.ok:
         raise SourceError(complaint(Answer(answer.code, "", talk)), f"see what `git status` says in {top}")
-    entries = [entry for entry in answer.stdout.split("\0") if entry]
+    return _parsed(answer.stdout, _settings_told(events) if events else _settings_asked(top))
+
+
+def _parsed(status: str, settings: dict[str, str]) -> Worktree:
+    entries = [entry for entry in status.split("\0") if entry]
     headers = dict(entry[2:].partition(" ")[::2] for entry in entries if entry.startswith("# "))
     commit, branch = headers.get("branch.oid", ""), headers.get("branch.head", "")
     return Worktree(
         commit="" if commit == "(initial)" else commit,
         branch="" if branch == "(detached)" else branch,
         changes=tuple(entry for entry in entries if not entry.startswith("# ")),
-        settings=_settings_told(events) if events else _settings_asked(top),
+        settings=settings,
     )
 
 
-def git_directories(top: Path) -> tuple[Path, Path]:
-    """Git's directory of this working tree, and the one that it shares with others of the repository."""
-    own = top / ".git"
-    if own.is_file():
-        own = top / own.read_text(errors="surrogateescape").removeprefix("gitdir:").strip()
-    shared = own / "commondir"
-    return own, own / shared.read_text().strip() if shared.is_file() else own
+class Look(NamedTuple):
+    """A working tree of the user's as it is seen without starting a program."""
+
+    state: Worktree
+    unknown: str
+    """Why it is not known whether the tree differs from its commit; empty when that is known."""
 
 
-def remote_of(top: Path) -> str:
-    """URL of origin, or of the first remote, as it is written; '' when there is none."""
-    return remote_in(_settings_asked(top), top)
+def look_at(top: Path) -> Look:
+    """The same, found without starting anything that the repository's own settings name.
+
+    Raises SourceError where git cannot or will not read the repository.
+    """
+    with viewed(top) as view:
+        answer = view.ask(*_STATUS, "--ignore-submodules=dirty", errors="surrogateescape")
+        if not answer.ok:
+            raise SourceError(complaint(answer), f"see what `git status` says in {top}")
+        state = _parsed(answer.stdout, view.remotes)
+        converting = ", ".join(view.converting)
+        inner = [] if state.changes else _submodules(view)
+    if state.changes:
+        # a change that is staged, or of another kind than content, is there whatever filters would say
+        is_known = not converting or any(not change.startswith("1 .M") for change in state.changes)
+        return Look(state, "" if is_known else f"its Git configuration has {converting}")
+    looks = [(path, look_at(path)) for path in inner]
+    changed = tuple(f"? {path.relative_to(top)}" for path, look in looks if look.state.changes)
+    unknown = next((f"in {path}, {look.unknown}" for path, look in looks if look.unknown), "")
+    return Look(msgspec.structs.replace(state, changes=changed), unknown)
+
+
+def _submodules(view: View) -> list[Path]:
+    """Those that are there; git looks into them with their own settings, so it is not asked to."""
+    if not os.path.isfile(view.top / ".gitmodules"):
+        return []
+    answer = view.ask("ls-files", "--stage", "-z", errors="surrogateescape")
+    entries = (entry.partition("\t") for entry in answer.stdout.split("\0") if entry.startswith("160000 "))
+    places = (view.top / path for _, _, path in entries)
+    # a link in its place may lead back to where we are
+    return [
+        place for place in places if os.path.lexists(place / ".git") and os.path.realpath(place) == str(place)
+    ]
 
 
 def remote_in(settings: dict[str, str], top: Path) -> str:
-    """The same of what is known already."""
+    """URL of origin, or of the first remote, as it is written; '' when there is none."""
     urls = remotes_in(settings, top)
     return urls.get("origin") or next(iter(urls.values()), "")
 

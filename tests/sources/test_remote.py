@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from projrun.errors import ProjrunError, SourceError
 from projrun.home import Home
+from tests.conftest import Projrun
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher
 
@@ -202,3 +204,71 @@ def test_a_credential_helper_of_the_users_is_asked(
     store.write_text(f"{git_server.url_with('user:s3cr3t')}\n")
     run_git("config", "--global", "credential.helper", f"store --file={store}")
     assert fetch(f"{git_server.url}/project.git").source.commit == closed.head
+
+
+@pytest.fixture(params=["before the headers", "in the pack"])
+def stalling_url(request: pytest.FixtureRequest, git_server: GitServer) -> Iterator[str]:
+    """A server that answers no more at that moment, and keeps the connection."""
+    upstream = git_server.upstream()
+    upstream.commit("large", large=os.urandom(300_000).hex())
+    git_server.stalls = request.param
+    yield f"{git_server.url}/project.git"
+    git_server.go_on.set()
+
+
+def _of_home(home: Home) -> list[str]:
+    """The command lines of programs that were started with this home, us apart."""
+    mark = f"PROJRUN_HOME={home.data}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        if int(place.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return [line for line in found if "http-backend" not in line and "upload-pack" not in line]
+
+
+def test_a_stalled_connection_ends_whole_on_a_terminal(
+    stalling_url: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("GIT_TERMINAL_PROMPT", raising=False)
+    code, shown = _on_a_terminal(stalling_url, b"", PROJRUN_GIT_TIMEOUT="4")
+    assert code == 125
+    assert "did not answer within 4 s" in shown
+    assert _of_home(home) == []
+
+
+def test_a_stalled_connection_ends_whole_without_a_terminal(
+    stalling_url: str, home: Home, projrun: Projrun
+) -> None:
+    done = projrun("describe", stalling_url, environ={"PROJRUN_GIT_TIMEOUT": "4"})
+    assert done.returncode == 125
+    assert "did not answer within 4 s" in done.stderr
+    assert _of_home(home) == []
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_an_interrupt_of_a_stalled_connection_leaves_nothing(
+    git_server: GitServer, home: Home, monkeypatch: pytest.MonkeyPatch, on_terminal: bool
+) -> None:
+    git_server.upstream()
+    git_server.stalls = "before the headers"
+    monkeypatch.delenv("CI", raising=False)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-m", "projrun", "describe", f"{git_server.url}/project.git"]
+        if not on_terminal:
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.execvpe(command[0], command, {**os.environ, "PYTHONPATH": os.getcwd()})
+    try:
+        assert git_server.stalled.wait(60)
+        os.write(terminal, b"\x03")
+        while _read(terminal):
+            pass
+        os.waitpid(pid, 0)
+    finally:
+        git_server.go_on.set()
+        os.close(terminal)
+    assert _of_home(home) == []
