@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from projrun.runner.changes import KINDS
+from projrun.runner.fakedclock import month_later
 from tests.cli.test_record import LOG
 from tests.conftest import MakeProject, Projrun
 
@@ -139,6 +140,7 @@ write("network", socket.socket().connect_ex(("127.0.0.1", int(os.environ["PORT_O
 """
 
 
+@pytest.mark.dates
 def test_each_variation_is_found_out_by_the_file_that_depends_on_it_and_by_no_other(
     projrun: Projrun, make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,20 @@ def test_each_variation_is_found_out_by_the_file_that_depends_on_it_and_by_no_ot
             ]
             assert bad == [one["varied"]], one
     assert not list(Path(os.environ["PROJRUN_CACHE_DIR"], "checkouts-v1").glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("faketime", "later"),
+    [
+        ("", "+2877120"),
+        ("-1d", "+2790720"),
+        ("+1.5h", "+2882520"),
+        ("-40", "+2877080"),
+        ("@2026-01-31", None),
+    ],
+)
+def test_a_clock_that_is_off_already_goes_a_month_further(faketime: str, later: str | None) -> None:
+    assert month_later({"FAKETIME": faketime}) == later
 
 
 def test_a_result_that_depends_on_none_of_it_is_the_same_under_all(
