@@ -122,7 +122,6 @@ time.time, time.time_ns = jumping(time.time, 1), jumping(time.time_ns, 10**9)
 """As sitecustomize: the wall clock of this Python is off by what a file says, which may change."""
 
 
-@pytest.mark.dates
 @pytest.mark.parametrize("jump_s", [-86400, 86400])
 def test_a_clock_that_jumps_during_a_run(
     jump_s: int, projrun: Projrun, make_project: MakeProject, tmp_path: Path

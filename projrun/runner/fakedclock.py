@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
     import select
     import time
 
-    def sleep(seconds, /):
+    def sleep(seconds):
         """Wait by a call that libfaketime leaves alone."""
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
