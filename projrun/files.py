@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+WRITERS_S = 30.0
+"""How long others may still write into a tree that is removed."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -50,14 +55,22 @@ def name_in_utf8(name: str) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole tree, read-only directories included; a missing one is fine."""
+    """Remove a file or a whole tree, read-only directories included; a missing one is fine.
+
+    A process that a killed one had started may still write there: it is given time to come to its end.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     elif path.exists():
         import shutil
 
+        deadline = time.monotonic() + WRITERS_S
         shutil.rmtree(path, ignore_errors=True)
-        if path.exists():
-            for directory, _, _ in os.walk(path):
-                os.chmod(directory, 0o700)
-            shutil.rmtree(path)
+        while path.exists():
+            try:
+                for directory, _, _ in os.walk(path):
+                    os.chmod(directory, 0o700)
+                shutil.rmtree(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
+                    raise

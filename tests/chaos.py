@@ -26,10 +26,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from tests.waiting import eventually
+
 Left = TypeVar("Left", int, str)
 MARK = "PROJRUN_CHAOS"
-GONE_S = 15.0
-"""How long processes may take to be gone on a machine under load; a second is usual."""
 FILES = {
     "MLproject": "python_env: env.yaml\nentry_points: {main: {command: 'python work.py'}}",
     "env.yaml": "dependencies: [iniconfig]",
@@ -206,11 +206,8 @@ def _projrun(environ: Mapping[str, str], *arguments: str) -> subprocess.Complete
 
 
 def _wait_until_gone(look: Callable[[], list[Left]]) -> list[Left]:
-    """What is still there after `GONE_S`."""
-    deadline = time.monotonic() + GONE_S
-    while (left := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return left
+    """What is still there when patience is at its end."""
+    return [] if eventually(lambda: not look()) else look()
 
 
 def processes_marked(mark: str) -> list[int]:

@@ -36,6 +36,20 @@ USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
 """The packages that the machine has already downloaded, which tests share."""
 USER_PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path(USER_CACHE).with_name("pip"))
 
+OF_THE_MACHINE = {
+    *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "LANGUAGE", "SHELL"),
+    *(
+        "PYTHONHASHSEED",
+        "PYTHONUNBUFFERED",
+        "PYTHONIOENCODING",
+        "PYTHONUTF8",
+        "PYTHONSTARTUP",
+        "PYTHONWARNINGS",
+    ),
+    *("PYTHONWARNINGS", "VIRTUAL_ENV", "OMP_NUM_THREADS", "NETRC"),
+}
+"""Variables that say how programs look, speak or count here."""
+
 
 # Before any fixture, those of modules and of the session too.
 machine.keep_index_settings_alone()
@@ -74,6 +88,18 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
     )
     return Home(root / "cache", root / "data")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what the terminal, the shell and the language of the machine say to programs."""
+    for name in os.environ:
+        if name in OF_THE_MACHINE or name.startswith(("LC_", "CONDA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    for name in ("NO_PROXY", "no_proxy"):  # servers of tests are on loopback
+        others = os.environ.get(name, "")
+        monkeypatch.setenv(name, ",".join(filter(None, (others, "127.0.0.1", "localhost"))))
 
 
 @pytest.fixture

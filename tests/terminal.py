@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 60.0
+from tests.waiting import PATIENCE_S
+
 DONE = "[done]"
 
 
@@ -58,7 +59,7 @@ class Terminal:
 
     def wait_for(self, seen: Callable[[str], bool]) -> str:
         """The screen as soon as it is so."""
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not seen(screen := self.screen()):
             assert time.monotonic() < deadline, screen
             time.sleep(0.05)

@@ -17,6 +17,7 @@ from projrun.errors import LaunchError, UnavailableError
 from projrun.process import ask, follow
 from projrun.starting import merged
 from projrun.streams import index_of
+from tests.waiting import eventually
 
 
 def child(script: str, log: Path, out: int | None = None, err: int | None = None) -> Child:
@@ -31,11 +32,7 @@ def wait_for(path: Path) -> str:
 
 def ends(pid: int) -> bool:
     """A killed process takes a moment to go."""
-    for _ in range(500):
-        if not is_alive(pid):
-            return True
-        time.sleep(0.01)
-    return False
+    return eventually(lambda: not is_alive(pid))
 
 
 def is_alive(pid: int) -> bool:
@@ -246,6 +243,7 @@ def test_what_descendants_took_counts(tmp_path: Path) -> None:
     assert supervised.usage.cpu_s > alone.usage.cpu_s
 
 
+@pytest.mark.dates
 def test_the_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     supervised = child("print(1)", tmp_path / "log")
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -262,9 +260,14 @@ def test_waiting_with_a_time_out_leaves_it_running(tmp_path: Path) -> None:
 
 
 def test_the_index_says_which_stream_wrote_what(tmp_path: Path) -> None:
-    script = "import os, time\nfor fd in (1, 2, 1): os.write(fd, b'%d\\n' % fd); time.sleep(0.05)"
-    argv = [sys.executable, "-c", script]
+    script = (
+        "import os, sys, time\n"
+        "for number, fd in enumerate((1, 2, 1), 1):\n"
+        "    os.write(fd, b'%d\\n' % fd)\n"
+        "    while os.path.getsize(sys.argv[1]) < 2 * number: time.sleep(0.01)\n"
+    )
     log = tmp_path / "output.log"
+    argv = [sys.executable, "-c", script, str(log)]
     assert Child(argv, cwd=None, environ=None, log=log, indexed=True).wait() == 0
     assert log.read_bytes() == b"1\n2\n1\n"
     lines = [line.split() for line in index_of(log).read_text().splitlines()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -102,27 +101,16 @@ def _plain(name: str) -> str:
 
 
 def _clock(scene: Scene) -> Iterator[Change]:
-    found = chain.from_iterable(Path(root).glob("**/libfaketime.so.1") for root in _libraries())
-    library = next(found, None)
-    if library is None:
+    from projrun.runner.fakedclock import library, month_later, variables
+
+    if (found := library()) is None:
         yield Change(impossible="libfaketime is not installed (Debian: apt install faketime)")
-        return
-    preload = " ".join(filter(None, (str(library), scene.environ.get("LD_PRELOAD"))))
-    yield Change(
-        text="33.3 days later",
-        variables={
-            "LD_PRELOAD": preload,
-            "FAKETIME": "+33.3d",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        },
-    )
-
-
-def _libraries() -> Iterator[str]:
-    for root in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
-        yield f"{root}/faketime"
-        yield from map(str, Path(root).glob("*-linux-*/faketime"))
+    elif (faketime := month_later(scene.environ)) is None:
+        yield Change(impossible="FAKETIME is set, and to something else than an offset")
+    else:
+        site = scene.scratch / "clock"
+        site.mkdir()
+        yield Change(text="33.3 days later", variables=variables(found, faketime, site, scene.environ))
 
 
 THREADS = (

@@ -5,7 +5,10 @@ It works for every Python from 3.6 on, and hands over to the `sitecustomize` tha
 
 from __future__ import annotations
 
-SITECUSTOMIZE = '''
+from projrun.runner.handover import HAND_OVER
+
+SITECUSTOMIZE = (
+    '''
 import os
 import sys
 
@@ -51,11 +54,6 @@ class Scan:
 
 os.listdir, os.scandir = Listing(os.listdir), Scan(os.scandir)
 os.supports_fd.update((os.listdir, os.scandir))
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
-this = sys.modules.pop("sitecustomize")
-try:
-    import sitecustomize
-except ImportError:
-    sys.modules["sitecustomize"] = this
 '''
+    + HAND_OVER
+)

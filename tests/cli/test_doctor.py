@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.conftest import Projrun
 
@@ -43,6 +46,13 @@ def test_what_is_broken_is_said_and_is_exit_code_1(projrun: Projrun, tmp_path: P
     assert findings["store"]["state"] == "broken"
     assert findings["network"]["state"] == "broken"
     assert "s3cret" not in json.dumps(findings)
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker")
+def test_an_engine_that_does_not_run_is_broken(projrun: Projrun, tmp_path: Path) -> None:
+    code, findings = found(projrun, DOCKER_HOST=f"unix://{tmp_path}/no.sock", DOCKER_CONTEXT="")
+    assert code == 1
+    assert (findings["docker"]["state"], "start its engine" in findings["docker"]["hint"]) == ("broken", True)
 
 
 def test_a_program_that_is_not_there_is_said(projrun: Projrun, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_remove_and_prune_leave_an_environment_in_use(projrun: Projrun, place: P
     assert not place.exists()
 
 
+@pytest.mark.dates
 def test_prune_takes_what_was_not_used_for_long(projrun: Projrun, place: Path, shop: Path) -> None:
     assert projrun("env", "prune", "--older-than", "1", "--max-size", "1").stdout == ""
     long_ago = time.time() - 3 * 86400

@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ entry_points:
   main: {command: "echo started; sleep 600"}
   short: {parameters: {x: {type: string, default: y}}, command: "echo to out {x}; echo to err >&2"}
   secret: {command: 'echo -n $TOKEN | (head -c 3; sleep 0.2; cat); echo; echo $PLAIN'}
-  stubborn: {command: "trap '' INT TERM; echo started; while true; do sleep 0.1; done"}
+  stubborn: {command: "trap 'echo asked' INT; trap '' TERM; echo started; while true; do sleep 0.1; done"}
   gate: {command: "echo started; while ! test -e open; do sleep 0.02; done; echo ended"}
   garbage: {command: "head -c 3000 /dev/urandom; printf '\\\\033]0;title\\\\007\\\\033[31mred\\\\033[0m'"}
   slow: {command: "sleep 0.2; exit 3"}
@@ -91,7 +90,8 @@ def test_a_time_that_is_none_is_a_usage_error(projrun: Projrun, project: Path, t
 def test_a_second_interrupt_does_not_wait(projrun: Projrun, project: Path) -> None:
     with started(project, "-e", "stubborn", "--stop-timeout", "1d") as supervisor:
         supervisor.send_signal(signal.SIGINT)
-        time.sleep(0.3)  # the first one must have arrived: two pending signals are one
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "asked\n"  # else both are pending, and two are one
         supervisor.send_signal(signal.SIGINT)
         assert supervisor.wait() == 130
     assert outcome(projrun)[0] == "KILLED"

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from projrun.home import Home
 from tests.conftest import MakeProject, Projrun
+from tests.waiting import eventually
 
 TYPED = """
 name: typed
@@ -232,11 +232,7 @@ def test_a_run_whose_supervisor_was_killed_is_settled_by_the_next(projrun: Projr
 
 def processes_in(directory: Path) -> list[int]:
     """Processes whose working directory is the project's, after those that were killed had time to go."""
-    for _ in range(500):
-        if not (found := _processes_in(directory)):
-            break
-        time.sleep(0.01)
-    return found
+    return [] if eventually(lambda: not _processes_in(directory)) else _processes_in(directory)
 
 
 def _processes_in(directory: Path) -> list[int]:

@@ -13,6 +13,8 @@ from projrun.tracking import open_store
 from projrun.tracking.entities import Metric
 from tests.conftest import MakeProject, Projrun
 
+pytestmark = pytest.mark.dates
+
 KEYS = {
     "run_id",
     "experiment_id",

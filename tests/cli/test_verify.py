@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from projrun.runner.changes import KINDS
+from projrun.runner.fakedclock import month_later
 from tests.cli.test_record import LOG
 from tests.conftest import MakeProject, Projrun
 
@@ -110,16 +113,17 @@ def test_what_is_not_understood_is_said_before_anything_runs(
 
 
 VARIED = """
-import datetime, getpass, locale, os, pathlib, socket, time
+import datetime, getpass, locale, os, pathlib, socket, threading, time
 
 def write(name, value):
     pathlib.Path(name).write_text(str(value))
 
 write("hash-seed", hash("a"))
 write("time-zone", datetime.datetime.fromtimestamp(1e9))
-locale.setlocale(locale.LC_ALL, "")
-write("locale", locale.getlocale())
-write("clock", time.strftime("%Y-%m"))
+write("locale", locale.setlocale(locale.LC_ALL, ""))
+time.sleep(0.001)
+threading.Event().wait(0.001)
+write("clock", abs(time.time() - float(os.environ["TIME_OF_THE_TEST"])) < 15 * 86400)
 write("threads", os.environ.get("OMP_NUM_THREADS"))
 write("directory", " " in os.getcwd())
 write("home", os.path.expanduser("~"))
@@ -132,22 +136,20 @@ write("file-order", [os.listdir("files"), [entry.name for entry in os.scandir("f
 mask = os.umask(0)
 os.umask(mask)
 write("umask", mask)
-nothing = socket.socket()
-nothing.setblocking(False)
-try:
-    nothing.connect(("198.51.100.1", 9))
-except BlockingIOError:
-    write("network", "on its way")
-except OSError as error:
-    write("network", error.errno)
+write("network", socket.socket().connect_ex(("127.0.0.1", int(os.environ["PORT_OF_THE_TEST"]))))
 """
 
 
+@pytest.mark.dates
 def test_each_variation_is_found_out_by_the_file_that_depends_on_it_and_by_no_other(
-    projrun: Projrun, make_project: MakeProject
+    projrun: Projrun, make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = ran(projrun, project_of(make_project, VARIED), PYTHONHASHSEED="0")
-    done = projrun("verify", run, "--vary", "all", "--format", "json")
+    for name, value in {"LC_ALL": "C", "TZ": "UTC", "TIME_OF_THE_TEST": str(time.time())}.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PORT_OF_THE_TEST", str(server.getsockname()[1]))
+        run = ran(projrun, project_of(make_project, VARIED), PYTHONHASHSEED="0")
+        done = projrun("verify", run, "--vary", "all", "--format", "json")
     assert done.returncode == 1, done.stderr
     assert set(trials(done)) == {"nothing", *KINDS}
     assert trials(done)["nothing"] == ["same"]
@@ -163,6 +165,20 @@ def test_each_variation_is_found_out_by_the_file_that_depends_on_it_and_by_no_ot
             ]
             assert bad == [one["varied"]], one
     assert not list(Path(os.environ["PROJRUN_CACHE_DIR"], "checkouts-v1").glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("faketime", "later"),
+    [
+        ("", "+2877120"),
+        ("-1d", "+2790720"),
+        ("+1.5h", "+2882520"),
+        ("-40", "+2877080"),
+        ("@2026-01-31", None),
+    ],
+)
+def test_a_clock_that_is_off_already_goes_a_month_further(faketime: str, later: str | None) -> None:
+    assert month_later({"FAKETIME": faketime}) == later
 
 
 def test_a_result_that_depends_on_none_of_it_is_the_same_under_all(
@@ -187,8 +203,6 @@ def test_without_a_network_the_run_still_logs_and_reaches_nobody_else(
         "    socket.create_connection(('127.0.0.1', listening), 5); print('REACHED')\n"
         "except ConnectionRefusedError: print('ALONE')\n"
     )
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         project = project_of(make_project, script)
         (project / "port").write_text(str(server.getsockname()[1]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from projrun.environments.images import STAGE_LABEL
 from projrun.locking import locked
 from tests.docker import baseimage
+from tests.waiting import eventually as eventually
 
 BASE = "projrun-test/python:base"
 SHELL = "projrun-test/shell:base"
@@ -32,15 +32,6 @@ def containers_of(run_id: str) -> list[str]:
 def gone(run_id: str) -> bool:
     """Waits for the last will to be executed."""
     return eventually(lambda: not containers_of(run_id))
-
-
-def eventually(true: Callable[[], object], within_s: float = 30) -> bool:
-    end = time.monotonic() + within_s
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def stages() -> set[str]:

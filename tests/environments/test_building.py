@@ -26,6 +26,7 @@ from projrun.errors import BuildError
 from projrun.files import remove
 from projrun.home import Home
 from projrun.plan import Descriptor
+from tests.chaos import MARK, processes_marked
 
 MANY = 40
 KILLS = 12
@@ -128,7 +129,7 @@ def assert_no_half_environment_is_ready(home: Home, environment: Provided) -> No
 
 def test_forty_processes_build_one_environment_once(requests: list[str], tmp_path: Path) -> None:
     with start(tmp_path, MANY) as process:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=600) == 0
     keys = {file.read_text() for file in tmp_path.glob("*.key")}
     said = "".join(file.read_text() for file in tmp_path.glob("*.err"))
     assert len(list(tmp_path.glob("*.key"))) == MANY
@@ -138,11 +139,12 @@ def test_forty_processes_build_one_environment_once(requests: list[str], tmp_pat
 
 
 def test_killed_at_any_moment_leaves_no_half_environment(
-    requests: list[str], home: Home, tmp_path: Path
+    requests: list[str], home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = provided(home, tmp_path)
     place = home.environments / "uv" / whole.environment.key
     chance = random.Random(7)
+    monkeypatch.setenv(MARK, str(tmp_path))
     for attempt in range(KILLS):
         remove(place / READY)  # half an environment, or one that lacks its mark alone
         if attempt % 3:
@@ -151,9 +153,29 @@ def test_killed_at_any_moment_leaves_no_half_environment(
             time.sleep(chance.uniform(0, 0.25))
             os.killpg(process.pid, signal.SIGKILL) if attempt % 2 else process.kill()
         assert_no_half_environment_is_ready(home, whole)
+    assert not processes_marked(str(tmp_path)), "what the killed ones had started goes on"
     assert provided(home, tmp_path).environment == whole.environment
     assert altered(place) == []
     assert {path.name for path in place.parent.iterdir()} == {place.name, f"{place.name}.lock"}
+
+
+def test_a_tree_that_is_still_written_to_is_removed(tmp_path: Path) -> None:
+    """As by what a killed process had started."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    script = (
+        "import itertools, sys, time\n"
+        "end = time.monotonic() + 0.5\n"
+        "for number in itertools.count():\n"
+        "    open(f'{sys.argv[1]}/{number}', 'w').close()\n"
+        "    if number == 100: print('writes', flush=True)\n"
+        "    if time.monotonic() > end and number > 100: break\n"
+    )
+    argv = [sys.executable, "-c", script, str(tree)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"writes\n"
+        remove(tree)
+        assert not tree.exists()
 
 
 def test_a_warm_package_cache_asks_no_network(requests: list[str], home: Home, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from projrun.project import read_project
 from projrun.project.condafiles import platform_name
 from projrun.starting import merged
 from tests import condachannel, test_startup
+from tests.chaos import MARK, processes_marked
 from tests.condachannel import PLACEHOLDER, Channel, served
 from tests.conftest import MakeProject, Projrun
 from tests.environments.test_environments import provided, python_says
@@ -157,6 +158,7 @@ def test_pins_of_every_form(spec: str, version: str, conda_channel: Channel, tmp
     assert f"tinylib-{version}-py_0" in lock.conda
 
 
+@pytest.mark.dates
 def test_what_came_later_than_a_date_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Channel(tmp_path / "own")
     for version, year in (("1", 2020), ("2", 2024)):
@@ -587,8 +589,13 @@ def test_a_missing_extra_is_one_line(environment: Provide, monkeypatch: pytest.M
 
 
 def test_killed_while_building_is_rebuilt(
-    environment: Provide, home: Home, tmp_path: Path, conda_channel: Channel
+    environment: Provide,
+    home: Home,
+    tmp_path: Path,
+    conda_channel: Channel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(MARK, str(tmp_path))
     directory = tmp_path / "project"
     directory.mkdir()
     text = "dependencies: [python, tinylib, native, {pip: [six==1.16.0]}]\n"
@@ -605,6 +612,7 @@ def test_killed_while_building_is_rebuilt(
         with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as one:
             time.sleep(delay_s)
             one.kill()
+    assert not processes_marked(str(tmp_path)), "what the killed ones had started goes on"
     made = provided(read_project(directory).descriptor, home, directory, "conda")
     assert python_says(made, "import six, tinylib; print(six.__version__)") == "1.16.0"
     assert not list(home.environments.rglob("*.tmp"))

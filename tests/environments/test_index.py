@@ -189,6 +189,7 @@ def test_another_index_is_another_lock_and_another_password_is_not(
     assert other.returncode == 125
 
 
+@pytest.mark.dates
 def test_as_of_asks_for_what_was_there_then(
     index: PackageIndex, make_project: MakeProject, projrun: Projrun, home: Home
 ) -> None:

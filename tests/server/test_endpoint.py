@@ -12,11 +12,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
 
 from projrun.home import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
 from projrun.tracking.entities import Metric
+from tests.waiting import PATIENCE_S
 
 LAZY = """
 import sys, urllib.request
@@ -98,10 +102,19 @@ def test_one_connection_serves_many_requests(store: Store) -> None:
         assert client.sock is used
 
 
-def test_a_request_in_progress_is_finished_at_the_end(home: Home, store: Store) -> None:
+def test_a_request_in_progress_is_finished_at_the_end(
+    home: Home, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody else writes to the store for a moment, and the endpoint closes meanwhile."""
     run_id = store.create_run("0").run_id
     answers: list[int] = []
+    arrived, write = threading.Event(), store.log_batch
+
+    def log_batch(*arguments: Any, **options: Any) -> None:
+        arrived.set()
+        write(*arguments, **options)
+
+    monkeypatch.setattr(store, "log_batch", log_batch)
     with closing(Endpoint(store)) as endpoint, closing(connection(endpoint)) as client:
         assert health(client, endpoint) == 200
 
@@ -114,9 +127,10 @@ def test_a_request_in_progress_is_finished_at_the_end(home: Home, store: Store) 
         threads = [threading.Thread(target=log), threading.Thread(target=endpoint.close)]
         with closing(sqlite3.connect(home.tracking_db, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            for thread in threads:
-                thread.start()
-                time.sleep(0.3)
+            threads[0].start()
+            assert arrived.wait(PATIENCE_S)
+            threads[1].start()
+            time.sleep(0.3)  # it has begun to close, most probably
             other.execute("COMMIT")
         for thread in threads:
             thread.join()

@@ -11,9 +11,11 @@ import pytest
 from projrun import sources
 from projrun.errors import SourceError
 from projrun.home import Home
+from tests.chaos import MARK, processes_marked
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.children import first_line_of, kill, start_fetching
 from tests.sources.conftest import Fetcher
+from tests.waiting import PATIENCE_S
 
 
 def names_in(directory: Path) -> list[str]:
@@ -95,11 +97,11 @@ def test_a_killed_fetch_leaves_a_usable_cache(fetch: Fetcher, git_server: GitSer
 
     def hang() -> None:
         asked.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
 
     git_server.on_request = hang
     child = start_fetching(f"{git_server.url}/project.git", upstream.head)
-    assert asked.wait(10)
+    assert asked.wait(PATIENCE_S)
     kill(child)
     git_server.on_request = lambda: None
     (bare,) = home.git.glob("*.git")
@@ -125,15 +127,17 @@ def test_a_commit_without_its_tree_is_fetched_again(
 
 
 def test_killed_at_any_moment_the_cache_stays_usable(
-    fetch: Fetcher, git_server: GitServer, home: Home
+    fetch: Fetcher, git_server: GitServer, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = git_server.upstream()
     url = f"{git_server.url}/project.git"
+    monkeypatch.setenv(MARK, str(home.cache))
     for number in range(8):
         upstream.commit(f"commit {number}", data=f"{number}\n" * 5000)
         child = start_fetching(url, upstream.head)
         time.sleep(0.05 * number)
         kill(child)
+    assert not processes_marked(str(home.cache)), "what the killed ones had started goes on"
     for commit in upstream.git("rev-list", "main").split():
         assert fetch(url, commit).source.commit == commit
     (bare,) = home.git.glob("*.git")

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ from projrun.home import Home
 from tests.conftest import Projrun
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher
+from tests.waiting import PATIENCE_S, eventually
 
 
 def test_a_connection_that_breaks_off_once_is_tried_again(
@@ -63,7 +63,7 @@ def test_a_server_that_never_answers(
     go_on = threading.Event()
 
     def hang() -> None:
-        go_on.wait(30)
+        go_on.wait(PATIENCE_S)
 
     git_server.on_request = hang
     monkeypatch.setenv("PROJRUN_GIT_TIMEOUT", "0.3")
@@ -118,11 +118,12 @@ def daemon_url(git_server: GitServer, unused_port: int) -> Iterator[str]:
     child = subprocess.Popen(
         [*command, f"--base-path={git_server.root}", str(git_server.root)], start_new_session=True
     )
-    for _ in range(500):
+
+    def listens() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", unused_port)) == 0:
-                break
-        time.sleep(0.02)
+            return probe.connect_ex(("127.0.0.1", unused_port)) == 0
+
+    assert eventually(listens)
     yield f"git://127.0.0.1:{unused_port}"
     os.killpg(child.pid, 15)
     child.wait()
