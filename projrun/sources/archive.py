@@ -64,13 +64,17 @@ def _top_of(names: Collection[str]) -> str:
     """
     first = {name.partition("/")[0] for name in names} - {_MACOS}
     only = next(iter(first)) if len(first) == 1 else ""
-    top = only if any(name.startswith(f"{only}/") for name in names) else ""
+    top = only if _has_files(only, names) else ""
     prefix = f"{top}/" if top else ""
     if f"{prefix}{RECORD}" not in names:
         return top
-    if f"{prefix}{TREE}" not in names:
+    if not _has_files(f"{prefix}{TREE}", names):
         raise SourceError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
     return f"{prefix}{TREE}"
+
+
+def _has_files(directory: str, names: Collection[str]) -> bool:
+    return any(name.startswith(f"{directory}/") for name in names)
 
 
 def _entered(root: Path, top: str, name: str) -> Path:

@@ -226,6 +226,16 @@ def test_links_are_in_the_tree_of_a_bundle_alone(
     assert "is a link" in done.stderr or "is no bundle" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "tree", [Entry("tree", "link", "run"), Entry("tree", text="x")], ids=["link", "file"]
+)
+def test_the_tree_of_a_bundle_is_a_directory(projrun: Projrun, tmp_path: Path, tree: Entry) -> None:
+    record = Entry("run/projrun/record.json", text="{}")
+    done = projrun("describe", write_zip(tmp_path / "evil.zip", [record, tree]))
+    assert done.returncode == 125
+    assert "the bundle has no source" in done.stderr
+
+
 def test_links_of_the_author_come_back_as_links(
     projrun: Projrun, run_of_files: str, tmp_path: Path, victim: Path, home: Home
 ) -> None:
