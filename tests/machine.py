@@ -15,6 +15,8 @@ from projrun.environments.uvconfiguration import user_document
 
 _OF_TOOLS = ("PIP_", "UV_", "VIRTUALENV_", "GIT_")
 _KEPT_OF_GIT = ("GIT_SSL_", "GIT_EXEC_PATH")
+_FURTHER = {"extra-index-url", "find-links"}
+"""Of pip: uv asks an index that comes first alone for a package, and one with few files hides the others."""
 UV_TOML = ""
 """The text of the uv.toml that each test has in its home."""
 
@@ -25,7 +27,7 @@ def keep_index_settings_alone() -> None:
     Workers of pytest do it again with what is left, which changes nothing.
     """
     global UV_TOML
-    counting = options_of_pip(INSTALLING)
+    counting = options_of_pip(INSTALLING) - _FURTHER
     of_pip = {**settings_in_files(os.environ), **settings_in_variables(os.environ)}
     of_pip = {name: value for name, value in of_pip.items() if name in counting}
     document = user_document(INSTALLING)
