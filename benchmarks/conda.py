@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.measure import Bench, Measured, measured
-from projrun.environments import pythons
+from projrun.environments.interpreters import choice
 from tests import condachannel
 
 TITLE = "Conda environments"
@@ -33,7 +33,7 @@ os._exit(0)
 
 def measure(bench: Bench) -> Measured:
     channel = condachannel.Channel(bench.place / "channel")
-    condachannel.add_python(channel, pythons.choose("")[0])
+    condachannel.add_python(channel, choice.choose("")[0])
     specs = ["python"]
     for number in range(PACKAGES):
         name = f"package{number}"

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from projrun.backends import read_config
+from projrun.disk import home_from
 from projrun.errors import ExecutionError
-from projrun.home import home_from
-from projrun.network import is_offline
-from projrun.process import Detached
+from projrun.net import is_offline
+from projrun.processes.programs import Detached
 from projrun.request import Request
-from projrun.runner import run as run_request
-from projrun.runner import status_of
 from projrun.runner.detached import start, stop_run
+from projrun.runner.run import run as run_request
+from projrun.runner.run import status_of
 from projrun.tracking.entities import RunStatus
 
 

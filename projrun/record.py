@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from projrun.console.masking import masked_in
 from projrun.errors import RecordError
-from projrun.masking import masked_in
 from projrun.plan import LocalRequirement, Plan
-from projrun.usage import Usage
+from projrun.processes.usage import Usage
 
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"

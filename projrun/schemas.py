@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from projrun import plan, record, rules
-from projrun.files import write_atomically
-from projrun.project.descriptors import ENV_KEYS
+from projrun import plan, record
+from projrun.disk.files import write_atomically
+from projrun.project.environment.descriptor import ENV_KEYS
 from projrun.project.shapes import ProjectShape, PythonEnvShape
 from projrun.record import RECORD_VERSION, Record
 
@@ -57,7 +57,7 @@ def _of_record() -> dict[str, Any]:
     """Of what this version writes: all members are there."""
     (made,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
     documented: dict[str, dict[str, str]] = {}
-    for module in (plan, record, rules):
+    for module in (plan, record, plan):
         documented.update(_documented(module))
     for name, definition in definitions.items():
         definition["required"] = list(definition["properties"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.locking import locked
+from projrun.disk.locks import locked
 
 MLFLOW = "mlflow-skinny==3.17.*"
 MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")

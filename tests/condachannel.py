@@ -17,8 +17,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from projrun.environments.pythons import Interpreter
-from projrun.project.condafiles import platform_name
+from projrun.environments.interpreters.choice import Interpreter
+from projrun.project.environment.conda_file import platform_name
 
 PLACEHOLDER = "/opt/placeholder" + "_placeholder" * 18
 Link = tuple[Literal["link"], str]

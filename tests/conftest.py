@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests import machine
 from tests.clients import client_python
 

@@ -10,8 +10,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from projrun.environments.pipsettings import settings_in_files
-from projrun.environments.settingplaces import INSTALLING, options_of_pip
+from projrun.environments.installer_settings import INSTALLING, options_of_pip
+from projrun.environments.pip_settings import settings_in_files
 
 _UV_TOML = """
 constraint-dependencies = ["torch<1"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from projrun import tomlfile
-from projrun.environments.pipsettings import settings_in_files, settings_in_variables
-from projrun.environments.settingplaces import INSTALLING, options_of_pip, variables_of
-from projrun.environments.uvconfiguration import user_document
+from projrun.documents import toml_file
+from projrun.environments.installer_settings import INSTALLING, options_of_pip, variables_of
+from projrun.environments.pip_settings import settings_in_files, settings_in_variables
+from projrun.environments.uv.configuration import user_document
 
 _OF_TOOLS = ("PIP_", "UV_", "VIRTUALENV_", "GIT_")
 _KEPT_OF_GIT = ("GIT_SSL_", "GIT_EXEC_PATH")
@@ -31,7 +31,7 @@ def keep_index_settings_alone() -> None:
     of_pip = {**settings_in_files(os.environ), **settings_in_variables(os.environ)}
     of_pip = {name: value for name, value in of_pip.items() if name in counting}
     document = user_document(INSTALLING)
-    UV_TOML = os.environ.get("PROJRUN_TEST_UV_TOML", "") or (tomlfile.dump(document) if document else "")
+    UV_TOML = os.environ.get("PROJRUN_TEST_UV_TOML", "") or (toml_file.dump(document) if document else "")
     kept = variables_of(os.environ, INSTALLING)
     for name in [name for name in os.environ if name.startswith(_OF_TOOLS)]:
         if name not in kept and not name.startswith(_KEPT_OF_GIT):

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from projrun.cli.verbs import VERBS, cli
-from projrun.project.check import check
-from projrun.project.findings import RULES
+from projrun.project.validate.findings import RULES
+from projrun.project.validate.project_check import check
 from tests.project.rules import EXAMPLES, WITHOUT_EXAMPLE, complete
 
 FILE = Path(__file__).parent.parent / "docs" / "cli.md"

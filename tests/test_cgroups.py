@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from projrun.cgroups import (
+from projrun.errors import LaunchError
+from projrun.processes.cgroups import (
     Cgroup,
     _kill_each,
     new_cgroup,
@@ -22,9 +23,7 @@ from projrun.cgroups import (
     started_in,
     started_outside,
 )
-from projrun.children import Child
-from projrun.errors import LaunchError
-from projrun.reaper import TOKEN_VARIABLE
+from projrun.processes.child import TOKEN_VARIABLE, Child
 from tests.conftest import MakeProject, Projrun
 from tests.test_process import ends, is_alive, wait_for
 
@@ -221,7 +220,7 @@ def test_variables_arrive_as_they_are(tmp_path: Path, odd: dict[str, str]) -> No
 def test_what_is_to_outlive_a_run_starts_outside_of_it(cgroup: Cgroup) -> None:
     script = (
         "import os, subprocess\n"
-        "from projrun.cgroups import new_cgroup, started_outside\n"
+        "from projrun.processes.cgroups import new_cgroup, started_outside\n"
         "print(new_cgroup().place.parent.name)\n"
         "subprocess.run(started_outside(['cat', '/proc/self/cgroup'], os.environ))\n"
     )

@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from projrun.compare import Comparison
-from projrun.compare.patterns import matches
-from projrun.compare.records import compare
 from projrun.compare.reports import FORMATS
+from projrun.compare.results import compare
 from projrun.compare.values import differences
+from projrun.disk.globs import matches
 from projrun.errors import UnavailableError
+from projrun.plan import Rule, VerifyRules
 from projrun.record import Output, Record, from_json
-from projrun.rules import Rule, VerifyRules
 
 RECORD = from_json((Path(__file__).parent / "records" / "first.json").read_bytes())
 VALUE = Rule(how="value")

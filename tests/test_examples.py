@@ -18,9 +18,9 @@ import pytest
 import yaml
 from virtualenv.seed.wheels.embed import get_embed_wheel
 
-from projrun.environments import pythons
-from projrun.home import Home
-from projrun.locking import locked
+from projrun.disk import Home
+from projrun.disk.locks import locked
+from projrun.environments.interpreters import choice
 from tests import condachannel
 from tests.cli.test_baseline import action, runner, step
 from tests.clients import MLFLOW, Client
@@ -213,7 +213,7 @@ def conda_forge(
 ) -> Iterator[None]:
     """A mirror of conda-forge with what the example asks for: this machine's Python, numpy and shuf."""
     channel = Channel(tmp_path / "channel")
-    condachannel.add_python(channel, pythons.choose("")[0])
+    condachannel.add_python(channel, choice.choose("")[0])
     packages = Path(numpy.__file__).parent.parent
     files: dict[str, bytes | Path | condachannel.Link] = {}
     for file in (one for top in packages.glob("numpy*") for one in top.rglob("*") if one.is_file()):

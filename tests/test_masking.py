@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from projrun import masking
-from projrun.masking import MASK, StreamMask, hidden_in_output, hide, masked, output_mask
+from projrun.console import masking
+from projrun.console.masking import MASK, StreamMask, hidden_in_output, hide, masked, output_mask
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from projrun.printable import Printable
+from projrun.console.tables import Printable
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from projrun.children import Child
 from projrun.errors import LaunchError, UnavailableError
-from projrun.process import ask, follow
-from projrun.starting import merged
-from projrun.streams import index_of
+from projrun.processes import merged
+from projrun.processes.child import Child
+from projrun.processes.programs import ask, follow
+from projrun.processes.streams import index_of
 from tests.waiting import eventually
 
 
@@ -278,7 +278,7 @@ def test_a_gigabyte_of_output_takes_little_memory(tmp_path: Path) -> None:
     script = (
         "import re\n"
         "from pathlib import Path\n"
-        "from projrun.children import Child\n"
+        "from projrun.processes.child import Child\n"
         "argv = ['bash', '-c', 'head -c 1000000000 /dev/zero']\n"
         "child = Child(argv, cwd=None, environ=None, log=Path('/dev/null'))\n"
         "code, status = child.wait(), Path('/proc/self/status').read_text()\n"

@@ -9,13 +9,13 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
+from projrun.documents.yaml_file import parse
 from projrun.errors import ProjectError
 from projrun.project import read_project
-from projrun.project.check import check
 from projrun.project.mlproject import Parameter
 from projrun.project.parameters import kind_of
+from projrun.project.validate.project_check import check
 from projrun.schemas import DIRECTORY, encoded, schemas
-from projrun.yamlfile import parse
 from tests.project.corpus import CASES, Case
 
 NOT_OF_THE_FILE = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from projrun.disk import Home
+from projrun.disk.locks import FileLock
+from projrun.documents.variables import is_on, number, whole_number
 from projrun.errors import ProjrunError
-from projrun.home import Home
-from projrun.locking import FileLock
-from projrun.settings import is_on, number, whole_number
 from tests.conftest import Projrun
 
 

@@ -82,8 +82,8 @@ def test_help_imports_click_alone() -> None:
     modules = without_what_the_test_imports(modules_after("--help"))
     assert foreign(modules) == {"click"}
     assert {name for name in modules if name.startswith("projrun.")} == {
-        *("projrun.cli", "projrun.cli.main", "projrun.errors", "projrun.interrupts", "projrun.output"),
-        *("projrun.cli.pages", "projrun.cli.plainline", "projrun.cli.runoptions", "projrun.cli.verb"),
+        *("projrun.cli", "projrun.cli.main", "projrun.errors", "projrun.processes", "projrun.console"),
+        *("projrun.cli.help_pages", "projrun.cli.run_options", "projrun.cli.run_options", "projrun.cli.verb"),
         *("projrun.cli.verbs", "projrun.version"),
     }
 
@@ -100,7 +100,7 @@ def test_a_warm_run_imports_only_what_it_needs(noop: Path, manager: str) -> None
 def test_what_stood_in_for_modules_does_all_that_they_do() -> None:
     script = """
 import sys
-from projrun.cli.light import import_lightly
+from projrun.cli.main import import_lightly
 import_lightly()
 assert not {"platform", "textwrap", "typing_extensions", "inspect"} & set(sys.modules)
 import msgspec
@@ -140,7 +140,7 @@ def test_a_warm_run_of_a_pushed_tree_hashes_nothing(noop: Path, tmp_path: Path) 
     run = ("run", noop, "--env-manager", "local")
     modules_after(*run)
     modules = without_what_the_test_imports(modules_after(*run))
-    assert not modules & (HEAVY | {"zlib", "tarfile", "projrun.sources.treearchive"})
+    assert not modules & (HEAVY | {"zlib", "tarfile", "projrun.sources.plain_files"})
     with_git = subprocess.run(
         [sys.executable, "-m", "projrun", *map(str, run)],
         check=True,

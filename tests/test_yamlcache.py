@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from projrun import yamlcache
+from projrun.disk import Home
+from projrun.documents import yaml_cache
+from projrun.documents.yaml_cache import load
 from projrun.errors import ProjectError
-from projrun.home import Home
-from projrun.yamlcache import load
 
 TEXT = """\
 # a comment
@@ -26,15 +26,15 @@ texts:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that the YAML reader was asked to read."""
-    from projrun import yamlfile
+    from projrun.documents import yaml_file
 
-    parse, asked = yamlfile.parse, []
+    parse, asked = yaml_file.parse, []
 
     def noted(content: bytes | str, file: str, tolerated: list[ProjectError] | None) -> object:
         asked.append(file)
         return parse(content, file, tolerated)
 
-    monkeypatch.setattr(yamlfile, "parse", noted)
+    monkeypatch.setattr(yaml_file, "parse", noted)
     return asked
 
 
@@ -91,7 +91,7 @@ def test_a_file_with_a_fault_is_read_each_time(tmp_path: Path, reads: list[str])
 def test_another_content_at_the_same_place_is_not_taken_for_it(
     tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yamlcache, "_memory_of", lambda _: home.cache / "yaml-v1" / "00")
+    monkeypatch.setattr(yaml_cache, "_memory_of", lambda _: home.cache / "yaml-v1" / "00")
     for number in (1, 2, 1):
         assert load(write(tmp_path / "MLproject", f"number: {number}\n")).data == {"number": number}
 
@@ -110,7 +110,7 @@ def test_another_version_reads_anew(
 ) -> None:
     file = write(tmp_path / "MLproject", TEXT)
     load(file)
-    monkeypatch.setattr(yamlcache, "__version__", "99")
+    monkeypatch.setattr(yaml_cache, "__version__", "99")
     load(file)
     assert len(reads) == 2
 

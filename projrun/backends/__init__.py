@@ -10,9 +10,9 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from projrun.errors import UnavailableError, UsageError
-from projrun.interrupts import GRACE_S
 from projrun.plan import Launch, Plan
-from projrun.usage import Usage
+from projrun.processes import GRACE_S
+from projrun.processes.usage import Usage
 
 
 class Handle(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ def read_config(text: str) -> dict[str, Any]:
 
 
 KINDS = {
-    "local": "projrun.backends.local",
+    "local": "projrun.backends.local.local_backend",
 }
 
 PLANNED = ("slurm", "ray", "kubernetes")

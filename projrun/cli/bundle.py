@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.sizes import size
+from projrun.cli.quantities import size
 from projrun.cli.verb import Verb
 
 
@@ -38,12 +38,12 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from projrun.home import home_from
-    from projrun.output import say, warn
-    from projrun.progress import in_words
-    from projrun.runner.bundling import Wanted
-    from projrun.runner.bundling import bundle as write_bundle
-    from projrun.runner.finding import find
+    from projrun.console import say, warn
+    from projrun.console.progress import in_words
+    from projrun.disk import home_from
+    from projrun.records.bundle_writer import Wanted
+    from projrun.records.bundle_writer import bundle as write_bundle
+    from projrun.records.stored_runs import find
 
     wanted = Wanted(packages=with_packages, max_size=max_size)
     home, target = home_from(), Path(output).absolute()

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.durations import age_s
-from projrun.cli.sizes import size
+from projrun.cli.quantities import age_s, size
 from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from projrun.cachebuckets import Entry
+    from projrun.disk.cache import Entry
 
 _DEFAULT_AGE_S = 30 * 86400.0
 
@@ -31,9 +30,9 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
 def info(as_json: bool) -> None:
     """Show what is in the cache, its size and when it was last used."""
-    from projrun.cachebuckets import entries
-    from projrun.home import home_from
-    from projrun.output import data, json_text
+    from projrun.console import data, json_text
+    from projrun.disk import home_from
+    from projrun.disk.cache import entries
 
     home = home_from()
     found = entries(home)
@@ -60,10 +59,10 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 
     Nothing that a run is using is taken. With --max-size alone, age does not matter.
     """
-    from projrun.cachebuckets import prune as prune_cache
-    from projrun.home import home_from
-    from projrun.output import data, json_text, say
-    from projrun.progress import in_words
+    from projrun.console import data, json_text, say
+    from projrun.console.progress import in_words
+    from projrun.disk import home_from
+    from projrun.disk.cache import prune as prune_cache
 
     if older_than is None and max_size is None:
         older_than = _DEFAULT_AGE_S
@@ -110,8 +109,8 @@ def _state(entry: Entry) -> str:
 def _table(found: Sequence[Entry]) -> str:
     import time
 
-    from projrun.progress import in_words
-    from projrun.tables import table
+    from projrun.console.progress import in_words
+    from projrun.console.tables import table
 
     rows = [
         (

@@ -60,7 +60,7 @@ def completion(shell: str) -> None:
     zsh:   echo 'eval "$(projrun completion zsh)"' >> ~/.zshrc
     fish:  projrun completion fish > ~/.config/fish/completions/projrun.fish
     """
-    from projrun.output import data
+    from projrun.console import data
 
     kind = get_completion_class(shell)
     assert kind is not None
@@ -130,7 +130,7 @@ def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
 
 
 def _about(parameter: Parameter) -> str:
-    from projrun.output import one_line
+    from projrun.console import one_line
 
     return one_line(f"{parameter.type} {parameter.description}", 80)
 
@@ -156,7 +156,7 @@ def _project(context: click.Context) -> Project | None:
 
     from projrun.errors import ProjrunError
     from projrun.project import read_project
-    from projrun.sources.subdirectory import directory_within, split_off
+    from projrun.sources.git.address import directory_within, split_off
 
     # While an option lacks its value, click leaves the arguments before it unparsed
     uri = context.params.get("uri") or next(iter(context.args), ".")

@@ -13,8 +13,8 @@ from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout, Descriptor
-    from projrun.project.findings import Finding
     from projrun.project.mlproject import EntryPoint, Project
+    from projrun.project.validate.findings import Finding
 
 
 @click.command(cls=Verb)
@@ -29,10 +29,10 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     """
     import json
 
-    from projrun.home import home_from
-    from projrun.output import data, warn
+    from projrun.console import data, warn
+    from projrun.disk import home_from
     from projrun.project import read_project
-    from projrun.project.check import check
+    from projrun.project.validate.project_check import check
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:
@@ -46,7 +46,7 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
 def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
     from msgspec import to_builtins
 
-    from projrun.environments.access import without_access
+    from projrun.environments.requirement_access import without_access
 
     return {
         "name": project.name,
@@ -62,7 +62,7 @@ def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) ->
 
 
 def _warning(finding: Finding) -> str:
-    from projrun.output import one_line
+    from projrun.console import one_line
 
     return one_line(f"{finding.file}:{finding.line}:{finding.column}: {finding.message}; {finding.fix}")
 
@@ -71,7 +71,7 @@ def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
     """`required`: a run without a value of the user's is refused."""
     from msgspec import to_builtins
 
-    from projrun.project.summary import is_needed, summary
+    from projrun.project.parameters import is_needed, summary
 
     return {
         "name": entry_point.name,
@@ -100,7 +100,7 @@ def _environment(descriptor: Descriptor) -> dict[str, Any]:
 
     from projrun.environments import manager_named
     from projrun.errors import ProjrunError
-    from projrun.runner.planning import written_for
+    from projrun.runner.planner import written_for
 
     manager = written_for(descriptor)
     because = _BECAUSE.get(descriptor.kind, "").format(descriptor.file) or "the project names no environment"
@@ -148,7 +148,7 @@ def _head(facts: dict[str, Any]) -> str:
 
 
 def _entry_point_text(entry_point: dict[str, Any]) -> str:
-    from projrun.output import one_line
+    from projrun.console import one_line
 
     command = one_line(entry_point["command"]) or entry_point["fault"]
     lines = [f"entry point {one_line(entry_point['name'])}", f"  {command}"]
@@ -159,7 +159,7 @@ def _entry_point_text(entry_point: dict[str, Any]) -> str:
 
 
 def _environment_text(environment: dict[str, Any]) -> str:
-    from projrun.output import one_line
+    from projrun.console import one_line
 
     requirements = [*environment["dependencies"], *environment["conda_dependencies"]]
     rows = [
@@ -179,7 +179,7 @@ def _environment_text(environment: dict[str, Any]) -> str:
 
 def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
     """Two columns; rows without a value are left out."""
-    from projrun.output import one_line
-    from projrun.tables import pairs
+    from projrun.console import one_line
+    from projrun.console.tables import pairs
 
     return pairs([(label, one_line(str(value))) for label, value in rows if value], indent)

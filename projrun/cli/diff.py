@@ -24,14 +24,13 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from projrun.compare.diffreports import FORMATS as REPORTS
-    from projrun.compare.diffreports import text
+    from projrun.compare.diff_reports import FORMATS as REPORTS
+    from projrun.compare.diff_reports import text
+    from projrun.console import data, say
+    from projrun.disk import home_from
+    from projrun.disk.files import write_atomically
     from projrun.errors import RecordError
-    from projrun.files import write_atomically
-    from projrun.home import home_from
-    from projrun.output import data, say
-    from projrun.runner.differing import differing
-    from projrun.runner.finding import find
+    from projrun.records.stored_runs import differing, find
 
     home = home_from()
     with ExitStack() as stack:

@@ -24,11 +24,11 @@ def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, outp
     """
     from pathlib import Path
 
-    from projrun.files import write_atomically
-    from projrun.home import home_from
-    from projrun.output import data, say
+    from projrun.console import data, say
+    from projrun.disk import home_from
+    from projrun.disk.files import write_atomically
     from projrun.request import Request
-    from projrun.runner.dockerfile import standalone
+    from projrun.runner.environment_use import standalone
 
     request = Request(uri=uri, version=version, entry_point=entry_point, docker_image=docker_image)
     made = standalone(request, home_from())

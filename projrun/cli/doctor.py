@@ -15,10 +15,10 @@ def doctor(as_json: bool) -> int:
     The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
     it 0.
     """
-    from projrun.home import home_from
-    from projrun.output import data, json_text
-    from projrun.runner.doctor import examine
-    from projrun.tables import table
+    from projrun.console import data, json_text
+    from projrun.console.tables import table
+    from projrun.disk import home_from
+    from projrun.runner.installation import examine
 
     found = examine(home_from())
     if as_json:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.durations import age_s
 from projrun.cli.options import strict_python_option
+from projrun.cli.quantities import age_s, size_in_gb
 from projrun.cli.run import complete_uri
-from projrun.cli.sizes import size_in_gb
 from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ def list_(as_json: bool) -> None:
 
     FREES is what removing it gives back: files shared with uv's cache stay there, and an image's base.
     """
+    from projrun.console import data, json_text
+    from projrun.console.tables import table
+    from projrun.disk import home_from
     from projrun.environments.shelf import shelved
-    from projrun.home import home_from
-    from projrun.output import data, json_text
-    from projrun.tables import table
 
     facts = [_facts(one) for one in shelved(home_from())]
     if as_json:
@@ -54,10 +53,10 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     """Show one environment, or why two differ."""
+    from projrun.console import data, json_text
+    from projrun.disk import home_from
     from projrun.environments.contents import altered
     from projrun.environments.shelf import find
-    from projrun.home import home_from
-    from projrun.output import data, json_text
 
     home = home_from()
     one = find(home, key)
@@ -102,8 +101,8 @@ def path(**options: Any) -> None:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def remove(keys: tuple[str, ...]) -> int:
     """Remove environments, with their images. One that is in use stays, and the exit code is 1."""
+    from projrun.disk import home_from
     from projrun.environments.shelf import find
-    from projrun.home import home_from
 
     home = home_from()
     removed = [_remove(one) for one in [find(home, key) for key in keys]]
@@ -122,9 +121,9 @@ def remove(keys: tuple[str, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run: bool) -> None:
     """Remove environments that are not needed, never one in use. The rests of killed builds always go."""
+    from projrun.console import data
+    from projrun.disk import home_from
     from projrun.environments.shelf import shelved
-    from projrun.home import home_from
-    from projrun.output import data
 
     found = shelved(home_from())
     doomed = _doomed(found, older_than, max_size, unused)
@@ -157,8 +156,8 @@ def _doomed(
 
 
 def _remove(one: Shelved) -> bool:
+    from projrun.console import data
     from projrun.environments.shelf import remove as take
-    from projrun.output import data
 
     if not take(one):
         _say_in_use(one)
@@ -168,7 +167,7 @@ def _remove(one: Shelved) -> bool:
 
 
 def _say_in_use(one: Shelved) -> None:
-    from projrun.output import warn
+    from projrun.console import warn
 
     warn(f"{one.manager}/{one.key} is in use and stays")
 
@@ -180,10 +179,10 @@ def _request(options: dict[str, Any]) -> Request:
 
 
 def _print_path(request: Request) -> None:
+    from projrun.console import data
+    from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.home import home_from
-    from projrun.output import data
-    from projrun.runner.preparing import prepared
+    from projrun.runner.environment_use import prepared
 
     home = home_from()
     with prepared(request, home) as (provided, _):
@@ -282,7 +281,7 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[st
 
 
 def _difference_text(difference: dict[str, list[str]]) -> str:
-    from projrun.tables import table
+    from projrun.console.tables import table
 
     if not difference:
         return "they do not differ"

@@ -29,9 +29,9 @@ def init(directory: str, name: str, dry_run: bool) -> None:
     """
     from pathlib import Path
 
+    from projrun.console import data, say, warn
     from projrun.errors import ProjectError
-    from projrun.output import data, say, warn
-    from projrun.project.proposing import propose
+    from projrun.project.propose.mlproject_file import propose
 
     place = Path(directory)
     if not place.is_dir():
@@ -57,8 +57,8 @@ def _write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, whole or not at all."""
     import os
 
+    from projrun.disk.files import beside
     from projrun.errors import ProjectError
-    from projrun.files import beside
 
     try:
         with beside(path) as temporary:

@@ -58,16 +58,16 @@ def lock(
     """
     from pathlib import Path
 
-    from projrun.environments.condanames import needs_conda
-    from projrun.environments.projectlock import new_lock, unfit
+    from projrun.console import complain, data, say
+    from projrun.disk import home_from
+    from projrun.disk.files import temporary_directory, write_atomically
+    from projrun.environments.conda.pypi_names import needs_conda
+    from projrun.environments.project_lock import new_lock, unfit
     from projrun.errors import UsageError
-    from projrun.files import temporary_directory, write_atomically
-    from projrun.home import home_from
-    from projrun.output import complain, data, say
     from projrun.project import read_project
-    from projrun.project.lockfiles import lock_name
+    from projrun.project.environment.lock_files import lock_name
     from projrun.sources import fetched
-    from projrun.sources.dates import moment
+    from projrun.sources.git.repository import moment
 
     with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
         place = checkout.directory
@@ -110,10 +110,10 @@ def _lock_conda(
     as_of: str,
     check: bool,
 ) -> int:
-    from projrun.environments.condalock import unfit_conda_lock, write_conda_lock
-    from projrun.files import temporary_directory
-    from projrun.output import complain, say
-    from projrun.sources.dates import moment
+    from projrun.console import complain, say
+    from projrun.disk.files import temporary_directory
+    from projrun.environments.project_lock import unfit_conda_lock, write_conda_lock
+    from projrun.sources.git.repository import moment
 
     if check:
         problem = unfit_conda_lock(descriptor, place)

@@ -7,10 +7,12 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
+from projrun.console import complain, is_terminal, say
 from projrun.errors import ProjrunError
-from projrun.output import complain, is_terminal, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +29,7 @@ def main() -> None:
 
 def guarded(arguments: list[str]) -> int:
     """Run the command line; the exit code. No error of the user's shows a traceback."""
-    from projrun.interrupts import raise_on_termination, signal_of
+    from projrun.processes import raise_on_termination, signal_of
 
     raise_on_termination()
     try:
@@ -52,14 +54,12 @@ def guarded(arguments: list[str]) -> int:
 
 def _performed(arguments: list[str]) -> int:
     """The exit code. A plain `run` does without click, which would be a sixth of what a no-op run costs."""
-    from projrun.cli.plainline import options_of
+    from projrun.cli.run_options import options_of
 
     options = options_of(arguments, os.environ)
     if options is not None:
-        from projrun.cli import light
-
-        light.import_lightly()
-        from projrun.cli.running import run
+        import_lightly()
+        from projrun.cli.run_request import run
 
         return run(**options)
     from projrun.cli.verbs import by_click
@@ -71,7 +71,7 @@ def _of_our_places(error: OSError) -> str:
     """What to say of a directory of ours that cannot be written to; empty when that is not the trouble."""
     from pathlib import Path
 
-    from projrun.home import home_from
+    from projrun.disk import home_from
 
     home = home_from()
     path = Path(str(error.filename or ""))
@@ -103,3 +103,52 @@ def _bug_report() -> Path:
         f"    projrun {' '.join(sys.argv[1:2])}\n\n```\n{traceback.format_exc()}```\n"
     )
     return report
+
+
+class _Late(ModuleType):
+    """Stands for a module, which is imported when something of it is asked for."""
+
+    def __init__(self, name: str, **known: Any) -> None:
+        super().__init__(name)
+        vars(self).update(known)
+
+    def __getattr__(self, name: str) -> Any:
+        _remove(self.__name__, self)  # or it would find itself
+        return getattr(import_module(self.__name__), name)
+
+
+def import_lightly() -> None:
+    """msgspec, pathlib and what starts processes, in two thirds of the time.
+
+    For programs, not for libraries: other threads would see what stands in. typing_extensions, which msgspec
+    takes where it is installed, gives it nothing that our nouns use, and imports `inspect`; `textwrap` is for
+    its schemas, `msgspec.inspect` for nobody here. `uuid` asks `platform` one question, whether this is AIX.
+    `urllib.parse` and `ipaddress` are for paths as URLs, `locale` for processes whose output is text.
+    """
+    late = [_Late(name) for name in ("ipaddress", "locale", "msgspec.inspect", "textwrap")]
+    late.append(_Late("platform", system=lambda: os.uname().sysname))
+    late.append(_Late("urllib.parse", quote_from_bytes=_quote_from_bytes))
+    stand_ins = {module.__name__: cast(ModuleType, module) for module in late}
+    stand_ins["typing_extensions"] = cast(ModuleType, None)  # the import system's sign for: not there
+    ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(ours)
+    try:
+        import pathlib  # noqa: F401
+
+        import msgspec  # noqa: F401
+
+        from projrun import processes  # noqa: F401
+    finally:
+        for name, module in ours.items():
+            _remove(name, module)
+
+
+def _quote_from_bytes(text: bytes) -> str:
+    from urllib.parse import quote_from_bytes
+
+    return quote_from_bytes(text)
+
+
+def _remove(name: str, module: ModuleType) -> None:
+    if name in sys.modules and sys.modules[name] is module:
+        del sys.modules[name]

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from projrun.cli import runoptions
-from projrun.cli.runoptions import Group, Option
+from projrun.cli import run_options
+from projrun.cli.run_options import Group, Option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,5 +29,5 @@ def grouped(*groups: Group) -> Callable[[F], F]:
     return decorate
 
 
-offline_option = decorator(runoptions.OFFLINE)
-strict_python_option = decorator(runoptions.STRICT_PYTHON)
+offline_option = decorator(run_options.OFFLINE)
+strict_python_option = decorator(run_options.STRICT_PYTHON)

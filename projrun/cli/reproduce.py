@@ -29,10 +29,10 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
     """
     from contextlib import ExitStack
 
-    from projrun.cli.running import say_goodbye
-    from projrun.home import home_from
-    from projrun.runner.finding import find
-    from projrun.runner.reproducing import Again, reproduce
+    from projrun.cli.run_request import say_goodbye
+    from projrun.disk import home_from
+    from projrun.records.stored_runs import find
+    from projrun.runner.reproduction import Again, reproduce
 
     home = home_from()
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from projrun.cli.options import grouped
-from projrun.cli.runoptions import GROUPS
+from projrun.cli.run_options import GROUPS
 from projrun.cli.verb import Verb, verbosity_options
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def _write_options(context: click.Context, formatter: click.HelpFormatter) -> No
 
 
 def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> None:
+    from projrun.console import one_line, warn
     from projrun.errors import ProjrunError
-    from projrun.output import one_line, warn
-    from projrun.project.summary import summary
+    from projrun.project.parameters import summary
 
     try:
         entry_point = _entry_point(given)
@@ -62,7 +62,7 @@ def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> 
 
 
 def _entry_point(given: dict[str, Any]) -> EntryPoint:
-    from projrun.home import home_from
+    from projrun.disk import home_from
     from projrun.project import read_project
     from projrun.sources import fetched
 
@@ -91,6 +91,6 @@ def run(**arguments: Any) -> int:
 
     `projrun run URI -e NAME --help` shows the parameters of that entry point too.
     """
-    from projrun.cli import running
+    from projrun.cli import run_request
 
-    return running.run(**arguments)
+    return run_request.run(**arguments)

@@ -32,11 +32,11 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     import os
     from contextlib import closing
 
+    from projrun.console import say
+    from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.home import home_from
-    from projrun.output import say
-    from projrun.server.standing import Listening, is_loopback, serve
-    from projrun.tracking import sqlite
+    from projrun.server.standalone import Listening, is_loopback, serve
+    from projrun.tracking.sqlite import sqlite_store
     from projrun.tracking.supervision import settle_lost_runs
 
     if bool(cert) != bool(key):
@@ -51,7 +51,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
             say(f"clients need MLFLOW_TRACKING_TOKEN={token}")
 
     home = home_from()
-    with closing(sqlite.open_store(home)) as store:
+    with closing(sqlite_store.open_store(home)) as store:
         store.sweep()
         settle_lost_runs(home, store)
         try:

@@ -35,8 +35,8 @@ def shell(uri: str, command: tuple[str, ...], **options: Any) -> int:
     projrun shell .
     projrun shell . --env-manager uv -- python -c 'import sys; print(sys.prefix)'
     """
-    from projrun.home import home_from
+    from projrun.disk import home_from
     from projrun.request import Request
-    from projrun.runner.preparing import shell as open_shell
+    from projrun.runner.environment_use import shell as open_shell
 
     return open_shell(Request(uri=uri, **options), command, home_from())

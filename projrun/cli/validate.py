@@ -13,7 +13,7 @@ from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout
-    from projrun.project.findings import Finding
+    from projrun.project.validate.findings import Finding
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -36,9 +36,9 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     Every finding says where, what, why and what to do. The exit code is 1 when there are errors; warnings
     and notes leave it 0. The rules are in docs/validate.md.
     """
-    from projrun.home import home_from
-    from projrun.output import data
-    from projrun.project.check import check
+    from projrun.console import data
+    from projrun.disk import home_from
+    from projrun.project.validate.project_check import check
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:
@@ -56,7 +56,7 @@ def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list
 
     import msgspec
 
-    from projrun.output import one_line
+    from projrun.console import one_line
 
     top = checkout.root if checkout.temporary else os.path.realpath(".")
     prefix = os.path.relpath(checkout.directory, top)
@@ -76,8 +76,8 @@ def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list
 def _sum_up(findings: Sequence[Finding]) -> None:
     from collections import Counter
 
-    from projrun.output import say
-    from projrun.project.findings import MAX_FINDINGS
+    from projrun.console import say
+    from projrun.project.validate.findings import MAX_FINDINGS
 
     counts = Counter(finding.severity for finding in findings)
     parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
@@ -89,8 +89,8 @@ def _sum_up(findings: Sequence[Finding]) -> None:
 def _text(findings: Sequence[Finding]) -> str:
     import sys
 
-    from projrun.output import styled
-    from projrun.project.findings import RULES
+    from projrun.console import styled
+    from projrun.project.validate.findings import RULES
 
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     lines = []
@@ -109,7 +109,7 @@ def _json(findings: Sequence[Finding]) -> str:
 
     import msgspec
 
-    from projrun.project.findings import RULES
+    from projrun.project.validate.findings import RULES
 
     return json.dumps(
         [{**msgspec.to_builtins(found), "explanation": RULES[found.rule].explanation} for found in findings],
@@ -142,7 +142,7 @@ def _sentence(found: Finding) -> str:
 def _sarif(findings: Sequence[Finding]) -> str:
     import json
 
-    from projrun.project.findings import RULES
+    from projrun.project.validate.findings import RULES
     from projrun.version import __version__
 
     rules = list(RULES)

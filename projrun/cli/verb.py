@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from projrun.output import is_quiet, is_verbose, talk
+from projrun.console import is_quiet, is_verbose, talk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,14 +17,14 @@ HELP_WIDTH = 100
 
 class Verb(click.Command):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from projrun.cli.pages import write_page
+        from projrun.cli.help_pages import write_page
 
         write_page(self.name or "", formatter)
 
 
 class VerbGroup(click.Group):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        from projrun.cli.pages import write_page
+        from projrun.cli.help_pages import write_page
 
         write_page(self.name or "", formatter)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projrun.compare import BAD, Comparison, Difference, Finding
-from projrun.output import json_text, one_line
-from projrun.tables import table
+from projrun.console import json_text, one_line
+from projrun.console.tables import table
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -8,8 +8,8 @@ import msgspec
 
 from projrun.compare import Comparison, Finding
 from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, suite_of, suite_text
-from projrun.output import json_text, one_line
-from projrun.tables import table
+from projrun.console import json_text, one_line
+from projrun.console.tables import table
 
 NOTHING = "nothing"
 """The kind of a trial that varies nothing: a plain repetition."""

@@ -12,9 +12,9 @@ from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from projrun.console import one_line
 from projrun.errors import UnavailableError
-from projrun.output import one_line
-from projrun.rules import Rule
+from projrun.plan import Rule
 
 Difference = tuple[str, bool]
 """Where and how two values differ, and whether that is within the tolerance."""

@@ -46,10 +46,10 @@ class EnvironmentManager(Protocol):
 
 
 KINDS = {
-    "conda": "projrun.environments.conda",
+    "conda": "projrun.environments.conda.conda_manager",
     "local": "projrun.environments.local",
-    "uv": "projrun.environments.uv",
-    "docker": "projrun.environments.docker",
+    "uv": "projrun.environments.uv.uv_manager",
+    "docker": "projrun.environments.docker.docker_manager",
     "virtualenv": "projrun.environments.virtualenv",
 }
 

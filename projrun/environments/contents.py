@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.digests import sha256_file, sha256_text
+from projrun.disk.files import sha256_file, sha256_text
 from projrun.plan import Lock
 from projrun.record import Package
 
@@ -54,9 +54,9 @@ def fingerprint(dest: Path) -> str:
 
 def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
     """How the packages found differ from the locked ones, in one line; empty when they do not."""
-    from projrun import tomlfile
+    from projrun.documents import toml_file
 
-    entries = tomlfile.parse(lock.pylock, "pylock.toml").get("packages", []) if lock.pylock else []
+    entries = toml_file.parse(lock.pylock, "pylock.toml").get("packages", []) if lock.pylock else []
     locked = {normal(entry["name"]): entry for entry in entries}
     there = {package.name: package for package in found}
     local = {normal(one.name) for one in lock.local}
@@ -108,7 +108,7 @@ def _stamp(path: Path) -> str:
 
 def origin(direct_url: Path) -> str:
     """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
-    from projrun.urls import without_secrets
+    from projrun.net.urls import without_secrets
 
     try:
         facts = msgspec.json.decode(direct_url.read_bytes())

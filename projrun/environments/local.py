@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from projrun.output import say
+from projrun.console import say
 from projrun.plan import Descriptor, Launch, Lock
 from projrun.record import Package
 

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.digests import key_of, sha256_file, sha256_text
+from projrun.console import explain, say
+from projrun.disk import Home
+from projrun.disk.files import key_of, sha256_file, sha256_text, write_atomically
+from projrun.disk.locks import locked
 from projrun.environments import EnvironmentManager, lock_in_project
-from projrun.environments.access import variable_digests, without_access
-from projrun.environments.localrequirements import at_hand, local_metadata
+from projrun.environments.local_requirements import at_hand, local_metadata
+from projrun.environments.requirement_access import variable_digests, without_access
 from projrun.errors import BuildError, ProjrunError
-from projrun.files import write_atomically
-from projrun.home import Home
-from projrun.locking import locked
-from projrun.output import explain, say
+from projrun.net.urls import without_secrets
 from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
-from projrun.urls import without_secrets
 
 _FILES_IN_VARIABLES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT")
 """Their values are names of files, whose content counts."""
@@ -56,9 +55,9 @@ def lock_once(
         lock = None if resolving.upgrade else _read_lock(place, strict)
         if lock is None:
             if strict:
-                from projrun.environments import pythons
+                from projrun.environments.interpreters import choice
 
-                pythons.refuse_another(strict, pythons.choose(strict, log)[0].version_text)
+                choice.refuse_another(strict, choice.choose(strict, log)[0].version_text)
             verb = "reading the lock" if in_project else "resolving the environment"
             say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
@@ -87,18 +86,18 @@ def recorded_lock(
         platform=environment.platform,
     )
     if environment.image:
-        from projrun.environments import docker
-        from projrun.environments.imagebuild import require_image
+        from projrun.environments.docker import docker_manager
+        from projrun.environments.docker.image_build import require_image
 
-        require_image(lock, key_of(docker.key(lock)))
+        require_image(lock, key_of(docker_manager.key(lock)))
     of_its_own = conda or environment.image
     return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
 
 
 def _with_interpreter(lock: Lock) -> Lock:
-    from projrun.environments import pythons
+    from projrun.environments.interpreters import choice
 
-    interpreter, notice = pythons.choose(lock.python)
+    interpreter, notice = choice.choose(lock.python)
     return msgspec.structs.replace(
         lock,
         python=interpreter.version_text,
@@ -110,18 +109,18 @@ def _with_interpreter(lock: Lock) -> Lock:
 def refuse_stale(manager: str, descriptor: Descriptor, directory: Path) -> None:
     """Of uv's own locks, uv itself says whether they are stale."""
     if lock_in_project(manager, descriptor) == descriptor.conda_lock_file:
-        from projrun.environments.condastamp import staleness as staleness_of_conda
+        from projrun.environments.conda.lock_stamp import staleness_of_conda as staleness_of_conda
 
         if problem := staleness_of_conda(descriptor, directory):
             raise BuildError(f"--locked: {problem}", "update it: projrun lock")
         return
-    from projrun import tomlfile
-    from projrun.environments.staleness import staleness
+    from projrun.documents import toml_file
+    from projrun.environments.uv.resolution import staleness
 
     name = descriptor.lock_file
     if name.endswith(".lock"):
         return
-    if problem := staleness(tomlfile.load(directory / name, name), descriptor):
+    if problem := staleness(toml_file.load(directory / name, name), descriptor):
         raise BuildError(f"--locked: {problem}", "update it: projrun lock")
 
 
@@ -165,18 +164,18 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
 
 
 def _conda_settings() -> dict[str, object]:
-    from projrun.environments.condasettings import settings
+    from projrun.environments.conda.condarc import settings
 
     return settings().facts()
 
 
 def _index_facts() -> dict[str, object]:
     """The settings of the user that uv resolves with, whoever they were written for."""
-    from projrun.environments import pipsettings
-    from projrun.environments.settingplaces import IN_KEY, variables_of
-    from projrun.environments.uvconfiguration import users_text
+    from projrun.environments import pip_settings
+    from projrun.environments.installer_settings import IN_KEY, variables_of
+    from projrun.environments.uv.configuration import users_text
 
-    settings = variables_of({**pipsettings.for_uv(), **os.environ}, IN_KEY)
+    settings = variables_of({**pip_settings.for_uv(), **os.environ}, IN_KEY)
     files = {
         path: sha256_file(Path(path))
         for name in _FILES_IN_VARIABLES
@@ -186,9 +185,9 @@ def _index_facts() -> dict[str, object]:
     return {
         **{name: without_secrets(value) for name, value in settings.items()},
         "files": files,
-        "packages": pipsettings.packages_for_compile(),
+        "packages": pip_settings.packages_for_compile(),
         "uv.toml": sha256_text(users_text(IN_KEY)),
-        "no index": pipsettings.no_index(),
+        "no index": pip_settings.no_index(),
     }
 
 
@@ -209,10 +208,10 @@ def _project_settings(directory: Path) -> dict[str, str]:
 
 def _table_of_uv(text: str, name: str) -> str:
     """`[tool.uv]` alone: what else changes in the file is no matter of uv's."""
-    from projrun import tomlfile
+    from projrun.documents import toml_file
 
     try:
-        tool = tomlfile.parse(text, name).get("tool")
+        tool = toml_file.parse(text, name).get("tool")
     except ProjrunError:  # uv does not read it either
         return ""
     return repr(tool.get("uv")) if isinstance(tool, dict) else ""

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.environments import stages
-from projrun.environments.images import KEY_LABEL, Image
-from projrun.environments.imageshelf import freed_by, images_of, try_remove
-from projrun.environments.ready import READY, Ready, lock_of, read
+from projrun.disk import Home
+from projrun.disk.files import remove as remove_tree
+from projrun.disk.locks import FileLock
+from projrun.environments.docker import image_build
+from projrun.environments.docker.image_build import freed_by, images_of, try_remove
+from projrun.environments.docker.images import KEY_LABEL, Image
+from projrun.environments.store import READY, Ready, lock_of, read
 from projrun.errors import UsageError
-from projrun.files import remove as remove_tree
-from projrun.home import Home
-from projrun.locking import FileLock
 
 IMAGES = "docker"
 """The environment manager whose environments are images of an engine."""
@@ -52,7 +52,7 @@ class Size(msgspec.Struct, frozen=True):
 
 def shelved(home: Home) -> list[Shelved]:
     """Every environment and every rest of one, the one used last first."""
-    stages.sweep(home.environments / IMAGES)
+    image_build.sweep(home.environments / IMAGES)
     made = images_of(home.environments / IMAGES)
     found = [_look(path, made) for path in home.environments.glob("*/*") if _is_place(path)]
     with_directory = {one.image.id for one in found if one.image}

@@ -19,17 +19,49 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.digests import key_of, sha256_text
+from projrun.console import explain, say, warn
+from projrun.disk import Home
+from projrun.disk.files import beside, key_of, remove, sha256_text, write_atomically
+from projrun.disk.locks import FileLock, locked
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.environments.contents import fingerprint, mismatch
-from projrun.environments.ready import READY, Origin, Ready, lock_of, read
 from projrun.errors import FREE_SPACE, BuildError
-from projrun.files import beside, remove, write_atomically
-from projrun.home import Home
-from projrun.locking import FileLock, locked
-from projrun.output import explain, say, warn
 from projrun.plan import Descriptor, Launch, Lock, Resolving
 from projrun.record import Environment
+
+READY = ".ready.json"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What an environment was first built for. Projects with the same lock share it."""
+
+    project: str
+    """Name of the project's directory."""
+    descriptor: str = ""
+    """The descriptor file relative to the project's directory; empty if there was none."""
+    kind: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    environment: Environment
+    launch: Launch
+    origin: Origin
+    fingerprint: str
+    """What its contents looked like when it was built (contents.py)."""
+
+
+def read(dest: Path) -> Ready | None:
+    """The ready mark of `dest`; None when there is none: nothing there, or the rest of a killed build."""
+    try:
+        return msgspec.json.decode((dest / READY).read_bytes(), type=Ready)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def lock_of(dest: Path) -> Path:
+    """The file that is held shared by whoever uses `dest`; its time is that of the last use."""
+    return dest.with_name(f"{dest.name}.lock")
+
 
 __all__ = ["READY", "Provided", "provide"]
 
@@ -64,15 +96,15 @@ def provide(
     if not manager.BUILDS:
         lock = manager.lock(descriptor, directory, log)
         if resolving.strict_python:
-            from projrun.environments.pythons import refuse_another
+            from projrun.environments.interpreters.choice import refuse_another
 
             refuse_another(descriptor.python, lock.python)
         packages = () if descriptor.kind == "none" else manager.contents(directory)
         environment = Environment(manager=name, python=lock.python, packages=packages)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
-    from projrun.environments.access import with_access
     from projrun.environments.locks import lock_once  # late: an environment that is not built has no lock
+    from projrun.environments.requirement_access import with_access
 
     with _full_disk_told():
         home.mark_cache()
@@ -151,7 +183,7 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
         temporary.rename(dest)
-    from projrun.environments.access import cleaned
+    from projrun.environments.requirement_access import cleaned
 
     environment = Environment(
         manager=name,

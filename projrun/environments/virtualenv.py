@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from projrun.environments import uv
-from projrun.environments.access import installable, option_lines, variables_for_git
-from projrun.environments.carried import holds_all
-from projrun.environments.settingplaces import INSTALLING, variables_of, without_settings
-from projrun.environments.uvprogram import follow_cleaned
-from projrun.environments.uvsettings import for_pip
+from projrun.console import is_terminal, one_line
+from projrun.disk.files import temporary_directory
+from projrun.environments.installer_settings import INSTALLING, variables_of, without_settings
+from projrun.environments.package_files import holds_all
+from projrun.environments.requirement_access import installable, option_lines, variables_for_git
+from projrun.environments.uv import uv_manager
+from projrun.environments.uv.configuration import for_pip
+from projrun.environments.uv.program import follow_cleaned
 from projrun.errors import FREE_SPACE, BuildError
-from projrun.files import temporary_directory
-from projrun.output import is_terminal, one_line
 from projrun.plan import Access, Descriptor, Lock
-from projrun.process import ask
-from projrun.starting import merged
+from projrun.processes import merged
+from projrun.processes.programs import ask
 
 BUILDS = True
-key = uv.key
-unhealthy = uv.unhealthy
-contents = uv.contents
-launch = uv.launch
+key = uv_manager.key
+unhealthy = uv_manager.unhealthy
+contents = uv_manager.contents
+launch = uv_manager.launch
 
 _BUNDLED_PIP = """
 import sys
@@ -49,7 +49,7 @@ _RELOCATABLE = b"""#!/bin/sh
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
-    from projrun.environments.resolution import resolve
+    from projrun.environments.uv.resolution import resolve
 
     return resolve("virtualenv", descriptor, directory, log, as_of)
 
@@ -99,10 +99,10 @@ def pip_for(lock: Lock) -> Path:
 
 def requirements(pylock: str) -> tuple[list[str], list[str]]:
     """Requirement lines for pip: those with hashes, and those that can have none (Git, directories)."""
-    from projrun import tomlfile
+    from projrun.documents import toml_file
 
     hashed, unhashed = [], []
-    entries = tomlfile.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
+    entries = toml_file.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
     for package in entries:
         marker = f" ; {package['marker']}" if "marker" in package else ""
         name = package["name"]
@@ -173,3 +173,25 @@ def _environ(access: Access | None) -> dict[str, str]:
     kept = variables_of(os.environ, INSTALLING)
     theirs = merged(without_settings(os.environ), kept, for_pip(), never, ours)
     return merged(theirs, variables_for_git(access, os.environ))
+
+
+def download(lock: Lock, target: Path, log: Path) -> None:
+    """The file of every package that fits this machine, into `target`. Raises BuildError.
+
+    By pip, which checks the hashes: uv keeps no files, it keeps what was in them.
+    """
+    hashed, unhashed = requirements(lock.pylock)
+    if unhashed:
+        raise BuildError(
+            f"{unhashed[0].partition(' ')[0]} is not from an index, so no bundle can hold it",
+            "leave --with-packages out",
+        )
+    options = ["--no-deps", "--no-input", "--disable-pip-version-check", "--require-hashes"]
+    wanted = log.with_suffix(".txt")
+    try:
+        wanted.write_text("\n".join(hashed) + "\n")
+        pip = [lock.interpreter, "-I", str(pip_for(lock) / "pip"), "download", *options]
+        run_pip([*pip, "--dest", str(target), "--requirement", str(wanted)], log)
+    finally:
+        wanted.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)

@@ -6,20 +6,25 @@ gather(planned, urls, run_artifacts)    download what is remote; size and digest
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+import msgspec
+
+from projrun.disk import Home, locks
+from projrun.disk.files import beside
 from projrun.errors import InputError, ProjrunError
-from projrun.files import beside
+from projrun.net.urls import without_secrets
 from projrun.plan import PlannedInput
 from projrun.record import Input
-from projrun.urls import without_secrets
 
 if TYPE_CHECKING:
-    from projrun.progress import Progress
+    from projrun.console.progress import Progress
 
 
 class ArtifactEntry(Protocol):
@@ -60,7 +65,7 @@ class InputKind(Protocol):
 KINDS = {
     # asked in this order; fsspec is asked last because it claims everything
     "web": "projrun.inputs.web",
-    "runs": "projrun.inputs.runs",
+    "runs": "projrun.inputs.run_artifact",
     "filesystem": "projrun.inputs.filesystem",
 }
 
@@ -75,7 +80,7 @@ def gather(
     """Download what is remote and say what each input is. urls: of remote ones, by parameter, as given."""
     if not planned:
         return ()
-    from projrun.inputs.measure import measure
+    from projrun.inputs.digest import measure
 
     for one in planned:
         if one.remote:
@@ -84,7 +89,7 @@ def gather(
 
 
 def _download(planned: PlannedInput, url: str, run_artifacts: RunArtifacts) -> None:
-    from projrun.progress import Progress
+    from projrun.console.progress import Progress
 
     target = Path(planned.path)
     try:
@@ -102,3 +107,43 @@ def _download(planned: PlannedInput, url: str, run_artifacts: RunArtifacts) -> N
 def _kind_of(url: str) -> InputKind:
     kinds = (cast(InputKind, import_module(module)) for module in KINDS.values())
     return next(kind for kind in kinds if kind.claims(url))
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """Known before anything is downloaded, so that the command can name what will be there."""
+
+    directory: Path
+    temporary: bool
+    """It goes when the run ends. One below the user's --storage-dir stays."""
+
+
+def storage_for(storage_dir: str, home: Home) -> Storage:
+    """A directory that no other run has. It is not made yet."""
+    if storage_dir:
+        name = f"projrun-{os.urandom(8).hex()}"
+        return Storage(directory=Path(os.path.abspath(storage_dir), name), temporary=False)
+    return Storage(directory=locks.name_in(home.inputs), temporary=True)
+
+
+def make(storage: Storage, home: Home) -> None:
+    try:
+        if storage.temporary:
+            home.mark_cache()
+            locks.claim(storage.directory)
+        else:
+            storage.directory.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"the directory for downloads, {storage.directory}, cannot be made: {error.strerror}",
+            "name another with --storage-dir",
+        ) from None
+
+
+def discard(storage: Storage) -> None:
+    """Remove a temporary one; of another, what is empty because a download failed. Once more is fine."""
+    if storage.temporary:
+        locks.release(storage.directory)
+        return
+    for directory in (*storage.directory.glob("*"), storage.directory):
+        with contextlib.suppress(OSError):  # it holds what was downloaded
+            directory.rmdir()

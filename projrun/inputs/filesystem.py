@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from projrun.console import one_line
+from projrun.console.progress import Progress
 from projrun.errors import InputError, ProjrunError, UnavailableError
 from projrun.inputs import RunArtifacts
-from projrun.output import one_line
-from projrun.progress import Progress
-from projrun.urls import without_secrets
+from projrun.net.urls import without_secrets
 
 
 def claims(url: str) -> bool:

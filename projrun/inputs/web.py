@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from projrun.console.progress import Progress
 from projrun.errors import InputError, ParameterError
 from projrun.inputs import RunArtifacts
-from projrun.network import is_offline
-from projrun.progress import Progress
-from projrun.web import WebError, is_sound, is_web, opened
+from projrun.net import is_offline
+from projrun.net.http import WebError, is_sound, is_web, opened
 
 
 def claims(url: str) -> bool:

@@ -22,7 +22,7 @@ def read_project(directory: Path) -> mlproject.Project:
     elsewhere = project.descriptor.file not in ("", "python_env.yaml", "conda.yaml")
     if not elsewhere and not any((directory / file).is_file() for file in BY_CONVENTION):
         return project
-    from projrun.project.lockfiles import with_locks
+    from projrun.project.environment.lock_files import with_locks
 
     described = bool(project.file) and project.descriptor.kind != "none"
     if not described and (directory / "pyproject.toml").is_file():

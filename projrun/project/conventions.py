@@ -7,6 +7,7 @@ project wins over resolving.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -15,14 +16,14 @@ from typing import Any
 
 import msgspec
 
-from projrun import tomlfile
+from projrun.documents import toml_file
+from projrun.documents.yaml_cache import MAX_BYTES
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
-from projrun.project.lockfiles import PYPROJECT, lock_of
+from projrun.project.environment import Read
+from projrun.project.environment.lock_files import PYPROJECT, lock_of
 from projrun.project.mlproject import EntryPoint, Project
-from projrun.project.reading import Read
 from projrun.project.shapes import PYTHON_PATTERN
-from projrun.yamlcache import MAX_BYTES
 
 _OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _REFERENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?\s*")
@@ -35,7 +36,7 @@ _SOURCE_DIRECTORIES = ("src", "")
 def with_pyproject(project: Project) -> Project:
     """The project with what its pyproject.toml says where nothing else does."""
     try:
-        return _with_pyproject(project, tomlfile.load(project.directory / PYPROJECT, PYPROJECT))
+        return _with_pyproject(project, toml_file.load(project.directory / PYPROJECT, PYPROJECT))
     except ProjectError as error:
         if not project.file:
             raise
@@ -151,7 +152,7 @@ def _inline(directory: Path, file: str) -> Read | None:
         line = blocks[1][0] - 1
         raise ProjectError("has a second '# /// script' block", "keep one of them", file=file, line=line)
     first_line, content = blocks[0]
-    document = tomlfile.parse(content, file, first_line)
+    document = toml_file.parse(content, file, first_line)
     settings = _uv(document)
     descriptor, warnings = _descriptor("script", file, document, settings)
     if others := [key for key in settings if key != "sources"]:
@@ -188,8 +189,6 @@ def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str,
     dependencies = _dependencies(table, file)
     warnings: tuple[str, ...] = ()
     if "sources" in settings:
-        from projrun.project.uvsources import with_sources
-
         dependencies, warnings = with_sources(dependencies, settings["sources"], file)
     return Descriptor(kind=kind, file=file, python=python.strip(), dependencies=dependencies), warnings
 
@@ -218,3 +217,56 @@ def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any] | No
     if table is not None and not isinstance(table, dict):
         raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
     return table
+
+
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?P<extras>\[[^\]]*\])?[^;@]*(?P<marker>;.*)?")
+_ALLOWED = {
+    "git": {"git", "rev", "tag", "branch", "subdirectory"},
+    "url": {"url", "subdirectory"},
+    "path": {"path", "editable"},
+}
+"""Kind of source -> the keys that a requirement can say."""
+
+
+def with_sources(
+    dependencies: tuple[str, ...], sources: object, file: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The dependencies with their sources, and warnings of those that a requirement cannot say.
+
+    file: relative to the project's directory; paths in it start from its own directory.
+    """
+    if not isinstance(sources, dict):
+        return dependencies, (f"{file}: [tool.uv] is ignored: sources",)
+    known = {_normal(str(name)): source for name, source in sources.items()}
+    lines, ignored = [], []
+    for line in dependencies:
+        found = _REQUIREMENT.fullmatch(line)
+        source = known.get(_normal(found["name"])) if found else None
+        said = _said(found, source, os.path.dirname(file)) if found and source is not None else line
+        if not said:
+            ignored.append(f"{file}: [tool.uv.sources] is ignored for {line}: no requirement can say it")
+        lines.append(said or line)
+    return tuple(lines), tuple(ignored)
+
+
+def _said(wanted: re.Match[str], source: Any, base: str) -> str:
+    """The requirement that names the source; empty where none can."""
+    kind = next((kind for kind in _ALLOWED if isinstance(source, dict) and kind in source), "")
+    if not kind or source.keys() - _ALLOWED[kind] or not re.fullmatch(r"[^\s;\[\]#]+", str(source[kind])):
+        return ""
+    extras, marker = wanted["extras"] or "", f" {wanted['marker']}" if wanted["marker"] else ""
+    if kind == "path":
+        path = os.path.normpath(os.path.join(base, str(source["path"])))
+        place = path if path.startswith(("/", "../")) else f"./{path}"
+        return f"{'-e ' * (source.get('editable') is True)}{place}{extras}{marker}"
+    below = f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
+    if kind == "url":
+        return f"{wanted['name']}{extras} @ {source['url']}{below}{marker}"
+    versions = [str(source[key]) for key in ("rev", "tag", "branch") if key in source]
+    at = f"@{versions[0]}" if versions else ""
+    return f"{wanted['name']}{extras} @ git+{source['git'].removeprefix('git+')}{at}{below}{marker}"
+
+
+def _normal(name: str) -> str:
+    """As indexes compare names."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -6,12 +6,14 @@ Unknown keys are forbidden for the schemas' sake: editors then mark them. The pa
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from projrun.documents import Document
+from projrun.plan import Rule, VerifyRules
 
 _VERSION = r"\d+(?:\.\d+)*(?:\.\*|(?:a|b|rc)\d+)?"
 _COMPARISON = r"(?:===?|~=|!=|[<>]=?)"
@@ -203,3 +205,19 @@ def conform(document: Document, raw: object, shape: type[Shape], what: str, *pat
             text = f"expected {wanted}"
         hint = f"write {wanted}" if wanted else "mend it"
         raise document.error(f"{where}{what}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None
+
+
+def verify_rules(document: Document, written: object) -> VerifyRules:
+    """Raises ProjectError."""
+    shape = conform(document, written, VerifyShape, "'verify'", "verify")
+    return VerifyRules(metrics=_rules(shape.metrics), outputs=_rules(shape.outputs))
+
+
+def _rules(written: Mapping[str, ToleranceShape | str] | None) -> dict[str, Rule]:
+    return {pattern: _rule(rule) for pattern, rule in (written or {}).items()}
+
+
+def _rule(written: ToleranceShape | str) -> Rule:
+    if isinstance(written, ToleranceShape):
+        return Rule(how="value", rtol=float(written.rtol), atol=float(written.atol))
+    return Rule(how="ignore" if written == "ignore" else "value" if written == "value" else "exact")

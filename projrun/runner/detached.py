@@ -10,17 +10,17 @@ from contextlib import closing, suppress
 
 import msgspec
 
+from projrun.console.masking import hide
+from projrun.disk import Home
 from projrun.errors import ProjrunError, UnavailableError
-from projrun.home import Home
-from projrun.interrupts import uninterrupted
-from projrun.masking import hide
-from projrun.process import Detached, detach
+from projrun.processes import uninterrupted
+from projrun.processes.programs import Detached, detach
 from projrun.request import Request
-from projrun.runner import check
-from projrun.server.variables import without_endpoint
+from projrun.runner.run import check
+from projrun.server.endpoint import without_endpoint
 from projrun.tracking import Store
 from projrun.tracking.entities import TERMINATED, Run
-from projrun.tracking.hook import RunHook
+from projrun.tracking.recorder import RunHook
 from projrun.tracking.supervision import (
     LIBRARY,
     Supervision,

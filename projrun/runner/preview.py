@@ -6,20 +6,20 @@ from typing import Any
 
 import msgspec
 
+from projrun.console import one_line
+from projrun.console.masking import hide, masked, masked_in
+from projrun.console.tables import pairs
+from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.locks import kept_lock
 from projrun.environments.store import is_built
-from projrun.home import Home
-from projrun.inputs.storage import storage_for
-from projrun.masking import hide, masked, masked_in
-from projrun.output import one_line
+from projrun.inputs import storage_for
+from projrun.net.urls import without_secrets
 from projrun.plan import Lock, Plan, PlannedEnvironment
 from projrun.request import Request
-from projrun.runner import check
-from projrun.runner.planning import make_plan
+from projrun.runner.planner import make_plan
+from projrun.runner.run import check
 from projrun.sources import fetched
-from projrun.tables import pairs
-from projrun.urls import without_secrets
 
 
 class EnvironmentPreview(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def preview(request: Request, home: Home) -> Preview:
 def _packages(lock: Lock | None) -> list[dict[str, Any]]:
     if lock is None or not lock.pylock:
         return []
-    from projrun.tomlfile import parse
+    from projrun.documents.toml_file import parse
 
     packages: list[dict[str, Any]] = parse(lock.pylock, "pylock.toml").get("packages", [])
     return packages

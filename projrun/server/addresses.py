@@ -11,14 +11,13 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.errors import TrackingError
-from projrun.server.ownrun import OwnRun
+from projrun.server.run_view import OwnRun
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo, Experiment, Run
 from projrun.tracking.limits import shown
 
 if TYPE_CHECKING:
-    from projrun.tracking.modelentities import LoggedModel
-    from projrun.tracking.modelstores import Files, KeepsModels
+    from projrun.tracking.models import Files, KeepsModels, LoggedModel
 
 SCHEME = "mlflow-artifacts:"
 
@@ -84,7 +83,7 @@ def resolved(store: Store, address: str) -> tuple[Files, str]:
 
 
 def keeping_models(store: Store) -> KeepsModels:
-    from projrun.tracking.modelstores import KeepsModels
+    from projrun.tracking.models import KeepsModels
 
     if not isinstance(store, KeepsModels):
         raise TrackingError("this store keeps no models", error_code="NOT_IMPLEMENTED")

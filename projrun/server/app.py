@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from projrun.errors import TrackingError
-from projrun.server import files, loggedmodels, registry
-from projrun.server.direct import Direct, DisconnectedError, answer, whole_body
-from projrun.server.failures import failure
-from projrun.server.guard import App, Guard
+from projrun.server import artifact_files, model_handlers
+from projrun.server.guard import App, Guard, Receive, Scope, Send, respond
 from projrun.server.handlers import HANDLERS, Handler
-from projrun.server.layers import Late, Texts
-from projrun.server.metrics import Counting, Requests
+from projrun.server.messages import failure
+from projrun.server.prometheus import TEXT_TYPE, Counting, Requests
+from projrun.server.short_path import Direct, DisconnectedError, answer, whole_body
 from projrun.tracking import Store
 from projrun.tracking.limits import shown
 from projrun.tracking.wire import Json
@@ -25,9 +24,36 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 
+class Texts:
+    """Answers GET and HEAD of the paths of `pages` with what the function there returns."""
+
+    def __init__(self, app: App, pages: Mapping[str, Callable[[], str]]) -> None:
+        self._app, self._pages = app, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._pages.get(scope.get("path", ""))
+        if page is None or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        await respond(send, 200, page().encode(), TEXT_TYPE, head=scope["method"] == "HEAD")
+
+
+class Late:
+    """The application that `make` gives, made when the first request comes to it."""
+
+    def __init__(self, make: Callable[[], App]) -> None:
+        self._make = make
+        self._app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            self._app = self._make()
+        await self._app(scope, receive, send)
+
+
 Endpoint = Callable[["Request"], Awaitable["Response"]]
 
-EVERY = (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS)
+EVERY = (*HANDLERS, *model_handlers.MODEL_HANDLERS, *model_handlers.REGISTRY_HANDLERS)
 
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
 """What stands before mlflow/… and mlflow-artifacts/…; `preview` is what clients before 1.0 ask for."""
@@ -93,8 +119,8 @@ def routes(store: Store) -> list[BaseRoute]:
         for handler in (handler for handler in EVERY if "{" in handler.path):
             endpoint = _answering(partial(_handle, store, handler))
             table.append(Route(f"{prefix}mlflow/{handler.path}", endpoint, methods=list(handler.methods)))
-        for method, path, respond in files.ENDPOINTS:
-            endpoint = _answering(partial(respond, store))
+        for method, path, handle_files in artifact_files.ENDPOINTS:
+            endpoint = _answering(partial(handle_files, store))
             table.append(Route(f"{prefix}mlflow-artifacts/{path}", endpoint, methods=[method]))
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     return [*table, Route("/{path:path}", _answering(_unknown), methods=methods)]
@@ -112,7 +138,7 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         except (ClientDisconnect, DisconnectedError):
             return Response()
         except Exception as error:
-            return files.json_answer(*failure(error, f"{request.method} {request.url.path}"))
+            return artifact_files.json_answer(*failure(error, f"{request.method} {request.url.path}"))
 
     return answer
 
@@ -123,7 +149,7 @@ async def _handle(store: Store, handler: Handler, request: Request) -> Response:
     body = await whole_body(request.receive, handler.max_body)
     query = request.query_params.multi_items()
     work = partial(answer, handler, store, request.method, query, body, **request.path_params)
-    return files.json_answer(200, await run_in_threadpool(work))
+    return artifact_files.json_answer(200, await run_in_threadpool(work))
 
 
 async def _unknown(request: Request) -> Response:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 
-from projrun.errors import TrackingError
+from projrun.errors import ProjrunError, TrackingError
 from projrun.tracking.entities import DatasetInput, Metric, RunStatus
 from projrun.tracking.limits import invalid, shown
+from projrun.tracking.wire import Json
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -260,3 +262,32 @@ def _number(kind: str, value: str | int, names: Sequence[str]) -> int:
 def _unfit(error: Exception) -> TrackingError:
     text = "too deeply nested" if isinstance(error, RecursionError) else str(error)
     return invalid(f"The request does not fit: {text}")
+
+
+HTTP_STATUSES = {
+    "BAD_REQUEST": 400,
+    "INVALID_PARAMETER_VALUE": 400,
+    "RESOURCE_ALREADY_EXISTS": 400,
+    "PERMISSION_DENIED": 403,
+    "ENDPOINT_NOT_FOUND": 404,
+    "RESOURCE_DOES_NOT_EXIST": 404,
+    "NOT_IMPLEMENTED": 501,
+    "TEMPORARILY_UNAVAILABLE": 503,
+}
+
+_log = logging.getLogger("projrun.server")
+_log.addHandler(logging.NullHandler())
+
+
+def failure(error: Exception, asked: str) -> tuple[int, Json]:
+    """What is answered to a request that raised `error`. asked: method and path, for the log."""
+    if isinstance(error, TrackingError):
+        return _failure(error.error_code, str(error))
+    if isinstance(error, ProjrunError):
+        return _failure("INTERNAL_ERROR", str(error))
+    _log.error("%s", asked, exc_info=error)
+    return _failure("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
+
+
+def _failure(error_code: str, message: str) -> tuple[int, Json]:
+    return HTTP_STATUSES.get(error_code, 500), {"error_code": error_code, "message": message}

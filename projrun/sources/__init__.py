@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
+from projrun.net.urls import without_credentials
 from projrun.plan import Checkout, Source
-from projrun.urls import without_credentials
 
 if TYPE_CHECKING:
     from projrun.record import SourceClosure
@@ -39,7 +39,7 @@ KINDS = {
     # asked in this order; git is asked last because it claims everything that looks like a URL
     "local": "projrun.sources.local",
     "archive": "projrun.sources.archive",
-    "git": "projrun.sources.git",
+    "git": "projrun.sources.git.repository",
 }
 
 
@@ -87,7 +87,7 @@ def _fetch_digest(module: str, uri: str, version: str, home: Home, sha256: str, 
 
 def require_clean(checkout: Checkout) -> None:
     """Raises SourceError for a tree of the user's that is not as its commit."""
-    from projrun.sources.isolation import refuse_changes
+    from projrun.sources.restoration import refuse_changes
 
     refuse_changes(checkout)
 
@@ -101,7 +101,7 @@ def capture(checkout: Checkout, home: Home) -> Captured:
 
 def isolated(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     """A temporary checkout of what was captured; one that is temporary already is that itself."""
-    from projrun.sources.isolation import apart
+    from projrun.sources.restoration import apart
 
     return checkout if checkout.temporary else apart(checkout, captured, home)
 
@@ -109,8 +109,8 @@ def isolated(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
 def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:
     """The tree of a run as a temporary checkout, from its record, its artifact `closure.artifact` and the
     remote alone. Give it back with `release`. Raises SourceError."""
-    from projrun.sources.members import Limits
-    from projrun.sources.restoring import restore as restored
+    from projrun.disk.unpack import Limits
+    from projrun.sources.restoration import restore as restored
 
     return restored(source, closure, artifact, home, Limits.of_records())
 

@@ -7,18 +7,17 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from projrun.bundle import RECORD, TREE
-from projrun.digests import sha256_file
+from projrun.bundle_layout import RECORD, TREE
+from projrun.console import one_line
+from projrun.disk import Home
+from projrun.disk.files import sha256_file
 from projrun.errors import SourceError
-from projrun.home import Home
-from projrun.output import one_line
+from projrun.net.http import is_web
+from projrun.net.urls import without_secrets
 from projrun.plan import Checkout, Source
 from projrun.record import from_json
 from projrun.sources.checkouts import new_place
-from projrun.sources.giturl import path_of
-from projrun.sources.subdirectory import directory_within
-from projrun.urls import without_secrets
-from projrun.web import is_web
+from projrun.sources.git.address import directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
 _MACOS = "__MACOSX"
@@ -79,7 +78,7 @@ def _has_files(directory: str, names: Collection[str]) -> bool:
 
 def _entered(root: Path, top: str, name: str) -> Path:
     """Put the directory `top` in the place of `root`, and call it `name`."""
-    from projrun import files
+    from projrun.disk import files
 
     if not top:
         files.remove(root / _MACOS)
@@ -106,8 +105,7 @@ def _file_name(place: str) -> str:
 
 def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
     """Unpack the archive into `root`; return its digest and the directory of the project in it."""
-    from projrun.sources.members import Limits
-    from projrun.sources.unpack import unpack
+    from projrun.disk.unpack import Limits, unpack
 
     limits = Limits.from_environment()
     is_remote = is_web(place)
@@ -134,8 +132,8 @@ def _local_path(place: str) -> str:
 
 
 def _download(url: str, file: Path, most: int) -> None:
-    from projrun.progress import Progress
-    from projrun.web import WebError, is_sound, opened
+    from projrun.console.progress import Progress
+    from projrun.net.http import WebError, is_sound, opened
 
     if not is_sound(url):
         raise SourceError("it is not a URL of a web server", "write https://host/path, %20 for a blank")

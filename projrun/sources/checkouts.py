@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from projrun import scratch
-from projrun.home import Home
+from projrun.disk import Home, locks
 from projrun.plan import Checkout, Source
-from projrun.sources.giturl import Address
-from projrun.sources.lfs import fill_lfs
-from projrun.sources.subdirectory import directory_within
-from projrun.sources.submodules import fill_submodules
-from projrun.sources.tree import Tree, fill
+from projrun.sources.git.address import Address, directory_within
+from projrun.sources.git.lfs import fill_lfs
+from projrun.sources.git.submodules import fill_submodules
+from projrun.sources.git.tree import Tree, fill
 
 
 def check_out(
@@ -39,14 +37,14 @@ def check_out(
 def new_place(home: Home, name: str) -> Iterator[Path]:
     """An empty directory called `name`, ours until `remove`; it goes at once when the body fails."""
     home.mark_cache()
-    place = scratch.name_in(home.checkouts)
-    scratch.claim(place)
+    place = locks.name_in(home.checkouts)
+    locks.claim(place)
     try:
         root = place / name
         root.mkdir(parents=True)
         yield root
     except BaseException:
-        scratch.release(place)
+        locks.release(place)
         raise
 
 
@@ -54,11 +52,11 @@ def remove(checkout: Checkout, home: Home) -> None:
     """Remove a temporary checkout of this process; once more is fine."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
-        scratch.release(place)
+        locks.release(place)
 
 
 def keep(checkout: Checkout, home: Home) -> None:
     """Let it stay until the cache is pruned."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
-        scratch.keep(place)
+        locks.keep(place)

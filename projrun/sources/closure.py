@@ -12,10 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from projrun import files
+from projrun.console import one_line
+from projrun.disk import SOURCES_STAY_S, Home, files
 from projrun.errors import SourceError
-from projrun.home import SOURCES_STAY_S, Home
-from projrun.output import one_line
 from projrun.plan import Checkout, Worktree
 from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
 
@@ -58,7 +57,7 @@ def _captured(checkout: Checkout, home: Home) -> Captured:
         return _of_version(checkout, home)
     if state is not None:
         return _of_worktree(checkout.root, state, home)
-    from projrun.sources.plainfiles import every_file_below, files_below
+    from projrun.sources.plain_files import every_file_below, files_below
 
     if source.kind == "local" and os.path.lexists(checkout.root / ".git"):
         return Captured(None)  # git would not read it, and the checkout says so already
@@ -81,10 +80,10 @@ def _not_ours(top: Path, names: list[str], home: Home) -> list[str]:
 
 def _of_version(checkout: Checkout, home: Home) -> Captured:
     """A commit of a repository on this machine: it may be nowhere else."""
-    from projrun.sources.differences import base_of
+    from projrun.sources.git.changes import base_of
+    from projrun.sources.git.worktree import state_of
     from projrun.sources.local import repository_of
-    from projrun.sources.plainfiles import every_file_below
-    from projrun.sources.worktree import state_of
+    from projrun.sources.plain_files import every_file_below
 
     top, commit = repository_of(checkout.source.uri), checkout.source.commit
     base = base_of(top, commit, state_of(top).settings)
@@ -95,8 +94,15 @@ def _of_version(checkout: Checkout, home: Home) -> Captured:
 
 
 def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
-    from projrun.sources.converted import may_differ_silently, silently_different
-    from projrun.sources.differences import base_of, changed_since, expanded, files_known_to_git, index_of
+    from projrun.sources.git.changes import (
+        base_of,
+        changed_since,
+        expanded,
+        files_known_to_git,
+        index_of,
+        may_differ_silently,
+        silently_different,
+    )
 
     base = base_of(top, state.commit, state.settings)
     if base is None:
@@ -116,7 +122,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
     """Write the artifact into the cache, under its digest: what is the same is there once."""
     import msgspec
 
-    from projrun.sources.treearchive import REMOVED, STATUS, Writer
+    from projrun.sources.plain_files import REMOVED, STATUS, Writer
 
     names, total, unkept = _within_limits(str(top), difference.kept)
     removed = sorted(difference.removed)
@@ -162,7 +168,7 @@ def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tupl
 
 
 def _unkept(top: str, name: str) -> Unkept:
-    from projrun.digests import sha256_file
+    from projrun.disk.files import sha256_file
 
     path = Path(top, name)
     return Unkept(path=files.name_in_utf8(name), size=path.stat().st_size, sha256=sha256_file(path))
@@ -173,7 +179,7 @@ def _limit(variable: str) -> int:
     default = DEFAULTS_MB[variable]
     if variable not in os.environ:  # as nearly always: nothing is to be imported
         return default * 1_000_000
-    from projrun.settings import number
+    from projrun.documents.variables import number
 
     return int(number(variable, default, of="megabytes") * 1_000_000)
 

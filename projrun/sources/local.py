@@ -7,14 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.disk import Home
+from projrun.disk.repository_view import top_above
 from projrun.errors import SourceError
-from projrun.gitview import top_above
-from projrun.home import Home
+from projrun.net.urls import without_credentials
 from projrun.plan import Checkout, Source, Worktree
-from projrun.sources.giturl import is_repository, path_of
-from projrun.sources.subdirectory import directory_within, split_off
-from projrun.sources.worktree import below, look_at, remote_in, state_of
-from projrun.urls import without_credentials
+from projrun.sources.git.address import directory_within, is_repository, path_of, split_off
+from projrun.sources.git.worktree import below, look_at, remote_in, state_of
 
 
 def claims(uri: str) -> bool:
@@ -26,7 +25,7 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
     assert place is not None
     start = Path(os.path.realpath(place[0]))
     if version:
-        from projrun.sources.localversion import checkout_at
+        from projrun.sources.git.repository import checkout_at
 
         return checkout_at(uri, version, start, place[1], home, offline=offline)
     directory = directory_within(start, place[1], f"'{place[0]}'")

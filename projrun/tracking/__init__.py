@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from projrun.disk import Home
 from projrun.errors import UnavailableError
-from projrun.home import Home
+from projrun.net.urls import without_credentials
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
-from projrun.urls import without_credentials
 
 
 class Store(Protocol):
@@ -161,8 +161,8 @@ class Store(Protocol):
 
 
 KINDS = {
-    "rest": "projrun.tracking.rest",
-    "sqlite": "projrun.tracking.sqlite",
+    "rest": "projrun.tracking.rest.rest_store",
+    "sqlite": "projrun.tracking.sqlite.sqlite_store",
 }
 
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
+from projrun.disk.files import remove
 from projrun.errors import TrackingError
-from projrun.files import remove
+from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo
-from projrun.tracking.limits import check_text, invalid, shown
+from projrun.tracking.limits import MAX_ARTIFACT_LOCATION, check_length, check_text, invalid, shown
 
 UPLOAD = ".upload-"
 ABANDONED_S = 24 * 3600
@@ -171,3 +172,36 @@ def _failed(error: OSError, path: str) -> TrackingError:
         f"the artifact {shown(path)}: {error.strerror or error}",
         "look at the space and the rights in PROJRUN_HOME",
     )
+
+
+def walked(store: Store, run_id: str, directory: str = "") -> Iterator[ArtifactInfo]:
+    """Every file, directory after directory."""
+    for info in store.list_artifacts(run_id, directory):
+        if info.is_dir:
+            yield from walked(store, run_id, info.path)
+        else:
+            yield info
+
+
+SCHEMES = ("abfss", "dbfs", "file", "gs", "hdfs", "r2", "s3", "viewfs", "wasb", "wasbs")
+
+
+def checked_location(location: str, root_uri: str) -> str:
+    """`location` as a URI without a slash at its end; '' stays ''. A plain path becomes a file URI."""
+    check_text("artifact location", location)
+    check_length("artifact location", location, MAX_ARTIFACT_LOCATION)
+    if not location:
+        return ""
+    scheme, colon, rest = location.partition(":")
+    if not colon or "/" in scheme:
+        return Path(location).absolute().as_uri()
+    if scheme.lower() not in SCHEMES or not rest.strip("/"):
+        raise invalid(
+            f"the artifact location {shown(location)} is of no kind that clients may be sent to",
+            f"leave it out, or use one of {', '.join(SCHEMES)}",
+        )
+    if any(char in location for char in "?#\\") or ".." in rest.split("/"):
+        raise invalid(f"the artifact location {shown(location)} has '..', '?', '#' or a backslash in it")
+    if location.startswith(root_uri):
+        raise invalid(f"the artifact location {shown(location)} is projrun's own directory", "leave it out")
+    return location.rstrip("/")

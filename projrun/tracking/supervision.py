@@ -14,15 +14,15 @@ from pathlib import Path
 import msgspec
 
 from projrun import tracking
-from projrun.cgroups import own_directory, remove_abandoned
+from projrun.disk import Home
+from projrun.disk.locks import FileLock
 from projrun.errors import TrackingError
-from projrun.home import Home
-from projrun.interrupts import ends_by_signal
-from projrun.locking import FileLock
+from projrun.processes import ends_by_signal
+from projrun.processes.cgroups import own_directory, remove_abandoned
 from projrun.record import Outcome
 from projrun.tracking import Store
 from projrun.tracking.entities import TERMINATED
-from projrun.tracking.hook import end_after, end_with_parent, killed, settle
+from projrun.tracking.recorder import end_after, end_with_parent, killed, settle
 from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR
 
 LIBRARY = -1

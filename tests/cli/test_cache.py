@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from projrun import scratch
-from projrun.home import Home
-from projrun.locking import locked
+from projrun.disk import Home, locks
+from projrun.disk.locks import locked
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import Upstream, make_upstream, run_git
 
@@ -146,11 +145,11 @@ def test_what_killed_processes_left_goes_at_once(projrun: Projrun, home: Home) -
     for path in (temporary, lost):
         path.mkdir(parents=True)
     lost.with_suffix(".lock").touch()
-    live = scratch.name_in(home.inputs)
-    scratch.claim(live)
+    live = locks.name_in(home.inputs)
+    locks.claim(live)
     assert sorted(prune(projrun)) == sorted([KEY, temporary.name, lost.name])
     assert live.exists()
-    scratch.release(live)
+    locks.release(live)
 
 
 def test_a_repository_in_use_stays(projrun: Projrun, upstream: Upstream, home: Home) -> None:

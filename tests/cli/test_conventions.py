@@ -285,7 +285,7 @@ def test_a_plain_project_reads_no_toml(make_project: MakeProject) -> None:
     )
     script = (
         "import sys; from projrun import run; run(sys.argv[1]);"
-        "print([name for name in sys.modules if name in ('tomllib', 'tomli', 'projrun.tomlfile')"
+        "print([name for name in sys.modules if name in ('tomllib', 'tomli', 'projrun.documents.toml_file')"
         " or name.endswith('.conventions')])"
     )
     for _ in range(2):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.ready import lock_of
-from projrun.home import Home
-from projrun.locking import locked
+from projrun.disk import Home
+from projrun.disk.locks import locked
+from projrun.environments.store import lock_of
 from tests.conftest import MakeProject, Projrun
 
 MLPROJECT = "name: shop\npython_env: python_env.yaml\nentry_points: {main: {command: 'true'}}\n"

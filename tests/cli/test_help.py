@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from projrun.cli.pages import PAGES
+from projrun.cli.help_pages import PAGES
 from projrun.cli.verbs import VERBS, cli
-from projrun.output import talk
+from projrun.console import talk
 from tests.conftest import Projrun
 
 ROOT = Path(__file__).parents[2]

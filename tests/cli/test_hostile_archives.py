@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
 from tests.watching import Entry, state_of, write_tar, write_zip
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from projrun.project.arguments import program
+from projrun.project.propose.arguments import program
 from tests.clients import MLFLOW, Client
 from tests.conftest import MakeProject, Projrun
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store
 from tests.chaos import MARK, processes_marked

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import projrun as package
-from projrun.home import Home
+from projrun.disk import Home
 from tests.cli.test_run import only_run, processes_in
 from tests.conftest import MakeProject, Projrun
 

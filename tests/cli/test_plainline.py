@@ -9,9 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from projrun.cli.plainline import options_of
 from projrun.cli.run import run
-from projrun.cli.runoptions import GROUPS
+from projrun.cli.run_options import GROUPS, options_of
 
 NAMES = [name for group in GROUPS for option in group.options for name in option.names if name[0] == "-"]
 VALUES = ["main", "a=1", "a=b=c", "", " ", "-1", "--x", "=", "é", "x y", ".", "https://example.org/p.git#d"]

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.schemas import schemas
 from projrun.tracking import open_store
 from tests.conftest import MakeProject, Projrun

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from projrun.files import remove
-from projrun.home import Home
+from projrun.disk import Home
+from projrun.disk.files import remove
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import Upstream, make_upstream, run_git
 from tests.machine import forget_index_settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
 from tests.waiting import eventually
 

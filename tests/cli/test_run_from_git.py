@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import GitServer, Upstream, git_server, stand_in_for_ssh
 

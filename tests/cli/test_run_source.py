@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import run_git
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.tracking import Store, open_store
 from projrun.tracking.entities import Metric
 from tests.conftest import Projrun

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.tables import width
+from projrun.console.tables import width
 from tests.conftest import MakeProject, Projrun
 from tests.terminal import needs, shown, with_projrun
 
@@ -90,7 +90,7 @@ def test_progress_stays_on_one_line(tmp_path: Path, columns: int) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys, time\n"
-        "from projrun.progress import Progress\n"
+        "from projrun.console.progress import Progress\n"
         "progress = Progress('a-name-that-goes-on-and-on-' * 4)\n"
         "progress.total = 300\n"
         "for _ in range(3):\n"

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from projrun.project.findings import RULES
+from projrun.project.validate.findings import RULES
 from tests.conftest import MakeProject, Projrun
 
 BAD = """\

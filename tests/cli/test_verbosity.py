@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.tables import cut, pairs, table, width
+from projrun.console.tables import cut, pairs, table, width
 from tests.conftest import MakeProject, Projrun
 
 MLPROJECT = "entry_points: {main: {parameters: {x: {type: path, default: MLproject}}, command: 'echo said'}}"

@@ -12,8 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from projrun.runner.changes import KINDS
-from projrun.runner.fakedclock import month_later
+from projrun.runner.variations.change_kinds import KINDS, month_later
 from tests.cli.test_record import LOG
 from tests.conftest import MakeProject, Projrun
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.images import STAGE_LABEL
-from projrun.locking import locked
+from projrun.disk.locks import locked
+from projrun.environments.docker.images import STAGE_LABEL
 from tests.docker import baseimage
 from tests.waiting import eventually as eventually
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import images
-from projrun.environments.imageshelf import SHELF_LABEL, shelf_name
-from projrun.home import Home
+from projrun.disk import Home
+from projrun.environments.docker import images
+from projrun.environments.docker.image_build import SHELF_LABEL, shelf_name
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import artifact, docker, runs_of
 from tests.packageindex import make_wheel

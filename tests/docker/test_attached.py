@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from projrun.backends.attached import Interleaved
-from projrun.streams import Copy
+from projrun.backends.local.engine_container import Interleaved
+from projrun.processes.streams import Copy
 from tests.conftest import MakeProject, Projrun
 from tests.docker.between import between
 from tests.docker.conftest import artifact, docker, eventually, gone, runs_of

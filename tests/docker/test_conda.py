@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.pythons import Interpreter, choose
+from projrun.environments.interpreters.choice import Interpreter, choose
 from tests import condachannel
 from tests.condachannel import PLACEHOLDER, Channel
 from tests.conftest import MakeProject, Projrun

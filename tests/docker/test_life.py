@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from projrun import engine
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store
 from tests.chaos import chaos_of_containers

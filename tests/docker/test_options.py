@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.imagelock import default_base
+from projrun.environments.docker.docker_manager import default_base
 from projrun.errors import BuildError, ParameterError, ProjectError, ProjrunError, UsageError
 from projrun.plan import Descriptor
 from projrun.request import Request
-from projrun.runner.containers import expanded, legal_name, planned, with_base_image
+from projrun.runner.container_options import expanded, legal_name, planned, with_base_image
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import images
+from projrun.environments.docker import images
 from tests.conftest import MakeProject, Projrun
 from tests.docker import baseimage
 from tests.docker.conftest import artifact, docker, eventually, gone, runs_of

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import images
-from projrun.environments.dockerfile import standalone
-from projrun.environments.imageshelf import SHELF_LABEL, shelf_name
-from projrun.home import Home
+from projrun.disk import Home
+from projrun.environments.docker import images
+from projrun.environments.docker.dockerfile_template import standalone
+from projrun.environments.docker.image_build import SHELF_LABEL, shelf_name
 from projrun.plan import Lock
 from tests.conftest import MakeProject, Projrun
 from tests.docker.conftest import docker, eventually

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from projrun import engine
-from projrun.backends.containerspec import Arguments, client_adds_nothing, creation
+from projrun.backends.local.container_spec import Arguments, client_adds_nothing, creation
 from tests.docker.conftest import docker
 
 OWN = (

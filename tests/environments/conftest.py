@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from projrun.environments import pythons
+from projrun.environments.interpreters import choice
 from tests import condachannel
 from tests.condachannel import PLACEHOLDER, Channel
 
@@ -11,7 +11,7 @@ from tests.condachannel import PLACEHOLDER, Channel
 def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     """A channel with the running Python and a few packages of every sort."""
     channel = Channel(tmp_path_factory.mktemp("conda") / "channel")
-    condachannel.add_python(channel, pythons.choose("")[0])
+    condachannel.add_python(channel, choice.choose("")[0])
     condachannel.add_library(channel, "1.0.0", format="tar.bz2")
     condachannel.add_library(channel, "2.0.0")
     activation = (

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
+from projrun.disk.files import remove
 from projrun.environments.contents import altered, mismatch
-from projrun.environments.ready import READY, read
-from projrun.environments.store import Provided, provide
+from projrun.environments.store import READY, Provided, provide, read
 from projrun.errors import BuildError
-from projrun.files import remove
-from projrun.home import Home
 from projrun.plan import Descriptor
 from tests.chaos import MARK, processes_marked
 
@@ -35,7 +34,7 @@ TINY = Descriptor(kind="python_env", dependencies=tuple(f"{name}==1.0" for name 
 BUILD = """
 import os, sys
 from pathlib import Path
-from projrun.home import home_from
+from projrun.disk import home_from
 from projrun.environments.store import provide
 from tests.environments.test_building import TINY
 directory, count = Path(sys.argv[1]), int(sys.argv[2])

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import conda, condarattler, pythons
-from projrun.environments.condanames import needs_conda
+from projrun.disk import Home
+from projrun.environments.conda import conda_manager, rattler
+from projrun.environments.conda.pypi_names import needs_conda
+from projrun.environments.interpreters import choice
 from projrun.environments.store import Provided
 from projrun.errors import BuildError, UnavailableError
-from projrun.home import Home
 from projrun.plan import Descriptor
-from projrun.process import ask
+from projrun.processes import merged
+from projrun.processes.programs import ask
 from projrun.project import read_project
-from projrun.project.condafiles import platform_name
-from projrun.starting import merged
+from projrun.project.environment.conda_file import platform_name
 from tests import condachannel, test_startup
 from tests.chaos import MARK, processes_marked
 from tests.condachannel import PLACEHOLDER, Channel, served
@@ -31,7 +32,7 @@ from tests.environments.test_environments import provided, python_says
 
 RUNNING = ".".join(map(str, sys.version_info[:3]))
 MINOR = ".".join(map(str, sys.version_info[:2]))
-PYTHONS = [python for python in pythons.installed() if condachannel.relocatable(python)]
+PYTHONS = [python for python in choice.installed() if condachannel.relocatable(python)]
 """Looked for here, where HOME is still the user's."""
 
 Provide = Callable[..., Provided]
@@ -154,7 +155,7 @@ def test_a_compiled_library_knows_its_prefix(environment: Provide, tmp_path: Pat
 def test_pins_of_every_form(spec: str, version: str, conda_channel: Channel, tmp_path: Path) -> None:
     written = spec.replace("CHANNEL", conda_channel.url)
     descriptor = Descriptor(kind="conda_env", file="environment.yml", conda_specs=(written,))
-    lock = conda.lock(descriptor, tmp_path, tmp_path / "log")
+    lock = conda_manager.lock(descriptor, tmp_path, tmp_path / "log")
     assert f"tinylib-{version}-py_0" in lock.conda
 
 
@@ -168,7 +169,7 @@ def test_what_came_later_than_a_date_does_not_count(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CONDA_CHANNELS", own.url)
     descriptor = Descriptor(kind="conda_env", conda_specs=("dated",))
     for as_of, version in (("2022-01-01T00:00:00Z", "1"), ("2022-01-01", "1"), ("", "2")):
-        lock = conda.lock(descriptor, tmp_path, tmp_path / "log", as_of)
+        lock = conda_manager.lock(descriptor, tmp_path, tmp_path / "log", as_of)
         assert f"dated-{version}-0.conda" in lock.conda
 
 
@@ -402,7 +403,7 @@ def test_activation_scripts_and_variables_are_data(
     assert variables["FROM_FILE"] is None  # the script unsets it
     assert made.launch.path_entries == (f"{prefix}/libexec", f"{prefix}/bin")
     assert shell_says(made, "inner") == "inner"
-    monkeypatch.setattr(condarattler, "follow", lambda *_, **__: pytest.fail("a warm start asks rattler"))
+    monkeypatch.setattr(rattler, "follow", lambda *_, **__: pytest.fail("a warm start asks rattler"))
     assert environment("native", rest="variables: {GREETING: 'it''s $5', FROM_FILE: x, NUMBER: 1}") == made
 
 
@@ -602,7 +603,7 @@ def test_killed_while_building_is_rebuilt(
     (directory / "environment.yml").write_text(text)
     script = (
         "from pathlib import Path\n"
-        "from projrun.home import home_from\n"
+        "from projrun.disk import home_from\n"
         "from projrun.project import read_project\n"
         "from tests.environments.test_environments import provided\n"
         f"d = Path({str(directory)!r})\n"
@@ -622,7 +623,7 @@ def test_many_processes_build_once(home: Home, tmp_path: Path, conda_channel: Ch
     (tmp_path / "environment.yml").write_text("dependencies: [native, data]\n")
     script = (
         "from pathlib import Path\n"
-        "from projrun.home import home_from\n"
+        "from projrun.disk import home_from\n"
         "from projrun.project import read_project\n"
         "from tests.environments.test_environments import provided\n"
         f"d = Path({str(tmp_path)!r})\n"

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from projrun import tomlfile
-from projrun.environments import conda
-from projrun.environments.conda import NOTHING, Before
-from projrun.environments.condapip import from_lock
-from projrun.environments.condarattler import PypiPackage
+from projrun.disk import Home
+from projrun.documents import toml_file
+from projrun.environments.conda import conda_manager
+from projrun.environments.conda.conda_manager import NOTHING, Before
+from projrun.environments.conda.pip_section import from_lock
+from projrun.environments.conda.rattler import PypiPackage
 from projrun.errors import BuildError
-from projrun.home import Home
 from projrun.plan import Descriptor
 from projrun.project import read_project
-from projrun.project.condafiles import platform_name
+from projrun.project.environment.conda_file import platform_name
 from tests.condachannel import Channel
 from tests.conftest import MakeProject, Projrun
 from tests.environments.test_conda import packages_of
@@ -66,7 +66,7 @@ def test_a_project_is_locked_checked_and_run_from_its_lock(projrun: Projrun, pro
     assert done.returncode == 0, done.stderr
     assert "pixi.lock locks 4 packages of environment.yml" in done.stderr
     assert re.search(r"conda: .*/plain-1\.0-0", (project / "pixi.lock").read_text())
-    (package,) = tomlfile.load(project / "pylock.conda.toml", "pylock")["packages"]
+    (package,) = toml_file.load(project / "pylock.conda.toml", "pylock")["packages"]
     assert (package["name"], package["version"]) == ("six", "1.16.0")
     assert projrun("lock", project, "--check").returncode == 0
     run = projrun("run", project, "--locked")
@@ -115,13 +115,13 @@ def test_locking_again_changes_nothing_unless_asked(tmp_path: Path, monkeypatch:
         channel.add(name, "1", {f"share/{name}": b""}, noarch="generic")
     monkeypatch.setenv("CONDA_CHANNELS", channel.index().url)
     descriptor = Descriptor(kind="conda_env", conda_specs=("one", "two"))
-    first = conda.lock(descriptor, tmp_path, tmp_path / "log").conda
+    first = conda_manager.lock(descriptor, tmp_path, tmp_path / "log").conda
     for name in ("one", "two"):
         channel.add(name, "2", {f"share/{name}": b"new"}, noarch="generic")
     channel.index()
 
     def versions(before: Before) -> list[str]:
-        lock = conda.lock(descriptor, tmp_path, tmp_path / "log", "", before).conda
+        lock = conda_manager.lock(descriptor, tmp_path, tmp_path / "log", "", before).conda
         return sorted(re.findall(r"^- conda: .*/(\w+-\d)-0", lock, re.MULTILINE))
 
     assert versions(Before(first)) == ["one-1", "two-1"]
@@ -171,7 +171,7 @@ def test_local_entries_of_the_pip_section(
     assert (local.name, local.editable) == ("here", line == "-e .")
     locked = projrun("lock", project)
     assert locked.returncode == 0, locked.stderr
-    (package,) = tomlfile.load(project / "pylock.conda.toml", "pylock")["packages"]
+    (package,) = toml_file.load(project / "pylock.conda.toml", "pylock")["packages"]
     assert package["directory"]["path"] == local.path and not Path(local.path).is_absolute()
     again = provided(read_project(project).descriptor, home, project, "conda")
     assert again.lock.local == made.lock.local
@@ -207,7 +207,7 @@ def test_pypi_packages_in_the_lock_of_another_program_are_installed(
     projrun: Projrun, project: Path, conda_channel: Channel, home: Home
 ) -> None:
     assert projrun("lock", project).returncode == 0
-    (package,) = tomlfile.load(project / "pylock.conda.toml", "pylock")["packages"]
+    (package,) = toml_file.load(project / "pylock.conda.toml", "pylock")["packages"]
     (wheel,) = package["wheels"]
     lines = [
         f"- name: {name}\n  version: '{version}'\n  manager: {manager}\n  platform: {platform_name()}\n"

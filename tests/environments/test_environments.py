@@ -15,14 +15,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from projrun.environments import KINDS, manager_named, pythons, uvprogram
-from projrun.environments.pythons import Interpreter
+from projrun.disk import Home, home_from
+from projrun.environments import KINDS, manager_named
+from projrun.environments.interpreters import choice
+from projrun.environments.interpreters.choice import Interpreter
 from projrun.environments.store import READY, Provided, provide
+from projrun.environments.uv import program
 from projrun.errors import BuildError, UsageError
-from projrun.home import Home, home_from
 from projrun.plan import Descriptor
-from projrun.process import ask
-from projrun.starting import merged
+from projrun.processes import merged
+from projrun.processes.programs import ask
 from tests.chaos import MARK, processes_marked
 from tests.conftest import Projrun
 
@@ -37,7 +39,7 @@ VERSION = "import six, sys; print(six.__version__, sys.prefix)"
 @pytest.fixture(scope="session")
 def real_pythons() -> list[Interpreter]:
     """Found before a test hides the user's home."""
-    return list(pythons.installed())
+    return list(choice.installed())
 
 
 def provided(descriptor: Descriptor, home: Home, directory: Path, name: str = "uv") -> Provided:
@@ -129,7 +131,7 @@ def test_the_same_descriptor_is_resolved_and_built_once(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = provided(SIX, home, tmp_path)
-    monkeypatch.setattr(uvprogram, "uv_binary", lambda: pytest.fail("a ready environment asks uv nothing"))
+    monkeypatch.setattr(program, "uv_binary", lambda: pytest.fail("a ready environment asks uv nothing"))
     assert provided(SIX, home, tmp_path) == first
 
 
@@ -212,7 +214,7 @@ def test_killed_while_building_is_rebuilt(
     monkeypatch.setenv(MARK, str(tmp_path))
     script = (
         "from pathlib import Path\n"
-        "from projrun.home import home_from\n"
+        "from projrun.disk import home_from\n"
         "from tests.environments.test_environments import SIX, provided\n"
         f"provided(SIX, home_from(), Path({str(tmp_path)!r}))\n"
     )
@@ -314,7 +316,7 @@ def test_every_python_that_is_here_works(
     if minor not in {".".join(map(str, python.version[:2])) for python in real_pythons}:
         pytest.skip(f"Python {minor} is not on this machine")
     python = next(p for p in real_pythons if ".".join(map(str, p.version[:2])) == minor)
-    monkeypatch.setattr(pythons, "installed", lambda: iter([python]))
+    monkeypatch.setattr(choice, "installed", lambda: iter([python]))
     descriptor = Descriptor(kind="python_env", python=minor, dependencies=("six==1.16.0",))
     environment = provided(descriptor, home, tmp_path, name)
     assert python_says(environment, "import six, sys; print('%d.%d' % sys.version_info[:2])") == minor

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.access import access_of, with_credentials, without_access
-from projrun.environments.pipsettings import for_uv, pip_settings
+from projrun.disk import Home
+from projrun.environments.pip_settings import for_uv, pip_settings
+from projrun.environments.requirement_access import access_of, with_credentials, without_access
 from projrun.environments.store import provide
-from projrun.home import Home
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun

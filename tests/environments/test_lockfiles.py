@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from projrun import tomlfile
-from projrun.environments import uvprogram
+from projrun.disk import Home
+from projrun.documents import toml_file
 from projrun.environments.store import Provided, provide
+from projrun.environments.uv import program
 from projrun.errors import BuildError
-from projrun.home import Home
 from projrun.plan import Resolving
-from projrun.process import ask
+from projrun.processes.programs import ask
 from projrun.project import environment_of, read_project
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import GitServer, git_server
@@ -59,7 +59,7 @@ def versions(environment: Provided) -> dict[str, str]:
 
 
 def packages_of(lock: Path) -> dict[str, str]:
-    return {one["name"]: one["version"] for one in tomlfile.load(lock, lock.name)["packages"]}
+    return {one["name"]: one["version"] for one in toml_file.load(lock, lock.name)["packages"]}
 
 
 PYPROJECT = (
@@ -75,7 +75,7 @@ def test_uv_lock_is_taken_without_its_groups_and_refused_when_stale(
         MLproject="entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n",
         **{"pyproject.toml": PYPROJECT},
     )
-    locked = ask([uvprogram.uv_binary(), "lock"], cwd=project, environ=os.environ)
+    locked = ask([program.uv_binary(), "lock"], cwd=project, environ=os.environ)
     assert locked.ok, locked.stderr
     done = projrun("run", ".", cwd=project)
     assert done.returncode == 0, done.stderr
@@ -185,7 +185,7 @@ def test_a_script_has_a_lock_of_its_own(make_project: MakeProject, projrun: Proj
 
 def test_the_lock_that_uv_wrote_for_a_script(make_project: MakeProject, home: Home) -> None:
     project = make_project(**{"train.py": SCRIPT.replace("'alpha'", "'alpha<2'")})
-    locked = ask([uvprogram.uv_binary(), "lock", "--script", "train.py"], cwd=project, environ=os.environ)
+    locked = ask([program.uv_binary(), "lock", "--script", "train.py"], cwd=project, environ=os.environ)
     assert locked.ok, locked.stderr
     environment = provided(project, home, Resolving(locked=True), "train.py")
     assert versions(environment) == {"alpha": "1.0"}
@@ -196,7 +196,7 @@ def test_a_lock_of_another_tool_is_compared_with_the_descriptor(
 ) -> None:
     project = make_project(**{"requirements.txt": "alpha<2\n"})
     compile = ["pip", "compile", "--quiet", "-o", "pylock.toml", "requirements.txt"]
-    assert ask([uvprogram.uv_binary(), *compile], cwd=project, environ=os.environ).ok
+    assert ask([program.uv_binary(), *compile], cwd=project, environ=os.environ).ok
     assert provided(project, home).lock.notices == ()
     (project / "requirements.txt").write_text("alpha>=2\nbeta\n")
     notices = " ".join(provided(project, home).lock.notices)

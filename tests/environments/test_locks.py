@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from projrun import tomlfile
-from projrun.environments.condanames import pins, translated
+from projrun.disk import Home
+from projrun.documents import toml_file
+from projrun.environments.conda.pypi_names import pins, translated
 from projrun.environments.store import Provided, provide
 from projrun.errors import BuildError
-from projrun.home import Home
 from projrun.plan import Descriptor, Resolving
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
@@ -64,7 +64,7 @@ def test_an_editable_one_stays_in_place(make_project: MakeProject, home: Home) -
 def test_hashed_requirements_admit_only_what_they_name(make_project: MakeProject, home: Home) -> None:
     wheel = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"
     project = make_project(**{"requirements.txt": f"six==1.16.0 --hash=sha256:{wheel}\n"})
-    (package,) = tomlfile.parse(provided(project, home).lock.pylock, "pylock.toml")["packages"]
+    (package,) = toml_file.parse(provided(project, home).lock.pylock, "pylock.toml")["packages"]
     assert [one["hashes"]["sha256"] for one in package["wheels"]] == [wheel]
     assert "sdist" not in package
     (project / "requirements.txt").write_text(f"six==1.16.0 --hash=sha256:{'0' * 64}\n")
@@ -110,7 +110,7 @@ def test_lock_writes_checks_and_wins(make_project: MakeProject, projrun: Projrun
 def test_as_of_a_commit_is_its_date(make_project: MakeProject, projrun: Projrun) -> None:
     project = make_project(**{"requirements.txt": "six\n"})
     old = {**os.environ, "GIT_COMMITTER_DATE": "2021-01-01T00:00:00Z"}
-    from projrun.process import ask
+    from projrun.processes.programs import ask
 
     for command in (["init"], ["add", "-A"], ["commit", "-m", "Old"]):
         assert ask(["git", *command], cwd=project, environ=old).ok

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments import manager_named, pythons
+from projrun.disk import Home
+from projrun.environments import manager_named
+from projrun.environments.interpreters import choice
 from projrun.environments.locks import lock_once
 from projrun.errors import BuildError
-from projrun.home import Home
 from projrun.plan import Descriptor, Lock
 from tests.conftest import MakeProject, Projrun
 
@@ -58,7 +59,7 @@ def three_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_wantednames_the_interpreter(wanted: str, version: str, notice: str) -> None:
-    python, said = pythons.choose(wanted)
+    python, said = choice.choose(wanted)
     assert (python.version_text, said) == (version, notice)
 
 
@@ -66,12 +67,12 @@ def test_the_wantednames_the_interpreter(wanted: str, version: str, notice: str)
 @pytest.mark.parametrize("wanted", ["3.98.1", ">=4", "3.99"])
 def test_a_python_that_is_not_there_names_those_that_are(wanted: str) -> None:
     with pytest.raises(BuildError, match=r"3\.8\.5, 3\.8\.18, 3\.9\.1"):
-        pythons.choose(wanted)
+        choice.choose(wanted)
 
 
 def test_what_is_no_version_is_said_so() -> None:
     with pytest.raises(BuildError, match="'three' is not a Python version"):
-        pythons.choose("three")
+        choice.choose("three")
 
 
 def test_pythons_on_path_are_asked_and_shims_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +82,7 @@ def test_pythons_on_path_are_asked_and_shims_are_not(tmp_path: Path, monkeypatch
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}:/bin")
-    assert pythons.choose("3.88")[0].version_text == "3.88.1"
+    assert choice.choose("3.88")[0].version_text == "3.88.1"
 
 
 def test_what_is_no_working_interpreter_is_passed_over(
@@ -100,27 +101,27 @@ def test_what_is_no_working_interpreter_is_passed_over(
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "none"))
-    assert {python.version_text for python in pythons.installed()} == {RUNNING, "3.66.4"}
+    assert {python.version_text for python in choice.installed()} == {RUNNING, "3.66.4"}
 
 
 @pytest.mark.usefixtures("three_pythons")
 def test_an_interpreter_is_asked_again_only_when_its_file_changed(tmp_path: Path, home: Home) -> None:
     python = tmp_path / "pyenv" / "versions" / "3.8.5" / "bin" / "python3"
     for _ in range(3):
-        assert pythons.choose("3.8.5")[0].version_text == "3.8.5"
+        assert choice.choose("3.8.5")[0].version_text == "3.8.5"
     assert times_asked(python) == 1
     stand_in(python, "3.8.6 ")
-    assert pythons.choose("3.8.6")[0].version_text == "3.8.6"
+    assert choice.choose("3.8.6")[0].version_text == "3.8.6"
     assert times_asked(python) == 2
     (home.cache / FACTS).write_text("{")
-    assert pythons.choose("3.8.6")[0].version_text == "3.8.6"
+    assert choice.choose("3.8.6")[0].version_text == "3.8.6"
     assert times_asked(python) == 3
 
 
 @pytest.mark.parametrize("wanted", ["3.7", "3.6.15", "2.7"])
 def test_a_python_too_old_to_make_environments_for_is_said_so(wanted: str) -> None:
     with pytest.raises(BuildError, match=rf"{wanted}, and environments can be made for 3\.8 and newer"):
-        pythons.choose(wanted)
+        choice.choose(wanted)
 
 
 @pytest.mark.usefixtures("three_pythons")
@@ -167,7 +168,7 @@ def test_a_python_is_downloaded_only_where_that_is_allowed(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(BuildError) as caught:
-            pythons.choose(absent)
+            choice.choose(absent)
         server.shutdown()
     assert bool(asked) == asks
     assert ("could not be downloaded" in str(caught.value)) == asks
@@ -176,7 +177,7 @@ def test_a_python_is_downloaded_only_where_that_is_allowed(
 
 @pytest.mark.usefixtures("home")
 def test_every_interpreter_found_is_listed_once() -> None:
-    found = [python.path.resolve() for python in pythons.installed()]
+    found = [python.path.resolve() for python in choice.installed()]
     assert len(found) == len(set(found))
 
 

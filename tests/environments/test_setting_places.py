@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from uv import find_uv_bin
 
-from projrun import tomlfile
-from projrun.environments.settingplaces import (
+from projrun.documents import toml_file
+from projrun.environments.installer_settings import (
     INSTALLING,
     PLACES,
     SETTINGS,
@@ -99,9 +99,9 @@ def test_a_lock_is_installed_whatever_is_set(
     keys = {key: values.get(key, True) for key in setting.uv.split()}
     user = Path(os.environ["XDG_CONFIG_HOME"], "uv")
     user.mkdir(parents=True)
-    (user / "uv.toml").write_text(tomlfile.dump({**keys, "pip": keys}))
+    (user / "uv.toml").write_text(toml_file.dump({**keys, "pip": keys}))
     (project / "pyproject.toml").write_text(
-        "[tool.uv]\n" + tomlfile.dump(keys) + "[tool.uv.pip]\n" + tomlfile.dump(keys)
+        "[tool.uv]\n" + toml_file.dump(keys) + "[tool.uv.pip]\n" + toml_file.dump(keys)
     )
     environ = {variable_of_pip(option): value for option, value in options.items()}
     environ |= {

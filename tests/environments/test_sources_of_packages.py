@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from projrun import tomlfile
-from projrun.digests import sha256_file
-from projrun.environments import filedigests
+from projrun.disk import Home
+from projrun.disk.files import sha256_file
+from projrun.documents import toml_file
+from projrun.environments import local_requirements
 from projrun.environments.store import Provided, provide
 from projrun.errors import BuildError
-from projrun.home import Home
 from projrun.plan import Resolving
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
@@ -105,8 +105,8 @@ def test_only_what_may_have_changed_is_read_again(
         read.clear()
         return provided(project, home).environment.key
 
-    monkeypatch.setattr(filedigests, "sha256_file", reading)
-    monkeypatch.setattr(filedigests, "TICK_NS", 0)
+    monkeypatch.setattr(local_requirements, "sha256_file", reading)
+    monkeypatch.setattr(local_requirements, "TICK_NS", 0)
     first = key()
     assert len(read) == 203
     assert (key(), read) == (first, [])
@@ -115,7 +115,7 @@ def test_only_what_may_have_changed_is_read_again(
     os.utime(data, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # and as old
     assert key() != first
     assert read == ["data5.txt"]
-    monkeypatch.setattr(filedigests, "TICK_NS", 10**12)  # it may have changed just before it was noted
+    monkeypatch.setattr(local_requirements, "TICK_NS", 10**12)  # it may have changed just before it was noted
     assert key() != first
     assert len(read) == 203
     (notes,) = home.locks.glob("*/digests.json")
@@ -161,7 +161,7 @@ def test_a_requirement_in_git_is_pinned_to_its_commit(
     commit = upstream.commit()
     project = make_project(**{"requirements.txt": f"my-pkg @ git+{git_server.url}/pkg.git@main\n"})
     first = provided(project, home)
-    (package,) = tomlfile.parse(first.lock.pylock, "pylock.toml")["packages"]
+    (package,) = toml_file.parse(first.lock.pylock, "pylock.toml")["packages"]
     assert package["vcs"]["commit-id"] == commit
     upstream.commit(my_pkg="")
     assert provided(project, home).environment == first.environment
@@ -245,7 +245,7 @@ def test_a_directory_in_the_lock_of_the_project(
     write(project.parent / "pkg", source_files("my-pkg", code="A = 1\n"))
     written = projrun("lock", cwd=project)
     assert written.returncode == 0, written.stderr
-    (package,) = tomlfile.load(project / "pylock.toml", "pylock.toml")["packages"]
+    (package,) = toml_file.load(project / "pylock.toml", "pylock.toml")["packages"]
     assert package["directory"]["path"] == "../pkg"
     for value in "12":
         write(project.parent / "pkg", {"my_pkg.py": f"A = {value}\n"})

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
 from tests.inputs.conftest import PASSWORD, Web
 
@@ -351,7 +351,7 @@ def test_runs_without_paths_load_nothing_for_them(reads: Path, make_project: Mak
     script = (
         "import sys; from projrun import run; run(sys.argv[1], env_manager='local');"
         "print([name for name in sys.modules if name in ('urllib.request', 'fsspec', 'tomllib')"
-        " or (name.startswith('projrun.inputs.') and name != 'projrun.inputs.storage')])"
+        " or (name.startswith('projrun.inputs.') and name != 'projrun.inputs')])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(project)], capture_output=True, text=True, check=True

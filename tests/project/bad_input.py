@@ -16,9 +16,9 @@ from pathlib import Path
 
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
-from projrun.project.check import check
 from projrun.project.command import render
-from projrun.project.findings import MAX_FINDINGS
+from projrun.project.validate.findings import MAX_FINDINGS
+from projrun.project.validate.project_check import check
 from tests.project.corpus import CASES
 
 Files = dict[str, bytes]

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from projrun.documents.yaml_file import dump
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
-from projrun.project.check import check
 from projrun.project.command import render
 from projrun.project.mlproject import EntryPoint, Parameter
-from projrun.yamlfile import dump
+from projrun.project.validate.project_check import check
 from tests.project.corpus import CASES
 
 EXAMPLES = int(os.environ.get("PROJRUN_TEST_EXAMPLES", "100"))

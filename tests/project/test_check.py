@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projrun.project.check import check
-from projrun.project.findings import MAX_FINDINGS, RULES
+from projrun.project.validate.findings import MAX_FINDINGS, RULES
+from projrun.project.validate.project_check import check
 from tests.manual import RULES_FILE, rules
 from tests.project.rules import EXAMPLES, WITHOUT_EXAMPLE, complete
 

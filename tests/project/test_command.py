@@ -10,9 +10,9 @@ import pytest
 from projrun.errors import ParameterError, ProjectError, ProjrunError
 from projrun.plan import PlannedInput
 from projrun.project.command import Rendered, render, scan_of
+from projrun.project.command.placeholders import Filling, filled_plainly, split
+from projrun.project.command.quotes import fill
 from projrun.project.mlproject import EntryPoint, Parameter
-from projrun.project.placeholders import Filling, filled_plainly, split
-from projrun.project.quoting import fill
 
 FLOAT = Parameter(name="alpha", type="float")
 OPTIONAL = Parameter(name="x", required=False)

@@ -10,7 +10,7 @@ import pytest
 from projrun.errors import ProjectError
 from projrun.project import environment_of, read_project
 from projrun.project.conventions import with_requirements
-from projrun.project.scripts import script
+from projrun.project.mlproject import script
 
 ALL = {
     "MLproject": "python_env: named.yaml\n",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
 from tests.clients import MODELS, Client

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
 from tests.server.conftest import Ask

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.app import EVERY, PREFIXES
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store

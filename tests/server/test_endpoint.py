@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
 from projrun.tracking.entities import Metric
@@ -26,7 +26,7 @@ LAZY = """
 import sys, urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from projrun.home import home_from
+from projrun.disk import home_from
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store
 

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server import app
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import open_store

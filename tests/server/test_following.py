@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.record import OUTPUT_ARTIFACT
-from projrun.runner import uploading as module
-from projrun.runner.uploading import uploading
+from projrun.runner import run as module
+from projrun.runner.run import uploading
 from projrun.server.endpoint import Endpoint
-from projrun.tracking import Store, following, open_store
-from projrun.tracking.following import followed, output
+from projrun.tracking import Store, open_store, output_log
+from projrun.tracking.output_log import followed, output
 
 
 def test_a_log_on_a_server_grows_with_the_run(
@@ -22,7 +22,7 @@ def test_a_log_on_a_server_grows_with_the_run(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(module, "FIRST_S", 0.01)
-    monkeypatch.setattr(following, "REMOTE_PAUSE_S", 0.01)
+    monkeypatch.setattr(output_log, "REMOTE_PAUSE_S", 0.01)
     with closing(open_store(home, endpoint.url)) as remote:
         run_id = remote.create_run("0").run_id
         log = remote.log_file(run_id, OUTPUT_ARTIFACT)

@@ -10,14 +10,14 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from projrun.server import files, loggedmodels, registry
+from projrun.server import artifact_files, model_handlers
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.tracking import Store
 from tests.server.conftest import Ask
 from tests.server.fuzz import Fuzzer
 
 EXAMPLES = int(os.environ.get("PROJRUN_TEST_EXAMPLES", "0")) or 10
-EVERY = (*HANDLERS, *loggedmodels.HANDLERS, *registry.HANDLERS)
+EVERY = (*HANDLERS, *model_handlers.MODEL_HANDLERS, *model_handlers.REGISTRY_HANDLERS)
 BODIES = (
     b"",
     b"{",
@@ -89,7 +89,7 @@ HEADERS: tuple[dict[str, str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in files.ENDPOINTS])
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in artifact_files.ENDPOINTS])
 def test_no_request_for_artifacts_breaks_the_server(
     ask: Ask, known: dict[str, Any], store: Store, method: str, path: str
 ) -> None:

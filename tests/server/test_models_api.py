@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.tracking import Store
 from tests.server.conftest import Ask
 

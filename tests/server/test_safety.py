@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server import guard
 from projrun.server.endpoint import Endpoint
 from projrun.server.guard import Guard

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import TrackingError, UsageError
-from projrun.home import Home
-from projrun.server.standing import Listening, _bound, is_loopback, serve
+from projrun.server.standalone import Listening, _bound, is_loopback, serve
 from projrun.tracking import Store, open_store
 from tests.conftest import MakeProject, Projrun
 

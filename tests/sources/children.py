@@ -12,7 +12,7 @@ import projrun
 _FETCH = """
 import sys
 from projrun import sources
-from projrun.home import home_from
+from projrun.disk import home_from
 checkout = sources.fetch(sys.argv[1], sys.argv[2], home_from())
 print(checkout.root, flush=True)
 sys.stdin.read()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projrun import sources
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.plan import Checkout
 from tests.gitserver import Upstream, git_server, make_upstream
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from projrun import sources
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.sources.conftest import Fetcher
 
 FILES = {"MLproject": "name: packed\n", "sub/dir/data": "deep\n"}
@@ -275,7 +275,7 @@ def test_settings_of_git_in_an_archive_stay_in_it(fetch: Fetcher, tmp_path: Path
 def test_a_bomb_is_stopped(
     fetch: Fetcher, tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projrun.sources.members.FREE_BYTES", 1000)
+    monkeypatch.setattr("projrun.disk.unpack.FREE_BYTES", 1000)
     zeros = "\0" * 3_000_000
     zipped = make_zip(tmp_path / "p.zip", {"zeros": zeros})
     packed = make_tar(tmp_path / "p.tar.gz", {"zeros": zeros})
@@ -293,7 +293,7 @@ def test_a_bomb_is_stopped(
 def test_a_bomb_that_lies_about_its_size_is_stopped(
     fetch: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projrun.sources.members.FREE_BYTES", 1000)
+    monkeypatch.setattr("projrun.disk.unpack.FREE_BYTES", 1000)
     archive = make_zip(tmp_path / "p.zip", {"zeros": "\0" * 3_000_000})
     data = bytearray(archive.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projrun import sources
+from projrun.disk import Home
 from projrun.errors import ProjrunError, SourceError
-from projrun.home import Home
 from projrun.plan import Checkout
 from projrun.sources.closure import Captured
 from tests.gitserver import Upstream, run_git
@@ -547,7 +547,7 @@ def test_the_ignore_file_means_what_it_means_to_git(
 def test_too_many_files_are_told_and_the_project_runs(
     capture: Capturer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projrun.sources.plainfiles.MAX_FILES", 1)
+    monkeypatch.setattr("projrun.sources.plain_files.MAX_FILES", 1)
     checkout, captured = capture(plain(tmp_path, a="", b=""))
     assert captured.closure is None
     assert "more than 1 files" in captured.notices[0]

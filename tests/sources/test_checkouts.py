@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from projrun import sources
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.chaos import MARK, processes_marked
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.children import first_line_of, kill, start_fetching

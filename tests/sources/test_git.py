@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.gitserver import GitServer, Upstream, make_upstream, run_git, stand_in_for_ssh
 from tests.sources.conftest import Fetcher
 

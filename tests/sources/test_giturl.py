@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from projrun.errors import SourceError
-from projrun.sources import git
-from projrun.sources.giturl import Address, address_of, relative_to
-from projrun.urls import without_credentials
+from projrun.net.urls import without_credentials
+from projrun.sources.git import repository
+from projrun.sources.git.address import Address, address_of, relative_to
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from projrun.urls import without_credentials
     ],
 )
 def test_git_claims_what_git_can_clone_and_what_must_be_refused(uri: str) -> None:
-    assert git.claims(uri)
+    assert repository.claims(uri)
 
 
 @pytest.mark.parametrize("uri", ["", "project", "./a/b", "/srv/nothing", "a/b:c", "-v", "--upload-pack=x"])
 def test_git_claims_nothing_else(uri: str) -> None:
-    assert not git.claims(uri)
+    assert not repository.claims(uri)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from projrun import sources
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.conftest import Projrun
 from tests.gitserver import run_git
 from tests.sources.gitsettings import (

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import ProjrunError, SourceError
-from projrun.home import Home
 from tests.conftest import Projrun
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher

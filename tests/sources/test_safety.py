@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher
 

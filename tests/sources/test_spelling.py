@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from projrun import sources
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
-from projrun.sources import git
-from projrun.sources.spelling import Asked, understood
+from projrun.sources.git import repository
+from projrun.sources.git.uri import Asked, understood
 from tests.gitserver import GitServer, Upstream
 from tests.sources.conftest import Fetcher
 
@@ -45,7 +45,7 @@ G = "https://host.example/team/project"
     ],
 )
 def test_what_is_understood(uri: str, expected: Asked) -> None:
-    assert git.claims(uri)
+    assert repository.claims(uri)
     assert understood(uri) == expected
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.home import Home
 from tests.gitserver import GitServer, Upstream, make_upstream, run_git
 from tests.sources.conftest import Fetcher
 

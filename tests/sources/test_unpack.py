@@ -16,12 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projrun import sources
+from projrun.disk import Home
+from projrun.disk.unpack import Limits, unpack
 from projrun.errors import SourceError
-from projrun.home import Home
 from projrun.plan import Source
 from projrun.record import SourceClosure
-from projrun.sources.members import Limits
-from projrun.sources.unpack import unpack
 from tests.watching import Entry, state_of, write_tar, write_zip
 
 STRICT = Limits(1_000_000, 1000, 200)

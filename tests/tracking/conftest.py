@@ -7,10 +7,11 @@ from contextlib import closing
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
-from projrun.tracking import KINDS, Store, open_store, sqlite
-from projrun.tracking.sqlite import SqliteStore
+from projrun.tracking import KINDS, Store, open_store
+from projrun.tracking.sqlite import sqlite_store
+from projrun.tracking.sqlite.sqlite_store import SqliteStore
 
 
 @pytest.fixture
@@ -36,5 +37,5 @@ def store(
 @pytest.fixture
 def kept(home: Home) -> Iterator[SqliteStore]:
     """The embedded store with what only it has: models."""
-    with closing(sqlite.open_store(home)) as store:
+    with closing(sqlite_store.open_store(home)) as store:
         yield store

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import TrackingError
-from projrun.home import Home
 from projrun.tracking import open_store
 from tests.answering import answering
 from tests.proxy import proxying

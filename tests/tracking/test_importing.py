@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import TrackingError
-from projrun.home import Home
 from projrun.tracking import Store, open_store
-from projrun.tracking.modelstores import KeepsModels
+from projrun.tracking.models import KeepsModels
 from tests.clients import FIRST_MLFLOW_FULL, MLFLOW_FULL, OLD_MLFLOW_FULL, Client
 from tests.conftest import Projrun
 

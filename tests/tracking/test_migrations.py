@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.tracking import open_store
-from projrun.tracking.migrations import MIGRATIONS
+from projrun.tracking.sqlite.database import MIGRATIONS
 
 SCHEMAS = Path(__file__).parent / "schemas"
 RUN = "0123456789abcdef0123456789abcdef"

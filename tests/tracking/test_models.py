@@ -8,13 +8,12 @@ from sqlite3 import connect
 
 import pytest
 
-from projrun.home import Home
-from projrun.tracking import sqlite
+from projrun.disk import Home
 from projrun.tracking.entities import Metric
-from projrun.tracking.migrations import MIGRATIONS
-from projrun.tracking.modelentities import Dataset, ModelOrder
-from projrun.tracking.modelstores import KeepsModels, LoggedModels, ModelRegistry
-from projrun.tracking.sqlite import SqliteStore
+from projrun.tracking.models import Dataset, KeepsModels, LoggedModels, ModelOrder, ModelRegistry
+from projrun.tracking.sqlite import sqlite_store
+from projrun.tracking.sqlite.database import MIGRATIONS
+from projrun.tracking.sqlite.sqlite_store import SqliteStore
 from tests.tracking.test_contract import refused
 
 
@@ -195,8 +194,8 @@ def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr("projrun.tracking.migrations.MIGRATIONS", MIGRATIONS[:1])
-        sqlite.open_store(home).close()
+        before.setattr("projrun.tracking.sqlite.database.MIGRATIONS", MIGRATIONS[:1])
+        sqlite_store.open_store(home).close()
     with closing(connect(home.tracking_db)) as db:
         assert db.execute("SELECT name FROM migrations").fetchall() == [("0001_runs",)]
         db.execute(
@@ -204,6 +203,6 @@ def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
             " VALUES ('r', 0, 'old', '', 'FINISHED', 1)"
         )
         db.commit()
-    with closing(sqlite.open_store(home)) as store:
+    with closing(sqlite_store.open_store(home)) as store:
         assert store.get_run("r").run_name == "old"
         assert store.logged_models.create("0") and store.registry.create_model("m")

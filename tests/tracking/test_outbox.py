@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import TrackingError
-from projrun.home import Home
 from projrun.record import OUTPUT_ARTIFACT, RECORD_ARTIFACT
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
 from projrun.tracking.entities import Metric
-from projrun.tracking.outbox import waiting
-from projrun.tracking.rest import RestStore
+from projrun.tracking.rest.outbox import waiting
+from projrun.tracking.rest.rest_store import RestStore
 from tests.conftest import MakeProject, Projrun
 from tests.flaky import Flaky, flaky_proxy
 

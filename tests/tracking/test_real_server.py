@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.home import Home
+from projrun.disk import Home
 from projrun.tracking import open_store
 from projrun.tracking.entities import Metric
 from tests.clients import MLFLOW_FULL, Client

@@ -7,9 +7,9 @@ from sqlite3 import connect
 
 import pytest
 
-from projrun.home import Home
-from projrun.tracking.modelentities import PROMPT_TAG
-from projrun.tracking.sqlite import SqliteStore
+from projrun.disk import Home
+from projrun.tracking.models import PROMPT_TAG
+from projrun.tracking.sqlite.sqlite_store import SqliteStore
 from tests.tracking.test_contract import refused
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import ProjrunError, TrackingError, UnavailableError
-from projrun.home import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
 from tests.answering import answering

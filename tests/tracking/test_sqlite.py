@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from projrun.disk import Home
 from projrun.errors import TrackingError
-from projrun.home import Home
 from projrun.tracking import open_store
 from projrun.tracking.entities import Metric
-from projrun.tracking.migrations import MIGRATIONS
+from projrun.tracking.sqlite.database import MIGRATIONS
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -27,7 +27,7 @@ def script(home: Home) -> Iterator[Script]:
     """A program of its own on the test's home, with `open_store` and `Metric`; arguments are in `argv`."""
     started: list[subprocess.Popen[str]] = []
     head = (
-        "import sys, os\nfrom pathlib import Path\nargv = sys.argv[1:]\nfrom projrun.home import home_from\n"
+        "import sys, os\nfrom pathlib import Path\nargv = sys.argv[1:]\nfrom projrun.disk import home_from\n"
         "from projrun.tracking import open_store\nfrom projrun.tracking.entities import Metric\n"
     )
 
@@ -217,7 +217,7 @@ def test_a_store_that_is_closed_says_so(home: Home) -> None:
 def test_opening_the_store_imports_nothing_heavy(script: Script) -> None:
     process = script("store = open_store(home_from())\nstore.create_run('0')\nprint(*sys.modules)\n")
     heavy = {"asyncio", "http", "http.client", "ssl", "logging", "random", "secrets", "starlette", "uvicorn"}
-    heavy |= {"email", "urllib.request", "projrun.tracking.rest", "projrun.tracking.queries"}
+    heavy |= {"email", "urllib.request", "projrun.tracking.rest.rest_store", "projrun.tracking.sqlite.search"}
     heavy |= {f"projrun.tracking.{name}" for name in ("loggedmodels", "registry", "modelentities")}
     assert heavy.isdisjoint(process.communicate()[0].split())
 

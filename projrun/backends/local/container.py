@@ -1,0 +1,284 @@
+"""A command in a container, which is gone when we are.
+
+The engine is asked for it directly (`attached`) where we know how, else by the docker program (`dockerrun`).
+What removes the container is our last will: a shell that waits on a pipe that only this process holds. When
+that closes, at the end of the run or because this process was killed, the container goes, by force if it
+runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Protocol
+
+from projrun import engine
+from projrun.backends.local import container_spec
+from projrun.backends.local.container_spec import Arguments
+from projrun.console import is_verbose
+from projrun.errors import LaunchError, ProjrunError
+from projrun.plan import Container, Launch, Plan, PlannedContainer
+from projrun.processes import GRACE_S, merged, tell
+from projrun.processes.child import Child
+from projrun.processes.programs import LastWill
+
+WORKDIR = "/mlflow/projects/code"
+"""Where mlflow puts the project's tree."""
+HOME = "/home/projrun"
+
+_TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
+"""Variables of the caller that a client of a remote tracking server needs."""
+
+
+class _Client(Protocol):
+    """What has the engine run a container."""
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
+        ...
+
+    def send(self, number: int, timeout_s: float) -> bool:
+        """Signal all of its processes; False if nothing is to be waited for. Raises TimeoutError."""
+        ...
+
+    def abandon(self) -> int:
+        """Follow it no longer; its exit code."""
+        ...
+
+
+class InContainer:
+    """A running container, with the two methods of a Child that a backend needs."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        launch: Launch,
+        directory: Path,
+        log: Path,
+        out: int | None,
+        err: int | None,
+        before: Callable[[], None],
+    ) -> None:
+        """before: see `Backend.submit`."""
+        assert launch.container is not None
+        wanted = plan.container or PlannedContainer()
+        variables = container_variables(wanted, launch)
+        run_id = variables.get("MLFLOW_RUN_ID", "")
+        self.id = _name(wanted.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
+        options = [
+            *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={run_id}"),
+            *_options(plan, wanted, launch.container, launch.variables, directory),
+            *_streams(wanted, out),
+            *wanted.arguments,
+        ]
+        command = (launch.container.shell, "-c", plan.command)
+        arguments = Arguments(options, variables, launch.container.image, command)
+        self._will: LastWill | None = None
+
+        def before_start() -> None:
+            self._will = LastWill(engine.command("rm", "--force", "--volumes", self.id))
+            before()
+
+        try:
+            self._client = _client(self.id, arguments, log, out, err, before_start)
+        except BaseException:
+            self._remove()
+            raise
+        self.usage = None
+        """What was taken here says nothing of the container."""
+
+    def _remove(self) -> None:
+        if self._will is not None:
+            self._will.execute()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
+        try:
+            code = self._client.wait(timeout_s)
+        except ProjrunError:
+            self._remove()
+            raise
+        self._remove()
+        return code
+
+    def end(self, number: int, grace_s: float = GRACE_S) -> int:
+        """Signal all processes of the container: `number`, then SIGTERM, then force."""
+        for step in dict.fromkeys((number, SIGTERM)):
+            try:
+                if not self._client.send(step, grace_s):
+                    break
+                return self.wait(grace_s)
+            except TimeoutError:
+                continue
+            except KeyboardInterrupt:
+                break
+            except ProjrunError:
+                self._remove()
+                raise
+        self._remove()
+        return self._client.abandon()
+
+
+def _client(
+    name: str,
+    arguments: Arguments,
+    log: Path,
+    out: int | None,
+    err: int | None,
+    before: Callable[[], None],
+) -> _Client:
+    path = engine.dockers_socket()
+    creation = container_spec.creation(arguments) if path and container_spec.client_adds_nothing() else None
+    if creation is None:
+        before()
+        return DockerRun(name, arguments, log, out, err)
+    from projrun.backends.local.engine_container import Attached
+
+    if is_verbose():
+        tell(argv_of(arguments))  # which does the same
+    return Attached(path, name, creation, log, out, err, before)
+
+
+def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:
+    """The environment of the process: nothing of the caller's but what was asked for."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith(_TRACKING)}
+    for name in wanted.copied:
+        if name in os.environ:
+            variables[name] = os.environ[name]
+    return merged(variables, wanted.variables, launch.variables)
+
+
+def _options(
+    plan: Plan,
+    wanted: PlannedContainer,
+    container: Container,
+    variables: Mapping[str, str | None],
+    directory: Path,
+) -> Iterator[str]:
+    yield f"--workdir={WORKDIR}"
+    # The first process of a container ignores signals that it has no handler for; this one passes them on
+    # to the whole group and collects orphans.
+    yield from ("--init", "--env=TINI_KILL_PROCESS_GROUP=1")
+    yield f"--user={user_of(container, directory)}"
+    yield from (f"--tmpfs={HOME}:rw,exec,mode=1777", f"--env=HOME={HOME}")
+    if container.remapped:
+        yield "--userns=host"
+    for source, target, mode in mounts(plan, wanted, container, variables, directory):
+        if "," in source or ",target=" in target:
+            raise LaunchError(f"a comma in a path cannot be mounted: {source}", "rename it")
+        read_only = ",readonly" if mode == "ro" else ""
+        yield f"--mount=type=bind,source={source},target={target}{read_only}"
+    for volume in wanted.volumes:
+        yield f"--volume={volume}"
+
+
+def user_of(container: Container, directory: Path) -> str:
+    """Whose the outputs are to be: the caller's; where that is root, the owner's of the project."""
+    if container.rootless:
+        return "0:0"
+    if os.getuid():
+        return f"{os.getuid()}:{os.getgid()}"
+    owner = directory.stat()
+    return f"{owner.st_uid}:{owner.st_gid}"
+
+
+def mounts(
+    plan: Plan,
+    wanted: PlannedContainer,
+    container: Container,
+    variables: Mapping[str, str | None],
+    directory: Path,
+) -> Iterator[tuple[str, str, str]]:
+    """Source, target and mode. Files lie at the paths that the command has, which are those outside."""
+    mode = "ro" if wanted.read_only_source else "rw"
+    if not container.holds_project:
+        yield str(directory), WORKDIR, mode
+        yield str(directory), str(directory), mode
+    for source in dict.fromkeys(found.path for found in plan.inputs):
+        if container.holds_project or not Path(source).is_relative_to(directory):
+            yield source, source, "ro"
+    for name in plan.artifact_files:
+        place = Path(str(variables[name])).parent
+        place.mkdir(parents=True, exist_ok=True)
+        yield str(place), str(place), "rw"
+
+
+def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
+    """A terminal stays a terminal; a pipe or a file that is our stdin is the command's too."""
+    if {"-t", "--tty", "-i", "--interactive"} & set(wanted.arguments):
+        return
+    if out is not None and os.isatty(out):
+        yield "--tty"
+    elif sys.stdin is not None and not os.isatty(0):
+        yield "--interactive"
+
+
+def _name(arguments: tuple[str, ...]) -> str:
+    """That the user gave the container. Nobody else's may have it: ours is removed by its name."""
+    name = next((text.partition("=")[2] for text in arguments if text.startswith("--name=")), "")
+    taken = engine.container(name) if name and re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
+    if taken is not None and str(taken["Name"]).lstrip("/") == name:
+        raise LaunchError(
+            f"there is a container of the name {name} already", "remove it, or give another name"
+        )
+    return name
+
+
+_OWN = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
+"""Variables that the program itself heeds."""
+
+
+class DockerRun:
+    def __init__(self, name: str, arguments: Arguments, log: Path, out: int | None, err: int | None) -> None:
+        for variable in arguments.variables:
+            if variable.startswith("DOCKER_"):
+                hint = "give it in a file: -A env-file=FILE"
+                raise LaunchError(f"{variable} would steer the docker program itself", hint)
+        self._name, self._log = name, log
+        by_name = {name: value for name, value in arguments.variables.items() if not _OWN.fullmatch(name)}
+        self._child = Child(
+            argv_of(arguments),
+            cwd=None,
+            environ=merged(os.environ, by_name),
+            log=log,
+            out=out,
+            err=err,
+            indexed=True,
+        )
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        code = self._child.wait(timeout_s)
+        if code in (1, 125, 126, 127):
+            self._check_start()
+        return code
+
+    def send(self, number: int, timeout_s: float) -> bool:
+        return engine.call("kill", "--signal", str(number), self._name).ok
+
+    def abandon(self) -> int:
+        return self._child.end(SIGKILL)
+
+    def _check_start(self) -> None:
+        """The program's own codes may be the command's too: the engine knows whether it ever ran.
+
+        1 is the program's where Podman takes the container and then cannot start it.
+        """
+        facts = engine.container(self._name)
+        if facts is None or facts["State"]["StartedAt"].startswith("0001-"):
+            said = self._log.read_text(errors="replace")[-2000:]
+            raise engine.refusal(re.sub(r"\s*(See|Run) 'docker run --help'.*", "", said, flags=re.DOTALL))
+
+
+def argv_of(given: Arguments) -> list[str]:
+    options = (*given.options, *_environment(given.variables))
+    return engine.command("run", "--pull=never", *options, given.image, *given.command)
+
+
+def _environment(variables: Mapping[str, str]) -> Iterator[str]:
+    """By name, so that no value is on the command line; but not what the program would heed itself."""
+    for name, value in sorted(variables.items()):
+        yield f"--env={name}={value}" if _OWN.fullmatch(name) else f"--env={name}"

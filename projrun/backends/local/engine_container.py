@@ -1,0 +1,270 @@
+"""A container that the engine is asked for directly: its streams are ours, its end an answer to come.
+
+This does what `docker run` does once it has read its arguments, and starts no process: it has the container
+made, attaches to its streams, has it started and waits. Each is a request on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import msgspec
+
+from projrun import engine
+from projrun.backends.local.container_spec import Creation
+from projrun.console import warn
+from projrun.engine.http import CHUNK, TIMEOUT_S, Question
+from projrun.processes.streams import Copy, Pump, Source, following_size
+
+PROMPT_S = 1.0
+"""Within this time a container is usually made; one with large volumes is not."""
+DRAIN_S = 1.0
+"""How long a thread that reads our stdin may take to notice the end."""
+HEADER = 8
+"""Bytes before each part of a stream that is two: which of them, three of nothing, four of its length."""
+STDERR = 2
+
+
+class _Running(msgspec.Struct, frozen=True):
+    streams: Streams
+    starting: Question
+    """Answered when it has started."""
+    ending: Question
+    """Answered when it has ended."""
+
+
+class Attached:
+    """A container of that name, which is started as soon as it is made.
+
+    path: of the engine's socket. out, err: our own streams, which get a copy of its own; None for nowhere.
+    before: what is done while it is made.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        creation: Creation,
+        log: Path,
+        out: int | None,
+        err: int | None,
+        before: Callable[[], None],
+    ) -> None:
+        """Raises EngineError where the engine refuses at once."""
+        self._path, self._container = path, f"/containers/{name}"
+        self._creation, self._log, self._out, self._err = creation, log, out, err
+        self._open = ExitStack()
+        self._running: _Running | None = None
+        self._is_started = False
+        try:
+            self._making = self._post(f"/containers/create?name={name}", creation.body)
+            before()
+            with suppress(TimeoutError):  # `wait` goes on
+                self._start(time.monotonic() + PROMPT_S)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            with following_size(self._resize if self._creation.tty else None):
+                running = self._started(deadline)
+                code = _exit_code(self._answer(running.ending, deadline))
+                running.streams.drain(deadline)
+        except engine.EngineError:
+            self._open.close()
+            raise
+        self._open.close()
+        return code
+
+    def send(self, number: int, timeout_s: float) -> bool:
+        """Signal it, unless it has ended; False if it is not even made. Raises TimeoutError."""
+        if self._running is None:
+            return False
+        self._started(time.monotonic() + timeout_s)
+        self._try(f"/kill?signal={number}")
+        return True
+
+    def abandon(self) -> int:
+        """Follow it no longer; the code of what is ended by force."""
+        self._open.close()
+        return 128 + SIGKILL
+
+    def _start(self, deadline: float | None) -> _Running:
+        """Have it made, attach to it, and ask to have it started."""
+        if self._running is None:
+            for warning in _decoded(self._answer(self._making, deadline)).get("Warnings") or ():
+                warn(f"the container engine: {warning}")
+            stdin = "&stdin=1" if self._creation.stdin else ""
+            attached = self._begun(f"/attach?stream=1&stdout=1&stderr=1{stdin}", upgrade=True)
+            ending = self._begun("/wait?condition=next-exit")
+            source = self._source(os.dup(attached.channel.fileno()))
+            streams = Streams(
+                attached.channel, Pump([source], self._log, indexed=True), stdin=self._creation.stdin
+            )
+            self._open.callback(streams.close)
+            self._running = _Running(streams, self._post(f"{self._container}/start"), ending)
+        return self._running
+
+    def _started(self, deadline: float | None) -> _Running:
+        running = self._start(deadline)
+        if not self._is_started:
+            self._answer(running.starting, deadline)
+            self._is_started = True
+            if self._creation.tty:
+                self._resize()
+        return running
+
+    def _source(self, fd: int) -> Source:
+        if self._creation.tty:
+            terminals = [stream is not None and os.isatty(stream) for stream in (self._out, self._err)]
+            return Source(fd, Copy("tty" if all(terminals) else "out", self._out))
+        return Interleaved(fd, Copy("out", self._out), Copy("err", self._err))
+
+    def _resize(self) -> None:
+        """Give the container's terminal the size of ours."""
+        if self._out is not None:
+            with suppress(OSError):  # it is none
+                size = os.get_terminal_size(self._out)
+                self._try(f"/resize?h={size.lines}&w={size.columns}")
+
+    def _post(self, target: str, body: bytes = b"", *, upgrade: bool = False) -> Question:
+        try:
+            question = Question(self._path, f"POST {target}", body, upgrade=upgrade)
+        except OSError:
+            raise _lost() from None
+        return self._open.enter_context(closing(question))
+
+    def _begun(self, target: str, *, upgrade: bool = False) -> Question:
+        """A question of this container whose answer has begun, and goes on for as long as it runs."""
+        question = self._post(self._container + target, upgrade=upgrade)
+        try:
+            is_begun = question.is_accepted(TIMEOUT_S)
+        except (OSError, ValueError):
+            raise _lost() from None
+        if not is_begun:
+            self._answer(question, None)
+        question.channel.settimeout(None)
+        return question
+
+    def _answer(self, question: Question, deadline: float | None) -> bytes:
+        """Its body. Raises EngineError for a refusal or none at all, TimeoutError before it is there."""
+        try:
+            reply = question.answer(_left_s(deadline))
+        except TimeoutError:
+            raise
+        except (OSError, ValueError):
+            raise _lost() from None
+        if reply.status >= 400:
+            raise engine.refused(reply)
+        return reply.body
+
+    def _try(self, target: str) -> None:
+        """Of a container that may not run yet, or not any more."""
+        with (
+            suppress(OSError, ValueError),
+            closing(Question(self._path, f"POST {self._container}{target}")) as question,
+        ):
+            question.answer(TIMEOUT_S)
+
+
+class Streams:
+    """What goes to and fro between a container and us."""
+
+    def __init__(self, channel: _socket.socket, pump: Pump, *, stdin: bool) -> None:
+        self._channel, self._pump = channel, pump
+        self._feeder = threading.Thread(target=self._feed, daemon=True) if stdin else None
+        pump.start()
+        if self._feeder is not None:
+            self._feeder.start()
+
+    def drain(self, deadline: float | None) -> None:
+        """Wait until all of its output has been shown. Raises TimeoutError."""
+        if not self._pump.join(_left_s(deadline)):
+            raise TimeoutError
+
+    def close(self) -> None:
+        """Nothing more is read of our stdin."""
+        with suppress(OSError):  # its other end was first
+            self._channel.shutdown(_socket.SHUT_RDWR)
+        if self._feeder is not None:
+            self._feeder.join(DRAIN_S)
+
+    def _feed(self) -> None:
+        """Give the container our stdin, and its end."""
+        poller, channel = select.poll(), self._channel.fileno()
+        poller.register(0, select.POLLIN)
+        poller.register(channel, 0)  # which tells its end all the same
+        with suppress(OSError):  # it reads no more
+            while channel not in dict(poller.poll()):
+                try:
+                    chunk = os.read(0, CHUNK)
+                except BlockingIOError:  # somebody who shares it was first
+                    continue
+                if not chunk:
+                    break
+                self._channel.sendall(chunk)
+        with suppress(OSError):
+            self._channel.shutdown(_socket.SHUT_WR)
+
+
+class Interleaved(Source):
+    """A connection on which stdout and stderr come in parts of both."""
+
+    def __init__(self, fd: int, out: Copy, err: Copy) -> None:
+        super().__init__(fd, out)
+        self._out, self._err = out, err
+        self._copy, self._left, self._header = out, 0, b""
+
+    def parts(self, chunk: bytes) -> Iterator[tuple[Copy, bytes]]:
+        if not chunk:
+            yield from ((self._out, b""), (self._err, b""))
+        at = 0
+        while at < len(chunk):
+            if self._left:
+                part = chunk[at : at + self._left]
+                self._left -= len(part)
+                yield self._copy, part
+            else:
+                part = chunk[at : at + HEADER - len(self._header)]
+                self._header += part
+                if len(self._header) == HEADER:
+                    self._copy = self._err if self._header[0] == STDERR else self._out
+                    self._left, self._header = int.from_bytes(self._header[4:], "big"), b""
+            at += len(part)
+
+
+def _exit_code(answer: bytes) -> int:
+    told = _decoded(answer)
+    if said := (told.get("Error") or {}).get("Message"):
+        raise engine.refusal(said)
+    return int(told["StatusCode"])
+
+
+def _decoded(answer: bytes) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = msgspec.json.decode(answer)
+        return told
+    except msgspec.DecodeError:  # it was cut off
+        raise _lost() from None
+
+
+def _left_s(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _lost() -> engine.EngineError:
+    return engine.EngineError(
+        "the container engine ended before the container did", "see the engine's own log, then run it again"
+    )

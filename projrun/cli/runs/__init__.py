@@ -1,0 +1,201 @@
+"""projrun runs"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.runs.table import opened_store
+from projrun.cli.verb import VerbGroup
+
+if TYPE_CHECKING:
+    from projrun.tracking import Store
+    from projrun.tracking.entities import Run
+
+
+MORE = {
+    "search": "projrun.cli.runs.search",
+    "compare": "projrun.cli.runs.search",
+    "tag": "projrun.cli.runs.edit",
+    "delete": "projrun.cli.runs.edit",
+    "restore": "projrun.cli.runs.edit",
+    "artifacts": "projrun.cli.runs.files",
+    "export": "projrun.cli.runs.files",
+    "import": "projrun.cli.runs.upkeep",
+    "sync": "projrun.cli.runs.upkeep",
+    "check": "projrun.cli.runs.upkeep",
+    "logs": "projrun.cli.runs.control",
+    "wait": "projrun.cli.runs.control",
+    "stop": "projrun.cli.runs.control",
+    "source": "projrun.cli.runs.files",
+    "path": "projrun.cli.runs.files",
+}
+"""Command -> the file that has it, as a function of that name with an underscore behind it."""
+
+
+class _Runs(VerbGroup):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*self.commands, *MORE]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in MORE:
+            return super().get_command(context, name)
+        command: click.Command = getattr(import_module(MORE[name]), f"{name}_")
+        return command
+
+
+@click.group(cls=_Runs)
+def runs() -> None:
+    """List, show, search, compare and edit runs, and bring them in and out.
+
+    A run may be named by the beginning of its id.
+    """
+
+
+@runs.command("list")
+@click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
+@click.option("-n", "--max-results", default=100, show_default=True, help="How many, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
+    """List runs, newest first."""
+    from projrun.console import data
+
+    with opened_store() as store:
+        found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
+        data(listing(store, found, as_json=as_json, as_csv=as_csv))
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object in MLflow's words, with the record."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def show(run_id: str, as_json: bool, as_csv: bool) -> None:
+    """Show one run: its state, parameters, metrics, tags and artifacts."""
+    from projrun.console import data, json_text
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store:
+        run = find_run(store, run_id)
+        if as_json:
+            data(json_text({**as_dict(run), "record": record_of(store, run)}))
+        elif as_csv:
+            data(listing(store, [run], as_json=False, as_csv=True))
+        else:
+            data(_description(store, run))
+
+
+def experiment_ids(store: Store, name: str) -> list[str]:
+    from projrun.errors import TrackingError
+
+    if not name:
+        return []
+    experiment = store.get_experiment_by_name(name)
+    if experiment is None:
+        raise TrackingError(f"there is no experiment '{name}'", "see `projrun runs list` without it")
+    return [experiment.experiment_id]
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """A run in MLflow's words; times in milliseconds since the epoch."""
+    from projrun.tracking.tags import EXIT_CODE
+    from projrun.tracking.wire import number
+
+    exit_code = run.tags.get(EXIT_CODE, "")
+    return {
+        "run_id": run.run_id,
+        "experiment_id": run.experiment_id,
+        "run_name": run.run_name,
+        "status": run.status,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "exit_code": int(exit_code) if exit_code else None,
+        "params": run.params,
+        "tags": run.tags,
+        "metrics": {key: number(metric.value) for key, metric in run.metrics.items()},
+        "artifact_uri": run.artifact_uri,
+    }
+
+
+def record_of(store: Store, run: Run) -> Any:
+    import json
+
+    from projrun.errors import TrackingError
+    from projrun.record import RECORD_ARTIFACT
+
+    try:
+        with store.open_artifact(run.run_id, RECORD_ARTIFACT) as file:
+            return json.load(file)
+    except (TrackingError, ValueError):
+        return None  # it is still running, or no run of ours
+
+
+def listing(store: Store, found: list[Run], *, as_json: bool, as_csv: bool) -> str:
+    if as_json:
+        from projrun.console import json_text
+
+        return json_text([as_dict(run) for run in found])
+    if as_csv:
+        from projrun.cli.runs.table import csv_of
+
+        return csv_of([as_dict(run) for run in found])
+    from projrun.cli.runs.table import table_of
+
+    return table_of(store, found)
+
+
+def _description(store: Store, run: Run) -> str:
+    """Everything about a run, for people."""
+    from projrun.cli.runs.table import local_time, seconds
+    from projrun.console import one_line
+    from projrun.console.tables import pairs
+    from projrun.tracking.artifacts import walked
+
+    record = record_of(store, run) or {}
+    facts = [
+        ("run", run.run_id),
+        ("name", run.run_name),
+        ("experiment", store.get_experiment(run.experiment_id).name),
+        ("status", run.status),
+        ("started", local_time(run.start_time)),
+        ("seconds", seconds(run)),
+        *_usage(record),
+        ("artifacts", run.artifact_uri),
+    ]
+    sections = {
+        "": facts,
+        "parameters": sorted(run.params.items()),
+        "inputs": _inputs(record),
+        "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
+        "tags": sorted(run.tags.items()),
+        "artifacts": [(info.path, f"{info.file_size or 0} bytes") for info in walked(store, run.run_id)],
+    }
+    parts = []
+    for title, rows in sections.items():
+        if rows:
+            body = pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
+            parts.append(f"{title}:\n{body}" if title else body)
+    return "\n".join(parts)
+
+
+def _usage(record: dict[str, Any]) -> list[tuple[str, str]]:
+    usage = (record.get("outcome") or {}).get("usage")
+    if not usage:
+        return []
+    together = usage.get("peak_memory_together_bytes")
+    return [
+        ("cpu seconds", f"{usage['cpu_s']:.1f}"),
+        ("peak memory", f"{usage['peak_memory_bytes'] / 2**20:.0f} MiB"),
+        *([("all together", f"{together / 2**20:.0f} MiB")] if together else []),
+    ]
+
+
+def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (one["parameter"], f"{one['size']} bytes, sha256 {one['sha256'][:16]}, {one['value']}")
+        for one in record.get("inputs", ())
+    ]

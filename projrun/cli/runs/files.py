@@ -1,0 +1,201 @@
+"""projrun runs artifacts, export"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from projrun.cli.runs import as_dict, record_of
+from projrun.cli.runs.table import opened_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from projrun.tracking import Store
+    from projrun.tracking.entities import DatasetInput, Run
+
+
+@click.command("artifacts")
+@click.argument("run_id")
+@click.argument("path", default="")
+@click.option("--download", "target", default="", metavar="DIR", help="Copy them to this directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of path and size.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV of path and size.")
+def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
+    """List the artifacts of a run, all or those below PATH, or copy them."""
+    from projrun.console import data, json_text, one_line
+    from projrun.console.tables import table
+    from projrun.errors import TrackingError
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store:
+        run = find_run(store, run_id)
+        found = _below(store, run, path.strip("/"))
+        if path and not found:
+            raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
+        if target:
+            with _writing(Path(target), "name another directory with --download"):
+                _copied(store, run, [name for name, _ in found], Path(target))
+    if as_json:
+        data(json_text([{"path": name, "file_size": size} for name, size in found]))
+    elif as_csv:
+        from projrun.cli.runs.table import rows_as_csv
+
+        data(rows_as_csv([("path", "file_size"), *found]))
+    else:
+        data(table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
+
+
+def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
+    """Path and size of the file `path`, or of all in the directory `path`."""
+    beside_it = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
+    files = [(info.path, info.file_size or 0) for info in beside_it if info.path == path and not info.is_dir]
+    return files or _all(store, run, path)
+
+
+def _all(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
+    from projrun.tracking.artifacts import walked
+
+    return [(info.path, info.file_size or 0) for info in walked(store, run.run_id, directory)]
+
+
+@click.command("export")
+@click.argument("run_id")
+@click.argument("directory")
+def export_(run_id: str, directory: str) -> None:
+    """Write a run to a new DIRECTORY: `run.json` with record and histories of metrics, and `artifacts/`."""
+    import os
+
+    from projrun.console import json_text, say
+    from projrun.disk.files import beside, write_atomically
+    from projrun.errors import UsageError
+
+    target = Path(directory)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{directory} is there already", "name a new directory")
+    from projrun.processes import uninterrupted
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store, _writing(target, "name another directory"):
+        run = find_run(store, run_id)
+        content = {
+            **as_dict(run),
+            "experiment_name": store.get_experiment(run.experiment_id).name,
+            "metric_history": {key: _history(store, run, key) for key in run.metrics},
+            "inputs": [_input(dataset) for dataset in run.inputs],
+            "record": record_of(store, run),
+        }
+        with beside(target / "run.json") as whole:  # broken off, nothing is left of it
+            (whole / "artifacts").mkdir(parents=True)
+            _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
+            write_atomically(whole / "run.json", json_text(content) + "\n")
+            with uninterrupted():
+                for name in ("artifacts", "run.json"):
+                    os.replace(whole / name, target / name)
+    say(f"wrote run {run.run_id} to {directory}")
+
+
+def _history(store: Store, run: Run, key: str) -> list[dict[str, Any]]:
+    from projrun.tracking.wire import metric_json
+
+    return [metric_json(metric) for metric in store.get_metric_history(run.run_id, key)]
+
+
+def _input(dataset: DatasetInput) -> dict[str, Any]:
+    from projrun.tracking.wire import dataset_json
+
+    return dataset_json(dataset)
+
+
+def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
+    import os
+    import shutil
+
+    from projrun.disk.files import beside
+
+    for path in paths:
+        place = target / path
+        with beside(place) as temporary:
+            with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+            os.replace(temporary, place)
+
+
+@contextmanager
+def _writing(target: Path, hint: str) -> Iterator[None]:
+    from projrun.errors import TrackingError
+
+    try:
+        yield
+    except OSError as error:
+        raise TrackingError(
+            f"{error.filename or target}: {error.strerror or error}", f"make room, or {hint}"
+        ) from None
+
+
+@click.command()
+@click.argument("run_id")
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", help="Where to put it: a new or an empty directory."
+)
+def source_(run_id: str, output: str) -> None:
+    """Give the source of a run back: the files that it started from, byte for byte.
+
+    What the run did not keep itself is fetched from the Git remote that the record names.
+    """
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from projrun.console import say
+    from projrun.disk import home_from
+    from projrun.records.stored_runs import find, restored
+
+    target = Path(output).absolute()
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
+    with ExitStack() as stack:
+        found = find(run_id, home_from(), stack)
+        files = _give_back(restored(found, home_from(), stack).root, target)
+    say(f"{files} files of run {found.record.run_id[:8]} are in {output}")
+
+
+def _give_back(root: Path, target: Path) -> int:
+    """Put the tree at `target`, whole or not at all; how many files it has."""
+    import os
+    import shutil
+
+    from projrun.disk.files import beside
+
+    with beside(target) as temporary:  # Git's own part borrows its objects from the cache, which may go
+        shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        os.replace(temporary, target)
+    return sum(len(names) for _, _, names in os.walk(target))
+
+
+@click.command()
+@click.argument("run_id")
+def path_(run_id: str) -> None:
+    """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
+    import os
+
+    from projrun.cli.runs.table import opened_store
+    from projrun.console import data
+    from projrun.errors import TrackingError
+    from projrun.records.stored_runs import find_run
+    from projrun.tracking.tags import DIRECTORY
+
+    with opened_store() as store:
+        run = find_run(store, run_id)
+    directory = run.tags.get(DIRECTORY, "")
+    if not directory:
+        raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
+    if not os.path.isdir(directory):
+        raise TrackingError(
+            f"{directory}, where run {run.run_id[:8]} found its project, is gone",
+            "run it again, with --keep if its project is in Git",
+        )
+    data(directory)

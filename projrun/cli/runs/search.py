@@ -1,0 +1,93 @@
+"""projrun runs search"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from projrun.cli.runs import as_dict, experiment_ids, listing
+from projrun.cli.runs.table import opened_store
+
+
+@click.command("search")
+@click.argument("filter_string", metavar="FILTER", default="")
+@click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
+@click.option(
+    "--order-by",
+    multiple=True,
+    metavar="NAME [ASC|DESC]",
+    help="For example 'metrics.loss ASC'; may be given again. Without it, newest first.",
+)
+@click.option("-n", "--max-results", default=100, show_default=True, help="How many.")
+@click.option("--deleted", is_flag=True, help="Search the deleted runs instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+def search_(
+    filter_string: str,
+    experiment_name: str,
+    order_by: tuple[str, ...],
+    max_results: int,
+    deleted: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Find runs by MLflow's search language: `metrics.loss < 0.1 and params.depth = '3'`."""
+    from projrun.console import data
+
+    with opened_store() as store:
+        found, _ = store.search_runs(
+            experiment_ids(store, experiment_name),
+            filter_string,
+            order_by,
+            max_results,
+            run_view_type="DELETED_ONLY" if deleted else "ACTIVE_ONLY",
+        )
+        data(listing(store, found, as_json=as_json, as_csv=as_csv))
+
+
+Row = tuple[str, list[Any]]
+GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
+
+
+@click.command("compare")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID RUN_ID…")
+@click.option("--all", "everything", is_flag=True, help="Show also what is the same in all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
+    """Show where runs differ: parameters, metrics, tags, side by side."""
+    from projrun.console import data, json_text, one_line
+    from projrun.console.tables import table
+    from projrun.errors import UsageError
+
+    if len(run_ids) < 2:
+        raise UsageError("one run cannot be compared", "give two or more")
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store:
+        runs = [as_dict(find_run(store, run_id)) for run_id in run_ids]
+    groups = {group: _rows(runs, group, everything=everything) for group in GROUPS}
+    if as_json:
+        ids = [run["run_id"] for run in runs]
+        data(json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
+        return
+    lines = [
+        (GROUPS[group], key, *("" if value is None else str(value) for value in values))
+        for group, rows in groups.items()
+        for key, values in rows
+    ]
+    names = [run["run_id"][:8] for run in runs]
+    if as_csv:
+        from projrun.cli.runs.table import rows_as_csv
+
+        data(rows_as_csv([("", "NAME", *names), *lines]))
+    else:
+        data(table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
+
+
+def _rows(runs: Sequence[dict[str, Any]], group: str, *, everything: bool) -> list[Row]:
+    keys = sorted({key for run in runs for key in run[group]})
+    rows = [(key, [run[group].get(key) for run in runs]) for key in keys]
+    return [(key, values) for key, values in rows if everything or any(v != values[0] for v in values)]

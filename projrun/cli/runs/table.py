@@ -1,0 +1,133 @@
+"""Runs as a table for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from projrun.console import one_line
+from projrun.console.tables import table
+from projrun.errors import TrackingError
+from projrun.tracking import Store
+from projrun.tracking.entities import Run
+from projrun.tracking.tags import ENTRY_POINT, EXIT_CODE, PARENT_RUN_ID, PROJECT, SOURCE_NAME
+
+if TYPE_CHECKING:
+    from projrun.tracking import Store
+
+
+HEADER = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME", "METRICS")
+METRICS_SHOWN = 3
+DEEPEST = 5
+"""How far above a run its project is looked for."""
+
+
+def table_of(store: Store, found: Sequence[Run]) -> str:
+    """A row for each run; METRICS is there when a run has any."""
+    projects = _projects(store, found)
+    columns = len(HEADER) - (not any(run.metrics for run in found))
+    rows = [
+        (
+            run.run_id[:8],
+            run.status,
+            run.tags.get(EXIT_CODE, ""),
+            local_time(run.start_time),
+            seconds(run),
+            one_line(projects[run.run_id]),
+            one_line(_entry_point(run)),
+            one_line(run.run_name),
+            _metrics(run),
+        )[:columns]
+        for run in found
+    ]
+    whole, spare = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
+    return table(HEADER[:columns], rows, states="STATUS", whole=whole, spare=spare)
+
+
+def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
+    """By run id. A run that a client made inside another is of that run's project."""
+    known = {run.run_id: run for run in found}
+    for _ in range(DEEPEST):
+        above = {_parent(run) for run in known.values() if PROJECT not in run.tags}
+        if not (wanted := above - known.keys() - {""}):
+            break
+        ids = ", ".join(f"'{run_id}'" for run_id in sorted(wanted))
+        with suppress(TrackingError):  # of an old server, which cannot search for ids
+            parents, _ = store.search_runs([], f"attributes.run_id IN ({ids})", run_view_type="ALL")
+            known |= {run.run_id: run for run in parents}
+    return {run.run_id: _project(run, known) for run in found}
+
+
+def _project(run: Run, known: dict[str, Run]) -> str:
+    for _ in range(DEEPEST):
+        if PROJECT in run.tags or _parent(run) not in known:
+            break
+        run = known[_parent(run)]
+    return run.tags.get(PROJECT, "")
+
+
+def _parent(run: Run) -> str:
+    parent = run.tags.get(PARENT_RUN_ID, "")
+    return parent if parent.isalnum() else ""
+
+
+def _entry_point(run: Run) -> str:
+    """Of a run that a client made: the name of the file that made it."""
+    return run.tags.get(ENTRY_POINT) or PurePosixPath(run.tags.get(SOURCE_NAME, "")).name
+
+
+def _metrics(run: Run) -> str:
+    """The first by name, in full under `runs show`."""
+    shown = [f"{one_line(key, 30)}={run.metrics[key].value:g}" for key in sorted(run.metrics)]
+    return " ".join([*shown[:METRICS_SHOWN], *["…"][: len(shown) > METRICS_SHOWN]])
+
+
+def local_time(milliseconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
+
+
+def seconds(run: Run) -> str:
+    return "" if run.end_time is None else f"{(run.end_time - run.start_time) / 1000:.1f}"
+
+
+GROUPS = ("metrics", "params", "tags")
+
+
+def csv_of(runs: Sequence[dict[str, Any]]) -> str:
+    """runs: as `runs list --json` has them."""
+    plain = [key for key in (runs[0] if runs else {"run_id": ""}) if key not in GROUPS]
+    keys = {group: sorted({key for run in runs for key in run[group]}) for group in GROUPS}
+    grouped = [(group, key) for group in GROUPS for key in keys[group]]
+    head = [*plain, *(f"{group}.{key}" for group, key in grouped)]
+    return rows_as_csv(
+        [
+            head,
+            *(
+                [*(run[key] for key in plain), *(run[group].get(key) for group, key in grouped)]
+                for run in runs
+            ),
+        ]
+    )
+
+
+def rows_as_csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+@contextmanager
+def opened_store() -> Iterator[Store]:
+    """The store of runs, with the runs of dead supervisors settled."""
+    from contextlib import closing
+
+    from projrun.disk import home_from
+    from projrun.tracking.supervision import settled_store
+
+    with closing(settled_store(home_from())) as store:
+        yield store

@@ -1,0 +1,186 @@
+"""projrun runs import, sync, check"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from projrun.tracking.mlflow_import.importer import Imported
+    from projrun.tracking.rest.outbox import Place
+
+
+@click.command("import")
+@click.argument("place", metavar="DATABASE|DIRECTORY")
+@click.option(
+    "--experiment-name",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this experiment; may be given again.",
+)
+@click.option(
+    "--artifacts",
+    "directories",
+    multiple=True,
+    metavar="DIR",
+    help="Where artifacts may be taken from, besides the place itself and mlruns and mlartifacts beside it.",
+)
+def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
+    """Bring runs and models of mlflow into projrun's own store, from its SQLite file (mlflow.db) or
+    directory (mlruns).
+
+    Runs, logged models and versions of registered models keep their ids; those that are there already are
+    left as they are. What is read is not changed. With --experiment-name, registered models are left out.
+    """
+    from contextlib import closing
+    from functools import partial
+    from pathlib import Path
+
+    from projrun.disk import home_from
+    from projrun.errors import UsageError
+    from projrun.tracking.mlflow_import.stores import old_store
+    from projrun.tracking.sqlite import sqlite_store
+
+    path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
+    roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
+    home = home_from()
+    seen: set[str] = set()
+    with closing(sqlite_store.open_store(home)) as store:
+        importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
+        old = old_store(path)
+        for run in old.runs(path):
+            seen.add(run.experiment.name)
+            if not names or run.experiment.name in names:
+                _added(f"run {run.run_id}", partial(importer.add, run))
+        for model in old.logged_models(path):
+            seen.add(model.experiment.name)
+            if not names or model.experiment.name in names:
+                _added(f"model {model.model_id}", partial(importer.add_logged_model, model))
+        for registered in old.registered_models(path) if not names else ():
+            _added(f"model '{registered.name}'", partial(importer.add_registered_model, registered))
+    if unknown := sorted(set(names) - seen):
+        raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {place}", "look at its name")
+    _tell(importer.result, roots)
+
+
+def _added(what: str, add: Callable[[], None]) -> None:
+    from projrun.console import warn
+    from projrun.errors import TrackingError
+
+    try:
+        add()
+    except TrackingError as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        warn(f"{what} is left out: {error}")
+
+
+def _tell(done: Imported, roots: Sequence[Path]) -> None:
+    from projrun.console import say, warn
+
+    if done.elsewhere:
+        warn(
+            f"{len(done.elsewhere)} runs or models have come without their artifacts, which are not below"
+            f" {' or '.join(str(root) for root in roots)}: {_some(done.elsewhere)};"
+            " name their directory with --artifacts and delete nothing yet"
+        )
+    if done.others:
+        warn(f"versions that are other ones in projrun's store are left out: {_some(done.others)}")
+    if done.unfounded:
+        warn(f"versions have come whose files are not in projrun's store: {_some(done.unfounded)}")
+    say(
+        f"imported {done.runs} runs and {done.experiments} experiments, {done.logged_models} logged models"
+        f" and {done.versions} versions of registered ones; {done.known} runs were there already"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@click.command("sync")
+def sync_() -> None:
+    """Deliver what runs could not tell the server that MLFLOW_TRACKING_URI names, because it was away.
+
+    May be repeated: nothing is there twice.
+    """
+    import os
+    from contextlib import closing
+
+    from projrun.console import complain, say
+    from projrun.disk import home_from
+    from projrun.errors import TrackingError
+    from projrun.tracking import open_store
+    from projrun.tracking.rest.outbox import waiting
+    from projrun.tracking.rest.rest_store import RestStore
+    from projrun.tracking.supervision import settle_lost_runs
+
+    home = home_from()
+    places = waiting(home.outbox)
+    if not places:
+        say("nothing waits for a server")
+        return
+    with closing(open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))) as store:
+        settle_lost_runs(home, store)
+        failed = 0
+        for place in places:
+            if not isinstance(store, RestStore) or place.server != store.uri:
+                failed += 1
+                complain(
+                    f"run {place.run_id} waits for {place.server}; set MLFLOW_TRACKING_URI to that server"
+                )
+                continue
+            failed += not _is_delivered(store, place)
+    if failed:
+        raise TrackingError(f"{failed} of {len(places)} runs still wait in {home.outbox}", "try again later")
+
+
+def _is_delivered(store: object, place: Place) -> bool:
+    from projrun.console import complain, say
+    from projrun.errors import TrackingError
+    from projrun.tracking.rest.outbox import FINAL
+    from projrun.tracking.rest.rest_store import RestStore
+
+    assert isinstance(store, RestStore)
+    if not place.take():
+        say(f"run {place.run_id} is still being performed")
+        return True
+    try:
+        store.delivery.deliver(place)
+    except TrackingError as error:
+        place.leave(keep=True)
+        hint = f"; remove {place.directory} to give it up" if error.error_code in FINAL else ""
+        complain(f"run {place.run_id}: {error}{hint}")
+        return False
+    place.leave(keep=False)
+    say(f"delivered run {place.run_id} to {store.uri}")
+    return True
+
+
+@click.command("check")
+def check_() -> None:
+    """Read projrun's own store through and say whether it is whole. Exit code 1 when it is not.
+
+    Removes what uploads left behind that were killed more than a day ago.
+    """
+    from contextlib import closing
+
+    from projrun.console import data, say
+    from projrun.disk import home_from
+    from projrun.tracking.sqlite import sqlite_store
+
+    home = home_from()
+    with closing(sqlite_store.open_store(home)) as store:
+        if swept := store.sweep():
+            say(f"removed {swept} uploads that were broken off")
+        faults = store.faults()
+    for fault in faults:
+        data(fault)
+    if faults:
+        click.get_current_context().exit(1)
+    say(f"{home.tracking_db} is whole")

@@ -1,0 +1,236 @@
+"""The results of two runs, compared by the rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from projrun.compare import Comparison, Difference, Finding, Verdict
+from projrun.compare.values import differences as differences_of_files
+from projrun.compare.values import first_difference, within
+from projrun.disk.files import sha256_file
+from projrun.disk.globs import rule_for
+from projrun.plan import Rule, Source, VerifyRules
+from projrun.record import Environment, Input, Outcome, Output, Platform, Record
+
+_SEED = re.compile(r"(?:^|[._-])(seed|random[._-]?state)(?:$|[._-])|^PYTHONHASHSEED$", re.IGNORECASE)
+_THREADS = re.compile(r".*_NUM_(\w+_)?THREADS|.*_THREADS|NUMBA_NUM_THREADS")
+
+
+def differences(first: Record, second: Record) -> Iterator[Difference]:
+    """In the order in which they are worth a look."""
+    yield from _of_sources(first.plan.source, second.plan.source)
+    yield from _plain("command", first.plan.entry_point, second.plan.entry_point, "entry point")
+    yield from _of_mappings("parameters", first.plan.parameters, second.plan.parameters)
+    yield from _of_mappings("inputs", _digests(first.inputs), _digests(second.inputs))
+    yield from _of_environments(first.environment, second.environment)
+    yield from _of_mappings("variables", first.platform.variables, second.platform.variables)
+    yield from _of_platforms(first.platform, second.platform)
+
+
+def _plain(determinant: str, first: str, second: str, name: str = "") -> Iterator[Difference]:
+    if first != second:
+        yield Difference(determinant=determinant, name=name, first=first or "none", second=second or "none")
+
+
+def _of_mappings(
+    determinant: str, first: Mapping[str, str], second: Mapping[str, str]
+) -> Iterator[Difference]:
+    for name in sorted({*first, *second}):
+        special = "seed" if _SEED.search(name) else "threads" if _THREADS.fullmatch(name) else determinant
+        a, b = (mapping.get(name, "not set") for mapping in (first, second))
+        yield from _plain(special, a, b, name)
+
+
+def _digests(inputs: tuple[Input, ...]) -> dict[str, str]:
+    return {one.parameter: f"sha256 {one.sha256[:16]}, {one.size} bytes" for one in inputs}
+
+
+def _of_sources(first: Source, second: Source) -> Iterator[Difference]:
+    yield from _plain("source", first.commit, second.commit, "commit")
+    yield from _plain("source", first.subdirectory, second.subdirectory, "subdirectory")
+    if first.dirty != second.dirty:
+        state = {True: "uncommitted changes", False: "clean", None: "not known"}
+        yield Difference(
+            determinant="source", name="tree", first=state[first.dirty], second=state[second.dirty]
+        )
+
+
+def _of_environments(first: Environment | None, second: Environment | None) -> Iterator[Difference]:
+    if first is None or second is None:
+        managers = ("none" if one is None else one.manager for one in (first, second))
+        yield from _plain("environment", *managers)
+        return
+    yield from _plain("environment", first.manager, second.manager, "manager")
+    yield from _plain("python", first.python, second.python)
+    packages = ({package.name: package.version for package in one.packages} for one in (first, second))
+    different = list(_of_mappings("lock", *packages))
+    yield from different
+    if not different:
+        yield from _plain("lock", first.lock_sha256[:16], second.lock_sha256[:16], "sha256")
+
+
+def _of_platforms(first: Platform, second: Platform) -> Iterator[Difference]:
+    for name in ("system", "machine", "release", "distribution", "libc", "timezone", "umask"):
+        yield from _plain("platform", getattr(first, name), getattr(second, name), name)
+    yield from _plain("cpu", first.cpu, second.cpu, "model")
+    yield from _plain("cpu", " ".join(first.simd), " ".join(second.simd), "instruction sets")
+    yield from _plain("threads", str(first.cpus), str(second.cpus), "processors")
+    yield from _plain("gpu", ", ".join(first.gpus), ", ".join(second.gpus), "models")
+    yield from _plain("gpu", first.gpu_driver, second.gpu_driver, "driver")
+    yield from _plain("projrun", first.projrun, second.projrun, "version")
+
+
+Contents = Callable[[Output], Path | None]
+"""The file that holds an output of a run; None when it cannot be had any more."""
+
+EXACT = Rule()
+
+
+def compare(
+    first: Record,
+    second: Record,
+    rules: VerifyRules,
+    contents: tuple[Contents, Contents],
+) -> Comparison:
+    """contents: of the outputs of either run. rules: by name; what they do not name is compared exactly."""
+    findings = (
+        _of_outcomes(first.outcome, second.outcome),
+        *_of_metrics(first.metrics, second.metrics, rules.metrics),
+        *_of_outputs(first.outputs or (), second.outputs or (), rules.outputs, contents),
+    )
+    return Comparison(
+        first=first.run_id,
+        second=second.run_id,
+        findings=findings,
+        differences=tuple(differences(first, second)),
+    )
+
+
+def _of_outcomes(first: Outcome, second: Outcome) -> Finding:
+    shown = tuple(_outcome(outcome) for outcome in (first, second))
+    same = (first.status, first.exit_code) == (second.status, second.exit_code)
+    return Finding(
+        kind="status",
+        name="status",
+        verdict="same" if same else "different",
+        first=shown[0],
+        second=shown[1],
+        detail="" if same else second.reason or first.reason,
+    )
+
+
+def _outcome(outcome: Outcome) -> str:
+    code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"
+    return f"{outcome.status}{code}"
+
+
+# metrics
+
+
+def _of_metrics(
+    first: Mapping[str, float | str], second: Mapping[str, float | str], rules: Mapping[str, Rule]
+) -> Iterator[Finding]:
+    for name in sorted({*first, *second}):
+        rule = rule_for(name, rules, EXACT)
+        one, other = first.get(name), second.get(name)
+        yield Finding(
+            kind="metric",
+            name=name,
+            verdict=_of_metric(one, other, rule),
+            rule=shown(rule),
+            first="" if one is None else str(one),
+            second="" if other is None else str(other),
+        )
+
+
+def _of_metric(one: float | str | None, other: float | str | None, rule: Rule) -> Verdict:
+    if rule.how == "ignore":
+        return "ignored"
+    if one is None or other is None:
+        return "extra" if one is None else "missing"
+    if one == other:
+        return "same"
+    return "within" if within(float(one), float(other), rule) else "different"
+
+
+def shown(rule: Rule) -> str:
+    """A rule as people write it: `exact`, `value`, `rtol=1e-06`."""
+    tolerances = [f"{name}={value:g}" for name, value in (("rtol", rule.rtol), ("atol", rule.atol)) if value]
+    return ", ".join(tolerances) or rule.how
+
+
+# outputs
+
+
+def _of_outputs(
+    first: tuple[Output, ...],
+    second: tuple[Output, ...],
+    rules: Mapping[str, Rule],
+    contents: tuple[Contents, Contents],
+) -> Iterator[Finding]:
+    ones, others = _by_name(first), _by_name(second)
+    for key in sorted({*ones, *others}):
+        rule = rule_for(key[1], rules, EXACT)
+        one, other = ones.get(key), others.get(key)
+        verdict, detail = _of_output(one, other, rule, contents)
+        yield Finding(
+            kind="output",
+            name=key[1],
+            verdict=verdict,
+            rule=shown(rule),
+            first=_output(one),
+            second=_output(other),
+            detail=detail,
+        )
+
+
+def _by_name(outputs: tuple[Output, ...]) -> dict[tuple[str, str], Output]:
+    """An artifact and a file of the tree may have the same path."""
+    return {("artifact" if one.change == "logged" else "file", one.path): one for one in outputs}
+
+
+def _output(output: Output | None) -> str:
+    if output is None:
+        return ""
+    if output.change == "deleted":
+        return "deleted"
+    return f"link to {output.link}" if output.link else f"{output.size} bytes, sha256 {output.sha256[:12]}"
+
+
+def _of_output(
+    one: Output | None, other: Output | None, rule: Rule, contents: tuple[Contents, Contents]
+) -> tuple[Verdict, str]:
+    if rule.how == "ignore":
+        return "ignored", ""
+    if one is None or other is None:
+        return ("extra" if one is None else "missing"), ""
+    if one.link or other.link or "deleted" in (one.change, other.change):
+        same = (one.link, one.change == "deleted") == (other.link, other.change == "deleted")
+        return ("same" if same else "different"), ""
+    if one.sha256 and one.sha256 == other.sha256:
+        return "same", ""
+    return _of_contents(one, other, rule, contents)
+
+
+def _of_contents(
+    one: Output, other: Output, rule: Rule, contents: tuple[Contents, Contents]
+) -> tuple[Verdict, str]:
+    """Two outputs that do not have the same digest, or have none."""
+    a, b = contents[0](one), contents[1](other)
+    if a is None or b is None:
+        which = "first" if a is None else "second"
+        return "different", f"what the {which} run wrote was not kept, so nothing more can be said"
+    if sha256_file(a) == sha256_file(b):
+        return "same", ""
+    if rule.how == "exact":
+        return "different", next(differences_of_files(one.path, a, b, rule), (first_difference(a, b), False))[
+            0
+        ]
+    nearby = ""
+    for detail, inside in differences_of_files(one.path, a, b, rule):
+        if not inside:
+            return "different", detail
+        nearby = nearby or detail
+    return ("within", nearby) if nearby else ("same", "")

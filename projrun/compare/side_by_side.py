@@ -1,0 +1,191 @@
+"""Two runs side by side, whole: what went in, what came out, and where they ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from projrun.compare import Comparison, Difference, Finding
+from projrun.disk.files import sha256_file
+from projrun.record import Environment, Record
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the source that is not the same in both."""
+
+    path: str
+    change: Literal["added", "removed", "changed"]
+    diff: str = ""
+    """Unified; empty for what is not text, or too large to be shown."""
+    note: str = ""
+    """Why there is no diff."""
+
+
+class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
+    first: str
+    """Where it is from and which it is, in one line."""
+    second: str
+    files: tuple[Changed, ...] = ()
+    unknown: str = ""
+    """Why the files could not be compared; empty when they were."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing in both runs, where it is not the same. Empty: it is not there."""
+
+    name: str
+    first: str = ""
+    second: str = ""
+
+    @property
+    def change(self) -> str:
+        return "added" if not self.first else "removed" if not self.second else "changed"
+
+
+class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
+    first: str
+    """Run id."""
+    second: str
+    source: SourceDiff
+    lock: tuple[Pair, ...]
+    """Packages and their versions."""
+    parameters: tuple[Pair, ...]
+    results: tuple[Finding, ...]
+    """Status, metrics and outputs that differ, compared exactly."""
+    surroundings: tuple[Difference, ...]
+    """All else that determines results: inputs, Python, variables, machine."""
+
+    @property
+    def same(self) -> bool:
+        parts = (self.source.files, self.lock, self.parameters, self.results, self.surroundings)
+        return not any(parts) and not self.source.unknown
+
+
+def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: Comparison) -> SideBySide:
+    """comparison: of the two, by exact rules."""
+    packages = {*_packages(first.environment), *_packages(second.environment)}
+    told = {("source", "commit"), ("source", "tree"), *(("lock", name) for name in packages)}
+    names = {*first.plan.parameters, *second.plan.parameters}
+    return SideBySide(
+        first=first.run_id,
+        second=second.run_id,
+        source=source,
+        lock=tuple(_pairs(_packages(first.environment), _packages(second.environment))),
+        parameters=tuple(_pairs(first.plan.parameters, second.plan.parameters)),
+        results=comparison.bad,
+        surroundings=tuple(
+            one
+            for one in comparison.differences
+            if (one.determinant, one.name) not in told and not _is_parameter(one, first, second, names)
+        ),
+    )
+
+
+def _is_parameter(one: Difference, first: Record, second: Record, names: set[str]) -> bool:
+    """Seeds and threads may be parameters: those are told of already. A variable may have the same name."""
+    values = tuple(record.plan.parameters.get(one.name, "not set") for record in (first, second))
+    return one.name in names and values == (one.first, one.second)
+
+
+def _packages(environment: Environment | None) -> dict[str, str]:
+    return {one.name: one.version for one in environment.packages} if environment else {}
+
+
+def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Pair]:
+    for name in sorted({*first, *second}):
+        one, other = first.get(name), second.get(name)
+        if one != other:
+            yield Pair(name=name, first=_shown(one), second=_shown(other))
+
+
+def _shown(value: str | None) -> str:
+    """A value that is empty is not one that is missing."""
+    return "" if value is None else value or "''"
+
+
+MAX_TEXT = 1_000_000
+"""Bytes of a file of which a diff is made."""
+
+
+def changed(first: Path, second: Path) -> Iterator[Changed]:
+    """Files and links, by name; what is Git's own is left out."""
+    ones, others = _files(first), _files(second)
+    for name in sorted({*ones, *others}):
+        one, other = ones.get(name), others.get(name)
+        if one is None or other is None or not _same(one, other):
+            yield _change(os.fsencode(name).decode(errors="backslashreplace"), one, other)
+
+
+def _files(root: Path) -> dict[str, Path]:
+    found = {}
+    for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if name != ".git"]
+        links = [name for name in names if os.path.islink(os.path.join(directory, name))]
+        for name in (*files, *links):
+            path = Path(directory, name)
+            found[path.relative_to(root).as_posix()] = path
+    found.pop(".git", None)
+    return found
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return _link(one) == _link(other)
+    if _mode(one) != _mode(other) or one.stat().st_size != other.stat().st_size:
+        return False
+    return sha256_file(one) == sha256_file(other)
+
+
+def _link(path: Path) -> str | None:
+    return os.readlink(path) if path.is_symlink() else None
+
+
+def _mode(path: Path | None) -> str:
+    if path is None or path.is_symlink():
+        return ""
+    return "executable" if path.stat().st_mode & 0o100 else "not executable"
+
+
+def _change(name: str, one: Path | None, other: Path | None) -> Changed:
+    change: Literal["added", "removed", "changed"] = (
+        "added" if one is None else "removed" if other is None else "changed"
+    )
+    a, b = _lines(one), _lines(other)
+    modes = _mode(one), _mode(other)
+    note = f"{modes[0]}, then {modes[1]}" if all(modes) and modes[0] != modes[1] else ""
+    if a is None or b is None:
+        return Changed(path=name, change=change, note=note or "not text, or too large to be shown")
+    names = ("/dev/null" if one is None else f"a/{name}", "/dev/null" if other is None else f"b/{name}")
+    lines = (_ended(line) for line in unified_diff(a, b, *names))
+    return Changed(path=name, change=change, diff="".join(lines), note=note)
+
+
+def _lines(path: Path | None) -> list[str] | None:
+    """None for what is not text."""
+    if path is None:
+        return []
+    if path.is_symlink():
+        return [f"link to {os.readlink(path)}\n"]
+    if path.stat().st_size > MAX_TEXT:
+        return None
+    content = path.read_bytes()
+    if b"\0" in content:
+        return None
+    try:
+        return [f"{line}\n" for line in content.decode().split("\n")[:-1]] + _rest(content.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _rest(text: str) -> list[str]:
+    last = text.rpartition("\n")[2]
+    return [last] if last else []
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

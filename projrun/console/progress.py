@@ -1,0 +1,84 @@
+"""How far a long operation on bytes is: on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, BinaryIO
+
+from projrun.console import is_quiet, is_terminal, one_line, styled
+
+CHUNK = 1 << 20
+_INTERVAL_S = 0.1
+
+
+class Progress:
+    """Shows how many bytes are done. total: of all of them, 0 when it is not known."""
+
+    def __init__(self, name: str, doing: str = "downloading") -> None:
+        self.what = f"{doing} {one_line(name, 60)}"
+        self.done = 0
+        self.total = 0
+        self._shown_at = 0.0
+        self._shows = is_terminal(sys.stderr) and not is_quiet()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shows and self._shown_at:
+            self._write("\r\033[K")
+
+    def copy(self, source: BinaryIO, target: BinaryIO) -> int:
+        """Copy all of `source`, in pieces; the number of bytes."""
+        copied = 0
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+            copied += len(chunk)
+            self.add(len(chunk))
+        return copied
+
+    def copy_response(self, response: Any, target: BinaryIO) -> int:
+        """Copy the body of an answer from the web, which must be whole. Raises WebError."""
+        from projrun.net.http import WebError
+
+        expected = response.headers.get("Content-Length", "")
+        self.total = int(expected) if expected.isdigit() else 0
+        size = self.copy(response, target)
+        if expected.isdigit() and size != int(expected):
+            raise WebError(f"the connection broke off after {size} of {expected} bytes", "run it again")
+        return size
+
+    def add(self, size: int) -> None:
+        """`size` more bytes are done."""
+        self.done += size
+        if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
+            self._shown_at = time.monotonic()
+            of = f" of {in_words(self.total)}" if self.total else ""
+            done = f": {in_words(self.done)}{of}"
+            head = "projrun: "
+            what = one_line(self.what, max(10, _columns() - len(head) - len(done) - 1))
+            self._write(f"\r\033[K{styled(head, 'dim', sys.stderr)}{what}{done}")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is: a line that is longer goes on below, where it cannot be taken back."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def in_words(size: int) -> str:
+    """Bytes as people say them: `12.3 MB`."""
+    number, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

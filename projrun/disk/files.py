@@ -1,0 +1,159 @@
+"""Writing and removing files so that nothing is ever seen half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+WRITERS_S = 30.0
+"""How long others may still write into a tree that is removed."""
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace `path` in one step: a reader sees the old content or the new, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    with beside(path) as temporary:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A fresh name in the same directory, to be renamed to `path`; whatever is left there goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        yield temporary
+    finally:
+        remove(temporary)
+
+
+def target_of(temporary: Path) -> Path:
+    """What the name that `beside` gave is going to be renamed to."""
+    return temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory of our own, gone at the end. Its import is late: it costs more than most runs need."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="projrun-") as name:
+        yield Path(name)
+
+
+def name_in_utf8(name: str) -> str:
+    """A file's name as text that JSON can hold: what is not UTF-8 in it has escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole tree, read-only directories included; a missing one is fine.
+
+    A process that a killed one had started may still write there: it is given time to come to its end.
+    """
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        import shutil
+
+        deadline = time.monotonic() + WRITERS_S
+        shutil.rmtree(path, ignore_errors=True)
+        while path.exists():
+            try:
+                for directory, _, _ in os.walk(path):
+                    os.chmod(directory, 0o700)
+                shutil.rmtree(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
+                    raise
+
+
+CHUNK = 1 << 20
+PARALLEL = 16 * CHUNK
+"""Bytes from which on several threads are faster: hashing does not hold the interpreter's lock."""
+
+
+def new_sha256(size: int) -> Any:
+    """As `hashlib.sha256()`, for about so many bytes.
+
+    hashlib loads OpenSSL, which takes longer than the interpreter's own code takes for a megabyte or two.
+    """
+    if size <= CHUNK:
+        with suppress(ImportError):
+            return _own_sha256()
+    import hashlib
+
+    return hashlib.sha256()
+
+
+def _own_sha256() -> Any:
+    name = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    return import_module(name).sha256()
+
+
+def sha256_text(text: str) -> str:
+    content = text.encode()
+    digest = new_sha256(len(content))
+    digest.update(content)
+    return str(digest.hexdigest())
+
+
+def sha256_file(path: Path, done: Callable[[int], None] | None = None) -> str:
+    """done: told of every part, by its number of bytes."""
+    with path.open("rb") as file:
+        digest = new_sha256(os.fstat(file.fileno()).st_size)
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            if done:
+                done(len(chunk))
+    return str(digest.hexdigest())
+
+
+def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:
+    """The digest of each, in order. size: of all in bytes; doing: what the progress line says."""
+    if size < PARALLEL:
+        return [sha256_file(path) for path in paths]
+    from concurrent.futures import ThreadPoolExecutor
+
+    from projrun.console.progress import Progress
+
+    with Progress(f"{len(paths)} files", doing) as progress:
+        progress.total = size
+        pool = ThreadPoolExecutor()
+        try:
+            return list(pool.map(lambda path: sha256_file(path, progress.add), paths))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def sha256_of_readable(paths: Sequence[Path], size: int, doing: str) -> list[str]:
+    """As `sha256_files`, but what goes away meanwhile or is not ours to read has an empty digest."""
+    try:
+        return sha256_files(paths, size, doing)
+    except OSError:
+        return [_readable(path) for path in paths]
+
+
+def _readable(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
+
+
+def key_of(facts: Mapping[str, object]) -> str:
+    """The name of a cache entry: 24 hex digits over every fact that determines its content."""
+    return sha256_text(msgspec.json.encode(facts, order="sorted").decode())[:24]

@@ -1,0 +1,84 @@
+"""Writing a zip that depends on its content alone: the same files give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from projrun.console.progress import Progress
+from projrun.disk.files import CHUNK, beside
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
+"""Compressed already."""
+
+
+class Writer:
+    """Adds to an open archive; `digests` has name -> (size, sha256) of all that was added."""
+
+    def __init__(self, archive: zipfile.ZipFile, progress: Progress) -> None:
+        self._archive, self._progress = archive, progress
+        self.digests: dict[str, tuple[int, str]] = {}
+
+    def add(self, name: str, content: Path | bytes) -> None:
+        """A file, or the symbolic link that a path is. Raises OSError."""
+        if isinstance(content, bytes):
+            self._text(name, content, stat.S_IFREG | 0o644)
+        elif content.is_symlink():
+            self._text(name, os.fsencode(os.readlink(content)), stat.S_IFLNK | 0o777)
+        else:
+            self._file(name, content)
+
+    def _text(self, name: str, content: bytes, mode: int) -> None:
+        self._archive.writestr(_info(name, mode), content)
+        self.digests[name] = len(content), hashlib.sha256(content).hexdigest()
+
+    def _file(self, name: str, path: Path) -> None:
+        digest, size = hashlib.sha256(), 0
+        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+        info = _info(name, stat.S_IFREG | mode)
+        info.file_size = path.stat().st_size
+        with path.open("rb") as source, self._archive.open(info, "w") as target:
+            while chunk := source.read(CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+                size += len(chunk)
+                self._progress.add(len(chunk))
+        self.digests[name] = size, digest.hexdigest()
+
+
+def _info(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.create_system = 3  # Unix: the upper half of what follows is a mode
+    info.external_attr = mode << 16
+    info.compress_type = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
+    return info
+
+
+def write(
+    target: Path,
+    content: Mapping[str, Path | bytes],
+    last: tuple[str, Callable[[Mapping[str, tuple[int, str]]], bytes]],
+) -> None:
+    """The files by name, sorted; whole or not at all. Raises OSError.
+
+    last: name of a file that is written after the others, and what makes it of their size and sha256.
+    """
+    with beside(target) as temporary:
+        with Progress(target.name, "packing") as progress, zipfile.ZipFile(temporary, "x") as archive:
+            progress.total = sum(_size(one) for one in content.values())
+            writer = Writer(archive, progress)
+            for name in sorted(content):
+                writer.add(name, content[name])
+            writer.add(last[0], last[1](writer.digests))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+
+
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.lstat().st_size

@@ -1,0 +1,1 @@
+"""Conda environments, made by rattler."""

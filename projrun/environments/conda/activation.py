@@ -1,0 +1,101 @@
+"""What activating a conda environment does to the variables, computed once so that a start needs no shell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from projrun.console import one_line
+from projrun.disk.files import temporary_directory
+from projrun.environments.conda.rattler import CondaPackage
+from projrun.errors import BuildError
+from projrun.plan import Launch
+from projrun.processes.child import HELPER_VARIABLE
+from projrun.processes.programs import ask, follow
+
+SCRIPTS = "etc/conda/activate.d"
+SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
+_RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do . "$script"; done >&2; exec env -0'
+
+
+def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
+    """How to start a process in the environment at `prefix`, whose author wants `variables` set.
+
+    The scripts run in a plain environment, not the user's: the result belongs to the environment alone, and
+    nothing of the user's is written to its files.
+    """
+    set_: dict[str, str | None] = {
+        "CONDA_PREFIX": str(prefix),
+        "CONDA_DEFAULT_ENV": str(prefix),
+        "CONDA_SHLVL": "1",
+        "CONDA_PROMPT_MODIFIER": None,
+        "VIRTUAL_ENV": None,
+        "PYTHONHOME": None,
+        "__PYVENV_LAUNCHER__": None,
+        **variables,
+    }
+    path = (str(prefix / "bin"),)
+    scripts = prefix / SCRIPTS
+    if not scripts.is_dir() or not any(scripts.glob("*.sh")):
+        return Launch(variables=set_, path_entries=path)
+    before = {name: value for name, value in set_.items() if value is not None}
+    before["PATH"] = os.pathsep.join((*path, os.defpath))
+    for name in ("HOME", "LANG"):
+        if name in os.environ:
+            before[name] = os.environ[name]
+    after = _activated(before)
+    for name in before.keys() - after.keys():
+        set_[name] = None
+    for name, value in after.items():
+        if before.get(name) != value and name not in SHELLS_OWN:
+            set_[name] = value
+    added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
+    usual = os.defpath.split(os.pathsep)
+    return Launch(
+        variables=set_, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
+    )
+
+
+def _activated(before: dict[str, str]) -> dict[str, str]:
+    """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
+    answer = ask(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
+    if not answer.ok:
+        raise failed(answer.stderr)
+    return variables_in(answer.stdout)
+
+
+def failed(stderr: str) -> BuildError:
+    return BuildError(
+        f"the activation scripts of the environment failed: {one_line(stderr)}",
+        "leave out the package that they come from",
+    )
+
+
+def variables_in(text: str) -> dict[str, str]:
+    """What `env -0` printed."""
+    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
+    return {name: value for name, _, value in pairs}
+
+
+VARIABLE = "PROJRUN_CONDA_EXE"
+
+
+def chosen() -> str:
+    """The program; empty for rattler."""
+    return os.environ.get(VARIABLE, "")
+
+
+def create(program: str, packages: Sequence[CondaPackage], prefix: Path, offline: bool, log: Path) -> None:
+    """Exactly `packages` at `prefix`: the program solves nothing."""
+    with temporary_directory() as temporary:
+        explicit = temporary / "explicit.txt"
+        lines = ["@EXPLICIT", *(f"{package.url}#sha256:{package.sha256}" for package in packages)]
+        explicit.write_text("\n".join(lines) + "\n")
+        argv = [program, "create", "--yes", "--prefix", str(prefix), "--file", str(explicit)]
+        code = follow([*argv, "--offline"] if offline else argv, log=log, cwd=temporary)
+    if code != 0 or not (prefix / "conda-meta").is_dir():
+        ended = f"exited with code {code}" if code else "made no environment"
+        raise BuildError(
+            f"{program} ({VARIABLE}) {ended}", f"look at what it said in {log}, or unset {VARIABLE}"
+        )

@@ -1,0 +1,244 @@
+"""Conda environments without conda: solved and installed by rattler, their pip section by uv."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from projrun.disk.files import remove, target_of, write_atomically
+from projrun.environments.conda import activation, pip_section
+from projrun.environments.conda.condarc import Settings, settings
+from projrun.environments.conda.lock_stamp import pip_document, staleness_of_conda
+from projrun.environments.conda.rattler import Answer, Channels, CondaPackage, ask_rattler
+from projrun.environments.contents import normal, origin
+from projrun.environments.local_requirements import install_local, local_facts
+from projrun.errors import BuildError
+from projrun.plan import Descriptor, Launch, LocalRequirement, Lock
+from projrun.record import Package
+
+BUILDS = True
+
+LINK_SCRIPTS_VARIABLE = "PROJRUN_CONDA_LINK_SCRIPTS"
+NO_DEFAULTS = "nodefaults"
+IN_PREFIX = ("--break-system-packages",)
+"""Conda marks its Python as managed by others: what the project's own pip section says is meant."""
+STATE = "conda-meta/state"
+"""Where conda keeps the variables of an environment."""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """A lock whose versions are kept where they still fit."""
+
+    conda: str = ""
+    pylock: str = ""
+    change: tuple[str, ...] = ()
+    """Packages that need not stay as they are."""
+
+
+NOTHING = Before()
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The machine that is solved for, where that is not this one."""
+
+    subdir: str = ""
+    """As conda names platforms, such as `linux-64`; empty: the user's."""
+    glibc: str = ""
+    """Its version; empty: what this machine has."""
+    platform: str = ""
+    """As uv names platforms; empty: this one's."""
+
+
+HERE = Target()
+
+
+def lock(
+    descriptor: Descriptor,
+    directory: Path,
+    log: Path,
+    as_of: str = "",
+    before: Before = NOTHING,
+    target: Target = HERE,
+) -> Lock:
+    """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
+    current = settings()
+    if target.subdir:
+        current = msgspec.structs.replace(current, subdir=target.subdir)
+    channels = _channels(descriptor.channels, current, directory)
+    specs = [channels.spec(spec) for spec in _specs(descriptor)]
+    if descriptor.conda_lock_file:
+        answer = _read(descriptor, specs, channels, current, directory, log)
+    else:
+        more = {"lock": before.conda, "change": before.change, "glibc": target.glibc}
+        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **more)
+    python = next((package.version for package in answer.packages if package.name == "python"), "")
+    notices: tuple[str, ...] = ()
+    local: tuple[LocalRequirement, ...] = ()
+    pylock = pip_section.from_lock(answer.pypi)
+    if descriptor.conda_lock_file and (problem := staleness_of_conda(descriptor, directory)):
+        notices = (f"{problem}; update it: projrun lock",)
+    if (document := pip_document(descriptor, directory)) is not None:
+        pylock, local = pip_section.from_document(document, descriptor, directory)
+    elif not pylock and python:
+        wish = pip_section.Wish(as_of, before.pylock, before.change, target.platform)
+        pylock, local, said = pip_section.resolved(descriptor, answer.packages, python, directory, log, wish)
+        notices += said
+    return Lock(
+        manager="conda",
+        python=python,
+        interpreter="",
+        pylock=pylock,
+        local=local,
+        conda=answer.lock,
+        channels=tuple(descriptor.channels),
+        variables=descriptor.variables,
+        notices=notices,
+    )
+
+
+def key(lock: Lock) -> dict[str, object]:
+    return {
+        "conda": lock.conda,
+        "pylock": lock.pylock,
+        "local": local_facts(lock),
+        "variables": lock.variables,
+        "platform": [sys.platform, os.uname().machine],
+    }
+
+
+def build(lock: Lock, dest: Path, log: Path) -> None:
+    """Paths are written into a conda environment: it is made where it is going to be, and handed over."""
+    final = target_of(dest)
+    current = settings()
+    try:
+        _install(lock, final, current, log)
+        if lock.pylock:
+            pip_section.install(lock.pylock, final, current.offline, log)
+        install_local(lock, final / "bin" / "python", log, IN_PREFIX)
+        write_atomically(final / STATE, msgspec.json.encode({"version": 1, "env_vars": lock.variables}))
+        final.rename(dest)
+    finally:
+        remove(final)
+
+
+def unhealthy(dest: Path) -> str | None:
+    meta = dest / "conda-meta"
+    if not meta.is_dir():
+        return f"{meta} is gone"
+    python = dest / "bin" / "python"
+    has_python = any(re.match(r"python-\d", name) for name in os.listdir(meta))
+    return f"its interpreter {python} is gone" if has_python and not python.exists() else None
+
+
+class _Installed(msgspec.Struct):
+    """What of a file in conda-meta counts."""
+
+    name: str
+    version: str
+
+
+def contents(dest: Path) -> tuple[Package, ...]:
+    """Conda's packages, and those that uv installed from PyPI."""
+    found = {}
+    for file in (dest / "conda-meta").glob("*.json"):
+        package = msgspec.json.decode(file.read_bytes(), type=_Installed)
+        found[package.name] = Package(package.name, package.version)
+    for info in dest.glob("lib/python*/site-packages/*.dist-info"):
+        installer = info / "INSTALLER"
+        if installer.is_file() and installer.read_text().strip() == "uv":  # what it replaced is gone
+            name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
+            name = normal(name)
+            found[name] = Package(name, version, origin(info / "direct_url.json"))
+    return tuple(package for _, package in sorted(found.items()))
+
+
+class _State(msgspec.Struct):
+    env_vars: dict[str, str] = {}
+
+
+def launch(dest: Path) -> Launch:
+    """Runs the activation scripts: it is called once, and what it returns is kept with the environment."""
+    state = msgspec.json.decode((dest / STATE).read_bytes(), type=_State)
+    return activation.launch_of(dest, state.env_vars)
+
+
+def _channels(written: tuple[str, ...], current: Settings, directory: Path) -> Channels:
+    """As conda has it: the project's own, then the user's unless the project says `nodefaults`."""
+    names = [name for name in written if name != NO_DEFAULTS]
+    if NO_DEFAULTS not in written:
+        names += current.channels
+    return Channels(names, current, directory)
+
+
+def _specs(descriptor: Descriptor) -> list[str]:
+    """The match specs to be solved, Python among them where anything is to be run or installed by it."""
+    specs = list(descriptor.conda_specs)
+    named = any(re.match(r"(\S+::)?python(?![\w.-])", spec) for spec in specs)
+    if named or descriptor.conda_lock_file:
+        return specs
+    if descriptor.kind == "conda_env" and specs and not descriptor.dependencies:
+        return specs
+    python = descriptor.python or ("" if specs else f"{sys.version_info[0]}.{sys.version_info[1]}")
+    if re.fullmatch(r"\d+(\.\d+)?", python):
+        python = f"={python}"
+    elif python[:1].isdigit():
+        python = f"=={python}"
+    return [*specs, f"python{python.replace(' ', '')}"]
+
+
+def _read(
+    descriptor: Descriptor,
+    specs: list[str],
+    channels: Channels,
+    current: Settings,
+    directory: Path,
+    log: Path,
+) -> Answer:
+    file = directory / descriptor.conda_lock_file
+    try:
+        return ask_rattler("read", channels, current, log, specs=specs, file=str(file))
+    except BuildError as error:
+        raise BuildError(f"{descriptor.conda_lock_file}: {error.message}", error.hint) from None
+
+
+def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
+    channels = _channels(lock.channels, current, prefix)
+    if program := activation.chosen():
+        activation.create(program, _packages(lock, channels, current, log), prefix, current.offline, log)
+        return
+    allowed = os.environ.get(LINK_SCRIPTS_VARIABLE, "") not in ("", "0")
+    answer = ask_rattler(
+        "install", channels, current, log, lock=lock.conda, prefix=str(prefix), link_scripts=allowed
+    )
+    if answer.link_scripts:
+        refuse_link_scripts(answer.link_scripts, f"do without it, or trust it: {LINK_SCRIPTS_VARIABLE}=1")
+
+
+def install_elsewhere(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
+    """Conda's packages at `prefix`, as they are to be at the path `final` of another machine."""
+    current = msgspec.structs.replace(settings(), subdir=subdir)
+    channels = _channels(lock.channels, current, prefix)
+    answer = ask_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
+    if answer.link_scripts:
+        refuse_link_scripts(answer.link_scripts, "do without it, or use --env-manager conda")
+
+
+def packages_of(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
+    """What `lock` has of conda."""
+    current = msgspec.structs.replace(settings(), subdir=subdir)
+    return _packages(lock, _channels(lock.channels, current, Path.cwd()), current, log)
+
+
+def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:
+    said = "wants to run a script of its own at installation, which can be any program"
+    raise BuildError(f"{', '.join(names)}: {said}", hint)
+
+
+def _packages(lock: Lock, channels: Channels, current: Settings, log: Path) -> tuple[CondaPackage, ...]:
+    return ask_rattler("describe", channels, current, log, lock=lock.conda).packages

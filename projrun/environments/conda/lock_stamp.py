@@ -1,0 +1,88 @@
+"""What `projrun lock` says in a pixi.lock that it writes: what it was made from, and its pip section's lock.
+
+Comments at the head of the file, which every reader of such locks passes over. A lock without them is another
+program's, which has its own ways to tell whether it is stale.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.disk.files import key_of, sha256_text
+from projrun.documents import toml_file
+from projrun.errors import BuildError
+from projrun.plan import Descriptor
+
+PIXI_LOCK = "pixi.lock"
+PIP_LOCK = "pylock.conda.toml"
+"""Not pylock.toml, which locks the whole environment for the managers that install from PyPI alone."""
+_STAMP = re.compile(r"# projrun: descriptor ([0-9a-f]+), pip ([0-9a-f]+|none)\n")
+NO_PIP = "none"
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    descriptor: str
+    """Digest of what was solved."""
+    pip: str
+    """sha256 of the file PIP_LOCK beside it, or NO_PIP."""
+
+
+def wanted(descriptor: Descriptor) -> str:
+    """Digest of what the author wrote and a conda lock depends on."""
+    pip = [descriptor.build_dependencies, descriptor.dependencies, descriptor.constraints]
+    return key_of({"conda": [descriptor.conda_specs, descriptor.channels], "pip": pip})
+
+
+def stamped(lock: str, descriptor: Descriptor, pip_lock: str) -> str:
+    pip = sha256_text(pip_lock) if pip_lock else NO_PIP
+    return f"# projrun: descriptor {wanted(descriptor)}, pip {pip}\n{lock}"
+
+
+def staleness_of_conda(descriptor: Descriptor, directory: Path) -> str:
+    """Why the project's conda lock is not that of its descriptor; empty when it is, or we cannot know."""
+    stamp = _stamp(descriptor, directory)
+    if stamp is None:
+        return ""
+    if stamp.descriptor != wanted(descriptor):
+        return f"{descriptor.conda_lock_file} is older than {descriptor.file}"
+    pip = _pip_text(descriptor, directory)
+    if stamp.pip not in (NO_PIP, sha256_text(pip)):
+        state = "not the one that it was written with" if pip else "gone"
+        return f"{PIP_LOCK}, which belongs to {descriptor.conda_lock_file}, is {state}"
+    return ""
+
+
+def pip_document(descriptor: Descriptor, directory: Path) -> dict[str, Any] | None:
+    """The pip section's lock that belongs to the project's conda lock. Raises BuildError when it is lost."""
+    stamp = _stamp(descriptor, directory)
+    if stamp is None or stamp.pip == NO_PIP:
+        return None
+    if sha256_text(_pip_text(descriptor, directory)) != stamp.pip:
+        raise BuildError(
+            staleness_of_conda(descriptor, directory), "put it back, or write both anew: projrun lock"
+        )
+    return toml_file.load(_beside(descriptor, directory), PIP_LOCK)
+
+
+def _stamp(descriptor: Descriptor, directory: Path) -> Stamp | None:
+    if os.path.basename(descriptor.conda_lock_file) != PIXI_LOCK:
+        return None
+    with (directory / descriptor.conda_lock_file).open(errors="replace") as file:
+        found = _STAMP.match(file.readline(500))
+    return Stamp(found[1], found[2]) if found else None
+
+
+def _pip_text(descriptor: Descriptor, directory: Path) -> str:
+    try:
+        return _beside(descriptor, directory).read_text()
+    except OSError:
+        return ""
+
+
+def _beside(descriptor: Descriptor, directory: Path) -> Path:
+    return (directory / descriptor.conda_lock_file).with_name(PIP_LOCK)

@@ -1,0 +1,114 @@
+"""The pip section of a conda environment: locked for its Python before it exists, installed into it by uv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.disk.files import temporary_directory
+from projrun.environments.conda.rattler import CondaPackage, PypiPackage
+from projrun.environments.interpreters import choice
+from projrun.environments.requirement_access import access_of
+from projrun.environments.uv.program import run_uv
+from projrun.environments.uv.resolution import compiled, text_of, without_local
+from projrun.errors import BuildError
+from projrun.plan import Descriptor, LocalRequirement
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """How the pip section is to be resolved."""
+
+    as_of: str = ""
+    before: str = ""
+    """A lock whose versions are kept where they still fit."""
+    change: tuple[str, ...] = ()
+    """Packages that need not."""
+    platform: str = ""
+    """That is resolved for, as uv names platforms; empty: this one."""
+
+
+def resolved(
+    descriptor: Descriptor,
+    packages: Sequence[CondaPackage],
+    python: str,
+    directory: Path,
+    log: Path,
+    wish: Wish,
+) -> tuple[str, tuple[LocalRequirement, ...], tuple[str, ...]]:
+    """The pylock.toml of the pip section ('' without one), what of it lies on this machine, and notices.
+
+    What conda installs stays; where the pip section demands otherwise it has its way, as with pip itself.
+    """
+    lines = descriptor.dependencies
+    if descriptor.kind != "conda_env":
+        lines = (*descriptor.build_dependencies, *lines)
+    if not lines:
+        return "", (), ()
+    running, _ = choice.choose("")
+    target = ["--python", str(running.path), "--python-version", python]
+    target += ["--python-platform", wish.platform] if wish.platform else []
+    target += ["--exclude-newer", wish.as_of] if wish.as_of else []
+    target += [f"--upgrade-package={name}" for name in wish.change]
+    there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
+    notices: tuple[str, ...] = ()
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(lines, (*descriptor.constraints, *there), target, access, log, wish.before)
+    except BuildError:
+        if not there:
+            raise
+        document = compiled(lines, descriptor.constraints, target, access, log, wish.before)
+        notices = ("the pip section does not fit the conda packages and replaces some of them",)
+    return *from_document(document, descriptor, directory), notices
+
+
+def from_document(
+    document: dict[str, Any], descriptor: Descriptor, directory: Path
+) -> tuple[str, tuple[LocalRequirement, ...]]:
+    """The pylock.toml of a lock in the project, and what of it lies on this machine."""
+    document, local = without_local(document, descriptor, directory)
+    return text_of(document), local
+
+
+def _is_of_pip(package: CondaPackage) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(package.version)
+    except InvalidVersion:
+        return False
+    return package.python
+
+
+def from_lock(packages: Sequence[PypiPackage]) -> str:
+    """The PyPI packages of another program's lock as a pylock.toml."""
+    parts = ['lock-version = "1.0"\ncreated-by = "projrun"\n']
+    for package in packages:
+        if not package.location.startswith(("http://", "https://")) or not package.sha256:
+            raise BuildError(
+                f"the lock has {package.name} from {package.location}, which is not a file with a sha256",
+                "name a released package",
+            )
+        name = package.location.partition("?")[0].rpartition("/")[2]
+        file = f"{{ name = {_text(name)}, url = {_text(package.location)}"
+        file += f", hashes = {{ sha256 = {_text(package.sha256)} }} }}"
+        kind = f"wheels = [{file}]" if name.endswith(".whl") else f"sdist = {file}"
+        parts.append(
+            f"\n[[packages]]\nname = {_text(package.name)}\nversion = {_text(package.version)}\n{kind}\n"
+        )
+    return "".join(parts) if packages else ""
+
+
+def install(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
+    with temporary_directory() as temporary:
+        file = temporary / "pylock.toml"
+        file.write_text(pylock)
+        command = ["pip", "install", "--python", str(prefix / "bin" / "python"), "--break-system-packages"]
+        run_uv([*command, *(["--offline"] if offline else []), "-r", str(file)], log)
+
+
+def _text(value: str) -> str:
+    return msgspec.json.encode(value).decode()

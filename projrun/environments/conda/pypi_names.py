@@ -1,0 +1,123 @@
+"""Conda packages as requirements of PyPI, for the managers that install from there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from projrun.errors import BuildError
+from projrun.plan import Descriptor
+
+_SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
+_WELL_KNOWN = frozenset(("defaults", "nodefaults", "main", "anaconda", "conda-forge", "pytorch"))
+_BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
+"""`name[version='>=1,<2']`"""
+_TABLE = Path(__file__).with_name("pypi_names.toml")
+
+
+class Translated(msgspec.Struct, frozen=True):
+    requirements: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def translated(descriptor: Descriptor) -> Translated:
+    """What the conda packages of `descriptor` are on PyPI. Raises BuildError naming those that it lacks."""
+    if not descriptor.conda_dependencies:
+        return Translated((), ())
+    names, kinds = _table()
+    requirements: list[str] = []
+    said: list[str] = []
+    left_out: list[str] = []
+    absent: list[str] = []
+    for spec in descriptor.conda_dependencies:
+        name, version = _parts(spec)
+        if name in kinds["system"]:
+            left_out.append(name)
+        elif _is_absent(name, kinds):
+            absent.append(spec)
+        else:
+            requirement = names.get(name, name) + pins(version)
+            requirements.append(requirement)
+            said.append(requirement if name not in names else f"{requirement} for {name}")
+    if absent:
+        raise BuildError(
+            f"{descriptor.file} lists conda packages that PyPI does not have: {', '.join(absent)}",
+            "use --env-manager conda, or remove those that the project does without",
+        )
+    notices = []
+    if said:
+        notices.append(f"conda packages installed from PyPI: {', '.join(said)}")
+    if left_out:
+        notices.append(f"system libraries of {descriptor.file} left out: {', '.join(left_out)}")
+    return Translated(tuple(requirements), tuple(notices))
+
+
+def needs_conda(descriptor: Descriptor) -> bool:
+    """Whether the descriptor lists what PyPI does not have, or brings a lock of conda's.
+
+    What a channel of somebody's own has is theirs: another package may have its name on PyPI.
+    """
+    if descriptor.conda_lock_file:
+        return True
+    if descriptor.conda_dependencies and not _WELL_KNOWN.issuperset(descriptor.channels):
+        return True
+    _, kinds = _table()
+    listed = [_parts(spec)[0] for spec in descriptor.conda_dependencies]
+    return any(name in kinds["system"] or _is_absent(name, kinds) for name in listed)
+
+
+def _table() -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Names on PyPI that differ, and names that PyPI does not have, by kind."""
+    from projrun.documents import toml_file
+
+    table = toml_file.load(_TABLE, _TABLE.name)
+    return table["names"], table["kinds"]
+
+
+def _is_absent(name: str, kinds: dict[str, list[str]]) -> bool:
+    return not name or name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-"))
+
+
+def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
+    """A failed resolution, with the conda packages that PyPI may have under another name or not at all."""
+    if not descriptor.conda_dependencies:
+        return error
+    names = [re.split(r"[^\w.-]", one)[0] for one in translated(descriptor).requirements]
+    told = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
+    if not told:
+        return error
+    which = f"{', '.join(told)} {'is a conda package' if len(told) == 1 else 'are conda packages'}"
+    hint = f"{which} of {descriptor.file}: install with --env-manager conda, or write what PyPI calls it"
+    return BuildError(error.message, f"{hint} under pip:")
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    found = _SPEC.match(spec.strip())
+    if found is None:
+        return "", ""
+    bracketed = _BRACKETED.search(spec)
+    return found["name"].lower(), bracketed[1] if bracketed else found["version"].strip()
+
+
+def pins(version: str) -> str:
+    """A conda version as PEP 440: `=1.2` is any 1.2, `==1.2=build` and `1.2=build` are exactly 1.2."""
+    if "|" in version:
+        raise BuildError(f"the conda version '{version}' has alternatives, which PyPI cannot say", "pin one")
+    text = re.sub(r"\s*([,<>=!~])\s*", r"\1", version.strip())
+    if not text or text == "*":
+        return ""
+    if text[0].isdigit() or re.match(r"=[^=]", text):
+        return _single(text)
+    # a build string after the version: `==1.2=py38_0`, or `>=1.2 py38_0`
+    parts = [re.sub(r"(?<=[\w.*])(=|\s).*$", "", part) for part in text.split(",")]
+    return ",".join(part if part[0] in "<>=!~" else _single(part) for part in parts if part)
+
+
+def _single(text: str) -> str:
+    fuzzy = text.startswith("=")
+    number, *build = re.split(r"[=\s]", text.lstrip("="))
+    if number.endswith("*"):
+        return f"=={number.rstrip('.*')}.*"
+    return f"=={number}.*" if fuzzy and not build else f"=={number}"

@@ -1,0 +1,207 @@
+"""Asking rattler: starts `rattlerprogram`, and tells what went wrong in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from projrun.console import one_line
+from projrun.disk.files import temporary_directory
+from projrun.environments.conda.condarc import Settings
+from projrun.errors import FREE_SPACE, BuildError, UnavailableError
+from projrun.net import VARIABLE
+from projrun.net.urls import channel_without_credentials
+from projrun.processes import merged
+from projrun.processes.programs import follow
+
+PROGRAM = "projrun.environments.conda.rattler_program"
+
+
+class CondaPackage(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+    url: str
+    sha256: str
+    python: bool
+    """It is a library of Python."""
+
+
+class PypiPackage(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+    location: str
+    sha256: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    lock: str = ""
+    packages: tuple[CondaPackage, ...] = ()
+    pypi: tuple[PypiPackage, ...] = ()
+    link_scripts: tuple[str, ...] = ()
+    """Packages with link scripts, which were not run."""
+    error: str = ""
+    kind: str = ""
+
+
+class Channels:
+    """The channels of an environment: as locks hold them, and what opens them."""
+
+    def __init__(self, written: Sequence[str], settings: Settings, directory: Path) -> None:
+        self._settings, self._directory = settings, directory
+        self._opened: dict[str, str] = {}
+        self.urls = list(dict.fromkeys(url for channel in written for url in self.add(channel)))
+
+    def add(self, channel: str) -> list[str]:
+        """The URLs of a channel, without credentials, which are remembered for `mirrors` and `netrc`."""
+        urls = self._settings.urls(channel, self._directory)
+        for url in urls:
+            if unset := re.search(r"\$\{?(\w+)\}?", url):
+                raise BuildError(
+                    f"the channel '{channel_without_credentials(channel)}' needs the variable {unset[1]}",
+                    f"set {unset[1]}, then run it again",
+                )
+            self._opened[channel_without_credentials(url)] = url
+        return [channel_without_credentials(url) for url in urls]
+
+    def spec(self, written: str) -> str:
+        """A match spec whose channel, if it names one, is a URL; that channel is added."""
+        channel, mark, rest = written.strip().partition("::")
+        if not mark:
+            return written
+        url = self.add(channel)[0]
+        if url not in self.urls:
+            self.urls.append(url)
+        return f"{url}::{rest.strip()}"
+
+    @property
+    def mirrors(self) -> dict[str, list[str]]:
+        """Where a channel really is, for those that have a token in their path."""
+        found = {}
+        for clean, url in self._opened.items():
+            parts = urlsplit(url)
+            without_user = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            if without_user != clean:
+                found[clean] = [without_user]
+        return found
+
+    @property
+    def netrc(self) -> str:
+        lines = []
+        for clean, url in self._opened.items():
+            parts = urlsplit(url)
+            if parts.username:
+                user, password = unquote(parts.username), unquote(parts.password or "")
+                if re.search(r"\s", user + password):
+                    hint = "write them to a file and name that in RATTLER_AUTH_FILE"
+                    raise BuildError(f"the password or name for the channel '{clean}' holds a blank", hint)
+                lines.append(f"machine {parts.hostname} login {user} password {password}\n")
+        return "".join(lines)
+
+
+def refuse_without_rattler() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("rattler") is None:
+        raise UnavailableError(
+            "conda environments need py-rattler, which is not installed",
+            "pip install 'projrun[conda]', or use another --env-manager",
+        )
+
+
+def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Path, **request: Any) -> Answer:
+    """Raises BuildError in one line. The request goes through a file, for credentials are not to be seen."""
+    refuse_without_rattler()
+    whole = {
+        "operation": operation,
+        "channels": channels.urls,
+        "platform": settings.subdir,
+        "priority": settings.priority,
+        "offline": settings.offline,
+        "cache": str(_cache()),
+        "config": _config(channels, settings),
+        **request,
+    }
+    with temporary_directory() as temporary:
+        asked, answered = temporary / "request.json", temporary / "answer.json"
+        asked.write_bytes(msgspec.json.encode(whole))
+        environ = merged(os.environ, _network_variables(channels, settings, temporary))
+        argv = [sys.executable, "-m", PROGRAM, str(asked), str(answered)]
+        follow(argv, log=log, cwd=temporary, environ=environ)
+        try:
+            answer = msgspec.json.decode(answered.read_bytes(), type=Answer)
+        except (OSError, msgspec.MsgspecError):
+            raise BuildError("rattler ended without an answer", f"look at {log}") from None
+    if answer.error:
+        with log.open("a") as file:
+            file.write(f"{channel_without_credentials(answer.error)}\n")
+        raise _error(answer, settings)
+    return answer
+
+
+def _error(answer: Answer, settings: Settings) -> BuildError:
+    told = one_line(re.sub(r"[│├└─]+", " ", channel_without_credentials(answer.error)), 1000).rstrip(".")
+    if answer.kind == "network" and settings.offline:
+        hint = f"run it once without {VARIABLE}, so that all is in the cache"
+    elif answer.kind == "network":
+        hint = f"check the network, the proxy and the channels; {VARIABLE}=1 uses what is in the cache"
+    elif re.search(r"\b40[13]\b", told):
+        hint = "log in to the channel: RATTLER_AUTH_FILE, ~/.netrc, or ${VARIABLES} in the channel's URL"
+    elif "No space left" in told:
+        hint = FREE_SPACE
+    else:
+        hints = {
+            "unsolvable": "correct the packages or the channels of the project, then run it again",
+            "stale": "make the lock anew, or remove it",
+            "damaged": "the package was changed or damaged: ask who keeps the channel, or make the lock anew",
+        }
+        hint = hints.get(answer.kind, "correct it, then run it again")
+    return BuildError(f"the conda environment could not be made: {told}", hint)
+
+
+def _config(channels: Channels, settings: Settings) -> str:
+    """TOML on top of rattler's own configuration files. JSON strings are TOML strings."""
+    lines = []
+    if settings.ssl_verify.lower() == "false":
+        lines.append("tls-no-verify = true")
+    elif settings.ssl_verify.lower() != "true":
+        lines.append('tls-root-certs = "system"')
+    proxies = {name: url for name, url in settings.proxies.items() if name in ("http", "https")}
+    for title, table in (("proxy-config", proxies), ("mirrors", channels.mirrors)):
+        if table:
+            lines.append(f"[{title}]")
+            lines += [f"{_json(name)} = {_json(value)}" for name, value in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _network_variables(channels: Channels, settings: Settings, temporary: Path) -> dict[str, str]:
+    variables = {}
+    if os.path.isfile(os.path.expanduser(settings.ssl_verify)):
+        variables["SSL_CERT_FILE"] = os.path.expanduser(settings.ssl_verify)
+    if channels.netrc:
+        users = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
+        kept = users.read_text() if users.is_file() else ""
+        netrc = temporary / "netrc"
+        netrc.touch(mode=0o600)
+        netrc.write_text(channels.netrc + kept)
+        variables["NETRC"] = str(netrc)
+    return variables
+
+
+def _cache() -> Path:
+    """Rattler's own cache, which other programs share: repodata and packages."""
+    if named := os.environ.get("RATTLER_CACHE_DIR"):
+        return Path(named).absolute()
+    home = Path.home()
+    base = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or base) / "rattler" / "cache"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,419 @@
+"""The program that uses rattler: `python -m projrun.environments.conda.rattler_program REQUEST ANSWER`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from rattler import (
+    Channel,
+    Client,
+    Gateway,
+    LockFile,
+    LockPlatform,
+    MatchSpec,
+    PackageCache,
+    RepoDataRecord,
+    SourceConfig,
+    VirtualPackage,
+    install,
+    solve,
+)
+from rattler.channel import ChannelPriority
+from rattler.config import Config
+from rattler.exceptions import SolverError
+from rattler.explicit_environment import ExplicitEnvironmentSpec
+from rattler.lock import CondaLockedBinaryPackage, PypiLockedPackage
+from rattler.package_streaming import download_to_path
+from rattler.platform import Subdir
+from rattler.virtual_package import Override, VirtualPackageOverrides
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+CONFIG_OF = "pixi"
+"""Its configuration files are read besides rattler's own: mirrors and proxies are kept there."""
+
+
+class RefusedError(Exception):
+    def __init__(self, message: str, kind: str = "other") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Session:
+    """What every operation needs of a request."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.platform = request.get("platform") or str(Subdir.current())
+        self.offline = bool(request.get("offline"))
+        self.config = Config.load_from_default_locations(CONFIG_OF).merge(
+            Config.from_toml(request.get("config", ""))
+        )
+        self.client = Client.from_config(self.config, max_retries=0 if self.offline else 2)
+        repodata = self.config.repodata_config
+        source = SourceConfig(
+            zstd_enabled=not repodata.get("disable-zstd"),
+            bz2_enabled=not repodata.get("disable-bzip2"),
+            sharded_enabled=not repodata.get("disable-sharded"),
+            cache_action="force-cache-only" if self.offline else "cache-or-fetch",
+        )
+        cache = request.get("cache") or ""
+        self.repodata = Path(cache, "repodata") if cache else None
+        self.packages = Path(cache, "pkgs") if cache else None
+        self.gateway = Gateway(cache_dir=self.repodata, default_config=source, client=self.client)
+
+    @property
+    def platforms(self) -> list[Any]:
+        return [self.platform, "noarch"]
+
+    def channels(self) -> list[Channel]:
+        return [Channel(name) for name in self.names()]
+
+    def names(self) -> list[str]:
+        return self.request["channels"] or self.config.default_channels or ["conda-forge"]
+
+
+def parsed(text: str) -> MatchSpec:
+    try:
+        return MatchSpec(text)
+    except Exception as error:
+        raise RefusedError(f"'{text}' is not a conda package: {error}", "unsolvable") from None
+
+
+def locked(session: Session, channels: list[Channel], records: list[RepoDataRecord]) -> Answer:
+    platform = LockPlatform(session.platform)
+    lock = LockFile([platform])
+    lock.set_channels("default", [channel.to_lock_channel() for channel in channels])
+    for record in records:
+        if record.sha256 is None:
+            raise RefusedError(f"the channel gives no sha256 for {record.file_name}", "damaged")
+        lock.add_conda_package("default", platform, record)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "lock")
+        lock.to_path(path)
+        return {"lock": path.read_text(), "packages": described(records)}
+
+
+def described(records: list[RepoDataRecord]) -> list[Answer]:
+    """python: whether it is a library of Python, of which pip is to know."""
+    return [
+        {
+            "name": record.name.normalized,
+            "version": str(record.version),
+            "url": record.url,
+            "sha256": record.sha256.hex() if record.sha256 else "",
+            "python": any(re.match(r"python(_abi)?\b", line) for line in record.depends),
+        }
+        for record in sorted(records, key=lambda record: record.name.normalized)
+    ]
+
+
+def local_file(url: str) -> Path | None:
+    parts = urlparse(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+async def read_lock(session: Session) -> Answer:
+    """`file` in the project as a lock of ours, for this platform, and its packages of PyPI."""
+    path = Path(session.request["file"])
+    if "@EXPLICIT" in path.read_text(errors="replace"):
+        records = await _explicit(session, path)
+        pypi: list[Answer] = []
+    else:
+        records, pypi = await records_of(session, path)
+    for text in session.request["specs"]:
+        spec = parsed(text)
+        name = spec.name.normalized if spec.name else ""
+        fitting = [record for record in records if record.name.normalized == name]
+        if not name.startswith("__") and not any(spec.matches(record) for record in fitting):
+            has = f"it has {name} {fitting[0].version}" if fitting else f"it has no {name}"
+            raise RefusedError(f"the lock does not fit '{text}': {has}", "stale")
+    return {**locked(session, channels_of(records), records), "pypi": pypi}
+
+
+async def records_of(session: Session, path: Path) -> tuple[list[RepoDataRecord], list[Answer]]:
+    lock = LockFile.from_path(path)
+    environment = lock.default_environment()
+    if environment is None:
+        raise RefusedError("the lock has no environment 'default'")
+    for platform in environment.platforms():  # a query takes the lock's own platform object, no other
+        if str(platform.subdir) != session.platform:
+            continue
+        packages = environment.packages(platform) or []
+        records = [
+            await _whole(session, package.repo_data_record())
+            for package in packages
+            if isinstance(package, CondaLockedBinaryPackage)
+        ]
+        pypi = [_pypi(package) for package in packages if isinstance(package, PypiLockedPackage)]
+        if len(records) + len(pypi) != len(packages):
+            raise RefusedError("the lock names packages that are to be built from source")
+        return records, pypi
+    known = ", ".join(str(platform.subdir) for platform in environment.platforms())
+    raise RefusedError(f"the lock is for {known}, and this machine is {session.platform}", "stale")
+
+
+def channels_of(records: list[RepoDataRecord]) -> list[Channel]:
+    return [Channel(url) for url in dict.fromkeys(record.url.rsplit("/", 2)[0] for record in records)]
+
+
+def _pypi(package: PypiLockedPackage) -> Answer:
+    hashes = package.hashes
+    sha256 = hashes.sha256.hex() if hashes and hashes.sha256 else ""
+    return {
+        "name": package.name,
+        "version": package.version,
+        "location": package.location.partition("#sha256=")[0],
+        "sha256": sha256 or package.location.partition("#sha256=")[2],
+    }
+
+
+async def _explicit(session: Session, path: Path) -> list[RepoDataRecord]:
+    spec = ExplicitEnvironmentSpec.from_path(path)
+    if spec.platform is not None and str(spec.platform) != session.platform:
+        raise RefusedError(
+            f"the lock is for {spec.platform}, and this machine is {session.platform}", "stale"
+        )
+    return [await _entry(session, entry.url) for entry in spec.packages]
+
+
+async def _entry(session: Session, url: str) -> RepoDataRecord:
+    """The record of one line: `URL`, `URL#MD5` or `URL#sha256:SHA256`."""
+    url, _, digest = url.partition("#")
+    digest = digest.removeprefix("sha256:")
+    channel, subdir, file = url.rsplit("/", 2)
+    if subdir not in session.platforms:
+        raise RefusedError(f"{file} is for {subdir}, and this machine is {session.platform}", "stale")
+    record = await _listed(session, channel, subdir, file) or await _downloaded(session, url)
+    known = {value.hex() for value in (record.md5, record.sha256) if value}
+    if digest and digest not in known:
+        raise RefusedError(f"{file} is not the file that the lock names: its hash is another", "damaged")
+    return record
+
+
+async def _whole(session: Session, record: RepoDataRecord) -> RepoDataRecord:
+    """A lock may name a package without its sha256."""
+    if record.sha256 is not None:
+        return record
+    md5 = f"#{record.md5.hex()}" if record.md5 else ""
+    return await _entry(session, record.url + md5)
+
+
+async def _listed(session: Session, channel: str, subdir: Any, file: str) -> RepoDataRecord | None:
+    name = file.rsplit("-", 2)[0]
+    try:
+        found = await session.gateway.query([Channel(channel)], [subdir], [name], recursive=False)
+    except Exception:
+        return None
+    records = (record for part in found for record in part)
+    return next((record for record in records if record.file_name == file and record.sha256), None)
+
+
+async def _downloaded(session: Session, url: str) -> RepoDataRecord:
+    """The record of a package that its channel no longer lists, from the package itself."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, url.rpartition("/")[2])
+        if (here := local_file(url)) is not None:
+            path = here
+        else:
+            await download_to_path(session.client, url, path)
+        record = await RepoDataRecord.from_package_archive(path)
+        record.sha256 = bytes.fromhex(sha256(path))
+        record.md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()
+        record.url = url
+        record.channel = url.rsplit("/", 2)[0]
+        return record
+
+
+OTHERS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
+_SIGNS = {
+    "network": re.compile(
+        r"error sending request|tcp connect|dns error|timed out|connection (refused|reset)", re.IGNORECASE
+    ),
+    "damaged": re.compile(r"invalid checksum|hash mismatch", re.IGNORECASE),
+}
+
+
+# solve
+
+
+async def solve_specs(session: Session) -> Answer:
+    specs = [parsed(text) for text in session.request["specs"]]
+    channels = session.channels()
+    priority = getattr(ChannelPriority, session.request["priority"].capitalize())
+    named = _bare(specs) if priority is ChannelPriority.Strict else []
+    virtual = VirtualPackage.detect(_overrides(session))
+    try:
+        records = await solve(
+            channels,
+            [*specs, *named],
+            gateway=session.gateway,
+            platforms=session.platforms,
+            locked_packages=await _kept(session),
+            virtual_packages=virtual,
+            channel_priority=priority,
+            exclude_newer=_moment(session.request.get("as_of", "")),
+        )
+    except SolverError as error:
+        raise RefusedError(await _explained(session, specs, str(error)), "unsolvable") from None
+    return locked(session, channels, records)
+
+
+def _overrides(session: Session) -> VirtualPackageOverrides:
+    """What the user says this machine has; `glibc` is that of the image which is solved for."""
+    overrides = VirtualPackageOverrides.from_env()
+    if (glibc := session.request.get("glibc")) and "CONDA_OVERRIDE_GLIBC" not in os.environ:
+        overrides.libc = Override.string(glibc)
+    return overrides
+
+
+async def _kept(session: Session) -> list[RepoDataRecord]:
+    """The packages of `lock`, which stay where they fit, except those of `change`."""
+    if not session.request.get("lock"):
+        return []
+    changing = set(session.request["change"])
+    return [record for record in await _records(session) if record.name.normalized not in changing]
+
+
+def _moment(text: str) -> datetime | None:
+    """A date or RFC 3339 time; rattler takes the figures for UTC."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+def _bare(specs: list[MatchSpec]) -> list[MatchSpec]:
+    """The names alone: without them the solver is not shown what a stricter channel has of other versions."""
+    return [MatchSpec(spec.name.normalized) for spec in specs if spec.name and spec.channel is None]
+
+
+async def _explained(session: Session, specs: list[MatchSpec], said: str) -> str:
+    """What cannot be had on this platform and what it is there for; else the solver's own words."""
+    missing = [spec for spec in specs if not await _there(session, session.platforms, spec)]
+    if not missing:
+        return said
+    others = [platform for platform in OTHERS if platform != session.platform]
+    text = f"for {session.platform} the channels have no {', '.join(map(str, missing))}"
+    for other in others:
+        found = [str(spec) for spec in missing if await _there(session, [other], spec)]
+        if found:
+            return f"{text} ({', '.join(found)} {'is' if len(found) == 1 else 'are'} there for {other})"
+    return f"{text}; {said}"
+
+
+async def _there(session: Session, platforms: list[Any], spec: MatchSpec) -> bool:
+    name = spec.name.normalized if spec.name else ""
+    if name.startswith("__"):
+        return True
+    try:
+        found = await session.gateway.query(session.channels(), platforms, [spec], recursive=False)
+    except Exception:
+        return False  # a channel need not have every platform
+    return any(spec.matches(record) for part in found for record in part)
+
+
+# install
+
+
+async def install_lock(session: Session) -> Answer:
+    """The packages of `lock` at `prefix`; `link_scripts`: whether their scripts may run.
+
+    `final`: where it is going to be, on another machine.
+    """
+    records = await _records(session)
+    for record in records:
+        here = local_file(record.url)
+        if here is not None and record.sha256 is not None and sha256(here) != record.sha256.hex():
+            raise RefusedError(f"{here} is not the file that was locked: its sha256 is another", "damaged")
+    if session.offline:
+        await _refuse_what_is_not_cached(session, records)
+    allowed = bool(session.request.get("link_scripts"))
+    prefix = Path(session.request["prefix"])
+    await install(
+        records,
+        prefix,
+        cache_dir=session.packages,
+        client=session.client,
+        config=session.config,
+        show_progress=sys.stderr.isatty(),
+        execute_link_scripts=allowed,
+        alternative_target_prefix=session.request.get("final"),
+        platform=Subdir(session.platform),
+    )
+    names = {record.name.normalized for record in records}
+    scripts = [] if allowed else [name for name in sorted(names) if _link_scripts(prefix, name)]
+    return {"packages": described(records), "link_scripts": scripts}
+
+
+async def describe_lock(session: Session) -> Answer:
+    return {"packages": described(await _records(session))}
+
+
+async def _records(session: Session) -> list[RepoDataRecord]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "conda.lock")
+        path.write_text(session.request["lock"])
+        return (await records_of(session, path))[0]
+
+
+def _link_scripts(prefix: Path, name: str) -> bool:
+    return any((prefix / "bin" / f".{name}-{when}-link.sh").exists() for when in ("pre", "post"))
+
+
+async def _refuse_what_is_not_cached(session: Session, records: list[RepoDataRecord]) -> None:
+    if session.packages is None:
+        return
+    index = await PackageCache(session.packages).index()
+    away = [r.file_name for r in records if local_file(r.url) is None and not index.contains_record(r)]
+    if away:
+        raise RefusedError(f"not in the package cache: {', '.join(away)}", "network")
+
+
+OPERATIONS = {"solve": solve_specs, "read": read_lock, "install": install_lock, "describe": describe_lock}
+
+
+def answer(request: Request) -> Answer:
+    try:
+        return asyncio.run(OPERATIONS[request["operation"]](Session(request)))
+    except RefusedError as error:
+        return {"error": str(error), "kind": error.kind}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # what panics in rattler is no Exception
+        kind = next((kind for kind, sign in _SIGNS.items() if sign.search(str(error))), "other")
+        return {"error": str(error) or type(error).__name__, "kind": kind}
+
+
+if __name__ == "__main__":
+    code = 1
+    try:
+        said = json.dumps(answer(json.loads(Path(sys.argv[1]).read_text())))
+        Path(sys.argv[2]).write_text(said)
+        code = 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,171 @@
+"""Environments that are images: the author's own, or one with the packages that uv or conda would install.
+
+A warm run asks for the key and whether the image is there; what resolves and builds is imported when needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun import engine
+from projrun.console import say
+from projrun.disk.files import key_of
+from projrun.environments.conda import image_prefix
+from projrun.environments.docker import image_contents, images
+from projrun.environments.docker.image_contents import Inside, look_into
+from projrun.environments.docker.images import Image
+from projrun.environments.local_requirements import local_facts
+from projrun.environments.uv.resolution import document_of, text_of, without_local
+from projrun.errors import BuildError
+from projrun.plan import Descriptor, Launch, Lock
+from projrun.record import Package
+
+BUILDS = True
+
+
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+
+    return image_lock(descriptor, directory, log, as_of)
+
+
+def key(lock: Lock) -> dict[str, object]:
+    facts: dict[str, object] = {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    if lock.local:
+        facts["local"] = local_facts(lock)
+    if lock.conda:
+        facts |= {"conda": lock.conda, "variables": lock.variables}
+    return facts
+
+
+def build(lock: Lock, dest: Path, log: Path) -> None:
+    from projrun.environments.docker.image_build import built
+
+    made = built(lock, key_of(key(lock)), dest.parent, log)
+    dest.mkdir()
+    image_contents.write(dest, made)
+
+
+def unhealthy(dest: Path) -> str | None:
+    built = image_contents.read(dest)
+    return None if engine.has(built.container.image) else f"the image {built.container.image} is gone"
+
+
+def contents(dest: Path) -> tuple[Package, ...]:
+    return image_contents.read(dest).packages
+
+
+def launch(dest: Path) -> Launch:
+    built = image_contents.read(dest)
+    return Launch(container=built.container, variables=dict(built.variables))
+
+
+DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
+"""Versions tried, in this order, for a project that leaves it open."""
+
+
+def image_lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str) -> Lock:
+    if descriptor.kind == "docker_env":
+        return _lock_of_image(descriptor.docker, directory, log)
+    by_conda = image_prefix.wanted(descriptor)
+    usual = image_prefix.BASE if by_conda else default_base(descriptor.python)
+    base = images.found(descriptor.docker.get("image") or usual, log)
+    inside = look_into(base)
+    if by_conda:
+        found = image_prefix.lock(descriptor, directory, log, as_of, base, inside)
+    else:
+        found = _lock_by_uv(descriptor, directory, log, as_of, base, inside)
+    editable = [
+        f"{one.path} is installed as it is now, not editable: it is part of an image"
+        for one in found.local
+        if one.editable
+    ]
+    return msgspec.structs.replace(
+        found,
+        manager="docker",
+        local=tuple(msgspec.structs.replace(one, editable=False) for one in found.local),
+        image=base.pin,
+        tag="" if base.digest else base.name,
+        notices=(*found.notices, *editable),
+    )
+
+
+def _lock_by_uv(
+    descriptor: Descriptor, directory: Path, log: Path, as_of: str, base: Image, inside: Inside
+) -> Lock:
+    if not inside.python:
+        raise BuildError(f"the image {base.name} has no Python", "name one that has with --docker-image")
+    target = ["--python-version", inside.python, "--python-platform", inside.platform]
+    notices = _notices(descriptor.python, inside.python, base)
+    document, local = without_local(
+        document_of(descriptor, directory, log, target, as_of, notices), descriptor, directory
+    )
+    return Lock(
+        manager="docker",
+        python=inside.python,
+        interpreter="",
+        pylock=text_of(document),
+        local=local,
+        platform=inside.platform,
+        notices=tuple(notices),
+    )
+
+
+def _lock_of_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
+    """The author's image. One that is built here, or that no registry knows, may be another one next time."""
+    if build := docker.get("build"):
+        image = _built_by_author(build, directory, log)
+    else:
+        image = images.found(docker["image"], log)
+    return Lock(
+        manager="docker",
+        python="",
+        interpreter="",
+        pylock="",
+        image=image.id if build else image.pin,
+        tag="" if build or image.digest else image.name,
+        kept=not build,
+    )
+
+
+def _built_by_author(build: str | dict[str, Any], directory: Path, log: Path) -> Image:
+    section: dict[str, Any] = {"context": build} if isinstance(build, str) else build
+    context = directory / section.get("context", ".")
+    file = section.get("dockerfile", "Dockerfile")
+    if not (context / file).is_file():
+        raise BuildError(f"docker_env: build: there is no {file} in {context}", "write it, or name another")
+    arguments = {name: str(value) for name, value in (section.get("args") or {}).items()}
+    target = section.get("target", "")
+    say(f"building the image of {os.path.normpath(Path(section.get('context', '.'), file))}")
+    return images.built(context, log, dockerfile=file, buildargs=arguments, target=target)
+
+
+def default_base(python: str) -> str:
+    """The official image for what a descriptor asks: `3.11`, `3.11.7`, `>=3.10`, ''."""
+    if re.fullmatch(r"\d+\.\d+(\.\d+)?", python):
+        return f"python:{'.'.join(python.split('.')[:2])}-slim"
+    ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if not python:
+        return f"python:{ours}-slim"
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        wanted = SpecifierSet(python.replace(" ", ""))
+    except InvalidSpecifier:
+        hint = "write one such as '3.11', '3.11.7' or '>=3.10'"
+        raise BuildError(f"'{python}' is not a Python version", hint) from None
+    for minor in (ours, *DEFAULT_PYTHONS):
+        if any(wanted.contains(f"{minor}.{patch}") for patch in range(30)):
+            return f"python:{minor}-slim"
+    raise BuildError(f"no Python fits {python}", "widen it, or name an image with --docker-image")
+
+
+def _notices(wanted: str, got: str, base: Image) -> list[str]:
+    if re.fullmatch(r"\d+\.\d+\.\d+", wanted) and wanted != got:
+        return [f"Python {wanted} is not in the image {base.name}; using its {got}"]
+    return []

@@ -1,0 +1,148 @@
+"""The Dockerfile of an environment, and the files that it copies. Owns the template engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from projrun.console import one_line
+from projrun.environments.docker.images import STAGE_LABEL
+from projrun.environments.installer_settings import (
+    KEPT_AWAY,
+    names_of_variables,
+    options_of_pip,
+    variable_of_pip,
+)
+from projrun.environments.local_requirements import copy_local
+from projrun.environments.package_files import copied
+from projrun.environments.requirement_access import installable
+from projrun.environments.uv.program import variables_for
+from projrun.plan import Lock
+
+VENV = "/opt/projrun"
+"""Where the environment lies in its image."""
+PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
+PREFIX = "prefix"
+"""A conda environment in the context, made for its place in the image."""
+WHEELS = "wheels"
+"""Where files of the lock that this machine has lie in the context."""
+LOCAL = "local"
+"""Where the local requirements lie in the context."""
+NO_STAGE: Mapping[str, str] = {}
+
+_SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
+
+
+def standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
+    """A Dockerfile that needs `pylock.toml` beside it and nothing of this machine."""
+    return _rendered(lock, program, labels, files=[PYLOCK], workdir=workdir)
+
+
+def write_context(
+    lock: Lock, program: str, labels: Mapping[str, str], stage: Mapping[str, str], directory: Path
+) -> None:
+    """The Dockerfile in `directory`, with all that building it here needs: our uv, certificates, settings.
+
+    stage: labels of all that the build leaves on its way.
+    """
+    import shutil
+
+    files = [PYLOCK]
+    pylock = copied(installable(lock), lock.packages, directory / WHEELS) if lock.pylock else ""
+    (directory / PYLOCK).write_text(pylock)
+    if uv := _fitting_uv(lock):
+        shutil.copy2(uv, directory / UV)
+        files.append(UV)
+    if certificates := _certificates():
+        shutil.copyfile(certificates, directory / CERTIFICATES)
+        files.append(CERTIFICATES)
+    if settings := _settings(lock):
+        (directory / SETTINGS).write_text(settings)
+        files.append(SETTINGS)
+    wheels = (directory / WHEELS).is_dir()
+    local = copy_local(lock, directory / LOCAL)
+    text = _rendered(lock, program, labels, files=files, wheels=wheels, local=local, stage=stage)
+    (directory / "Dockerfile").write_text(text)
+
+
+def _rendered(
+    lock: Lock,
+    program: str,
+    labels: Mapping[str, str],
+    *,
+    files: list[str],
+    wheels: bool = False,
+    local: Sequence[str] = (),
+    stage: Mapping[str, str] = NO_STAGE,
+    workdir: str = "",
+) -> str:
+    from importlib.metadata import version
+
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("projrun.environments"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    environment.filters["quoted"] = _quoted
+    return environment.get_template("Dockerfile.j2").render(
+        base=lock.image,
+        python=program,
+        prefix=PREFIX if lock.conda else "",
+        packages=bool(lock.pylock or lock.local),
+        pylock=bool(lock.pylock),
+        local=[shlex.quote(f"./{LOCAL}/{path}") for path in local],
+        local_directory=LOCAL,
+        venv=VENV if lock.platform else "",
+        workdir=workdir,
+        labels={**labels, STAGE_LABEL: ""} if stage else dict(labels),
+        files=files,
+        wheels=WHEELS if wheels else "",
+        stage=dict(stage),
+        uv="./uv" if UV in files else "./uv/bin/uv",
+        uv_here=UV in files,
+        uv_version=version("uv"),
+        unset_for_pip=[variable_of_pip(option) for option in sorted(options_of_pip(KEPT_AWAY))],
+        unset_for_uv=names_of_variables(KEPT_AWAY),
+        certificates=CERTIFICATES if CERTIFICATES in files else "",
+        settings=SETTINGS if SETTINGS in files else "",
+    )
+
+
+def _quoted(value: str) -> str:
+    """As one word of a Dockerfile, in which nothing is expanded."""
+    return '"' + re.sub(r'(["$\\])', r"\\\1", one_line(value)) + '"'
+
+
+def _fitting_uv(lock: Lock) -> str:
+    """Our own uv where it runs in the image too; else the image's pip gets one."""
+    from uv import find_uv_bin
+
+    machine = os.uname()
+    alike = machine.sysname == "Linux" and lock.platform.startswith(f"{machine.machine}-manylinux")
+    return os.fspath(find_uv_bin()) if alike else ""
+
+
+def _certificates() -> str:
+    """The authorities that the user trusts, where the environment names a file of its own."""
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return named if os.path.isfile(named) else ""
+
+
+def _settings(lock: Lock) -> str:
+    """The user's and the project's settings of the package index, for the shell, credentials included."""
+    variables = variables_for(lock.access)
+    found = {name: _from_there(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if value)
+
+
+def _from_there(value: str) -> str:
+    """A setting without directories of this machine: what the lock has of them is in the context."""
+    return "".join(
+        part for part in re.split(r"(?<=[ ,])", value) if not re.match(r"(\w+=)?(file:|/|\.)", part)
+    )

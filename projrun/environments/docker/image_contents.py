@@ -1,0 +1,96 @@
+"""What is in an image, found by starting a container of it once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from projrun import engine
+from projrun.environments.contents import normal
+from projrun.environments.docker.images import Image
+from projrun.errors import BuildError
+from projrun.plan import Container
+from projrun.record import Package
+
+
+class Inside(msgspec.Struct, frozen=True):
+    shell: str
+    libc: str = ""
+    """`glibc 2.36`, or `glibc` where its version cannot be told; empty for another."""
+    python: str = ""
+    """Exact version of the first Python on its PATH; empty without one."""
+    program: str = ""
+    """How it is called: python3 or python."""
+    platform: str = ""
+    """As uv names platforms, such as `x86_64-manylinux_2_36`; empty without Python."""
+    packages: tuple[Package, ...] = ()
+    """Of that Python."""
+    by_uv: tuple[str, ...] = ()
+    """Those of them that uv installed."""
+
+
+def look_into(image: Image) -> Inside:
+    """Start a container of the image and ask it what it has. Raises EngineError or BuildError."""
+    options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "sh"]
+    answer = engine.call("run", *options, image.id, "-c", _LOOK, "sh", _LOOK_BY_PYTHON)
+    if re.search(r'exec: "sh"|executable file.*not found', answer.stderr):
+        raise BuildError(
+            f"the image {image.name} has no shell, which runs the project's command",
+            "use an image that has sh or bash",
+        )
+    if not answer.ok:
+        raise engine.refusal(answer.stderr or answer.stdout)
+    shell, libc, program, report = (*answer.stdout.split("\n", 3), "", "", "")[:4]
+    if not report.strip():
+        return Inside(shell=shell, libc=libc)
+    facts = msgspec.json.decode(report)
+    found = {normal(name): (version, installer) for name, version, installer in facts.pop("packages")}
+    packages = tuple(Package(name, version) for name, (version, _) in sorted(found.items()))
+    by_uv = tuple(name for name, (_, installer) in sorted(found.items()) if installer == "uv")
+    return Inside(shell=shell, libc=libc, program=program, packages=packages, by_uv=by_uv, **facts)
+
+
+_LOOK = """
+command -v bash >/dev/null && echo bash || echo sh
+loader() { for one in /lib*/ld-linux*; do [ -e "$one" ] && echo glibc; break; done; }
+getconf GNU_LIBC_VERSION 2>/dev/null || { found=$(loader); echo "$found"; }
+for program in python3 python; do
+    if command -v $program >/dev/null; then echo $program; $program -I -c "$1"; exit 0; fi
+done
+"""
+_LOOK_BY_PYTHON = """
+import json, platform, sys
+try:
+    from importlib.metadata import distributions
+    found = [(d.metadata["Name"], d.version, (d.read_text("INSTALLER") or "").strip())
+             for d in distributions() if d.metadata["Name"]]
+except ImportError:
+    found = []
+name, version = platform.libc_ver()
+libc = "manylinux_" + version.replace(".", "_") if name == "glibc" else "unknown-linux-musl"
+print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found,
+                  "platform": platform.machine().replace("arm64", "aarch64") + "-" + libc}))
+"""
+
+
+_FILE = "image.json"
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start it, where it is, what is in it."""
+
+    engine: str
+    container: Container
+    packages: tuple[Package, ...]
+    variables: dict[str, str] = {}
+    """To be set for a process in it."""
+
+
+def read(place: Path) -> Built:
+    return msgspec.json.decode((place / _FILE).read_bytes(), type=Built)
+
+
+def write(place: Path, built: Built) -> None:
+    (place / _FILE).write_bytes(msgspec.json.encode(built))

@@ -1,0 +1,198 @@
+"""Requirements that lie on this machine (`-e .`, `../package`, `./x.whl`): they enter by their content."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from projrun.disk.files import key_of, sha256_file, write_atomically
+from projrun.errors import BuildError, SourceError
+from projrun.plan import Descriptor, Lock
+
+TICK_NS = 2 * 10**9
+"""More than any file system's clock takes from one time to the next."""
+
+
+class _Seen(msgspec.Struct, frozen=True, array_like=True):
+    """How a file looked when it was read."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    sha256: str
+
+
+class FileDigests:
+    """Digests that are noted down in the file `notes`; None: nowhere, every file is read."""
+
+    def __init__(self, notes: Path | None) -> None:
+        self._notes = notes
+        self._before: dict[str, _Seen] = {}
+        self._now: dict[str, _Seen] = {}
+        self._noted_ns = 0
+        if notes is not None:
+            self._recall(notes)
+
+    def _recall(self, notes: Path) -> None:
+        try:
+            self._noted_ns = notes.stat().st_mtime_ns
+            self._before = msgspec.json.decode(notes.read_bytes(), type=dict[str, _Seen])
+        except (OSError, msgspec.MsgspecError):
+            self._before = {}
+
+    def of(self, file: Path) -> str:
+        """sha256 of a regular file."""
+        name, facts = str(file), os.stat(file)
+        looks = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        seen = self._before.get(name)
+        if seen is None or looks != (seen.size, seen.mtime_ns, seen.ctime_ns, seen.inode):
+            seen = _Seen(*looks, sha256_file(file))
+        elif seen.ctime_ns > self._noted_ns - TICK_NS:
+            seen = msgspec.structs.replace(seen, sha256=sha256_file(file))
+            self._before.pop(name)  # so that it is noted anew
+        self._now[name] = seen
+        return seen.sha256
+
+    def note(self) -> None:
+        """Keep what was found, if it is not what was known."""
+        if self._notes is not None and self._now != self._before:
+            write_atomically(self._notes, msgspec.json.encode(self._now))
+
+
+_LOCAL = (
+    r"(?:(?P<editable>-e|--editable)[ =]\s*)?(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?"
+    r"(?:file:(?://(?:localhost)?(?=/))?)?(?P<path>\.{1,2}(?:/[^\s;\[]*)?|/[^\s;\[]+|[\w./-]+\.whl|[^\s;\[:]+)"
+)
+_MARK = r"(-e\b|--editable\b|\.{1,2}/|\.{1,2}(?:\[|$|\s)|/|file:|[\w./-]+\.whl|[^#]*@\s*file:)"
+_METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt")
+_NOT_SOURCE = {
+    ".git",
+    ".hg",
+    "__pycache__",
+    "build",
+    "dist",
+    ".venv",
+    "venv",
+    "mlruns",
+    ".tox",
+    ".mypy_cache",
+}
+
+
+def local_paths(descriptor: Descriptor) -> Iterator[str]:
+    for line in (*descriptor.build_dependencies, *descriptor.dependencies):
+        found = re.match(_LOCAL, line) if re.match(_MARK, line) and "+" not in line.split("/")[0] else None
+        if found and "://" not in found["path"]:
+            yield found["path"]
+
+
+def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
+    """Digests of the files that say what local requirements need: with another one it is resolved again."""
+    return {path: _metadata_digest(directory / path) for path in local_paths(descriptor)}
+
+
+def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
+    """`lock` with where its local requirements are and what they hold now.
+
+    in_place: the project stays where it is; else nothing can be installed editable.
+    notes: file for the digests, so that what has not changed is not read the next time.
+    """
+    if not lock.local:
+        return lock
+    digests = FileDigests(notes)
+    local, notices = [], list(lock.notices)
+    for one in lock.local:
+        place = Path(os.path.abspath(directory / one.path))
+        if not place.exists():
+            raise BuildError(f"the local requirement '{one.path}' is not there", "add it to the project")
+        editable = one.editable and in_place
+        if one.editable and not editable:
+            notices.append(f"{one.path} is installed as it is now, not editable: the checkout is temporary")
+        digest = _metadata_digest(place) if editable else _digest(place, digests)
+        local.append(msgspec.structs.replace(one, place=str(place), sha256=digest, editable=editable))
+    digests.note()
+    return msgspec.structs.replace(lock, local=tuple(local), notices=tuple(notices))
+
+
+def local_facts(lock: Lock) -> list[list[object]]:
+    """What of the local requirements determines the environment: of an editable one, where it is."""
+    return [[one.name, one.sha256, one.editable, one.place if one.editable else ""] for one in lock.local]
+
+
+def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] = ()) -> None:
+    """Install the local requirements of `lock` into the environment of `python`, without dependencies."""
+    from projrun.environments.uv.program import run_uv
+
+    for one in lock.local:
+        source = ["--editable", one.place] if one.editable else [one.place]
+        # A cached build of the same version may be of other sources.
+        fresh = ["--reinstall-package", one.name, "--refresh-package", one.name]
+        install = ["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source]
+        run_uv(install, log, access=lock.access)
+
+
+def copy_local(lock: Lock, directory: Path) -> list[str]:
+    """Copy what the local requirements are made of into `directory`; where they lie there, relative to it."""
+    import shutil
+
+    copies = []
+    for number, one in enumerate(lock.local):
+        place = Path(one.place)
+        copy = Path(str(number), place.name)
+        for file in [place] if place.is_file() else _files(place):
+            target = directory / copy / file.relative_to(place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target, follow_symlinks=False)
+        copies.append(str(copy))
+    return copies
+
+
+def _metadata_digest(place: Path) -> str:
+    if place.is_file():
+        return sha256_file(place)
+    files = sorted(file for pattern in _METADATA for file in place.glob(pattern))
+    return key_of({file.name: sha256_file(file) for file in files})
+
+
+def _digest(place: Path, digests: FileDigests) -> str:
+    if place.is_file():
+        return digests.of(place)
+    below = len(str(place)) + 1
+    return key_of({str(file)[below:]: _content(file, digests) for file in _files(place)})
+
+
+def _content(file: Path, digests: FileDigests) -> str:
+    return f"-> {os.readlink(file)}" if file.is_symlink() else digests.of(file)
+
+
+def _files(place: Path) -> list[Path]:
+    """The unignored files of a source tree, as Git knows them; without Git, all but what builds leave."""
+    if listed := _known_to_git(place):
+        return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
+    found: list[Path] = []
+    for parent, directories, names in os.walk(place):
+        directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
+        found += [Path(parent, name) for name in names if not name.endswith(".pyc")]
+    return [file for file in found if file.is_file() or file.is_symlink()]
+
+
+def _known_to_git(place: Path) -> list[Path]:
+    """Empty where git knows nothing there, or cannot read it."""
+    from projrun.disk.repository_view import top_above, viewed
+
+    top = top_above(Path(os.path.realpath(place)))
+    if top is None:
+        return []
+    inside = os.path.relpath(os.path.realpath(place), top)
+    try:
+        with viewed(top) as view:
+            listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", inside)
+            answer = view.ask("--literal-pathspecs", *listing, errors="surrogateescape")
+    except SourceError:
+        return []
+    return [place / os.path.relpath(name, inside) for name in answer.stdout.split("\0") if name]

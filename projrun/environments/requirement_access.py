@@ -1,0 +1,285 @@
+"""Index settings and credentials of a project's own requirements: needed to install, never to be kept.
+
+A descriptor that is handed around, recorded or shown has been through `without_access`. What that takes out
+travels as an `Access` in memory, and reaches the tools in files and variables that only the user can read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.net.urls import without_credentials, without_secrets
+from projrun.plan import Access, Descriptor, Lock
+from projrun.processes import git_settings
+
+_OPTION = (
+    r"(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host)(?:(?:\s*=\s*|\s+)(.+))?$"
+)
+_WHOLE_URL = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;#\"']*"
+_URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?"
+_LOGIN = rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*"
+_PATH = r"\bpath\s*="
+_VARIABLE = r"\$\{([A-Z0-9_]+)\}"
+_SECRETS = r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b"
+"""In names of variables."""
+_MASK = "****"
+
+
+def without_access(descriptor: Descriptor) -> Descriptor:
+    """The descriptor as it may be shown and recorded."""
+    if not _lines_with_urls(descriptor):
+        return descriptor
+    return msgspec.structs.replace(
+        descriptor,
+        build_dependencies=tuple(map(without_secrets, descriptor.build_dependencies)),
+        dependencies=tuple(map(without_secrets, descriptor.dependencies)),
+        constraints=tuple(map(without_secrets, descriptor.constraints)),
+    )
+
+
+def access_of(descriptor: Descriptor, directory: Path) -> Access:
+    """What resolving and installing this descriptor takes beside what may be kept."""
+    lines = _lines(descriptor)
+    with_urls = [line for line in lines if "://" in line]
+    urls = {url for line in with_urls for url in re.findall(_WHOLE_URL, line) if without_secrets(url) != url}
+    urls |= _logins_in(directory / descriptor.lock_file) if descriptor.lock_file else set()
+    names = dict.fromkeys(name for line in with_urls for name in re.findall(_VARIABLE, line))
+    return Access(
+        options=tuple(_in_place(line, directory) for line in lines if re.match(_OPTION, line)),
+        urls=tuple(sorted(urls, key=len, reverse=True)),
+        variables=tuple(names),
+        directory=directory,
+    )
+
+
+def _logins_in(lock: Path) -> set[str]:
+    """URLs with credentials in a lock that another tool wrote."""
+    return {url.decode(errors="replace") for url in re.findall(_LOGIN, lock.read_bytes())}
+
+
+def is_find_links(line: str) -> bool:
+    return bool(re.match(_OPTION, line)) and _option(line)[0] in ("-f", "--find-links")
+
+
+def _in_place(line: str, directory: Path) -> str:
+    """`--find-links` with an absolute path: the file that holds the line will be elsewhere."""
+    name, value = _option(line)
+    if not is_find_links(line) or "://" in value or value.startswith("file:"):
+        return line
+    return f"{name} {directory.absolute() / value}"
+
+
+def with_urls(descriptor: Descriptor, access: Access) -> Descriptor:
+    """The descriptor with the credentials that `without_access` took."""
+
+    def restored(lines: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_with_urls(line, access.urls) for line in lines)
+
+    return msgspec.structs.replace(
+        descriptor,
+        build_dependencies=restored(descriptor.build_dependencies),
+        dependencies=restored(descriptor.dependencies),
+        constraints=restored(descriptor.constraints),
+    )
+
+
+def _with_urls(text: str, urls: Iterable[str]) -> str:
+    for url in urls:
+        text = text.replace(without_secrets(url), url)
+    return text
+
+
+def with_access(lock: Lock, descriptor: Descriptor, directory: Path) -> Lock:
+    """`lock` in memory, with what installing it takes."""
+    return msgspec.structs.replace(lock, access=access_of(descriptor, directory))
+
+
+def installable(lock: Lock) -> str:
+    """The lock's text for a file of ours alone: credentials in its URLs, absolute paths."""
+    from projrun.documents import toml_file
+
+    text, access = lock.pylock, lock.access
+    if access and re.search(_PATH, text):
+        document = toml_file.parse(text, "pylock.toml")
+        here = access.directory.absolute()
+        text = toml_file.dump(with_paths(document, lambda path: os.path.join(here, path)))
+    return with_credentials(text, access)
+
+
+def with_paths(document: dict[str, Any], changed: Callable[[str], str]) -> dict[str, Any]:
+    """A resolution with another path for each of its local files."""
+    for package in document.get("packages", ()):
+        places = [package[key] for key in ("directory", "archive", "sdist") if key in package]
+        for place in (*places, *package.get("wheels", ())):
+            if "path" in place:
+                place["path"] = changed(place["path"])
+    return document
+
+
+def variable_digests(descriptor: Descriptor) -> dict[str, str]:
+    """Of the variables that the URLs of the requirements name: with other values it is resolved again."""
+    from projrun.disk.files import sha256_text
+
+    names = (name for line in _lines_with_urls(descriptor) for name in re.findall(_VARIABLE, line))
+    return {name: sha256_text(os.environ.get(name, "")) for name in names if not re.search(_SECRETS, name)}
+
+
+def option_lines(access: Access | None) -> list[str]:
+    """For a requirements file that pip reads."""
+    return list(access.options) if access else []
+
+
+def variables_for_uv(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """The project's index settings and credentials as variables for uv and the git that it starts.
+
+    environ: the user's, already translated: their default index wins, their other indexes come first.
+    """
+    if access is None:
+        return {}
+    found: dict[str, list[str]] = {}
+    for option in access.options:
+        name, value = _option(option)
+        if variable := _FOR_UV.get(name):
+            found.setdefault(variable, []).append(_expanded(value))
+    result = {}
+    for variable, values in found.items():
+        theirs = environ.get(variable, "")
+        if variable == "UV_DEFAULT_INDEX":
+            if not theirs and not environ.get("UV_INDEX_URL"):
+                result[variable] = values[-1]
+            continue
+        separator = "," if variable == "UV_FIND_LINKS" else " "
+        result[variable] = separator.join(filter(None, (theirs, *values)))
+    return {**result, **variables_for_git(access, environ)}
+
+
+_FOR_UV = {
+    "-i": "UV_DEFAULT_INDEX",
+    "--index-url": "UV_DEFAULT_INDEX",
+    "--extra-index-url": "UV_INDEX",
+    "-f": "UV_FIND_LINKS",
+    "--find-links": "UV_FIND_LINKS",
+    "--trusted-host": "UV_INSECURE_HOST",
+}
+
+
+def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Credentials of `git+https` URLs as settings of git: in a URL they would be arguments of its helpers."""
+    import base64
+    from urllib.parse import unquote, urlsplit
+
+    settings = {}
+    for url in access.urls if access else ():
+        if url.startswith("git+http"):
+            parts = urlsplit(_expanded(url.removeprefix("git+")))
+            login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+            place = parts.netloc.rpartition("@")[2]
+            token = base64.b64encode(login.encode()).decode()
+            settings[f"http.{parts.scheme}://{place}/.extraHeader"] = f"Authorization: Basic {token}"
+    return git_settings(environ, list(settings.items())) if settings else {}
+
+
+def with_credentials(text: str, access: Access | None) -> str:
+    """`text`, a lock or requirements, with the credentials that its URLs lost, for a file of ours alone."""
+    if access is None:
+        return text
+    urls = [url for url in access.urls if not url.startswith("git+")]
+    logins = [login for login in map(_login, urls) if login.user]
+    text = _with_urls(text, urls)
+
+    def restored(found: re.Match[str]) -> str:
+        path = found["path"] or "/"
+        fitting = [
+            login for login in logins if (login.scheme, login.place) == (found["scheme"], found["place"])
+        ]
+        if not fitting:
+            return found[0]
+        best = max(fitting, key=lambda login: (path == login.path, path.startswith(login.path)))
+        return f"{found['scheme']}://{best.user}@{found['place']}{found['path'] or ''}"
+
+    return _expanded(re.sub(_URL, restored, text) if logins else text, access.variables)
+
+
+def for_git(lines: Iterable[str]) -> tuple[str, ...]:
+    """Requirement lines in which no Git URL holds a password; git has it from `variables_for_git`."""
+    return tuple(without_credentials(line) if "git+http" in line else line for line in lines)
+
+
+def cleaned(text: str, access: Access | None = None) -> str:
+    """`text` that a tool said, without credentials."""
+    plain = without_secrets(text)
+    for secret in _secrets(access) if access else ():
+        plain = plain.replace(secret, _MASK)
+    return plain
+
+
+def kept(document: Any, access: Access | None = None) -> Any:
+    """A resolution as it may be kept: no credentials, and `${NAME}` for the value of a secret variable."""
+    if isinstance(document, dict):
+        return {key: kept(value, access) for key, value in document.items()}
+    if isinstance(document, list):
+        return [kept(value, access) for value in document]
+    if not isinstance(document, str) or "://" not in document:
+        return document
+    for name in access.variables if access else ():
+        value = os.environ.get(name, "")
+        if value and re.search(_SECRETS, name):
+            document = document.replace(value, f"${{{name}}}")
+    return without_secrets(document)
+
+
+class _Login(msgspec.Struct, frozen=True):
+    scheme: str
+    user: str
+    place: str
+    path: str
+
+
+def _login(url: str) -> _Login:
+    scheme, _, rest = url.partition("://")
+    before, slash, path = rest.partition("/")
+    user, _, place = before.rpartition("@")
+    return _Login(scheme, user, place, slash + path)
+
+
+def _secrets(access: Access) -> Iterator[str]:
+    """Passwords, and lone user names that are tokens, as they may show in what a tool says."""
+    from urllib.parse import unquote
+
+    for url in access.urls:
+        user, colon, password = _expanded(_login(url).user).partition(":")
+        secret = password if colon else user
+        yield from (form for form in {secret, unquote(secret)} if len(form) > 3)
+    for name in access.variables:
+        if re.search(_SECRETS, name) and len(os.environ.get(name, "")) > 3:
+            yield os.environ[name]
+
+
+def _option(line: str) -> tuple[str, str]:
+    found = re.match(_OPTION, line)
+    assert found is not None
+    return found[1], (found[2] or "").strip().strip("'\"")
+
+
+def _expanded(text: str, names: Iterable[str] | None = None) -> str:
+    """`${NAME}` as pip and uv expand it; one that is not set stays as it is."""
+    wanted = None if names is None else set(names)
+
+    def value(found: re.Match[str]) -> str:
+        return os.environ.get(found[1], found[0]) if wanted is None or found[1] in wanted else found[0]
+
+    return re.sub(_VARIABLE, value, text)
+
+
+def _lines(descriptor: Descriptor) -> tuple[str, ...]:
+    return (*descriptor.build_dependencies, *descriptor.dependencies, *descriptor.constraints)
+
+
+def _lines_with_urls(descriptor: Descriptor) -> list[str]:
+    return [line for line in _lines(descriptor) if "://" in line]

@@ -1,0 +1,299 @@
+"""A descriptor resolved by uv to a pylock.toml with hashes, or the lock that the project brings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from projrun.disk.files import key_of, temporary_directory
+from projrun.environments.conda.pypi_names import translated, with_conda_names
+from projrun.environments.contents import normal
+from projrun.environments.interpreters import choice
+from projrun.environments.local_requirements import local_paths
+from projrun.environments.pip_settings import no_index, packages_for_compile
+from projrun.environments.requirement_access import (
+    access_of,
+    for_git,
+    is_find_links,
+    kept,
+    with_paths,
+    without_access,
+)
+from projrun.environments.uv.program import run_uv
+from projrun.errors import BuildError
+from projrun.plan import Access, Descriptor, LocalRequirement, Lock
+
+
+def descriptor_digest(descriptor: Descriptor) -> str:
+    """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
+    descriptor = without_access(descriptor)
+    wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
+    return key_of({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
+
+
+def staleness(document: dict[str, Any], descriptor: Descriptor) -> str:
+    """Why a lock does not fit its descriptor, in one line; empty when it does.
+
+    One that projrun wrote says what it was made from. Of others the direct requirements are compared.
+    """
+    if descriptor.kind == "pylock":
+        return ""
+    lock = descriptor.lock_file
+    made_from = document.get("tool", {}).get("projrun", {}).get("descriptor")
+    if made_from:
+        return "" if made_from == descriptor_digest(descriptor) else f"{lock} is older than {descriptor.file}"
+    faults = ", ".join(_faults(document, descriptor))
+    return f"{lock} does not fit {descriptor.file}: {faults}" if faults else ""
+
+
+def _faults(document: dict[str, Any], descriptor: Descriptor) -> Iterator[str]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    locked: dict[str, set[str]] = {}
+    for package in document.get("packages", ()):
+        locked.setdefault(normal(package["name"]), set()).add(package.get("version", ""))
+    try:
+        conda = translated(descriptor).requirements
+    except BuildError:
+        conda = ()  # packages that no such lock can hold
+    for line in (*descriptor.build_dependencies, *conda, *descriptor.dependencies):
+        try:
+            wanted = Requirement(line.partition(" --hash")[0])
+        except InvalidRequirement:
+            continue  # an option or a path: it has no name to look for
+        if wanted.marker and not wanted.marker.evaluate():
+            continue
+        versions = locked.get(normal(wanted.name))
+        if versions is None:
+            yield f"{wanted.name} is not in it"
+        elif not any(not one or wanted.specifier.contains(one, prereleases=True) for one in versions):
+            yield f"it has {wanted.name} {', '.join(sorted(versions))}, not {wanted.specifier}"
+
+
+COMPILE = ["pip", "compile", "--no-header", "--no-annotate", "--format", "pylock.toml"]
+_HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
+
+
+def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
+    python, notice = choice.choose(descriptor.python, log)
+    notices = [notice] if notice else []
+    target = ["--python", str(python.path)]
+    document = document_of(descriptor, directory, log, target, as_of, notices)
+    document, local = without_local(document, descriptor, directory)
+    return Lock(
+        manager=manager,
+        python=python.version_text,
+        interpreter=str(python.path),
+        pylock=text_of(document),
+        local=local,
+        notices=tuple(notices),
+    )
+
+
+def document_of(
+    descriptor: Descriptor, directory: Path, log: Path, target: list[str], as_of: str, notices: list[str]
+) -> dict[str, Any]:
+    """The PEP 751 document: the project's own lock, or what uv resolves for `target`, an option of its.
+
+    notices: gets what the user must be told. Local paths in it are absolute.
+    """
+    if descriptor.lock_file:
+        return _project_lock(descriptor, directory, log, notices)
+    requirements, said = requirements_of(descriptor)
+    notices += said
+    if not requirements:
+        notices.append("the project names no packages: its environment is empty")
+        return {}
+    options = [*target, *(["--exclude-newer", as_of] if as_of else [])]
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(requirements, descriptor.constraints, options, access, log)
+    except BuildError as error:
+        raise with_conda_names(error, descriptor) from None
+    keep_hashes(document, requirements)
+    return document
+
+
+def text_of(document: dict[str, Any]) -> str:
+    """A pylock.toml without credentials; empty when there is nothing to install."""
+    if not document.get("packages"):
+        return ""
+    from projrun.documents import toml_file
+
+    return toml_file.dump(kept(document))
+
+
+def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All that is to be resolved, as pip writes it, and what to tell the user."""
+    conda = translated(descriptor)
+    return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
+
+
+def compiled(
+    requirements: tuple[str, ...],
+    constraints: tuple[str, ...],
+    options: list[str],
+    access: Access,
+    log: Path,
+    before: str = "",
+) -> dict[str, Any]:
+    """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    from projrun.documents import toml_file
+
+    options = [*options, *packages_for_compile(), *(["--no-index"] if no_index() else [])]
+    with temporary_directory() as temporary:
+        wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
+        pylock = temporary / "pylock.toml"
+        # Those of --find-links reach uv in a variable, with absolute paths.
+        lines = (line for line in for_git(requirements) if not is_find_links(line))
+        wanted.write_text("\n".join(lines) + "\n")
+        if constraints:
+            bounds.write_text("\n".join(for_git(constraints)) + "\n")
+            options = [*options, "-c", str(bounds)]
+        if before:
+            pylock.write_text(before)
+        run_uv(
+            [*COMPILE, *options, "-o", str(pylock), str(wanted)],
+            log,
+            cwd=access.directory,
+            access=access,
+            purpose="resolve",
+        )
+        return _absolute(kept(toml_file.load(pylock, "pylock.toml"), access), temporary)
+
+
+def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
+    return with_paths(document, lambda path: os.path.normpath(base.resolve() / path))
+
+
+def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What lies below the project's directory is named as seen from there."""
+    from urllib.parse import unquote
+
+    here = directory.resolve()
+    for package in document.get("packages", ()):
+        for file in (*package.get("wheels", ()), *filter(None, [package.get("sdist")])):
+            path = unquote(file.get("url", "").removeprefix("file://"))
+            if path.startswith("/") and Path(path).is_relative_to(here):
+                del file["url"]
+                file["path"] = path
+
+    def seen(path: str) -> str:
+        return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
+
+    return with_paths(document, seen)
+
+
+def without_local(
+    document: dict[str, Any], descriptor: Descriptor, directory: Path
+) -> tuple[dict[str, Any], tuple[LocalRequirement, ...]]:
+    """The document without the packages that lie on this machine, and these."""
+    local, rest = [], []
+    as_written = set(local_paths(descriptor))
+    for package in document.get("packages", ()):
+        place = package.get("directory") or package.get("archive") or {}
+        if "path" not in place:
+            rest.append(package)
+            continue
+        editable = bool(place.get("editable", False))
+        path = place["path"]
+        if os.path.isabs(path) and path not in as_written:
+            path = os.path.relpath(path, directory.resolve())
+        local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
+    return _relative({**document, "packages": rest}, directory), tuple(local)
+
+
+def with_local(document: dict[str, Any], local: tuple[LocalRequirement, ...]) -> dict[str, Any]:
+    """The document with what lies in the project, for other machines. Raises BuildError for a wheel."""
+    packages = list(document.get("packages", ()))
+    for one in local:
+        if one.path.endswith(".whl"):
+            raise BuildError(
+                f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
+            )
+        packages.append({"name": one.name, "directory": {"path": one.path, "editable": one.editable}})
+    return {**document, "packages": packages}
+
+
+def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None:
+    """Drop the artifacts that hashes in the requirements exclude. Raises BuildError when none is left."""
+    for line in requirements:
+        allowed = set(_HASH.findall(line))
+        name = normal(re.split(r"[^\w.-]", line)[0])
+        for package in document["packages"] if allowed else ():
+            if normal(package["name"]) == name:
+                _keep(package, allowed)
+
+
+def _keep(package: dict[str, Any], allowed: set[str]) -> None:
+    wheels = [wheel for wheel in package.pop("wheels", ()) if wheel["hashes"].get("sha256") in allowed]
+    if wheels:
+        package["wheels"] = wheels
+    if package.get("sdist", {}).get("hashes", {}).get("sha256") not in allowed:
+        package.pop("sdist", None)
+    if not wheels and "sdist" not in package:
+        raise BuildError(
+            f"no file of {package['name']} {package.get('version', '')} has a hash that is asked for",
+            "the index offers other files than when they were written: compare, and write the hashes anew",
+        )
+
+
+# locks in the project
+
+
+def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
+    if descriptor.lock_file.endswith(".lock"):
+        return _exported(descriptor, directory, log)
+    from projrun.documents import toml_file
+
+    document = checked(toml_file.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
+    if problem := staleness(document, descriptor):
+        notices.append(f"{problem}; update it: projrun lock")
+    return with_paths(document, lambda path: seen_from_project(path, descriptor))
+
+
+def seen_from_project(path: str, descriptor: Descriptor) -> str:
+    """A path in a lock is relative to the lock."""
+    return os.path.normpath(os.path.join(os.path.dirname(descriptor.lock_file), path))
+
+
+def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
+    """What uv.lock says, unless it does not fit its descriptor any more: that is an error of uv's."""
+    from projrun.documents import toml_file
+
+    script = ["--script", descriptor.file] if descriptor.kind == "script" else []
+    own = script or ["--no-emit-project"]
+    with temporary_directory() as temporary:
+        pylock = temporary / "pylock.toml"
+        options = ["--quiet", "--locked", "--no-default-groups", "--no-header", *own]
+        run_uv(
+            ["export", *options, "--format", "pylock.toml", "-o", str(pylock)],
+            log,
+            cwd=directory,
+            access=Access(directory=directory),
+            purpose="export",
+            hint=f"update {descriptor.lock_file} with `{' '.join(['uv lock', *script])}`, then run it again",
+        )
+        return _absolute(toml_file.load(pylock, "pylock.toml"), temporary)
+
+
+def checked(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
+    """`document`, which is a PEP 751 lock whose every file has a hash. Raises BuildError."""
+    file = descriptor.lock_file
+    packages = document.get("packages", [])
+    if not str(document.get("lock-version", "")).startswith("1.") or not isinstance(packages, list):
+        raise BuildError(f"{file} is not a lock of PEP 751", "write one with `projrun lock`")
+    for package in packages:
+        files = [
+            *package.get("wheels", ()),
+            *(package[key] for key in ("sdist", "archive") if key in package),
+        ]
+        if any(not one.get("hashes") for one in files if "path" not in one):
+            raise BuildError(
+                f"{file}: a file of {package.get('name')} has no hash", "write the lock anew: projrun lock"
+            )
+    return document

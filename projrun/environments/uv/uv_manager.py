@@ -1,0 +1,71 @@
+"""Environments made by uv: resolved to a pylock.toml with hashes, installed from it and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from projrun.disk.files import temporary_directory
+from projrun.environments import contents as installed
+from projrun.environments.local_requirements import install_local, local_facts
+from projrun.environments.package_files import with_files
+from projrun.environments.requirement_access import installable
+from projrun.environments.uv.program import ask_uv, run_uv
+from projrun.plan import Descriptor, Launch, Lock
+from projrun.record import Package
+
+BUILDS = True
+_NO_PYTHONS_OF_ITS_OWN = {"UV_PYTHON_INSTALL_DIR": os.devnull}
+"""So that it uses the very interpreter: of its own it would take the link `cpython-3.X`, which changes."""
+
+
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
+    from projrun.environments.uv.resolution import resolve
+
+    return resolve("uv", descriptor, directory, log, as_of)
+
+
+def key(lock: Lock) -> dict[str, object]:
+    return {
+        "pylock": lock.pylock,
+        "local": local_facts(lock),
+        "python": lock.python,
+        "interpreter": lock.interpreter,
+        "platform": [sys.platform, os.uname().machine],
+    }
+
+
+def build(lock: Lock, dest: Path, log: Path) -> None:
+    make = ["venv", "--quiet", "--clear", "--relocatable", "--no-project", "--python", lock.interpreter]
+    if not ask_uv([*make, str(dest)], settings=_NO_PYTHONS_OF_ITS_OWN):
+        run_uv([*make, str(dest)], log, settings=_NO_PYTHONS_OF_ITS_OWN)
+    if lock.pylock:
+        _sync(lock, dest, log)
+    install_local(lock, dest / "bin" / "python", log)
+
+
+def _sync(lock: Lock, dest: Path, log: Path) -> None:
+    with temporary_directory() as temporary:
+        pylock = temporary / "pylock.toml"
+        pylock.write_text(with_files(installable(lock), lock.packages))
+        sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
+        # Packages that are in the cache need no index, and asking it costs most of the time.
+        if not ask_uv([*sync, "--offline"], lock.access):
+            run_uv(sync, log, cwd=lock.access.directory if lock.access else None, access=lock.access)
+
+
+def unhealthy(dest: Path) -> str | None:
+    python = dest / "bin" / "python"
+    return None if python.exists() else f"its interpreter {python} is gone"
+
+
+def contents(dest: Path) -> tuple[Package, ...]:
+    return installed.packages(dest)
+
+
+def launch(dest: Path) -> Launch:
+    return Launch(
+        variables={"VIRTUAL_ENV": str(dest), "PYTHONHOME": None, "__PYVENV_LAUNCHER__": None},
+        path_entries=(str(dest / "bin"),),
+    )

@@ -1,0 +1,62 @@
+"""What an input is: its size and the digest of its content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from projrun.disk.files import name_in_utf8, sha256_files, sha256_text
+from projrun.errors import InputError
+from projrun.plan import PlannedInput
+from projrun.record import Input
+
+
+def measure(planned: PlannedInput) -> Input:
+    """Raises InputError for what cannot be read."""
+    path = Path(planned.path)
+    try:
+        files = dict(_files(path))
+        size = sum(file.stat().st_size for file in files.values())
+        directory = path.is_dir()
+        return Input(
+            parameter=planned.parameter,
+            value=planned.value,
+            path=planned.path,
+            size=size,
+            sha256=_of_directory(files, size) if directory else _of_file(files, size),
+            files=len(files) if directory else None,
+        )
+    except OSError as error:
+        raise InputError(
+            f"parameter '{planned.parameter}': {error.filename or path} cannot be read: {error.strerror}",
+            "look at its rights",
+        ) from None
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path]]:
+    """Name and place of every regular file, links to files followed; links to directories are not."""
+    if not path.is_dir():
+        if stat.S_ISREG(path.stat().st_mode):
+            yield "", path
+        return
+    for directory, _, names in os.walk(path, onerror=_raised):
+        for name in names:
+            file = Path(directory, name)
+            if file.is_file():
+                yield file.relative_to(path).as_posix(), file
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
+def _of_file(files: dict[str, Path], size: int) -> str:
+    return sha256_files([files[""]], size, "taking the digest of")[0] if files else ""
+
+
+def _of_directory(files: dict[str, Path], size: int) -> str:
+    named = sorted((name_in_utf8(name), file) for name, file in files.items())
+    digests = sha256_files([file for _, file in named], size, "taking digests of")
+    return sha256_text("".join(f"{digest} {name}\n" for (name, _), digest in zip(named, digests)))

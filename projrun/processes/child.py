@@ -1,0 +1,276 @@
+"""A process that is supervised: it and all that it starts end with us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from projrun.processes import GRACE_S, merged, popen, tell, uninterrupted
+from projrun.processes.cgroups import Cgroup, new_cgroup, started_in
+from projrun.processes.streams import Pump, channels, close, following_size, resize, source_of
+from projrun.processes.usage import Usage
+
+TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
+
+HELPER_VARIABLE = "PROJRUN_HELPER"
+"""The same for a helper program, which ends with us or within its time, but is not watched."""
+
+_SCRIPT = f"""
+while read -r told; do group=$told; done
+[ -n "$group" ] && kill -9 -- "-$group"
+for round in 1 2 3; do
+    [ -n "$2" ] && echo 1 >"$2/cgroup.kill"
+    for place in $(grep -lsz "^{TOKEN_VARIABLE}=$1\\$" /proc/[0-9]*/environ); do
+        place=${{place#/proc/}}
+        kill -9 "${{place%/environ}}"
+    done
+done
+[ -n "$2" ] && rmdir "$2"
+"""
+WATCHER_ENVIRON = {"PATH": "/usr/bin:/bin"}
+"""Without our own token: the end of a run around this one must not end the watcher before its time."""
+
+
+def new_token() -> str:
+    return os.urandom(16).hex()
+
+
+def watcher_argv(token: str, cgroup: Path | None) -> list[str]:
+    return ["/bin/sh", "-c", _SCRIPT, "projrun-watcher", token, str(cgroup or "")]
+
+
+def kill_strays(token: str, *, after: int = 0) -> None:
+    """Kill all processes with the token until there is none; after: only those with a higher number."""
+    for _ in range(100):
+        if not (found := [pid for pid in _marked(TOKEN_VARIABLE, token) if pid > after]):
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def family_of(pid: int, helper: str) -> set[int]:
+    """What is left of a helper program: the process, what descends from it, and what bears its mark.
+
+    Zombies are not among it. Empty where there is no /proc.
+    """
+    parents = {number: _parent(number) for number in _processes()}
+    family = {pid} if parents.get(pid) else set[int]()
+    grown = True
+    while grown:
+        children = {number for number, parent in parents.items() if parent in family}
+        grown = not children <= family
+        family |= children
+    return family | set(_marked(HELPER_VARIABLE, helper))
+
+
+def _marked(variable: str, value: str) -> list[int]:
+    mark = f"{variable}={value}".encode()
+    return [pid for pid in _processes() if mark in _environ(pid)]
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:  # macOS
+        return []
+
+
+def _parent(pid: int) -> int:
+    """0 for a process that is gone, or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            state, parent = file.read().rpartition(b")")[2].split()[:2]
+    except (OSError, ValueError):
+        return 0
+    return 0 if state == b"Z" else int(parent)
+
+
+def _environ(pid: int) -> list[bytes]:
+    """Empty for a process that is not ours, or gone, or a zombie."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
+
+
+def steps(number: int) -> tuple[int, ...]:
+    """The signals to send, one after the other, until it ends."""
+    gentle = dict.fromkeys((number, int(signal.SIGTERM)))
+    return (*gentle, signal.SIGKILL) if number != signal.SIGKILL else (signal.SIGKILL,)
+
+
+def kill_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+DRAIN_S = 1.0
+"""How long output of background processes is awaited after their parent has ended."""
+
+
+class Child:
+    """A supervised process: a group of its own, its output in a log and, live, on our own streams.
+
+    out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
+    terminals the child sees a terminal too, which changes its size with ours. It leads a session of its own,
+    so ^C on the terminal reaches only us and we decide what the child is told; it can still read from the
+    terminal. indexed: keep beside the log which stream each part came from. contained: in a control group of
+    its own where we may make one. All that it started ends with it, and with us, even if we are killed.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None,
+        environ: Mapping[str, str] | None,
+        log: Path,
+        stdin: int | None = None,
+        out: int | None = None,
+        err: int | None = None,
+        indexed: bool = False,
+        contained: bool = False,
+    ) -> None:
+        self._token = new_token()
+        own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
+        stdout, stderr = channels(out, err)
+        self._terminals = {channel for channel in (stdout, stderr) if channel.is_terminal}
+        watcher: _Watcher | None = None
+        pump: Pump | None = None
+        self._cgroup = new_cgroup() if contained else None
+        try:
+            pump = Pump(map(source_of, {stdout, stderr}), log, indexed=indexed)
+            watcher = _Watcher(self._token, self._cgroup)
+            tell(argv)
+            if self._cgroup is not None:
+                argv = started_in(self._cgroup.place, argv, own)
+            self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end, told=False)
+        except BaseException:
+            if watcher is not None:
+                watcher.close()
+            if pump is not None:
+                pump.close()
+            else:
+                close(stdout.read_end, stderr.read_end)
+            if self._cgroup is not None:
+                self._cgroup.end()
+            raise
+        finally:
+            close(stdout.write_end, stderr.write_end)
+        self._started = time.monotonic()
+        self.pid = self._popen.pid
+        self.id = str(self.pid)
+        self.usage: Usage | None = None
+        self._watcher, self._pump = watcher, pump
+        watcher.tell(self.pid)
+        self._pump.start()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs.
+
+        `usage` is known afterwards.
+        """
+        with following_size(self._resized if self._terminals else None):
+            if not self._has_ended(timeout_s):
+                raise TimeoutError
+        self._pump.join(DRAIN_S)
+        kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
+        kill_strays(self._token, after=self.pid)
+        self._empty()
+        self._watcher.close()
+        self._pump.join(DRAIN_S)
+        code = self._popen.returncode
+        return 128 - code if code < 0 else code
+
+    def end(self, number: int, grace_s: float = GRACE_S) -> int:
+        """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
+        try:
+            for step in steps(number):
+                kill_group(self.pid, step)
+                if self._has_ended(grace_s):
+                    break
+        except KeyboardInterrupt:
+            with uninterrupted():
+                kill_group(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def _empty(self) -> None:
+        """End what is left in the control group, which also knows what nobody waited for took."""
+        taken = self._cgroup.end() if self._cgroup is not None else None
+        if taken is not None and self.usage is not None:
+            self.usage = msgspec.structs.replace(
+                self.usage,
+                cpu_s=round(max(self.usage.cpu_s, taken.cpu_s), 3),
+                peak_memory_together_bytes=taken.peak_memory_bytes,
+            )
+
+    def _resized(self) -> None:
+        for terminal in self._terminals:
+            with suppress(OSError):  # it is at its end
+                resize(terminal)
+        kill_group(self.pid, signal.SIGWINCH)
+
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        """Wait for the process, for as long as that at most."""
+        deadline = time.monotonic() + (timeout_s or 0.0)
+        pause_s = 0.001
+        while self._popen.returncode is None and not self._waited_for(block=timeout_s is None):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, 0.05)
+        return True
+
+    def _waited_for(self, *, block: bool) -> bool:
+        """Ask the system, which tells the exit code and what the process took at once, and once."""
+        try:
+            pid, status, used = os.wait4(self.pid, 0 if block else os.WNOHANG)
+        except ChildProcessError:  # somebody else was told
+            self._popen.returncode = 0
+            return True
+        if not pid:
+            return False
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self.usage = Usage(
+            wall_s=round(time.monotonic() - self._started, 3),
+            cpu_s=round(used.ru_utime + used.ru_stime, 3),
+            peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
+        return True
+
+
+class _Watcher:
+    """A process that kills what has the token or is in the control group as soon as we are gone."""
+
+    def __init__(self, token: str, cgroup: Cgroup | None) -> None:
+        read_end, self._write_end = os.pipe()
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            argv = watcher_argv(token, cgroup.place if cgroup is not None else None)
+            self._popen = popen(argv, None, WATCHER_ENVIRON, read_end, null, null, told=False)
+        except BaseException:
+            os.close(self._write_end)
+            raise
+        finally:
+            close(read_end, null)
+
+    def tell(self, group: int) -> None:
+        with suppress(OSError):  # somebody killed it
+            os.write(self._write_end, b"%d\n" % group)
+
+    def close(self) -> None:
+        if self._popen.returncode is None:
+            self._popen.kill()
+            self._popen.wait()
+            os.close(self._write_end)

@@ -1,0 +1,236 @@
+"""What a supervised process prints: to a log, to an index of the log, and live to our own streams."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from projrun.console import warn
+from projrun.console.masking import StreamMask, output_mask
+from projrun.processes.usage import now_ms
+
+INDEX_SUFFIX = ".index"
+MERGE_MS = 100
+"""Chunks of one stream within this time are one line of the index."""
+
+
+def index_of(log: Path) -> Path:
+    """Which stream each part of the log came from: lines `STREAM OFFSET LENGTH TIME`.
+
+    STREAM is out, err, or tty where both are one terminal. OFFSET and LENGTH are bytes of the log, TIME is
+    milliseconds since the epoch.
+    """
+    return log.with_suffix(INDEX_SUFFIX)
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """One way from the process to us."""
+
+    read_end: int
+    write_end: int
+    stream: str
+    """out, err or tty."""
+    target: int | None
+    """File descriptor of ours that gets a copy."""
+    is_terminal: bool = False
+
+
+def channels(out: int | None, err: int | None) -> tuple[Channel, Channel]:
+    """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
+    if out is not None and err is not None and os.isatty(out) and os.isatty(err):
+        both = _terminal(out, "tty")
+        return both, both
+    return _channel(out, "out"), _channel(err, "err")
+
+
+def _channel(target: int | None, stream: str) -> Channel:
+    if target is not None and os.isatty(target):
+        return _terminal(target, stream)
+    read_end, write_end = os.pipe()
+    return Channel(read_end, write_end, stream, target)
+
+
+def _terminal(target: int, stream: str) -> Channel:
+    """A pseudo-terminal of the size of `target` that passes bytes on unchanged."""
+    import termios
+
+    master, slave = os.openpty()
+    attributes = termios.tcgetattr(slave)
+    attributes[1] &= ~termios.OPOST  # the real terminal does that
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    channel = Channel(master, slave, stream, target, is_terminal=True)
+    resize(channel)
+    return channel
+
+
+def resize(channel: Channel) -> None:
+    """Give a pseudo-terminal the size of the real one."""
+    import fcntl
+    import termios
+
+    if channel.target is not None:
+        size = fcntl.ioctl(channel.target, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(channel.read_end, termios.TIOCSWINSZ, size)
+
+
+@contextmanager
+def following_size(resized: Callable[[], None] | None) -> Iterator[None]:
+    """While the block runs, this is called when our terminal has changed its size.
+
+    In the main thread alone: others hear of no signals.
+    """
+    if resized is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_number: int, _frame: object) -> None:
+        resized()
+
+    before = signal.signal(signal.SIGWINCH, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+class Copy:
+    """Where a stream is shown, and under which name in the index."""
+
+    def __init__(self, stream: str, target: int | None) -> None:
+        self.stream, self.target = stream, target
+        self._mask: StreamMask | None = output_mask()
+
+    def shown(self, chunk: bytes) -> bytes:
+        """What to show of a chunk; an empty one is the end."""
+        if self._mask is None:
+            return chunk
+        return self._mask.feed(chunk) if chunk else self._mask.rest()
+
+
+class Source:
+    """A file descriptor from which one stream comes."""
+
+    def __init__(self, fd: int, copy: Copy) -> None:
+        self.fd, self._copy = fd, copy
+
+    def parts(self, chunk: bytes) -> Iterable[tuple[Copy, bytes]]:
+        """What of a chunk is whose; an empty one is the end, of each stream."""
+        return [(self._copy, chunk)]
+
+
+def source_of(channel: Channel) -> Source:
+    return Source(channel.read_end, Copy(channel.stream, channel.target))
+
+
+class Pump:
+    """A thread that copies sources to the log and to our streams until all are at their end, and closed."""
+
+    def __init__(self, sources: Iterable[Source], log: Path, *, indexed: bool) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log.open("ab", buffering=0)
+        self._index = _Index(index_of(log), self._log.tell()) if indexed else None
+        self._sources = {source.fd: source for source in sources}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._complete = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float | None) -> bool:
+        """Wait for the end of all; whether it came in that time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """For a pump that was never started."""
+        self._log.close()
+        if self._index is not None:
+            self._index.close()
+        for fd in self._sources:
+            os.close(fd)
+
+    def _run(self) -> None:
+        with self._log, selectors.DefaultSelector() as selector:
+            for fd in self._sources:
+                selector.register(fd, selectors.EVENT_READ)
+            while selector.get_map():
+                for ready, _ in selector.select():
+                    chunk = read(ready.fd)
+                    for copy, part in self._sources[ready.fd].parts(chunk):
+                        self._show(copy, copy.shown(part))
+                    if not chunk:
+                        selector.unregister(ready.fd)
+                        os.close(ready.fd)
+            if self._index is not None:
+                self._index.close()
+
+    def _show(self, copy: Copy, text: bytes) -> None:
+        if not text:
+            return
+        if self._complete and not write(self._log.fileno(), text):
+            self._complete = False
+            warn(f"the log {self._log.name} is not complete: its disk may be full")
+        if self._complete and self._index is not None:
+            self._index.add(copy.stream, len(text))
+        if copy.target is not None and not write(copy.target, text):
+            copy.target = None  # its reader is gone; the log goes on
+
+
+class _Index:
+    """Lines of `index_of`, as few as keep the order."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._file = path.open("ab", buffering=0)
+        self._offset = offset
+        self._stream, self._length, self._time_ms = "", 0, 0
+
+    def add(self, stream: str, length: int) -> None:
+        time_ms = now_ms()
+        if stream != self._stream or not 0 <= time_ms - self._time_ms < MERGE_MS:
+            self._flush()
+            self._stream, self._time_ms = stream, time_ms
+        self._length += length
+
+    def close(self) -> None:
+        self._flush()
+        with suppress(OSError):
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._length:
+            line = f"{self._stream} {self._offset} {self._length} {self._time_ms}\n"
+            with suppress(OSError):  # a full disk: the log has said so
+                self._file.write(line.encode())
+            self._offset += self._length
+            self._length = 0
+
+
+def read(fd: int) -> bytes:
+    """What comes next; nothing at the end."""
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # EIO: the last holder of a pseudo-terminal closed it
+        return b""
+
+
+def write(fd: int, data: bytes) -> bool:
+    """All of it; False when the reader is gone."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError:
+        return False
+    return True
+
+
+def close(*fds: int) -> None:
+    for fd in set(fds):
+        os.close(fd)

@@ -1,0 +1,201 @@
+"""conda.yaml, environment.yml."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from projrun.disk.files import sha256_file
+from projrun.documents import Document
+from projrun.errors import ProjectError
+from projrun.net.urls import channel_without_credentials
+from projrun.plan import Descriptor
+from projrun.project.environment import PIXI, PIXI_LOCK, Read, mapping_of, sequence_of
+from projrun.project.environment.requirements import Requirements
+from projrun.project.shapes import PYTHON_PATTERN
+
+_EXPLICIT = rb"(?:^|\n)\s*@EXPLICIT\b"
+_SYSTEMS = {"linux": "linux", "darwin": "osx"}
+_MACHINES = {"x86_64": "64", "amd64": "64"}
+
+
+def platform_name() -> str:
+    """What conda calls this machine: linux-64, osx-arm64, …"""
+    machine = os.uname().machine
+    return f"{_SYSTEMS.get(sys.platform, sys.platform)}-{_MACHINES.get(machine, machine)}"
+
+
+def is_explicit(path: Path) -> bool:
+    """Whether it is a list of package URLs, as `conda list --explicit` writes it."""
+    try:
+        with path.open("rb") as file:
+            return re.search(_EXPLICIT, file.read(2000)) is not None
+    except OSError:
+        return False
+
+
+def from_explicit(directory: Path, file: str) -> Descriptor:
+    return _with(Descriptor(kind="conda_env", file=file), directory, file)
+
+
+def from_pixi(directory: Path, file: str) -> Descriptor:
+    from projrun.documents import toml_file  # late: most projects have no TOML
+
+    document = toml_file.load(directory / file, file)
+    workspace = _table(document, "workspace", file) or _table(document, "project", file)
+    lock = os.path.join(os.path.dirname(file), PIXI_LOCK)
+    if not (directory / lock).is_file():
+        raise ProjectError("has no pixi.lock beside it", "run: pixi lock", file=file)
+    specs = [_spec(name, value) for name, value in _table(document, "dependencies", file).items()]
+    channels = [
+        item.get("channel") if isinstance(item, dict) else item for item in _channels(workspace, file)
+    ]
+    variables = _table(_table(document, "activation", file), "env", file)
+    descriptor = Descriptor(
+        kind="conda_env",
+        file=file,
+        conda_specs=tuple(specs),
+        conda_dependencies=tuple(spec for spec in specs if not re.match(r"(python|pip)\b(?!-)", spec)),
+        channels=tuple(channel_without_credentials(str(channel)) for channel in channels),
+        variables={str(name): str(value) for name, value in variables.items()},
+    )
+    return _with(descriptor, directory, lock)
+
+
+def with_lock(descriptor: Descriptor, directory: Path) -> Descriptor:
+    """The descriptor with the lock that lies beside its file."""
+    base = os.path.dirname(descriptor.file)
+    names = ["conda-lock.yml", f"conda-{platform_name()}.lock"]
+    if not (directory / base / PIXI).exists():
+        names.append(PIXI_LOCK)
+    for name in names:
+        if (directory / base / name).is_file():
+            return _with(descriptor, directory, os.path.join(base, name))
+    return descriptor
+
+
+def _with(descriptor: Descriptor, directory: Path, lock: str) -> Descriptor:
+    digest = sha256_file(directory / lock)
+    return msgspec.structs.replace(descriptor, conda_lock_file=lock, conda_lock_sha256=digest)
+
+
+def _spec(name: str, value: object) -> str:
+    """`>=1` or `{version = ">=1", build = "py*"}` as a match spec."""
+    if not isinstance(value, dict):
+        return name if value in ("", "*") else f"{name} {value}"
+    keys = ((key, value[key]) for key in ("version", "build", "channel", "subdir") if value.get(key))
+    inside = ", ".join(f"{key}='{text}'" for key, text in keys if text != "*")
+    return f"{name}[{inside}]" if inside else name
+
+
+def _channels(workspace: dict[str, Any], file: str) -> list[Any]:
+    channels = workspace.get("channels", [])
+    if not isinstance(channels, list):
+        raise ProjectError("'channels' is not a list", 'write channels = ["conda-forge"]', file=file)
+    return channels
+
+
+def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
+    return table
+
+
+_MATCH_SPEC = r"(?:[\w.+/-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\s\[]*)(?P<rest>.*)$"
+_INSTALLERS = ("pip", "setuptools", "wheel")
+
+
+def read(document: Document, directory: Path) -> Read:
+    data = mapping_of(document)
+    packages: list[str] = []
+    wanted = Requirements(directory)
+    for index, item in enumerate(sequence_of(document, data, "dependencies")):
+        if isinstance(item, str):
+            packages.append(item.strip())
+        else:
+            add_pip(document, wanted, directory, index, item)
+    python, build, others, warnings = sorted_packages(document, packages)
+    written = tuple(str(channel) for channel in sequence_of(document, data, "channels"))
+    channels = tuple(map(channel_without_credentials, written))
+    if channels != written:
+        warnings += (
+            f"{document.file}: a channel's URL holds a password or token, which is left out: name a variable",
+        )
+    descriptor = Descriptor(
+        kind="conda_env",
+        file=document.file,
+        python=python,
+        build_dependencies=build,
+        dependencies=tuple(wanted.lines),
+        constraints=tuple(wanted.constraints),
+        conda_dependencies=others,
+        conda_specs=tuple(packages),
+        channels=channels,
+        variables=_variables(document, data),
+    )
+    return with_lock(descriptor, directory), warnings
+
+
+def _variables(document: Document, data: dict[Any, Any]) -> dict[str, str]:
+    variables = data.get("variables") or {}
+    if not isinstance(variables, dict):
+        raise document.error("'variables' is not a mapping", "write NAME: value below it", "variables")
+    return {str(name): "" if value is None else str(value) for name, value in variables.items()}
+
+
+def add_pip(document: Document, wanted: Requirements, directory: Path, index: int, item: object) -> None:
+    lines = item.get("pip") if isinstance(item, dict) and set(item) == {"pip"} else 0
+    if lines is not None and not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
+        raise document.error(
+            "a dependency is neither a package nor a list of requirements under 'pip:'",
+            "write '- name=version', or '- pip:' with a list below it",
+            *("dependencies", index),
+        )
+    # conda reads `-r` relative to its own file, mlflow without conda relative to the project
+    beside = directory / os.path.dirname(document.file)
+    for line in lines or ():
+        found = re.match(r"(?:-[rc]|--requirement|--constraint)[ =]?\s*(.+)", line)
+        base = beside if found and os.path.isfile(beside / found[1]) else directory
+        wanted.add([line], base, document.file)
+
+
+def sorted_packages(
+    document: Document, packages: list[str]
+) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """(python, build requirements, other packages, warnings)."""
+    python, build, others, warnings = "", [], [], []
+    for spec in packages:
+        found = re.match(_MATCH_SPEC, spec)
+        name, version = (found["name"], _pep440(found["version"] + found["rest"])) if found else (spec, "")
+        if name == "python":
+            python = python or version.removeprefix("==")
+            if python and "|" not in python and not re.match(PYTHON_PATTERN, python):
+                raise document.error(
+                    f"'{spec}' is not a Python version",
+                    "write 'python=3.11'",
+                    "dependencies",
+                    rule="bad-python",
+                )
+            if not version:
+                warnings.append(f"{document.file}: 'python' is named without a version")
+        elif name in _INSTALLERS:
+            build.append(name + version)
+        else:
+            others.append(spec)
+    return python, tuple(build), tuple(others), tuple(warnings)
+
+
+def _pep440(conda: str) -> str:
+    """A conda version such as `=3.10=h1234_0` or `>=3.8,<4` as pip writes it; a build string goes."""
+    version = conda.strip().split("[")[0].strip()
+    if version.startswith("=") or version[:1].isdigit():
+        number = re.split(r"[\s=]", version.lstrip("= "))[0]
+        return f"=={number.removesuffix('.*').removesuffix('*')}" if number else ""
+    version = re.sub(r"\s*([,|<>=!~]+)\s*", r"\1", version)
+    return ",".join(re.sub(r"(?<=[\w.*])[\s=].*$", "", part) for part in version.split(","))

@@ -1,0 +1,107 @@
+"""What the author wrote about the environment: docker_env, or a file, which a module of its kind reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from projrun.documents import Document
+from projrun.documents.yaml_cache import load
+from projrun.plan import Descriptor
+from projrun.project.environment import PIXI, PIXI_LOCK, Read, lists_of_text
+
+ENV_KEYS = ("docker_env", "python_env", "conda_env")
+BESIDE = (
+    ("python_env", "python_env.yaml"),
+    *(("conda_env", file) for file in ("conda.yaml", "environment.yml", "environment.yaml", PIXI)),
+)
+"""Files that count when no key of the MLproject file names one, in this order."""
+
+_PLAIN = ("image", "volumes", "environment")
+
+
+def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
+    """The descriptor that the MLproject file names, or that lies beside it."""
+    data: dict[Any, Any] = mlproject.data if mlproject and isinstance(mlproject.data, dict) else {}
+    named = [key for key in ENV_KEYS if key in data]
+    if mlproject and len(named) > 1:
+        names = " and ".join(f"'{key}'" for key in named)
+        raise mlproject.error(
+            f"has {names}, which exclude each other", "keep one of them", named[1], rule="two-environments"
+        )
+    if mlproject and named and data[named[0]]:
+        return _named(directory, mlproject, named[0], data[named[0]])
+    for kind, file in BESIDE:
+        if counts(directory, file):
+            return _from_file(directory, kind, file)
+    return Descriptor(kind="none"), ()
+
+
+def _named(directory: Path, mlproject: Document, key: str, value: object) -> Read:
+    if key == "docker_env":
+        return docker_of(mlproject, value), ()
+    return _from_file(directory, key, named_file(directory, mlproject, key, value))
+
+
+def named_file(directory: Path, mlproject: Document, key: str, value: object) -> str:
+    """The file that the value of `python_env` or `conda_env` names, which exists."""
+    if not isinstance(value, str):
+        raise mlproject.error(
+            f"'{key}' is to be the name of a file",
+            f"write the environment to a file and name it: {key}: FILE",
+            key,
+        )
+    if not os.path.isfile(directory / value):  # which is false, and no error, for impossible names
+        hint = "add the file, or correct the name (it is relative to the project's directory)"
+        raise mlproject.error(
+            f"'{key}' names '{value}', which does not exist", hint, key, rule="missing-file"
+        )
+    return value
+
+
+def counts(directory: Path, file: str) -> bool:
+    """Whether a file of that name is a descriptor: of pixi.toml only with its lock."""
+    return (directory / file).exists() and (file != PIXI or (directory / PIXI_LOCK).is_file())
+
+
+def _from_file(directory: Path, kind: str, file: str) -> Read:
+    if kind == "python_env":
+        from projrun.project.environment import python_file
+
+        return python_file.read(load(directory / file, file), directory)
+    from projrun.project.environment import conda_file
+
+    if file.endswith(".toml"):
+        return conda_file.from_pixi(directory, file), ()
+    if conda_file.is_explicit(directory / file):
+        return conda_file.from_explicit(directory, file), ()
+    from projrun.project.environment import conda_file
+
+    return conda_file.read(load(directory / file, file), directory)
+
+
+def docker_of(mlproject: Document, value: object) -> Descriptor:
+    if _is_plain(value):
+        return Descriptor(kind="docker_env", docker={key: value[key] for key in _PLAIN if value.get(key)})
+    from msgspec import to_builtins
+
+    from projrun.project.shapes import DockerShape, conform  # late: the shapes take long to make
+
+    shape = conform(mlproject, value, DockerShape, "'docker_env'", "docker_env")
+    if not shape.image and not shape.build:
+        raise mlproject.error(
+            "'docker_env': object missing required field `image`",
+            "write image: NAME, or build: DIRECTORY of a Dockerfile",
+            "docker_env",
+        )
+    docker = {key: part for key, part in to_builtins(shape).items() if part}
+    return Descriptor(kind="docker_env", docker=docker)
+
+
+def _is_plain(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a `docker_env` is right at first sight."""
+    if not isinstance(value, dict) or not value.keys() <= set(_PLAIN):
+        return False
+    image = value.get("image")
+    return isinstance(image, str) and image != "" and lists_of_text(value, *_PLAIN[1:])

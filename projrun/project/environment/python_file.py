@@ -1,0 +1,80 @@
+"""python_env.yaml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from projrun.documents import Document
+from projrun.plan import Descriptor
+from projrun.project.environment import Read, lists_of_text, mapping_of
+from projrun.project.environment.requirements import Requirements
+
+_KEYS = ("python", "build_dependencies", "dependencies")
+
+
+def read(document: Document, directory: Path) -> Read:
+    data = mapping_of(document)
+    refuse_conda_export(document, data)
+    if not (isinstance(data.get("python", ""), str) and lists_of_text(data, *_KEYS[1:])):
+        from projrun.project.shapes import PythonEnvShape, conform  # late: the shapes take long to make
+
+        conform(document, data, PythonEnvShape, "the python_env file")
+    wanted = Requirements(directory)
+    wanted.add(data.get("build_dependencies") or (), directory, document.file)
+    build = tuple(wanted.lines)
+    wanted.lines.clear()
+    wanted.add(data.get("dependencies") or (), directory, document.file)
+    descriptor = Descriptor(
+        kind="python_env",
+        file=document.file,
+        python=python_of(document, data.get("python")),
+        build_dependencies=build,
+        dependencies=tuple(wanted.lines),
+        constraints=tuple(wanted.constraints),
+    )
+    return descriptor, tuple(
+        f"{document.file}:{document.place(str(key))[0]}: unknown key '{key}' is ignored"
+        for key in data
+        if key not in _KEYS
+    )
+
+
+def refuse_conda_export(document: Document, data: dict[Any, Any]) -> None:
+    dependencies = data.get("dependencies")
+    nested = isinstance(dependencies, list) and any(isinstance(item, dict) for item in dependencies)
+    if nested or "channels" in data:
+        where = ("channels",) if "channels" in data else ("dependencies",)
+        raise document.error(
+            "is a conda environment, not a python_env file",
+            f"name it in the MLproject file as 'conda_env: {document.file}'",
+            *where,
+            rule="conda-as-python-env",
+        )
+
+
+def python_of(document: Document, written: str | float | None) -> str:
+    if written is None:
+        return ""
+    text = str(written).strip()
+    if isinstance(written, float) and len(text) == 3 and text < "3.4":
+        raise document.error(
+            f"python: {text}0 without quotes is the number {text}",
+            f"write python: '{text}0'",
+            "python",
+            rule="unquoted-python",
+        )
+    if text and not _is_version(text):
+        hint = "write a version such as '3.11' or '3.11.7', or a set such as '>=3.10,<3.13'"
+        raise document.error(f"'{text}' is not a Python version", hint, "python", rule="bad-python")
+    return text
+
+
+def _is_version(text: str) -> bool:
+    """Or a set of versions."""
+    if text.isascii() and all(part.isdecimal() for part in text.split(".")):
+        return True
+    from projrun.project.shapes import PYTHON_PATTERN
+
+    return re.match(PYTHON_PATTERN, text) is not None

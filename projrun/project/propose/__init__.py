@@ -1,0 +1,1 @@
+"""Propose an MLproject file for a directory that has none."""

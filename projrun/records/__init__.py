@@ -1,0 +1,1 @@
+"""Stored records: reading them, packing them, comparing them."""

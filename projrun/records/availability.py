@@ -1,0 +1,121 @@
+"""What a recorded run had, and whether it can be had now: tree, lock, inputs, variables."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from projrun.bundle_layout import PACKAGES
+from projrun.disk import Home
+from projrun.disk.files import sha256_text
+from projrun.environments import manager_named
+from projrun.environments.locks import recorded_lock
+from projrun.errors import ProjrunError
+from projrun.inputs.digest import measure
+from projrun.plan import Checkout, Lock, PlannedInput
+from projrun.record import CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT, Input, Record
+from projrun.records.bundle_reader import carried_input
+from projrun.records.stored_runs import Found, restored
+
+
+class Missing(NamedTuple):
+    """Something that the run had and that cannot be had now."""
+
+    what: str
+    help: str
+
+
+def lock_of(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
+    """None where there is nothing to build: the caller's own environment is used, as it was then."""
+    environment = found.record.environment
+    if environment is None or not manager_named(environment.manager).BUILDS:
+        return None
+    conda, pylock = (_text(found, artifact) for artifact in (CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT))
+    if environment.lock_sha256 and sha256_text(conda + pylock) != environment.lock_sha256:
+        state = "not what was recorded" if conda or pylock else "gone"
+        what = f"the lock of the environment is {state}"
+        missing.append(Missing(what, f"restore {LOCK_ARTIFACT} among the artifacts of the run"))
+        return None
+    try:
+        descriptor = found.record.plan.environment.descriptor
+        lock = recorded_lock(environment, descriptor, conda, pylock, directory)
+        packages = found.bundle / PACKAGES if found.bundle else None
+        return msgspec.structs.replace(lock, packages=str(packages)) if packages else lock
+    except ProjrunError as error:
+        missing.append(Missing(error.message, error.hint))
+        return None
+
+
+def _text(found: Found, artifact: str) -> str:
+    file = found.artifacts.file(artifact)
+    return file.read_text() if file else ""
+
+
+def source_of(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:
+    try:
+        return restored(found, home, stack)
+    except ProjrunError as error:
+        missing.append(Missing(f"the source cannot be had: {error.message}", error.hint or "see above"))
+        return None
+
+
+def inputs_of(found: Found, root: Path, missing: list[Missing]) -> dict[str, Path]:
+    """Parameter -> where its file is now: in the bundle, in the restored tree, or still where it was."""
+    record = found.record
+    read = {one.parameter: one for one in record.inputs}
+    places: dict[str, Path] = {}
+    for planned in record.plan.inputs:
+        before = read.get(planned.parameter)
+        if before is None:
+            continue
+        carried = carried_input(found.bundle, planned.parameter) if found.bundle else None
+        if carried and is_as_before(planned, carried, before):
+            places[planned.parameter] = carried
+            continue
+        if planned.remote:
+            continue
+        here = moved(Path(planned.path), record, root)
+        candidates = [path for path in (here, Path(planned.path)) if path is not None]
+        place = next((path for path in candidates if is_as_before(planned, path, before)), None)
+        if place is None:
+            state = "not what it was" if any(path.exists() for path in candidates) else "gone"
+            what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
+            digest = f" with sha256 {before.sha256[:16]}…" if before.sha256 else ""
+            missing.append(Missing(what, f"put {planned.path} back{digest}"))
+        else:
+            places[planned.parameter] = place
+    return places
+
+
+def moved(path: Path, record: Record, root: Path) -> Path | None:
+    """Where a path of the recorded tree is in the restored one; None for one outside of it."""
+    if not record.root or not path.is_relative_to(record.root):
+        return None
+    return root / path.relative_to(record.root)
+
+
+def is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
+    if not path.exists():
+        return False
+    try:
+        now = measure(msgspec.structs.replace(planned, path=str(path)))
+    except ProjrunError:
+        return False
+    return (now.sha256, now.size, now.files) == (before.sha256, before.size, before.files)
+
+
+def absent_variables(record: Record) -> list[Missing]:
+    """Those that the user gave for the run: their values are in no record."""
+    return [
+        Missing(f"the variable {name} was given for the run, and no record has its value", f"set {name}")
+        for name in dict.fromkeys((*record.plan.variables, *_copied(record)))
+        if name not in os.environ
+    ]
+
+
+def _copied(record: Record) -> tuple[str, ...]:
+    return record.plan.container.copied if record.plan.container else ()

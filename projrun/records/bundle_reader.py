@@ -1,0 +1,88 @@
+"""A bundle read: unpacked where nothing of it reaches beyond its directory, and checked file by file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from projrun import sources
+from projrun.bundle_layout import MANIFEST, RECORD, TREE, manifest_from, place_of_input
+from projrun.console import one_line
+from projrun.disk import Home
+from projrun.disk.files import sha256_files, sha256_text, temporary_directory
+from projrun.disk.unpack import Limits, unpack
+from projrun.errors import RecordError, SourceError
+from projrun.plan import Checkout
+from projrun.record import Record
+from projrun.sources.checkouts import new_place
+from projrun.sources.git.address import directory_within
+
+
+def is_bundle(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) == b"PK\3\4"
+
+
+def unpacked(file: Path, stack: ExitStack) -> Path:
+    """Its files, all as they were packed, in a directory that goes with the stack. Raises RecordError."""
+    root = stack.enter_context(temporary_directory())
+    try:
+        unpack(file, root, Limits.from_environment()._replace(strict=False))
+    except SourceError as error:
+        raise RecordError(one_line(f"{file}: {error.message}"), error.hint) from None
+    found = {path.relative_to(root).as_posix(): path for path in _files(root)}
+    if MANIFEST not in found or RECORD not in found:
+        raise RecordError(f"{file} is no bundle of projrun", "make one with `projrun bundle RUN -o FILE`")
+    if fault := _fault(root, found):
+        raise RecordError(f"{file}: {fault}", "get the bundle once more")
+    return root
+
+
+def _fault(root: Path, found: dict[str, Path]) -> str:
+    """What is not as it was packed. Links count for the text in them, and are allowed in the tree alone."""
+    links = {name for name, path in found.items() if path.is_symlink()}
+    if outside := [name for name in links if not name.startswith(f"{TREE}/")]:
+        return f"{outside[0]} is a link"  # told first: even the manifest could be read from elsewhere
+    packed = manifest_from((root / MANIFEST).read_bytes()).files
+    found.pop(MANIFEST)
+    if odd := sorted(found.keys() ^ packed.keys()):
+        return f"{odd[0]} is {'missing' if odd[0] in packed else 'no part of the bundle'}"
+    names = sorted(found.keys() - links)
+    size = sum(packed[name].size for name in names)
+    digests = dict(zip(names, sha256_files([found[name] for name in names], size, "checking")))
+    digests.update({name: sha256_text(os.readlink(found[name])) for name in links})
+    changed = [name for name, digest in digests.items() if digest != packed[name].sha256]
+    return f"{changed[0]} is not what was packed" if changed else ""
+
+
+def _files(root: Path) -> list[Path]:
+    return [
+        Path(directory, name)
+        for directory, names, files in os.walk(root)
+        for name in (*files, *(name for name in names if os.path.islink(os.path.join(directory, name))))
+    ]
+
+
+def tree_of(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:
+    """The source as a checkout of its own, which goes with the stack."""
+    source = record.plan.source
+    with new_place(home, _name(record)) as root:
+        shutil.copytree(bundle / TREE, root, symlinks=True, dirs_exist_ok=True)
+        directory = directory_within(root, source.subdirectory, "the bundle's source")
+        checkout = Checkout(source=source, root=root, directory=directory, temporary=True)
+    stack.callback(sources.release, checkout, home)
+    return checkout
+
+
+def _name(record: Record) -> str:
+    """Of the top of the tree: a project without a name is called by its directory."""
+    name = os.path.basename(record.root)
+    return "project" if name in ("", ".", "..") or "\0" in name else name
+
+
+def carried_input(bundle: Path, parameter: str) -> Path | None:
+    """The file or directory that a parameter named, if the bundle has it."""
+    place = bundle / place_of_input(parameter)
+    return next(iter(place.iterdir()), None) if place.is_dir() else None

@@ -1,0 +1,239 @@
+"""A run packed into one zip, from which it can be done again elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import msgspec
+
+from projrun import inputs
+from projrun.bundle_layout import (
+    MANIFEST,
+    METADATA,
+    PACKAGES,
+    RECORD,
+    RUN,
+    TREE,
+    Manifest,
+    Packed,
+    place_of_input,
+)
+from projrun.console import warn
+from projrun.console.progress import in_words
+from projrun.disk import Home, zip_file
+from projrun.disk.files import temporary_directory
+from projrun.environments.locks import recorded_lock
+from projrun.environments.virtualenv import download
+from projrun.errors import ProjrunError, RecordError
+from projrun.plan import PlannedInput
+from projrun.project.mlproject import find as find_mlproject
+from projrun.record import (
+    CONDA_LOCK_ARTIFACT,
+    ENVIRONMENT_LOG_ARTIFACT,
+    KEPT_OUTPUTS,
+    LOCK_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    OUTPUT_INDEX_ARTIFACT,
+    SOURCE_ARTIFACT,
+    Input,
+    to_json,
+)
+from projrun.records.availability import is_as_before
+from projrun.records.bundle_reader import carried_input
+from projrun.records.crate import Contents, key, metadata
+from projrun.records.stored_runs import Found, restored
+from projrun.tracking.supervision import settled_store
+
+ARTIFACTS = (
+    LOCK_ARTIFACT,
+    CONDA_LOCK_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    OUTPUT_INDEX_ARTIFACT,
+    ENVIRONMENT_LOG_ARTIFACT,
+    SOURCE_ARTIFACT,
+)
+"""Artifacts of projrun's own that go along."""
+CARRIED = ("uv", "virtualenv")
+"""Environment managers that install from the files of a bundle."""
+MAX_SIZE = 100_000_000
+"""Bytes of an input or output that goes along; a larger one is listed by its digest."""
+
+Files = dict[str, Path | bytes]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a bundle besides the record and the outputs."""
+
+    source: bool = True
+    inputs: bool = True
+    packages: bool = False
+    max_size: int = MAX_SIZE
+
+
+def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None) -> tuple[str, ...]:
+    """Write the bundle of a run; what does not go along, one line each. Raises ProjrunError."""
+    wanted, record = wanted or Wanted(), found.record
+    files: Files = {RECORD: to_json(record)}
+    left_out: list[str] = []
+    with ExitStack() as stack:
+        for name in ARTIFACTS if wanted.source else ():
+            if file := found.artifacts.file(name):
+                files[f"{RUN}/{name}"] = file
+        others = [*files]
+        outputs = dict(_outputs(found, wanted.max_size, left_out))
+        files.update({f"{RUN}/{name}": file for name, file in outputs.values()})
+        read = _inputs(found, wanted.max_size, left_out, home, stack) if wanted.inputs else {}
+        files.update(_files_of(read))
+        tree = restored(found, home, stack) if wanted.source else None
+        if tree is not None:
+            files.update({f"{TREE}/{name}": path for name, path in below(tree.root)})
+        if wanted.packages:
+            packages = _packages(found, stack)
+            files.update(packages)
+            others += packages
+        prefix = "/".join(filter(None, (TREE, record.plan.source.subdirectory)))
+        workflow = find_mlproject(tree.directory) if tree else ""
+        contents = Contents(
+            workflow=f"{prefix}/{workflow}" if workflow else "",
+            has_tree=tree is not None,
+            license=next((name for name in _LICENSES if name in files), ""),
+            inputs={parameter: name for parameter, (name, _) in read.items()},
+            outputs={which: f"{RUN}/{name}" for which, (name, _) in outputs.items()},
+            others=others,
+        )
+        files[METADATA] = metadata(record, contents)
+        _write(target, files)
+    return tuple(left_out)
+
+
+_LICENSES = tuple(
+    f"{TREE}/{name}{suffix}" for name in ("LICENSE", "LICENCE", "COPYING") for suffix in ("", ".txt", ".md")
+)
+
+
+def _write(target: Path, files: Files) -> None:
+    for name in files:
+        if any(0xD800 <= ord(char) < 0xE000 for char in name):
+            raise RecordError(f"the name {name!a} is not UTF-8: a zip cannot hold it", "rename the file")
+    try:
+        zip_file.write(target, files, (MANIFEST, _manifest))
+    except OSError as error:
+        reason = error.strerror or error
+        raise RecordError(f"{target} cannot be written: {reason}", "name another place") from None
+
+
+def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
+    files = {name: Packed(*packed) for name, packed in digests.items()}
+    return msgspec.json.format(msgspec.json.encode(Manifest(files=files)), indent=1) + b"\n"
+
+
+def below(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every file and link, by its name below; what is Git's own is left out."""
+    for directory, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if name != ".git")
+        links = [name for name in names if Path(directory, name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(directory, name)
+            if name != ".git":
+                yield path.relative_to(root).as_posix(), path
+
+
+# outputs
+
+
+def _outputs(found: Found, most: int, left_out: list[str]) -> Iterator[tuple[str, tuple[str, Path]]]:
+    """`crate.key` of an output -> its name among the run's artifacts, and the file."""
+    for output in found.record.outputs or ():
+        if output.change == "deleted" or output.link:
+            continue
+        if output.size > most:
+            left_out.append(f"the output {output.path} ({in_words(output.size)}) is listed by its digest")
+        elif file := found.content(output):
+            name = output.path if output.change == "logged" else f"{KEPT_OUTPUTS}/{output.path}"
+            yield key(output), (name, file)
+        else:
+            left_out.append(f"the output {output.path} was not kept: it is listed by its digest")
+
+
+# inputs
+
+
+def _inputs(
+    found: Found, most: int, left_out: list[str], home: Home, stack: ExitStack
+) -> dict[str, tuple[str, Path]]:
+    """Parameter -> its name in the bundle, and the file or directory, where it is still what was read."""
+    read = {one.parameter: one for one in found.record.inputs}
+    places: dict[str, tuple[str, Path]] = {}
+    for planned in found.record.plan.inputs:
+        before = read.get(planned.parameter)
+        if before is None:
+            continue
+        if before.size > most:
+            what = f"the input '{planned.parameter}' ({in_words(before.size)})"
+            left_out.append(f"{what} is listed by its digest")
+        elif place := _place_of(found, planned, before, home, stack):
+            name = f"{place_of_input(planned.parameter)}/{place.name}"
+            places[planned.parameter] = name, place
+        else:
+            what = f"the input '{planned.parameter}' ({planned.value})"
+            left_out.append(f"{what} is not what the run read any more: it is listed by its digest")
+    return places
+
+
+def _place_of(
+    found: Found, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
+) -> Path | None:
+    if found.bundle and (carried := carried_input(found.bundle, planned.parameter)):
+        return carried
+    place = Path(planned.path)
+    if planned.remote and not place.exists():  # it was downloaded for the run alone
+        place = stack.enter_context(temporary_directory()) / place.name
+        store = stack.enter_context(closing(settled_store(home)))
+        try:
+            again = msgspec.structs.replace(planned, path=str(place))
+            inputs.gather([again], {planned.parameter: planned.value}, store)
+        except ProjrunError as error:
+            warn(str(error))
+            return None
+    return place if is_as_before(planned, place, before) else None
+
+
+def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
+    for name, place in read.values():
+        if place.is_dir():
+            yield from ((f"{name}/{inner}", path.resolve()) for inner, path in below(place) if path.is_file())
+        else:
+            yield name, place.resolve()
+
+
+# packages
+
+
+def _packages(found: Found, stack: ExitStack) -> dict[str, Path]:
+    environment = found.record.environment
+    if environment is None or not environment.lock_sha256:
+        return {}
+    if environment.manager not in CARRIED:
+        raise RecordError(
+            f"packages of the environment manager '{environment.manager}' cannot be taken along",
+            "leave --with-packages out",
+        )
+    if found.bundle and (carried := found.bundle / PACKAGES).is_dir():
+        place = carried
+    else:
+        file = found.artifacts.file(LOCK_ARTIFACT)
+        if file is None:
+            raise RecordError("the lock of the environment is gone", f"restore {LOCK_ARTIFACT}")
+        descriptor = found.record.plan.environment.descriptor
+        from_index = msgspec.structs.replace(environment, local=())
+        lock = recorded_lock(from_index, descriptor, "", file.read_text(), file.parent)
+        place = stack.enter_context(temporary_directory())
+        download(lock, place, place.with_name(f"{place.name}.log"))
+    files = sorted(place.iterdir())
+    for path in files:
+        if path.suffix != ".whl":
+            warn(f"{path.name} is no wheel: what builds it is not taken along, and is asked of the index")
+    return {f"{PACKAGES}/{path.name}": path for path in files}

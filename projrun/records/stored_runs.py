@@ -1,0 +1,222 @@
+"""A run that was done: found by its id, on another server, or in a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from projrun import sources, tracking
+from projrun.bundle_layout import RECORD, TREE
+from projrun.compare.results import compare
+from projrun.compare.side_by_side import SideBySide, SourceDiff, changed, side_by_side
+from projrun.disk import Home
+from projrun.disk.files import CHUNK, sha256_file, temporary_directory
+from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
+from projrun.net.urls import without_credentials
+from projrun.plan import Checkout, Source, VerifyRules
+from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
+from projrun.records.bundle_reader import is_bundle, tree_of, unpacked
+from projrun.tracking import Store
+from projrun.tracking.entities import Run, ViewType
+from projrun.tracking.supervision import settled_store
+
+
+def find_run(store: Store, prefix: str, view: ViewType = "ACTIVE_ONLY") -> Run:
+    """The one run whose id begins with `prefix`, among those that `view` shows."""
+    if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
+        raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
+    starting = f"attributes.run_id LIKE '{prefix}%'"
+    found, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
+    if not found:
+        raise _unseen(store, prefix, starting, view)
+    if len(found) > 1:
+        raise TrackingError(f"more than one run begins with '{prefix}'", "give more of its id")
+    return found[0]
+
+
+def _unseen(store: Store, prefix: str, starting: str, view: ViewType) -> TrackingError:
+    elsewhere, _ = store.search_runs([], starting, max_results=1, run_view_type="ALL")
+    if not elsewhere:
+        return TrackingError(f"there is no run '{prefix}'", "see `projrun runs list`")
+    if view == "DELETED_ONLY":
+        return TrackingError(f"run '{prefix}' is not deleted", "see `projrun runs search --deleted`")
+    return TrackingError(f"run '{prefix}' is deleted", f"bring it back with: projrun runs restore {prefix}")
+
+
+class Artifacts(Protocol):
+    """What was kept with a run."""
+
+    def file(self, path: str) -> Path | None:
+        """An artifact as a file of this machine; None when there is none."""
+        ...
+
+
+class Found(NamedTuple):
+    record: Record
+    artifacts: Artifacts
+    run: Run | None = None
+    """In this machine's store; None for a run from elsewhere."""
+    bundle: Path | None = None
+    """The unpacked bundle that it was found in."""
+
+    def content(self, output: Output) -> Path | None:
+        """The file that holds an output of the run: still where it was written, or kept; else None."""
+        if output.change == "logged":
+            return self._kept(output.path, output)
+        there = Path(self.record.root, output.path)
+        if self.record.root and output.sha256 and _is(there, output.sha256):
+            return there
+        return self._kept(f"{KEPT_OUTPUTS}/{output.path}", output)
+
+    def _kept(self, path: str, output: Output) -> Path | None:
+        """Beside a record that was moved may lie another file of that name."""
+        file = self.artifacts.file(path)
+        return file if file is None or not output.sha256 or _is(file, output.sha256) else None
+
+
+def find(name: str, home: Home, stack: ExitStack) -> Found:
+    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json or a bundle.
+
+    Raises RecordError.
+    stack: holds what the artifacts need for as long as they are used.
+    """
+    if os.path.isfile(name):
+        return _in_file(Path(name), stack)
+    url, _, run_id = name.rpartition("#")
+    if url:
+        if not url.lower().startswith(("http://", "https://")):
+            raise UsageError(f"'{without_credentials(name)}' is no run", "give URL_OF_A_SERVER#RUN_ID")
+        store = stack.enter_context(closing(tracking.open_store(home, url)))
+        return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
+    if os.path.sep in name or name.endswith((".json", ".zip")):
+        raise RecordError(
+            f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
+        )
+    store = stack.enter_context(closing(settled_store(home)))
+    return _in_store(store, find_run(store, name), stack)
+
+
+def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
+    """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
+    record = found.record
+    if found.bundle and (found.bundle / TREE).is_dir():
+        return tree_of(found.bundle, record, home, stack)
+    if record.closure is None:
+        raise RecordError(
+            f"the source of run {record.run_id} was not recorded with it", "run the project anew"
+        )
+    artifact = found.artifacts.file(record.closure.artifact) if record.closure.artifact else None
+    checkout = sources.restore(record.plan.source, record.closure, artifact, home)
+    stack.callback(sources.release, checkout, home)
+    return checkout
+
+
+def _in_file(file: Path, stack: ExitStack) -> Found:
+    """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
+    try:
+        if is_bundle(file):
+            root = unpacked(file, stack)
+            return _in_file(root / RECORD, stack)._replace(bundle=root)
+        record = from_json(file.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{file} cannot be read: {error.strerror}", "look at its rights") from None
+    directory = file.resolve().parent
+    return Found(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
+
+
+def _in_store(store: Store, run: Run, stack: ExitStack) -> Found:
+    artifacts = InStore(store, run.run_id, stack)
+    file = artifacts.file(RECORD_ARTIFACT)
+    if file is None:
+        raise RecordError(
+            f"run {run.run_id} has no record",
+            "projrun writes one when a run of its own has ended; look at its state with `projrun runs show`",
+        )
+    return Found(from_json(file.read_bytes()), artifacts, run)
+
+
+class InDirectory:
+    """A record may come from anyone: no name in it, and no link beside it, leads out of the directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    def file(self, path: str) -> Path | None:
+        file = self._root / path
+        is_inside = self._root in Path(os.path.realpath(file)).parents
+        return file if is_inside and file.is_file() else None
+
+
+class InStore:
+    """Those on a server are downloaded when they are asked for."""
+
+    def __init__(self, store: Store, run_id: str, stack: ExitStack) -> None:
+        self._store, self._run_id, self._stack = store, run_id, stack
+        self._scratch: Path | None = None
+        self._files: dict[str, Path] = {}
+
+    def file(self, path: str) -> Path | None:
+        try:
+            local = self._store.artifact_file(self._run_id, path)
+            if local is not None:
+                return local if local.is_file() else None
+            if path not in self._files:
+                self._files[path] = self._downloaded(path)
+            return self._files[path]
+        except TrackingError as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _downloaded(self, path: str) -> Path:
+        if self._scratch is None:
+            self._scratch = self._stack.enter_context(temporary_directory())
+        target = self._scratch / str(len(self._files))
+        with self._store.open_artifact(self._run_id, path) as source, target.open("wb") as file:
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+        return target
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return path.is_file() and sha256_file(path) == sha256
+    except OSError:
+        return False
+
+
+def differing(first: Found, second: Found, home: Home) -> SideBySide:
+    """What is not the same in two runs. A source that cannot be had is a line in it, not an error."""
+    comparison = compare(first.record, second.record, VerifyRules(), (first.content, second.content))
+    return side_by_side(first.record, second.record, _of_sources(first, second, home), comparison)
+
+
+def _of_sources(first: Found, second: Found, home: Home) -> SourceDiff:
+    one, other = first.record, second.record
+    shown = SourceDiff(first=_shown(one.plan.source), second=_shown(other.plan.source))
+    if _equal(one, other):
+        return shown
+    with ExitStack() as stack:
+        try:
+            trees = [restored(found, home, stack).root for found in (first, second)]
+            return SourceDiff(first=shown.first, second=shown.second, files=tuple(changed(*trees)))
+        except ProjrunError as error:
+            unknown = f"the files cannot be compared: {error}"
+            return SourceDiff(first=shown.first, second=shown.second, unknown=unknown)
+
+
+def _equal(one: Record, other: Record) -> bool:
+    """Told from the records alone: the same commit and the same difference from it, or the same archive."""
+    a, b = one.closure, other.closure
+    if a is None or b is None or (a.commit, a.sha256, a.unkept) != (b.commit, b.sha256, b.unkept):
+        return False
+    return bool(a.commit or a.sha256)
+
+
+def _shown(source: Source) -> str:
+    below = f"#{source.subdirectory}" if source.subdirectory and "#" not in source.uri else ""
+    commit = f" at {source.commit[:12]}" if source.commit else ""
+    return f"{source.repository or source.uri}{below}{commit}{' with changes' if source.dirty else ''}"

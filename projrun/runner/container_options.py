@@ -1,0 +1,229 @@
+"""What a run in a container takes: the author's section, the user's arguments, the network, the image."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from projrun import engine
+from projrun.console import warn
+from projrun.errors import ParameterError, ProjectError, UsageError
+from projrun.plan import Checkout, Container, Descriptor, Launch, Plan, PlannedContainer, Source
+from projrun.request import Request
+
+BASE_IMAGE_VARIABLE = "PROJRUN_DOCKER_BASE_IMAGE"
+TITLE = "org.opencontainers.image.title"
+"""Label of an image with a project in it."""
+_OWN = {
+    "d": "projrun follows the run to its end",
+    "detach": "projrun follows the run to its end",
+    "restart": "a run is run once",
+    "cidfile": "projrun names the container itself",
+}
+"""Arguments of `docker run` that a supervised run cannot have, and why."""
+_LONG = {
+    "a": "attach",
+    "c": "cpu-shares",
+    "e": "env",
+    "h": "hostname",
+    "i": "interactive",
+    "l": "label",
+    "m": "memory",
+    "p": "publish",
+    "P": "publish-all",
+    "q": "quiet",
+    "t": "tty",
+    "u": "user",
+    "v": "volume",
+    "w": "workdir",
+    "net": "network",
+}
+
+
+class Given(msgspec.Struct, frozen=True):
+    container: PlannedContainer
+    values: dict[str, str]
+    """Of environment variables, for this run only: no record has them."""
+
+
+def with_base_image(descriptor: Descriptor, request: Request) -> Descriptor:
+    """The descriptor with the image that the user or their environment wants it to be built on."""
+    wanted = request.docker_image or (
+        os.environ.get(BASE_IMAGE_VARIABLE, "") if descriptor.kind != "docker_env" else ""
+    )
+    if not wanted:
+        return descriptor
+    docker = {name: value for name, value in descriptor.docker.items() if name != "build"}
+    return msgspec.structs.replace(descriptor, docker={**docker, "image": wanted})
+
+
+def planned(request: Request, descriptor: Descriptor, directory: Path) -> Given:
+    """Raises ProjrunError in one line where the section or an argument cannot be followed."""
+    section = descriptor.docker if descriptor.kind == "docker_env" else {}
+    arguments, values = _arguments(request.docker_args)
+    variables, copied = _environment(section.get("environment") or ())
+    container = PlannedContainer(
+        arguments=arguments,
+        volumes=tuple(expanded(volume, directory) for volume in section.get("volumes") or ()),
+        variables=variables,
+        copied=tuple(dict.fromkeys([*copied, *values])),
+        read_only_source=request.read_only_source,
+        build_image=request.build_image,
+    )
+    return Given(container, values)
+
+
+def _environment(entries: Iterable[object]) -> tuple[dict[str, str], list[str]]:
+    variables: dict[str, str] = {}
+    copied: list[str] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            if entry not in os.environ:
+                hint = f"set it: export {entry}=…"
+                raise ParameterError(f"the project's docker_env wants the variable {entry} of you", hint)
+            copied.append(entry)
+        elif isinstance(entry, (list, tuple)):
+            variables[str(entry[0])] = str(entry[1])
+    return variables, copied
+
+
+# --docker-args
+
+
+def _arguments(given: Mapping[str, object]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The arguments for `docker run`, and the values of variables among them."""
+    arguments: list[str] = []
+    values: dict[str, str] = {}
+    for name, value in _pairs(given):
+        if name in _OWN:
+            raise UsageError(f"-A {name}: {_OWN[name]}", "leave it out")
+        if name == "env" and isinstance(value, str):
+            variable, _, text = value.partition("=")
+            values[variable] = text if "=" in value else os.environ.get(variable, "")
+        elif name == "rm" or value is False:
+            continue  # it is removed in any case
+        else:
+            arguments.append(f"--{name}" if value is True else f"--{name}={value}")
+    return tuple(arguments), values
+
+
+def _pairs(given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for raw, value in given.items():
+        name = raw.lstrip("-")
+        if not re.fullmatch(r"[a-zA-Z][\w-]*", name):
+            hint = "write it as `docker run` has it, without dashes: -A gpus=all"
+            raise UsageError(f"-A {raw}: that is no name of an argument", hint)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            yield _long(name), one if isinstance(one, bool) else str(one)
+
+
+def _long(name: str) -> str:
+    if len(name) == 1 and name not in (*_LONG, *_OWN):
+        raise UsageError(f"-A {name}: `docker run` has no such argument", "see `docker run --help`")
+    return _LONG.get(name, name)
+
+
+# volumes
+
+
+def expanded(volume: str, directory: Path) -> str:
+    """`SOURCE:TARGET[:OPTIONS]` with variables, `~`, `$(pwd)` and relative paths expanded, by no shell.
+
+    directory: the project's, which relative paths start from, as `$(pwd)` does.
+    """
+    text = re.sub(r"\$\(\s*pwd\s*\)|`\s*pwd\s*`|\$\{PWD\}|\$PWD\b", lambda _: str(directory), volume)
+    if "$(" in text or "`" in text:
+        message = f"the volume '{volume}' wants a shell, of which only $(pwd) is known"
+        raise ProjectError(message, "write a path")
+    text = re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: _variable(found[1] or found[2], volume), text)
+    source, colon, rest = text.partition(":")
+    if not colon:
+        return text  # a volume without a name
+    if source == "~" or source.startswith("~/"):
+        source = os.path.expanduser(source)
+    if source.startswith(".") or ("/" in source and not source.startswith("/")):
+        source = os.path.normpath(directory / source)
+    return f"{source}:{rest}"
+
+
+def _variable(name: str, volume: str) -> str:
+    if name not in os.environ:
+        raise ParameterError(f"the volume '{volume}' names the variable {name}, which is not set", "set it")
+    return os.environ[name]
+
+
+# the network
+
+
+def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
+    """Address and device on which the run's process can reach us; empty: by loopback, or not at all."""
+    if container is None:
+        return "", ""
+    wanted = [
+        text.partition("=")[2]
+        for text in (plan.container.arguments if plan.container else ())
+        if text.startswith(("--network=", "--net="))
+    ]
+    if not wanted or wanted[-1] in ("bridge", "default"):
+        gateway = container.gateway
+    elif wanted[-1] in ("host", "none") or wanted[-1].startswith("container:"):
+        return "", ""
+    else:
+        facts = engine.network(wanted[-1])
+        gateway = engine.gateway_of(facts) if facts else ""
+    if gateway and not container.rootless and (device := engine.device_with(gateway)):
+        return gateway, device
+    warn("the container cannot reach the run's tracking endpoint: use -A network=host if it logs to the run")
+    return "", ""
+
+
+# the project's own image
+
+
+def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> Launch:
+    """A launch in an image that also holds the project's tree, which is built now."""
+    from projrun.environments.docker.images import built_with_tree, on_engine
+
+    assert launch.container is not None
+    labels = source_labels(plan.source, plan.project)
+    name, version = legal_name(plan.project), plan.source.commit[:7] or "latest"
+    there = on_engine(f"{name}:{version}")
+    if there and there.labels.get(TITLE) != plan.project:
+        name += "-project"  # an image such as python:latest stays what it is
+    tag = f"{name}:{version}"
+    owner = _owner(plan, launch.container, checkout.directory)
+    image = built_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
+    container = msgspec.structs.replace(launch.container, image=image.id, name=tag, holds_project=True)
+    return msgspec.structs.replace(launch, container=container)
+
+
+def _owner(plan: Plan, container: Container, directory: Path) -> str:
+    """Whose the tree is in its image: the process's, which writes there as it does where it is mounted."""
+    from projrun.backends.local.container import user_of
+
+    wanted = plan.container or PlannedContainer()
+    if wanted.read_only_source:
+        return "0:0"
+    given = [text.partition("=")[2] for text in wanted.arguments if text.startswith("--user=")]
+    numbers = re.fullmatch(r"\d+(:\d+)?", given[-1]) if given else None
+    return numbers[0] if numbers else user_of(container, directory)
+
+
+def source_labels(source: Source, project: str) -> dict[str, str]:
+    """Where the project comes from, in the words of the Open Container Initiative."""
+    return {
+        TITLE: project,
+        "org.opencontainers.image.revision": source.commit,
+        "org.opencontainers.image.source": source.repository,
+        "org.opencontainers.image.version": source.version,
+    }
+
+
+def legal_name(project: str) -> str:
+    """A project's name as the name of an image: lower case, letters and digits with single separators."""
+    words = re.findall(r"[a-z0-9]+", project.lower())
+    return "-".join(words) or "docker-project"

@@ -1,0 +1,104 @@
+"""A project's environment without a run: to build it ahead, or to look around in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from projrun import sources
+from projrun.backends.local.container import WORKDIR
+from projrun.console import warn
+from projrun.disk import Home
+from projrun.disk.files import temporary_directory
+from projrun.environments.conda import image_prefix
+from projrun.environments.docker import docker_manager, dockerfile_template, images
+from projrun.environments.docker.image_contents import look_into
+from projrun.environments.locks import lock_once
+from projrun.environments.package_files import on_this_machine
+from projrun.environments.store import Provided, provide
+from projrun.errors import UnavailableError
+from projrun.plan import Checkout
+from projrun.processes import merged
+from projrun.project import environment_of, read_project
+from projrun.request import Request
+from projrun.runner.container_options import source_labels, with_base_image
+from projrun.runner.planner import plan_environment
+from projrun.sources import fetched
+
+
+@contextmanager
+def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
+    """The environment of the project's entry point, built if need be, and the project's directory.
+
+    Both stay for as long as the block lasts. Nothing is recorded.
+    """
+    with (
+        sources.fetched(request.uri, request.version, home, offline=request.offline) as checkout,
+        temporary_directory() as temporary,
+    ):
+        project = read_project(checkout.directory)
+        wanted = plan_environment(request, project, project.for_environment(request.entry_point))
+        log = temporary / "environment.log"
+        with provide(
+            wanted.manager, wanted.descriptor, checkout.directory, home, log, wanted.resolving
+        ) as provided:
+            for notice in provided.lock.notices:
+                warn(notice)
+            yield provided, checkout.directory
+
+
+def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
+    """Run a command, or the user's shell, in the project's environment and directory; its exit code."""
+    from projrun.processes.programs import interact
+
+    with prepared(request, home) as (provided, directory):
+        launch = provided.launch
+        if launch.container is not None:
+            raise UnavailableError(
+                "projrun shell opens none in a container, which is where this project runs",
+                f'docker run --rm -it -v "$PWD":{WORKDIR} -w {WORKDIR} '
+                f"{launch.container.image} {launch.container.shell}",
+            )
+        environ = merged(os.environ, launch.variables)
+        environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
+        argv = command or (environ.get("SHELL") or "/bin/sh",)
+        return interact([*launch.argv_prefix, *argv], cwd=directory, environ=environ)
+
+
+class Standalone(NamedTuple):
+    dockerfile: str
+    pylock: str
+    """Goes beside it as `pylock.toml`; empty when nothing is to be installed."""
+
+
+def standalone(request: Request, home: Home) -> Standalone:
+    """The environment of the request's entry point, resolved and pinned. An engine looks at the image."""
+    with fetched(request.uri, request.version, home) as checkout, temporary_directory() as scratch:
+        return _of_checkout(request, checkout, home, scratch / "environment.log")
+
+
+def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) -> Standalone:
+    project = read_project(checkout.directory)
+    descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
+    descriptor = with_base_image(descriptor, request)
+    if image_prefix.wanted(descriptor):
+        raise UnavailableError(
+            f"{descriptor.file}: no Dockerfile can bring its conda packages along",
+            "make the image here (`projrun env build --env-manager docker`) and push that",
+        )
+    home.mark_cache()
+    lock = lock_once(docker_manager, "docker", descriptor, checkout.directory, home, log)
+    if only_here := [*(one.path for one in lock.local), *on_this_machine(lock.pylock)]:
+        raise UnavailableError(
+            f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
+            "name a released package or a Git URL, or use `projrun run --env-manager docker`",
+        )
+    if lock.image.startswith("sha256:"):
+        known_as = f"{lock.tag} " if lock.tag else ""
+        warn(f"the base image {known_as}is of this machine alone: push it to a registry to build elsewhere")
+    program = look_into(images.found(lock.image, log)).program
+    labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
+    return Standalone(dockerfile_template.standalone(lock, program, labels, WORKDIR), lock.pylock)

@@ -1,0 +1,189 @@
+"""What of the things that projrun works with is there and works, and what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from projrun import tracking
+from projrun.console import one_line
+from projrun.disk import Home
+from projrun.errors import ProjrunError
+from projrun.net.urls import without_credentials
+from projrun.processes.cgroups import new_cgroup, started_in
+from projrun.processes.programs import ask
+
+ENOUGH_BYTES = 2_000_000_000
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    state: Literal["ok", "missing", "broken"]
+    """missing: not there, and only some projects need it."""
+    detail: str
+    hint: str = ""
+    """What to do, when it is not ok."""
+
+
+def examine(home: Home) -> list[Finding]:
+    """Look at each thing. Starts processes and asks the package index; changes nothing that is not ours."""
+    checks: tuple[Callable[[Home], Finding], ...] = (
+        _git,
+        _uv,
+        _pythons,
+        _docker,
+        _conda,
+        _cgroups,
+        _store,
+        _cache,
+        _network,
+    )
+    return [check(home) for check in checks]
+
+
+def _git(_home: Home) -> Finding:
+    return _program("git", ["git", "--version"], "install git", needed=True)
+
+
+def _uv(_home: Home) -> Finding:
+    from uv import find_uv_bin
+
+    try:
+        program = find_uv_bin()
+    except FileNotFoundError:
+        return Finding(
+            name="uv", state="broken", detail="its program is not there", hint="reinstall projrun with pip"
+        )
+    return _program("uv", [program, "--version"], "reinstall projrun with pip", needed=True)
+
+
+def _pythons(_home: Home) -> Finding:
+    from projrun.environments.interpreters.choice import installed
+
+    versions = sorted({python.version_text for python in installed()}, key=_as_numbers, reverse=True)
+    own = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding(name="Pythons", state="ok", detail=", ".join(versions or [own]))
+
+
+def _docker(home: Home) -> Finding:
+    if shutil.which("docker") is None:
+        return Finding(
+            name="docker",
+            state="missing",
+            detail="there is no docker",
+            hint="install it to run projects with docker_env",
+        )
+    from projrun.environments.docker.image_build import sweep
+    from projrun.environments.shelf import IMAGES
+
+    sweep(home.environments / IMAGES)
+    answer = ["docker", "version", "--format", "{{.Server.Version}}"]
+    return _program("docker", answer, "start its engine, and see that you may use it", needed=False)
+
+
+def _conda(_home: Home) -> Finding:
+    for name in ("conda", "mamba", "micromamba"):
+        if shutil.which(name):
+            return _program("conda", [name, "--version"], f"mend {name}", needed=False)
+    return Finding(
+        name="conda",
+        state="missing",
+        detail="there is no conda, mamba or micromamba",
+        hint="only projects that call it themselves need it",
+    )
+
+
+def _cgroups(_home: Home) -> Finding:
+    """Put a process into one, and see that it is there."""
+    if (cgroup := new_cgroup()) is not None:
+        look = "while read -r line; do echo $line; done </proc/self/cgroup"
+        said = ask(started_in(cgroup.place, ["/bin/sh", "-c", look], os.environ)).stdout
+        cgroup.end()
+        if cgroup.place.name in said:
+            detail = f"each run has its own in {cgroup.place.parent}"
+            return Finding(name="cgroups", state="ok", detail=detail)
+    return Finding(
+        name="cgroups",
+        state="missing",
+        detail="none of version 2 can be made here",
+        hint="daemons that drop their environment may outlive a run; on Linux with systemd, start with:"
+        " systemd-run --user --scope projrun run …",
+    )
+
+
+def _store(home: Home) -> Finding:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    place = without_credentials(uri) or str(home.data)
+    try:
+        with closing(tracking.open_store(home, uri)) as store:
+            store.search_experiments(max_results=1)
+    except ProjrunError as error:
+        return Finding(name="store", state="broken", detail=one_line(error.message), hint=error.hint)
+    return Finding(name="store", state="ok", detail=place)
+
+
+def _cache(home: Home) -> Finding:
+    try:
+        home.mark_cache()
+        probe = home.cache / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+        free = shutil.disk_usage(home.cache).free
+    except OSError as error:
+        return Finding(
+            name="disk",
+            state="broken",
+            detail=f"{home.cache}: {error.strerror}",
+            hint="mend its rights, or name another directory in PROJRUN_CACHE_DIR",
+        )
+    detail = f"{free / 1e9:.1f} GB free in {home.cache}"
+    if free < ENOUGH_BYTES:
+        return Finding(name="disk", state="broken", detail=detail, hint="make room: environments need it")
+    return Finding(name="disk", state="ok", detail=detail)
+
+
+def _network(_home: Home) -> Finding:
+    """Ask the package index, with uv as environments use it: it knows proxies, certificates, credentials."""
+    from projrun.disk.files import temporary_directory
+    from projrun.environments.uv.program import uv_binary, uv_environ
+
+    with temporary_directory() as temporary:
+        wanted = temporary / "requirements.txt"
+        wanted.write_text("iniconfig\n")
+        options = ["--quiet", "--no-cache", "--no-deps", "--python", sys.executable]
+        try:
+            with uv_environ() as environ:
+                answer = ask([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
+        except ProjrunError as error:
+            return Finding(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
+    if answer.ok:
+        return Finding(name="network", state="ok", detail="the package index answers")
+    return Finding(
+        name="network",
+        state="broken",
+        detail=one_line(without_credentials(answer.stderr), 200) or "the package index does not answer",
+        hint="see the network, or name an index in UV_DEFAULT_INDEX; what is built already runs without",
+    )
+
+
+def _program(name: str, argv: list[str], hint: str, *, needed: bool) -> Finding:
+    bad: Literal["broken", "missing"] = "broken" if needed else "missing"
+    try:
+        answer = ask(argv)
+    except ProjrunError as error:
+        return Finding(name=name, state=bad, detail=one_line(error.message), hint=hint)
+    if not answer.ok:
+        return Finding(name=name, state="broken", detail=one_line(answer.stderr, 200), hint=hint)
+    version = one_line(answer.stdout).removeprefix(f"{Path(argv[0]).name} ")
+    return Finding(name=name, state="ok", detail=version)
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,207 @@
+"""From a request and a checkout to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from projrun import inputs
+from projrun.console import explain, say, warn
+from projrun.console.masking import MASK
+from projrun.environments import lock_in_project, manager_named
+from projrun.errors import ProjrunError, UsageError
+from projrun.inputs import Storage
+from projrun.net.urls import without_secrets
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
+from projrun.project import environment_of, read_project
+from projrun.project.command import render
+from projrun.project.mlproject import EntryPoint, Project
+from projrun.record import Input
+from projrun.request import Request
+
+WRITTEN_FOR = {
+    **dict.fromkeys(("python_env", "script", "pyproject", "requirements", "pylock", "none"), "uv"),
+    "conda_env": "conda",
+    "docker_env": "docker",
+}
+"""Kind of descriptor -> the manager that it is written for."""
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan, and what performing it takes that no record may hold."""
+
+    plan: Plan
+    checkout: Checkout
+    storage: Storage
+    caller: Path
+    """The directory that relative values of path parameters start from."""
+    expected: Mapping[str, Input] = {}
+    """What inputs must be, by parameter; where nothing is expected, any will do."""
+    descriptor: Descriptor
+    """Of the environment, with the credentials in it."""
+    lock: Lock | None = None
+    """Of the environment, where it is not to be resolved."""
+    urls: dict[str, str]
+    """Of remote inputs, by parameter, with the credentials in them."""
+    variables: Mapping[str, str | None] = {}
+    """That the caller gave for the command, with their real values; None removes one."""
+    prefix: tuple[str, ...] = ()
+    """What the command is started by, outside of what the environment puts before it."""
+    pinned: bool = False
+    """The user named the experiment."""
+    timeout_s: float | None = None
+    stop_timeout_s: float = 10.0
+
+
+def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
+    """Everything that determines the run, from the project's files and the user's values."""
+    caller = Path.cwd()
+    project = read_project(checkout.directory)
+    entry_point = project.entry_point(request.entry_point)
+    rendered = render(entry_point, request.parameters, caller=caller, storage=storage.directory)
+    for name, url in rendered.urls.items():
+        _check_url(name, url)
+    for warning in (*project.warnings, *rendered.warnings):
+        warn(warning)
+    environment = plan_environment(request, project, entry_point)
+    container, values = None, dict[str, str]()
+    if environment.manager == "docker":
+        from projrun.runner import container_options
+
+        given = container_options.planned(request, environment.descriptor, checkout.directory)
+        container, values = given.container, given.values
+    else:
+        _refuse_container_options(request, environment.manager)
+    script = entry_point.script
+    plan = Plan(
+        source=checkout.source,
+        project=project.name,
+        entry_point=request.entry_point,
+        command=rendered.command,
+        parameters=rendered.parameters,
+        inputs=rendered.inputs,
+        environment=msgspec.structs.replace(environment, descriptor=_public(environment.descriptor)),
+        container=container,
+        backend=request.backend,
+        backend_config=dict(request.backend_config),
+        programs=script.programs if script else {},
+        verify=project.verify,
+        artifact_files=script.artifact_files if script else {},
+        variables=dict.fromkeys(request.variables, MASK),
+    )
+    return Planned(
+        plan=plan,
+        checkout=checkout,
+        storage=storage,
+        caller=caller,
+        descriptor=environment.descriptor,
+        urls=rendered.urls,
+        variables={**values, **request.variables},
+        pinned=bool(request.experiment_name or request.experiment_id),
+        timeout_s=request.timeout_s,
+        stop_timeout_s=request.stop_timeout_s,
+    )
+
+
+def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:
+    """The environment of one entry point, whatever its parameters. Its descriptor may hold credentials."""
+    descriptor, warnings = environment_of(project, entry_point)
+    for warning in warnings:
+        warn(warning)
+    manager = _manager_for(descriptor, request.env_manager)
+    explain(f"environment manager {manager}: {_because(request, descriptor)}")
+    if manager == "docker":
+        from projrun.runner.container_options import with_base_image
+
+        descriptor = with_base_image(descriptor, request)
+    requirements = entry_point.script.requirements if entry_point.script else ()
+    resolving = _resolving(request, manager, descriptor, project.directory)
+    if requirements and manager_named(manager).BUILDS:
+        from projrun.project.conventions import with_requirements
+
+        descriptor, added = with_requirements(descriptor, requirements)
+        if added:
+            say(f"added to the environment for the entry point: {', '.join(added)}")
+    return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
+
+
+def _because(request: Request, descriptor: Descriptor) -> str:
+    if request.env_manager:
+        return "it was asked for"
+    return f"what the project is written for, by {descriptor.file or descriptor.kind}"
+
+
+def _public(descriptor: Descriptor) -> Descriptor:
+    """Without the credentials that its URLs may hold."""
+    lines = (*descriptor.build_dependencies, *descriptor.dependencies, *descriptor.constraints)
+    if not any("://" in line for line in lines):
+        return descriptor
+    from projrun.environments.requirement_access import without_access
+
+    return without_access(descriptor)
+
+
+def _check_url(parameter: str, url: str) -> None:
+    try:
+        inputs.check(url)
+    except ProjrunError as error:
+        message = f"parameter '{parameter}' (path): '{without_secrets(url)}': {error.message}"
+        raise type(error)(message, error.hint) from None
+
+
+def _refuse_container_options(request: Request, manager: str) -> None:
+    for option, given in (
+        ("--docker-args", request.docker_args),
+        ("--build-image", request.build_image),
+        ("--docker-image", request.docker_image),
+        ("--read-only-source", request.read_only_source),
+        ("docker_auth", request.docker_auth),
+    ):
+        if given:
+            raise UsageError(
+                f"{option} is for runs in containers, and this one uses the environment manager {manager}",
+                "leave it out, or say --env-manager docker",
+            )
+
+
+def _resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
+    lock = lock_in_project(manager, descriptor)
+    if lock and (request.upgrade or request.as_of):
+        option = "--upgrade" if request.upgrade else "--as-of"
+        raise UsageError(
+            f"{option}: the project has a lock, {lock}, which wins over resolving",
+            f"run `projrun lock {option}`, or leave the option out",
+        )
+    if request.locked and request.upgrade:
+        raise UsageError("--locked and --upgrade exclude each other", "give one of them")
+    as_of = ""
+    if request.as_of:
+        from projrun.sources.git.repository import moment
+
+        as_of = moment(request.as_of, directory)
+    return Resolving(
+        locked=request.locked, upgrade=request.upgrade, as_of=as_of, strict_python=request.strict_python
+    )
+
+
+def _manager_for(descriptor: Descriptor, asked: str) -> str:
+    """The manager that the user asked for, or the one that the descriptor is written for."""
+    if descriptor.kind == "docker_env" and asked not in ("", "docker", "local"):
+        raise UsageError(
+            f"the project runs in a container (docker_env), which --env-manager {asked} has not",
+            "leave --env-manager out, or use --env-manager local to run it without one",
+        )
+    name = asked or written_for(descriptor)
+    manager_named(name)
+    return name
+
+
+def written_for(descriptor: Descriptor) -> str:
+    """A conda file that lists nothing but what PyPI has as well needs no conda."""
+    if descriptor.kind != "conda_env":
+        return WRITTEN_FOR[descriptor.kind]
+    from projrun.environments.conda.pypi_names import needs_conda
+
+    return "conda" if needs_conda(descriptor) else "uv"

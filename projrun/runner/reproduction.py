@@ -1,0 +1,248 @@
+"""A run done again from its record alone: its tree, its lock, its inputs, its values, its variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import msgspec
+
+from projrun.console import complain, warn
+from projrun.console.masking import hide
+from projrun.disk import Home
+from projrun.disk.files import write_atomically
+from projrun.errors import ProjrunError, RecordError, UsageError
+from projrun.inputs import discard, storage_for
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer
+from projrun.project import environment_of, read_project
+from projrun.project.command import render
+from projrun.project.mlproject import EntryPoint, Project
+from projrun.record import Record, to_json
+from projrun.records.availability import Missing, absent_variables, inputs_of, lock_of, moved, source_of
+from projrun.records.bundle_writer import Wanted, bundle
+from projrun.records.stored_runs import Found, find
+from projrun.request import Request
+from projrun.runner.planner import Planned
+from projrun.runner.run import perform, run
+from projrun.runner.surroundings import can_change_results
+from projrun.sources.closure import Captured
+from projrun.tracking.recorder import RunHook
+from projrun.tracking.supervision import settled_store, supervising
+from projrun.tracking.tags import REPRODUCES
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asks of a run that is done again."""
+
+    experiment_name: str = ""
+    """Empty: the first run's."""
+    run_name: str = ""
+    variables: Mapping[str, str | None] = {}
+    """On top of the recorded ones."""
+    elsewhere: bool = False
+    """In a directory of another name, deeper down, with blanks in it."""
+    prefix: tuple[str, ...] = ()
+    """What the command is started by, such as `nice`."""
+    tags: Mapping[str, str] = {}
+    """Of the new run."""
+    strict: bool = False
+    """The exact Python or nothing."""
+
+
+def reproduce(
+    found: Found, home: Home, again: Again | None = None, staying: ExitStack | None = None
+) -> Record:
+    """A new run with all that determined the first one. Nothing of the present project is looked at.
+
+    staying: keeps the tree that it ran in, to look at what it made there; else that goes with the run.
+    Raises RecordError before anything runs when something cannot be had, after saying what.
+    """
+    again = again or Again()
+    first = found.record
+    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as own:
+        stack = staying or own
+        planned, captured = prepare(found, home, stack, again)
+        hook = RunHook(store, _request(found, again), supervisor)
+        run = hook.open(planned.plan)
+        store.log_batch(run.run_id, tags={**again.tags, REPRODUCES: first.run_id})
+        planned = msgspec.structs.replace(planned, prefix=again.prefix)
+        return perform(store, run, planned, captured, home)
+
+
+def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
+    """The plan of the recorded run in a tree of its own, which goes with the stack."""
+    record, missing = found.record, list[Missing]()
+    checkout = source_of(found, home, stack, missing)
+    if checkout and again.elsewhere:
+        checkout = _moved_away(checkout)
+    lock = lock_of(found, checkout.directory, missing) if checkout else None
+    if lock and again.strict and record.environment and lock.python != record.environment.python:
+        what = f"Python {record.environment.python} is not on this machine"
+        missing.append(Missing(what, "install it, or leave --strict out"))
+    places = inputs_of(found, checkout.root, missing) if checkout else {}
+    missing += absent_variables(record)
+    for one in missing:
+        complain(f"{one.what}; {one.help}")
+    if missing or checkout is None:
+        raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
+    artifact = record.closure.artifact if record.closure else ""
+    captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
+    return _planned(record, checkout, places, lock, again.variables, home, stack), captured
+
+
+def _request(found: Found, again: Again) -> Request:
+    plan, run = found.record.plan, found.run
+    source = plan.source
+    here = os.path.join(found.record.root, source.subdirectory) if source.kind == "local" else source.uri
+    same_experiment = run.experiment_id if run and not again.experiment_name else ""
+    return Request(
+        uri=here,
+        entry_point=plan.entry_point,
+        version=source.version,
+        experiment_name=again.experiment_name,
+        experiment_id=same_experiment,
+        run_name=again.run_name,
+    )
+
+
+# the plan
+
+
+def _moved_away(checkout: Checkout) -> Checkout:
+    """Still in the place that goes with the run, but further down."""
+    root = checkout.root.parent / "another place" / "deeper" / f"{checkout.root.name} again"
+    root.parent.mkdir(parents=True)
+    checkout.root.rename(root)
+    directory = root / checkout.directory.relative_to(checkout.root)
+    return msgspec.structs.replace(checkout, root=root, directory=directory)
+
+
+def _planned(
+    record: Record,
+    checkout: Checkout,
+    places: Mapping[str, Path],
+    lock: Lock | None,
+    variables: Mapping[str, str | None],
+    home: Home,
+    stack: ExitStack,
+) -> Planned:
+    plan = record.plan
+    project = read_project(checkout.directory)
+    entry_point = project.entry_point(plan.entry_point)
+    storage = storage_for("", home)
+    stack.callback(discard, storage)
+    caller = _caller(record, checkout)
+    given = {
+        name: str(places.get(name, value))
+        for name, value in plan.parameters.items()
+        if name in places
+        or name not in entry_point.parameters
+        or value != entry_point.parameters[name].default
+    }
+    rendered = render(entry_point, given, caller=caller, storage=storage.directory)
+    values = {one.parameter: one.value for one in plan.inputs}
+    renewed = msgspec.structs.replace(
+        plan,
+        command=rendered.command,
+        container=_container(record, checkout.root),
+        inputs=tuple(
+            msgspec.structs.replace(one, value=values.get(one.parameter, one.value))
+            for one in rendered.inputs
+        ),
+    )
+    return Planned(
+        plan=renewed,
+        checkout=checkout,
+        storage=storage,
+        caller=caller,
+        descriptor=_descriptor(plan, project, entry_point),
+        lock=lock,
+        urls=rendered.urls,
+        variables={**_variables(record), **variables},
+        expected={one.parameter: one for one in record.inputs},
+    )
+
+
+def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descriptor:
+    """The recorded one, with the credentials that its file holds."""
+    from projrun.environments.requirement_access import access_of, with_urls
+
+    recorded = plan.environment.descriptor
+    try:
+        found, _ = environment_of(project, entry_point)
+    except ProjrunError:
+        return recorded
+    return with_urls(recorded, access_of(found, project.directory))
+
+
+def _container(record: Record, root: Path) -> PlannedContainer | None:
+    """With the volumes of the recorded tree from the restored one."""
+    wanted = record.plan.container
+    if wanted is None:
+        return None
+    pairs = [volume.partition(":") for volume in wanted.volumes]
+    volumes = (f"{moved(Path(source), record, root) or source}{colon}{rest}" for source, colon, rest in pairs)
+    return msgspec.structs.replace(wanted, volumes=tuple(volumes))
+
+
+def _caller(record: Record, checkout: Checkout) -> Path:
+    """The same place in the restored tree; one outside of the tree is a directory of the checkout's own."""
+    place = moved(Path(record.caller), record, checkout.root)
+    caller = place or checkout.root.with_name("caller")
+    caller.mkdir(parents=True, exist_ok=True)
+    return caller
+
+
+def _variables(record: Record) -> dict[str, str | None]:
+    """The recorded ones, none of their kind that was not set then, and the secret ones of now."""
+    present = {name: None for name in os.environ if can_change_results(name)}
+    given = {name: os.environ[name] for name in record.plan.variables}
+    hide(given.values())
+    return {**present, **record.platform.variables, **given}
+
+
+def make(file: Path, request: Request, home: Home, stack: ExitStack) -> Found:
+    """Run the project and write its run to `file`. Raises RecordError for one that failed."""
+    request = msgspec.structs.replace(request, entry_point=request.entry_point or "main")
+    found = find(run(request, home).run_id, home, stack)
+    outcome = found.record.outcome
+    if outcome.status != "FINISHED":
+        raise RecordError(
+            f"the run {outcome.reason or outcome.status}: it is no baseline", "mend the project"
+        )
+    if file.suffix.lower() == ".zip":
+        for line in bundle(found, file.absolute(), home, Wanted(source=False, inputs=False)):
+            warn(line)
+    else:
+        try:
+            write_atomically(file, to_json(found.record))
+        except OSError as error:
+            raise RecordError(f"{file} cannot be written: {error.strerror}", "name another place") from None
+    warn(f"there was no baseline: keep {file}, or nothing is ever verified")
+    return found
+
+
+def against(file: Path, request: Request, home: Home, stack: ExitStack) -> tuple[Found, Found]:
+    """The run in `file`, and a new one of the project as it is now. Raises UsageError before it runs."""
+    first = find(str(file), home, stack)
+    _check(first.record, request, file)
+    request = msgspec.structs.replace(
+        request, entry_point=request.entry_point or first.record.plan.entry_point
+    )
+    return first, find(run(request, home).run_id, home, stack)
+
+
+def _check(record: Record, request: Request, file: Path) -> None:
+    """Other questions have other answers. What a path names is compared by its digest, wherever it lies."""
+    plan = record.plan
+    asked = {"entry point": request.entry_point or plan.entry_point, **request.parameters}
+    before = {"entry point": plan.entry_point, **plan.parameters}
+    for name in asked.keys() - {one.parameter for one in plan.inputs}:
+        if asked[name] != before.get(name):
+            made = f"was made with {name} {before[name]}" if name in before else f"was made without {name}"
+            raise UsageError(
+                f"the baseline {file} {made}, not with {asked[name]}",
+                "ask the same, or name another file for another baseline",
+            )

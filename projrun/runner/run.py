@@ -1,0 +1,340 @@
+"""From a request to a record: the only room that knows all stations.
+
+run:  check -> fetch -> plan -> (create the run) -> gather the inputs -> provide the environment
+      -> execute -> remember
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from projrun import inputs, sources
+from projrun.backends import Handle, Result, backend_named
+from projrun.console import warn
+from projrun.console.masking import hide
+from projrun.disk import Home
+from projrun.environments import manager_named
+from projrun.environments.store import Provided, provide
+from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, UsageError
+from projrun.inputs import discard, make, storage_for
+from projrun.net import offline
+from projrun.plan import Checkout, Plan
+from projrun.processes import merged, signal_of, uninterrupted
+from projrun.processes.cgroups import expect_one
+from projrun.processes.usage import now_ms
+from projrun.record import (
+    ENVIRONMENT_LOG_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    SOURCE_ARTIFACT,
+    Input,
+    Platform,
+    Record,
+    SourceClosure,
+)
+from projrun.request import Request
+from projrun.runner.planner import Planned, make_plan
+from projrun.server.endpoint import tracking_variables
+from projrun.sources.closure import Captured, hand_over
+from projrun.tracking import Store
+from projrun.tracking.entities import Run, RunStatus
+from projrun.tracking.recorder import RunHook, ended, failed, killed, remember, timed_out
+from projrun.tracking.supervision import settled_store, supervising
+from projrun.tracking.tags import ENVIRONMENT_KEY
+
+if TYPE_CHECKING:
+    from projrun.runner.observer import Observer
+
+
+FIRST_S = 5.0
+LATEST_S = 300.0
+GROWTH = 1.5
+"""MLflow's API replaces files whole. Uploading again when so much has come keeps the sum at 3 logs."""
+
+
+@contextmanager
+def uploading(store: Store, run_id: str, log: Path) -> Iterator[None]:
+    """While the block runs, what is in the log so far is the run's artifact. A local log is one already."""
+    if not store.uri.startswith("http"):
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_keep_uploading, args=(store, run_id, log, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _keep_uploading(store: Store, run_id: str, log: Path, ended: threading.Event) -> None:
+    uploaded = waited_s = 0.0
+    while not ended.wait(FIRST_S):
+        waited_s += FIRST_S
+        size = log.stat().st_size if log.exists() else 0
+        if size > uploaded * GROWTH or (waited_s >= LATEST_S and size > uploaded):
+            with suppress(TrackingError):  # the end of the run uploads it all
+                store.finish_file(run_id, OUTPUT_ARTIFACT)
+            uploaded, waited_s = size, 0.0
+
+
+class _Known:
+    """What is known of a run so far: its record can be written whenever it ends."""
+
+    def __init__(self, run: Run, planned: Planned) -> None:
+        self.run, self.planned = run, planned
+        self.closure: SourceClosure | None = None
+        self.inputs: tuple[Input, ...] = ()
+        self.provided: Provided | None = None
+        self.observer: Observer | None = None
+        self._surroundings: Platform | None = None
+        self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
+
+    def observe(self, store: Store, home: Home) -> None:
+        """See what is there before the command starts."""
+        from projrun.runner.observer import Observer  # late: a container is made meanwhile
+
+        self.observer = Observer(store, self.run.run_id, self.planned.checkout, home)
+        self.surroundings()
+
+    def surroundings(self) -> Platform:
+        if self._surroundings is None:
+            from projrun.runner.surroundings import surroundings
+
+            launched = self.provided.launch.variables if self.provided else {}
+            self._surroundings = surroundings(merged(os.environ, self.planned.variables, launched))
+        return self._surroundings
+
+    def record(self) -> Record:
+        plan, provided, observer = self.planned.plan, self.provided, self.observer
+        return Record(
+            run_id=self.run.run_id,
+            plan=plan,
+            root=str(self.planned.checkout.root),
+            caller=str(self.planned.caller),
+            closure=self.closure,
+            environment=provided.environment if provided else None,
+            inputs=self.inputs,
+            outputs=observer.outputs(self.outcome.status != "KILLED", plan.verify) if observer else None,
+            metrics=observer.metrics() if observer else {},
+            platform=self.surroundings(),
+            outcome=self.outcome,
+        )
+
+
+def perform(
+    store: Store,
+    run: Run,
+    planned: Planned,
+    captured: Captured,
+    home: Home,
+    account: Mapping[str, str] | None = None,
+) -> Record:
+    """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way.
+
+    account: at a registry of images.
+    """
+    known = _Known(run, planned)
+    started = known.outcome.start_time
+    plan, checkout = planned.plan, planned.checkout
+    ended_as: list[Result] = []
+    log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
+    wanted = plan.environment
+    if plan.container is None:
+        expect_one()
+    try:
+        known.closure = _keep_source(store, run, captured)
+        known.inputs = _gather(store, planned, home)
+        if account:
+            from projrun.environments.docker.images import log_in
+
+            log_in(account)
+        with provide(
+            wanted.manager,
+            planned.descriptor,
+            checkout.directory,
+            home,
+            log,
+            wanted.resolving,
+            planned.lock,
+        ) as provided:
+            known.provided = provided
+            in_time = _execute(store, known, provided, home, log, ended_as)
+            limit_s = planned.timeout_s or 0.0
+            known.outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
+    except KeyboardInterrupt as interrupt:
+        known.outcome = killed(interrupt, started)
+        raise
+    except (ProjrunError, OSError) as error:
+        known.outcome = failed(error, started)
+        if isinstance(error, BuildError) and log.exists():
+            whole = f"all that was said: projrun runs logs {run.run_id[:8]}"
+            error.hint = f"{error.hint}; {whole}" if error.hint else whole
+        raise
+    finally:
+        if ended_as:
+            known.outcome = msgspec.structs.replace(known.outcome, usage=ended_as[0].usage)
+        record = known.record()
+        with uninterrupted():
+            lock = known.provided.lock if known.provided else None
+            remember(store, record, lock.pylock if lock else "", lock.conda if lock else "")
+    return record
+
+
+def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | None:
+    """Before the command runs: it may change the tree, and the run may fail."""
+    if captured.closure is None or captured.file is None:
+        return captured.closure
+    try:
+        hand_over(captured, store.log_file(run.run_id, SOURCE_ARTIFACT))
+        store.finish_file(run.run_id, SOURCE_ARTIFACT)
+    except (TrackingError, OSError) as error:
+        warn(f"the source was not kept with the run: {error}")
+        return None
+    return captured.closure
+
+
+def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
+    if planned.urls:
+        make(planned.storage, home)
+    read = inputs.gather(planned.plan.inputs, planned.urls, store)
+    for one in read:
+        before = planned.expected.get(one.parameter)
+        if before and one.sha256 != before.sha256:
+            raise InputError(
+                f"parameter '{one.parameter}': {one.value} is not what the first run read",
+                f"put back what has sha256 {before.sha256}",
+            )
+    return read
+
+
+def _execute(
+    store: Store, known: _Known, provided: Provided, home: Home, building: Path, ended_as: list[Result]
+) -> bool:
+    """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
+
+    building: the log of the environment. ended_as: gets its result, however it ended.
+    """
+    run, planned = known.run, known.planned
+    plan, launch = planned.plan, provided.launch
+    reach = "", ""
+    if launch.container is not None:
+        from projrun.runner import container_options
+
+        if plan.container and plan.container.build_image:
+            launch = container_options.with_project(launch, plan, planned.checkout, building)
+        reach = container_options.reach(plan, launch.container)
+    for notice in provided.lock.notices:
+        warn(notice)
+    backend = backend_named(plan.backend)
+    log = store.log_file(run.run_id, OUTPUT_ARTIFACT)
+    files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
+
+    def before() -> None:
+        known.observe(store, home)
+        store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
+        store.update_run(run.run_id, status="RUNNING")
+
+    handle: Handle | None = None
+    with tracking_variables(store, run, reach, pinned=planned.pinned) as variables:
+        named = {name: str(file) for name, file in files.items()}
+        launch = msgspec.structs.replace(
+            launch,
+            argv_prefix=(*planned.prefix, *launch.argv_prefix),
+            variables={**launch.variables, **planned.variables, **variables, **named},
+        )
+        try:
+            with uninterrupted():
+                handle = backend.submit(plan, launch, planned.checkout.directory, log, before)
+                handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
+            with uploading(store, run.run_id, log):
+                result = backend.wait(handle, planned.timeout_s)
+            ended_as.append(result or backend.cancel(handle, signal.SIGTERM))
+            return result is not None
+        except KeyboardInterrupt as interrupt:
+            if handle is not None and not ended_as:
+                ended_as.append(backend.cancel(handle, signal_of(interrupt)))
+            raise
+        finally:
+            with uninterrupted():
+                _keep(store, run, plan, files)
+
+
+def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None:
+    """The artifacts that the command wrote itself are complete, as far as they came."""
+    for name, path in plan.artifact_files.items():
+        if files[name].exists():
+            try:
+                store.finish_file(run.run_id, path)
+            except TrackingError as error:
+                warn(f"the artifact {path} was not kept: {error}")
+
+
+def run(request: Request, home: Home, supervision: str = "") -> Record:
+    """Do what the request says and wait for its end.
+
+    supervision: what `supervising` takes when another process has scheduled the run.
+
+    Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
+    it could not be run, and KeyboardInterrupt when it was interrupted; a run that exists by then is settled.
+    """
+    hide(request.variables.values(), in_output=request.mask_output)
+    check(request)
+    started = now_ms()
+    with (
+        offline(request.offline),
+        closing(settled_store(home)) as store,
+        supervising(home, store, supervision) as supervisor,
+        ExitStack() as stack,
+    ):
+        hook = RunHook(store, request, supervisor)
+        try:
+            checkout, captured = _source(request, home, stack)
+            hook.note_directory(checkout)
+            storage = storage_for(request.storage_dir, home)
+            stack.callback(discard, storage)
+            planned = make_plan(request, checkout, storage)
+        except ProjrunError as error:
+            hook.give_up(error, started)
+            raise
+        return perform(store, hook.open(planned.plan), planned, captured, home, request.docker_auth)
+
+
+def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
+    """The tree that is run, and what is kept of it."""
+    checkout = sources.fetch(
+        request.uri, request.version, home, sha256=request.sha256, offline=request.offline
+    )
+    given_back = sources.keep if request.keep else sources.release
+    stack.callback(given_back, checkout, home)
+    if request.require_clean:
+        sources.require_clean(checkout)
+    captured = sources.capture(checkout, home)
+    for notice in (*checkout.notices, *captured.notices):
+        warn(notice)
+    if request.isolated:
+        checkout = sources.isolated(checkout, captured, home)
+        stack.callback(given_back, checkout, home)
+    return checkout, captured
+
+
+def status_of(run_id: str, home: Home) -> RunStatus:
+    with closing(settled_store(home)) as store:
+        return store.get_run(run_id).status
+
+
+def check(request: Request) -> None:
+    """Refuse what cannot work whatever the project says, before anything is fetched."""
+    if request.experiment_name and request.experiment_id:
+        raise UsageError("--experiment-name and --experiment-id exclude each other", "give one of them")
+    backend_named(request.backend)
+    if request.env_manager:
+        manager_named(request.env_manager)

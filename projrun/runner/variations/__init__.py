@@ -1,0 +1,1 @@
+"""Do a run again with one thing varied."""

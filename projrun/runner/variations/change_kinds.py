@@ -1,0 +1,328 @@
+"""What can be varied about a run, and how this machine does it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from projrun.errors import LaunchError, UsageError
+from projrun.processes.programs import ask
+from projrun.record import Record
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in which a run is not as the first was. `impossible`: why this machine cannot do it."""
+
+    text: str = ""
+    variables: Mapping[str, str | None] = {}
+    prefix: tuple[str, ...] = ()
+    elsewhere: bool = False
+    impossible: str = ""
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """What the changes depart from."""
+
+    record: Record
+    environ: Mapping[str, str]
+    """The variables that the command gets when nothing is varied."""
+    scratch: Path
+    """A directory of our own, for as long as the trials last."""
+
+
+def changes(kind: str, scene: Scene) -> Iterator[Change]:
+    if _is_in_container(scene.record) and kind not in IN_CONTAINERS:
+        yield Change(impossible="the image says it")
+        return
+    yield from KINDS[kind](scene)
+
+
+def _is_in_container(record: Record) -> bool:
+    return record.plan.environment.manager == "docker"
+
+
+# the changes
+
+
+def hash_seed(scene: Scene) -> str:
+    recorded = scene.environ.get("PYTHONHASHSEED", "")
+    return recorded if recorded.isdecimal() else "0"
+
+
+def _other(values: tuple[str, ...], not_this: str) -> str:
+    return next(value for value in values if value != not_this)
+
+
+def _set(name: str, values: tuple[str, ...], before: str) -> Change:
+    value = _other(values, before)
+    return Change(text=f"{name}={value}", variables={name: value})
+
+
+def _hash_seeds(scene: Scene) -> Iterator[Change]:
+    yield _set("PYTHONHASHSEED", ("1", "2"), hash_seed(scene))
+
+
+def _time_zone(scene: Scene) -> Iterator[Change]:
+    """Where dates and quarters of hours are not those of most places."""
+    known = tuple(
+        name
+        for name in ("Pacific/Kiritimati", "America/St_Johns")
+        if Path("/usr/share/zoneinfo", name).exists()
+    )
+    yield _set("TZ", (*known, "UTC-13:45", "UTC+3:30"), scene.record.platform.timezone)
+
+
+def _locale(scene: Scene) -> Iterator[Change]:
+    """One that sorts and writes numbers otherwise, where it is installed."""
+    now = scene.environ.get("LC_ALL") or scene.environ.get("LANG") or "C"
+    try:
+        installed = {_plain(name) for name in ask(["locale", "-a"]).stdout.split()}
+    except LaunchError:
+        installed = set()
+    wanted = (
+        *("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8", "sv_SE.UTF-8", "en_US.UTF-8"),
+        *("C.UTF-8", "C"),
+    )
+    there = tuple(name for name in wanted if name == "C" or _plain(name) in installed)
+    other = next((name for name in there if _plain(name) != _plain(now)), "")
+    if other:
+        variables = {"LC_ALL": other, "LANG": other, "LANGUAGE": None}
+        yield Change(text=f"LC_ALL={other}", variables=variables)
+    else:
+        yield Change(impossible=f"no other locale than {now} is installed")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "")
+
+
+def _clock(scene: Scene) -> Iterator[Change]:
+
+    if (found := library()) is None:
+        yield Change(impossible="libfaketime is not installed (Debian: apt install faketime)")
+    elif (faketime := month_later(scene.environ)) is None:
+        yield Change(impossible="FAKETIME is set, and to something else than an offset")
+    else:
+        site = scene.scratch / "clock"
+        site.mkdir()
+        yield Change(text="33.3 days later", variables=variables(found, faketime, site, scene.environ))
+
+
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS"),
+)
+
+
+def _threads(scene: Scene) -> Iterator[Change]:
+    now = scene.environ.get("OMP_NUM_THREADS") or str(scene.record.platform.cpus)
+    for number in ("1", _other(("3", "2"), now)):
+        if number != now:
+            yield Change(
+                text="1 thread" if number == "1" else f"{number} threads",
+                variables=dict.fromkeys(THREADS, number),
+            )
+
+
+def _directory(scene: Scene) -> Iterator[Change]:
+    yield Change(text="another path, with blanks", elsewhere=True)
+
+
+def _home(scene: Scene) -> Iterator[Change]:
+    home = scene.scratch / "another home"
+    home.mkdir()
+    kept = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"))
+    yield Change(text="an empty home directory", variables={**kept, "HOME": str(home)})
+
+
+def _user(scene: Scene) -> Iterator[Change]:
+    name = _other(("somebody", "anybody"), os.environ.get("USER", ""))
+    yield Change(text=f"USER={name}", variables=dict.fromkeys(("USER", "LOGNAME", "USERNAME"), name))
+
+
+def _file_order(scene: Scene) -> Iterator[Change]:
+
+    directory = scene.scratch / "site"
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(FILE_ORDER_SITECUSTOMIZE)
+    path = os.pathsep.join(filter(None, (str(directory), scene.environ.get("PYTHONPATH"))))
+    yield Change(text="Python lists directories backwards", variables={"PYTHONPATH": path})
+
+
+def _umask(scene: Scene) -> Iterator[Change]:
+    mask = _other(("0077", "0022"), scene.record.platform.umask)
+    yield Change(text=f"umask {mask}", prefix=("sh", "-c", f'umask {mask}; exec "$@"', "sh"))
+
+
+def _network(scene: Scene) -> Iterator[Change]:
+    from importlib.util import find_spec
+
+    spec = find_spec("projrun.runner.variations.without_network")
+    assert spec is not None and spec.origin is not None
+    prefix = (sys.executable, "-I", spec.origin)
+    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        yield Change(impossible="the run logs to a tracking server, which is on the network")
+    elif not sys.platform.startswith("linux"):
+        yield Change(impossible="it takes Linux")
+    elif not (answer := ask([*prefix, "true"])).ok:
+        yield Change(impossible=answer.stderr.strip() or "the network cannot be taken away")
+    else:
+        yield Change(text="no network", prefix=prefix)
+
+
+KINDS: dict[str, Callable[[Scene], Iterator[Change]]] = {
+    "hash-seed": _hash_seeds,
+    "time-zone": _time_zone,
+    "locale": _locale,
+    "clock": _clock,
+    "threads": _threads,
+    "directory": _directory,
+    "home": _home,
+    "user": _user,
+    "file-order": _file_order,
+    "umask": _umask,
+    "network": _network,
+}
+IN_CONTAINERS = {"hash-seed", "time-zone", "locale", "threads", "user"}
+"""What the variables of a process say; all else is the image's."""
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """Of what the user wrote: names with commas between, or `all`. Raises UsageError."""
+    names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
+    if "all" in names:
+        return tuple(KINDS)
+    for name in names:
+        if name not in KINDS:
+            raise UsageError(f"--vary: '{name}' cannot be varied", f"choose of {', '.join(KINDS)}, or all")
+    return names
+
+
+HAND_OVER = """
+import os
+import sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
+this = sys.modules.pop("sitecustomize")
+try:
+    import sitecustomize
+except ImportError:
+    sys.modules["sitecustomize"] = this
+"""
+
+
+FILE_ORDER_SITECUSTOMIZE = (
+    '''
+import os
+import sys
+
+
+class Listing:
+    """Not a function: pathlib of older Pythons keeps it as an attribute of a class."""
+
+    def __init__(self, listed):
+        self.listed = listed
+
+    def __call__(self, *args, **kwargs):
+        return self.listed(*args, **kwargs)[::-1]
+
+
+class Entries:
+    def __init__(self, entries):
+        with entries:
+            self._entries = iter(list(entries)[::-1])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._entries)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        self._entries = iter(())
+
+
+class Scan:
+    def __init__(self, scanned):
+        self.scanned = scanned
+
+    def __call__(self, *args, **kwargs):
+        return Entries(self.scanned(*args, **kwargs))
+
+
+os.listdir, os.scandir = Listing(os.listdir), Scan(os.scandir)
+os.supports_fd.update((os.listdir, os.scandir))
+'''
+    + HAND_OVER
+)
+
+
+MONTH_S = 33.3 * 86400
+UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
+
+# A real monotonic clock is needed: with a faked one, Event.wait(0.1) and its like wait for a month. Then,
+# however, libfaketime 0.9.10 breaks the call that time.sleep makes since Python 3.11: "Invalid argument".
+CLOCK_SITECUSTOMIZE = (
+    '''
+import sys
+
+if sys.version_info >= (3, 11):
+    import select
+    import time
+
+    def sleep(seconds):
+        """Wait by a call that libfaketime leaves alone."""
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        select.select((), (), (), seconds)
+
+    sleep.__module__ = "time"
+    time.sleep = sleep
+'''
+    + HAND_OVER
+)
+
+
+def library() -> Path | None:
+    """Return the path of libfaketime, or None where it is not installed."""
+    return next(chain.from_iterable(Path(root).glob("**/libfaketime.so.1") for root in _roots()), None)
+
+
+def _roots() -> Iterator[str]:
+    for root in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
+        yield f"{root}/faketime"
+        yield from map(str, Path(root).glob("*-linux-*/faketime"))
+
+
+def month_later(environ: Mapping[str, str]) -> str | None:
+    """Return the FAKETIME that is a month after the one of `environ`; None where that is no offset."""
+    offset = re.fullmatch(r"([+-]\d+(?:\.\d+)?)([smhdy]?)", environ.get("FAKETIME") or "+0")
+    return f"{float(offset[1]) * UNITS_S[offset[2]] + MONTH_S:+.0f}" if offset else None
+
+
+def variables(library: Path, faketime: str, site: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a program needs in its environment. `site`: a directory of our own, for Python."""
+    (site / "sitecustomize.py").write_text(CLOCK_SITECUSTOMIZE)
+    preloaded = environ.get("LD_PRELOAD", "")
+    if "libfaketime" not in preloaded:  # loaded twice, it adds its offset twice
+        preloaded = " ".join(filter(None, (str(library), preloaded)))
+    return {
+        "LD_PRELOAD": preloaded,
+        "FAKETIME": faketime,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(site), environ.get("PYTHONPATH")))),
+    }

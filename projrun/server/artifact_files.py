@@ -1,0 +1,147 @@
+"""Artifacts over HTTP: listing, uploads, and downloads, whole or in ranges."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from projrun.server import addresses
+from projrun.server.guard import JSON_TYPE
+from projrun.tracking import Store
+from projrun.tracking.wire import Json, file_json
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from projrun.tracking.models import Files
+
+CHUNK = 1 << 20
+ARTIFACT_HEADERS = {
+    "content-type": "application/octet-stream",
+    "content-security-policy": "sandbox; default-src 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+async def _list(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+
+    def work() -> Json:
+        files, path = addresses.resolved(store, request.query_params.get("path", ""))
+        infos = files.listed(addresses.plain(path))
+        # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
+        return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
+
+    return json_answer(200, await run_in_threadpool(work))
+
+
+async def _download(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import Response, StreamingResponse
+
+    def look() -> tuple[Files, str, int]:
+        files, path = addresses.resolved(store, request.path_params["address"])
+        with files.opened(path) as file:
+            return files, path, os.fstat(file.fileno()).st_size
+
+    files, path, size = await run_in_threadpool(look)
+    headers = {
+        **ARTIFACT_HEADERS,
+        "accept-ranges": "bytes",
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
+    }
+    part = wanted(request.headers.get("range", ""), size)
+    if part is None:
+        return Response(status_code=416, headers={**headers, "content-range": f"bytes */{size}"})
+    headers["content-length"] = str(len(part))
+    if part == range(size):
+        return StreamingResponse(_chunks(files, path, part), headers=headers)
+    headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    return StreamingResponse(_chunks(files, path, part), 206, headers)
+
+
+def wanted(header: str, size: int) -> range | None:
+    """The bytes that a Range header asks for; None when there are none such.
+
+    All of them for what is not one range of bytes: the header may be ignored (RFC 9110, 14.2).
+    """
+    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
+    if found is None or found[0].endswith("=-"):
+        return range(size)
+    first, last = found.groups()
+    if not first:
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+    if first and last and int(last) < int(first):
+        return range(size)
+    return range(start, stop) if start < stop else None
+
+
+async def _chunks(files: Files, path: str, part: range) -> AsyncIterator[bytes]:
+    """Exactly these bytes: a log that grows meanwhile must not outgrow the length that was announced."""
+    from starlette.concurrency import run_in_threadpool
+
+    size = len(part)
+    with ExitStack() as stack:
+        file = await run_in_threadpool(stack.enter_context, files.opened(path))
+        await run_in_threadpool(file.seek, part.start)
+        while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+
+
+async def _upload(store: Store, request: Request) -> Response:
+    from anyio import from_thread
+    from starlette.concurrency import run_in_threadpool
+
+    stream = request.stream()
+
+    async def following() -> bytes:
+        return await anext(stream, b"")
+
+    def parts() -> Iterator[bytes]:
+        while part := from_thread.run(following):
+            yield part
+
+    def work() -> None:
+        files, path = addresses.resolved(store, request.path_params["address"])
+        files.write(path, parts())
+
+    await run_in_threadpool(work)
+    return json_answer(200, {})
+
+
+async def _delete(store: Store, request: Request) -> Response:
+    from starlette.concurrency import run_in_threadpool
+
+    def work() -> None:
+        files, path = addresses.resolved(store, request.path_params["address"])
+        files.delete(path)
+
+    await run_in_threadpool(work)
+    return json_answer(200, {})
+
+
+def json_answer(status: int, content: Json) -> Response:
+    from starlette.responses import Response
+
+    headers = {"content-type": JSON_TYPE, "x-content-type-options": "nosniff"}
+    return Response(msgspec.json.encode(content), status, headers)
+
+
+ENDPOINTS: tuple[tuple[str, str, Callable[[Store, Request], Awaitable[Response]]], ...] = (
+    ("GET", "artifacts", _list),
+    ("GET", "artifacts/{address:path}", _download),
+    ("PUT", "artifacts/{address:path}", _upload),
+    ("DELETE", "artifacts/{address:path}", _delete),
+)
+"""Method, path below …/mlflow-artifacts/, what answers."""

@@ -1,0 +1,108 @@
+"""The short way to a handler. ASGI middleware without a framework.
+
+Nearly all requests name one of a few fixed paths, and log one metric after the other: what a framework does
+for each (patterns to match, objects for request and answer, another thread) takes longer than the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, runtime_checkable
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from projrun.errors import TrackingError
+from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send, respond
+from projrun.server.handlers import Handler
+from projrun.server.messages import failure, from_body, from_query
+from projrun.tracking import Store
+from projrun.tracking.limits import invalid
+from projrun.tracking.wire import Json
+
+Query = list[tuple[str, str]]
+
+
+@runtime_checkable
+class CanBeImpatient(Protocol):
+    def impatient(self) -> Store: ...
+
+
+class DisconnectedError(Exception):
+    """The client went away in the middle of its request."""
+
+
+class Direct:
+    """Answers requests for the fixed paths of `handlers`, below each of `prefixes`; all others go to `app`.
+
+    in_thread: calls a function in another thread, for work that may take long.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        store: Store,
+        handlers: Iterable[Handler],
+        prefixes: Iterable[str],
+        in_thread: Callable[..., Awaitable[Json]],
+    ) -> None:
+        self._app, self._store, self._in_thread = app, store, in_thread
+        self._impatient = store.impatient() if isinstance(store, CanBeImpatient) else None
+        self._handlers = {
+            (method, f"{prefix}mlflow/{handler.path}"): handler
+            for prefix in prefixes
+            for handler in handlers
+            if "{" not in handler.path
+            for method in handler.methods
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get((scope.get("method", ""), scope.get("path", "")))
+        if handler is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await whole_body(receive, handler.max_body)
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            status, content = 200, await self._answer(handler, scope["method"], query, body)
+        except DisconnectedError:
+            return
+        except Exception as error:
+            status, content = failure(error, f"{scope['method']} {scope['path']}")
+        await respond(send, status, msgspec.json.encode(content), JSON_TYPE)
+
+    async def _answer(self, handler: Handler, method: str, query: Query, body: bytes) -> Json:
+        if handler.is_quick and self._impatient is not None:
+            try:
+                return answer(handler, self._impatient, method, query, body)
+            except TrackingError as error:
+                if error.error_code != "TEMPORARILY_UNAVAILABLE":
+                    raise
+        return await self._in_thread(answer, handler, self._store, method, query, body)
+
+
+def answer(handler: Handler, store: Store, method: str, query: Query, body: bytes, **in_path: object) -> Json:
+    """in_path: values of the message that the path gave."""
+    if query and (method == "GET" or not body):
+        message = from_query(handler.message, query)
+    else:
+        message = from_body(handler.message, body)
+    for name, value in in_path.items():
+        setattr(message, name, value)
+    return handler.answer(store, message)
+
+
+async def whole_body(receive: Receive, limit: int) -> bytes:
+    """INVALID_PARAMETER_VALUE if it is longer than `limit` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise DisconnectedError
+        parts.append(event.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
+        if not event.get("more_body"):
+            return b"".join(parts)

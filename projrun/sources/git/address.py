@@ -1,0 +1,186 @@
+"""The text of Git URLs: what git is told, what people are shown, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from projrun.errors import SourceError
+from projrun.net.urls import without_credentials
+
+# compiled when they are needed: a local run needs none
+_URL = r"(?is)(?:git\+)?(https?|ssh|git|file)://(.*)"
+_SSH_ALIAS = r"(?i)(?:git\+ssh|ssh\+git)://"
+_SCP = r"(?s)(?:[A-Za-z0-9][\w.+~-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]):(?!:|//).+"
+_HELPER = r"[A-Za-z0-9][A-Za-z0-9+.-]*::"
+_HOST = r"(?:[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A repository as git is told of it, credentials apart."""
+
+    url: str
+    """A URL without credentials, an scp-like address or an absolute path."""
+    user: str = ""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"
+
+    @property
+    def is_local(self) -> bool:
+        return self.url.startswith(("/", "file://"))
+
+    @property
+    def is_ssh(self) -> bool:
+        return self.url.startswith("ssh://") or (not self.is_local and "://" not in self.url)
+
+    @property
+    def secret(self) -> str:
+        """What must not be seen in a message; may be empty."""
+        return self.password or self.user
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of a URL: what credentials are good for."""
+        return "/".join(self.url.split("/", 3)[:3]) if "://" in self.url else ""
+
+    @property
+    def name(self) -> str:
+        """Of the repository: the last part of its path, fit for a directory's name."""
+        last = re.split(r"[/:]", self.url.rstrip("/"))[-1].removesuffix(".git")
+        return re.sub(r"[^\w.-]", "-", last).lstrip(".-") or "project"
+
+
+def looks_like_one(text: str) -> bool:
+    """True for what git could clone and for what we must refuse to hand to git."""
+    return any(re.match(shape, text) for shape in (_URL, _SSH_ALIAS, _SCP, _HELPER))
+
+
+def address_of(text: str) -> Address:
+    """What `text` says, made safe to hand to git. Raises SourceError."""
+    shown = without_credentials(text)
+    if not text.isprintable():
+        raise SourceError(f"{shown!r} holds control characters", "give the URL alone, on one line")
+    if text.startswith("-") or re.match(_HELPER, text):
+        raise SourceError(
+            f"'{shown}' names a transport that projrun does not use", "give an http(s), ssh or file URL"
+        )
+    if url := re.match(_URL, re.sub(_SSH_ALIAS, "ssh://", text)):
+        return _of_url(url[1].lower(), url[2], shown)
+    if re.fullmatch(_SCP, text) and not text.startswith("/"):
+        return Address(text.rstrip("/"))
+    return Address(os.path.abspath(text))
+
+
+def path_of(url: str) -> str:
+    """The path in a file URL. Percent signs may be meant as they stand."""
+    path = url.partition("://")[2].removeprefix("localhost")
+    if os.path.exists(path) or "%" not in path:
+        return path
+    from urllib.parse import unquote
+
+    return unquote(path)
+
+
+def is_repository(directory: str) -> bool:
+    """True for a bare repository and for the `.git` of one that is not."""
+    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects", "refs"))
+
+
+def relative_to(parent: Address, url: str) -> Address:
+    """The address of a submodule, whose URL may start at its parent's (`../other.git`)."""
+    child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
+    if child.is_local and not parent.is_local:
+        raise SourceError(
+            f"'{child.url}' is a path on this machine, but {parent.url} is not on it",
+            "mend the URL of the submodule in .gitmodules",
+        )
+    if child.origin and child.origin == parent.origin and not child.user:
+        return msgspec.structs.replace(child, user=parent.user, password=parent.password)
+    return child
+
+
+def _joined(parent: Address, url: str) -> str:
+    base, separator = parent.url, "/"
+    while url.startswith(("./", "../")):
+        if url.startswith("../"):
+            cut = max(base.rfind("/"), base.rfind(":"))
+            if cut <= len(parent.origin) - 1:
+                raise SourceError(
+                    f"'{url}' leads above {parent.url}", "mend the URL of the submodule in .gitmodules"
+                )
+            base, separator = base[:cut], base[cut]
+        url = url.partition("/")[2]
+    return f"{base}{separator}{url}"
+
+
+def _of_url(scheme: str, rest: str, shown: str) -> Address:
+    authority, slash, path = rest.partition("/")
+    userinfo, at, host = authority.rpartition("@")
+    if scheme == "file":
+        return Address(f"file://{rest}".rstrip("/"))
+    if not re.fullmatch(_HOST, host) or userinfo.startswith("-"):
+        # what stands there may be a password with a slash in it: it is not shown
+        raise SourceError(f"the {scheme} URL names no host", "write special characters in it as %XX")
+    if scheme == "ssh":
+        return Address(f"ssh://{userinfo.partition(':')[0]}{at}{host}{slash}{path}".rstrip("/"))
+    if "?" in path:
+        raise SourceError(
+            f"'{shown.partition('?')[0]}' is followed by '?…', which no Git URL has",
+            "leave it out; credentials belong in git's credential helper",
+        )
+    user, password = _decoded(userinfo)
+    return Address(f"{scheme}://{host}{slash}{path}".rstrip("/"), user, password)
+
+
+def _decoded(userinfo: str) -> tuple[str, str]:
+    if not userinfo:
+        return "", ""
+    from urllib.parse import unquote
+
+    user, _, password = userinfo.partition(":")
+    pair = unquote(user), unquote(password)
+    if not all(part.isprintable() for part in pair):
+        raise SourceError("the credentials in the URL hold control characters", "check the URL")
+    return pair
+
+
+def split_off(uri: str) -> tuple[str, str]:
+    """Place and subdirectory. A directory that exists wins, `#` in its name or not."""
+    end = len(uri)
+    while end != -1:
+        if os.path.isdir(uri[:end]):
+            return uri[:end], uri[end + 1 :]
+        end = uri.rfind("#", 0, end)
+    path_at = uri.find("/", uri.find("://") + 3) if "://" in uri else 0  # a password may hold a `#`
+    mark = uri.find("#", max(path_at, 0))
+    return (uri, "") if mark == -1 else (uri[:mark], uri[mark + 1 :])
+
+
+def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
+    """The directory that `subdirectory` names below `root`. `tree` names the tree in an error."""
+    if not subdirectory:
+        return root
+    parts = subdirectory.split("/")
+    if subdirectory.startswith("/") or ".." in parts or ".git" in parts or not subdirectory.isprintable():
+        raise SourceError(
+            f"{subdirectory!r} is no directory below the top of {tree}",
+            "give a relative path without '..', such as '#examples/one'",
+        )
+    directory = Path(os.path.realpath(root / subdirectory))
+    if not directory.is_dir():
+        raise SourceError(f"{tree} has no directory '{subdirectory}'", _what_there_is(root))
+    if not directory.is_relative_to(os.path.realpath(root)):
+        raise SourceError(f"'{subdirectory}' leads out of {tree}", "name a directory inside of it")
+    return directory
+
+
+def _what_there_is(root: Path) -> str:
+    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name != ".git")
+    if not names:
+        return "there are no directories in it: leave out what follows '#'"
+    return f"at its top there are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"

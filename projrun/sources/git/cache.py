@@ -1,0 +1,237 @@
+"""Cached repositories: bare, append-only, one for each URL, shared by all runs.
+
+`refs/commits/ID` is written when the commit and its whole tree are there; looking for it costs no process.
+Beside `X.git` lie two locks: `X.lock` is held by the one that fetches, `X.used` is shared by all that borrow.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from projrun.console import explain, say
+from projrun.disk import Home, files
+from projrun.disk.files import sha256_text
+from projrun.disk.locks import FileLock, locked
+from projrun.errors import SourceError
+from projrun.processes.programs import Answer
+from projrun.sources.git.address import Address
+from projrun.sources.git.client import environment_for, failure, git
+from projrun.sources.git.remote import (
+    LOOK_TIMEOUT_S,
+    Names,
+    converse,
+    failed,
+    parsed,
+    remember,
+    remembered,
+    shows_progress,
+)
+from projrun.sources.git.tree import EXPRESSION, FULL_ID, SHORT_ID, Revision, Tree, unknown_revision
+
+_REFUSES_COMMITS = re.compile(r"unadvertised object|not support shallow|shallow capabilities")
+_IN_BETWEEN = re.compile(r"shallow file has changed|\.lock': File exists|cannot lock ref")
+_LEFTOVERS = ("*.lock", "refs/commits/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*", ".*.tmp")
+_uses: dict[Path, FileLock] = {}
+"""Repositories that this process borrows from: nobody may prune them while it lives."""
+
+
+class Repository:
+    """A remote repository and what the cache has of it.
+
+    offline: what the cache has must do; a repository on this machine can be asked all the same.
+    """
+
+    def __init__(self, address: Address, home: Home, *, offline: bool = False) -> None:
+        self.address = address
+        self.bare = home.git / f"{sha256_text(address.url)}.git"
+        self.offline = offline and not address.is_local
+        self._home = home
+
+    def tree(self, revision: Revision) -> Tree:
+        return Tree(revision, self.bare / "objects", self.bare / "shallow", self.address.url)
+
+    @cached_property
+    def environ(self) -> dict[str, str]:
+        """For git where it may have to ask the remote."""
+        return environment_for(self.address)
+
+    def obtain(self, version: str) -> Revision:
+        """Resolve `version` ('' is the default branch) and have it in the cache.
+
+        A full id is looked for in the cache first. A name means what git lets it mean: a tag wins over a
+        branch, `refs/…` may be given in full. Short ids and expressions (`v1~2`) need the whole history.
+        """
+        self._use()
+        if FULL_ID.fullmatch(version):
+            return Revision(self._provide(version.lower(), version))
+        names = self.names("HEAD", *_patterns(version))
+        if ref := names.meant_by(version):
+            if self.offline:
+                self._say_offline(version, names.commit(ref))
+            revision = Revision(self._provide(names.commit(ref), version), names.branch(ref))
+            remember(self.bare, names)
+            return revision
+        if not version and not self.offline:
+            raise SourceError(
+                f"{self.address.url} has no default branch", "push a commit to it, or name a branch with -v"
+            )
+        return Revision(self._search(version, names))
+
+    def names(self, *patterns: str) -> Names:
+        """The refs of the remote that match; offline, all that it was heard to have."""
+        if self.offline:
+            return remembered(self.bare)
+        look = ("ls-remote", "--symref", "--", self.address.url, *patterns)
+        answer = converse(self.address, *look, cwd=Path("/"), environ=self.environ, timeout_s=LOOK_TIMEOUT_S)
+        if not answer.ok:
+            raise failed(answer, self.address)
+        return parsed(answer.stdout)
+
+    def _use(self) -> None:
+        """Nobody may prune the repository while this process lives; the time of its last use is now."""
+        if self.bare not in _uses:
+            self._home.mark_cache()
+            self._home.git.mkdir(mode=0o700, exist_ok=True)
+            lock = FileLock(self.bare.with_suffix(".used"))
+            lock.acquire(shared=True)
+            _uses[self.bare] = lock
+        os.utime(self.bare.with_suffix(".used"))
+
+    def _provide(self, commit: str, version: str) -> str:
+        """The full id of the commit that `commit` is or, for a tag object, points to."""
+        if known := self._known(commit):
+            explain(f"commit {known} is in the cache: {self.bare}")
+            return known
+        if self.offline:
+            raise self._not_cached(version)
+        with self._fetching(commit):
+            return self._known(commit) or self._fetched(commit, version)
+
+    def _known(self, commit: str) -> str:
+        if (self.bare / "refs/commits" / commit).is_file():
+            return commit
+        return self._found(commit) if self.bare.is_dir() else ""
+
+    def _found(self, expression: str) -> str:
+        """The commit that the cache knows under this expression; '' unless its whole tree is there too."""
+        answer = self._git("rev-parse", "--verify", "--quiet", f"{expression}^{{commit}}")
+        commit = answer.stdout.strip()
+        if not answer.ok or not self._git("rev-list", "--objects", "--no-walk", "--quiet", commit).ok:
+            return ""
+        self._git("update-ref", f"refs/commits/{commit}", commit)
+        return commit
+
+    def _fetched(self, commit: str, version: str) -> str:
+        depth = () if self._has_history() else ("--depth=1",)
+        answer = self._fetch(*depth, "--", self.address.url, commit)
+        if not answer.ok and _REFUSES_COMMITS.search(answer.stderr):
+            answer = self._fetch_history()
+        if not answer.ok and "not our ref" not in answer.stderr:
+            raise failed(answer, self.address)
+        if known := self._found(commit):
+            return known
+        raise self._unknown(version)
+
+    def _search(self, version: str, names: Names) -> str:
+        """A commit that no name of the remote stands for."""
+        if SHORT_ID.fullmatch(version) and self.bare.is_dir() and (found := self._found(version)):
+            return found
+        if self.offline:
+            if self.bare.is_dir() and (found := self._found_offline(version, names)):
+                return found
+            raise self._not_cached(version)
+        if SHORT_ID.fullmatch(version) or EXPRESSION.match(version):
+            # HEAD of the cached repository is not the remote's
+            expression = re.sub(r"^(HEAD|@)(?=[~^])", names.ids.get("HEAD", "HEAD"), version)
+            with self._fetching(names.ids.get("HEAD", "")):
+                answer = self._fetch_history()
+                if not answer.ok:
+                    raise failed(answer, self.address)
+                remember(self.bare, names)
+                if found := self._found(expression):
+                    return found
+        raise self._unknown(version)
+
+    def _found_offline(self, version: str, names: Names) -> str:
+        """`main~2` by what the remote last said of `main`."""
+        base, steps = re.fullmatch(r"(.*?)((?:[~^].*)?)", version, re.DOTALL).groups()  # type: ignore[union-attr]
+        ref = names.meant_by("" if base == "@" else base)
+        if not steps or not EXPRESSION.match(version):
+            return ""
+        found = self._found(f"{names.commit(ref) if ref else base}{steps}")
+        if found:
+            self._say_offline(version, found)
+        return found
+
+    def _fetch(self, *arguments: str) -> Answer:
+        """Once more when a git that outlived its killed projrun came in between."""
+        command = ("fetch", *shows_progress(), "--no-tags", "--no-recurse-submodules", *arguments)
+
+        def attempt() -> Answer:
+            return converse(self.address, *command, cwd=self.bare, environ=self.environ)
+
+        answer = attempt()
+        return answer if answer.ok or not _IN_BETWEEN.search(answer.stderr) else attempt()
+
+    def _has_history(self) -> bool:
+        """A shallow fetch into complete history would cut it."""
+        heads = self.bare / "refs/heads"
+        return not (self.bare / "shallow").exists() and any(heads.iterdir())
+
+    def _fetch_history(self) -> Answer:
+        """All branches and tags, whole."""
+        deepen = ("--unshallow",) if (self.bare / "shallow").exists() else ()
+        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        return self._fetch("--prune", *deepen, "--", self.address.url, *refs)
+
+    @contextmanager
+    def _fetching(self, commit: str) -> Iterator[None]:
+        """The cached repository is there and ours alone; what a killed fetch left in it is gone."""
+        with locked(self.bare.with_suffix(".lock"), waiting=self._say_waiting):
+            if self.bare.is_dir():
+                for pattern in _LEFTOVERS:
+                    for path in self.bare.glob(pattern):
+                        files.remove(path)
+            else:
+                self._init(*(("--object-format=sha256",) if len(commit) == 64 else ()))
+            yield
+
+    def _init(self, *options: str) -> None:
+        with files.beside(self.bare) as fresh:
+            answer = git(
+                "init", "--bare", "--quiet", "--template=", *options, "--", str(fresh), cwd=self._home.git
+            )
+            if not answer.ok:
+                raise failure(answer, str(self.bare))
+            os.rename(fresh, self.bare)
+
+    def _say_waiting(self) -> None:
+        say(f"waiting for another projrun that fetches {self.address.url}")
+
+    def _say_offline(self, version: str, commit: str) -> None:
+        name = version or "its default branch"
+        say(f"offline: {self.address.url} is taken at {commit[:12]}, where {name} was when it was last asked")
+
+    def _not_cached(self, version: str) -> SourceError:
+        wanted = f"'{version}'" if version else "its default branch"
+        return SourceError(
+            f"offline, and the cache does not have {wanted} of {self.address.url}",
+            "run it once with the network, or give a commit that was run before",
+        )
+
+    def _unknown(self, version: str) -> SourceError:
+        names = self.names("refs/heads/*", "refs/tags/*").short()
+        return unknown_revision(version, self.address.url, names)
+
+    def _git(self, *arguments: str) -> Answer:
+        return git(*arguments, cwd=self.bare, environ=self.environ)
+
+
+def _patterns(version: str) -> tuple[str, ...]:
+    plain = version and not re.search(r"[*?\[~^:\\\s]", version)
+    return (version, f"{version}^{{}}") if plain else ()

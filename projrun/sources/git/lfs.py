@@ -1,0 +1,188 @@
+"""Files that Git LFS keeps: fetched into the cached repository, laid out in the checkout.
+
+git-lfs runs in the bare repository, which has no tree, and so no `.lfsconfig` that it would obey. Of a
+repository's own settings only the URL of the LFS server counts, and that on the repository's own host.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from projrun.console import say
+from projrun.disk import Home
+from projrun.disk.files import beside
+from projrun.disk.locks import locked
+from projrun.errors import SourceError
+from projrun.sources.git.address import Address, address_of
+from projrun.sources.git.client import failure, git
+from projrun.sources.git.remote import converse, failed
+from projrun.sources.git.tree import Tree
+
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
+)
+_MAX_POINTER = 1024
+_MISSING = re.compile(r"'lfs' is not a git command|git-lfs: (command )?not found")
+_FILTER = """[filter "lfs"]
+clean = git-lfs clean -- %f
+smudge = git-lfs smudge -- %f
+process = git-lfs filter-process
+"""
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    """What stands in the tree for a large file."""
+
+    path: Path
+    sha256: str
+    size: int
+
+    def in_store(self, store: Path) -> Path:
+        return store / self.sha256[:2] / self.sha256[2:4] / self.sha256
+
+    def is_in(self, store: Path) -> bool:
+        try:
+            return os.stat(self.in_store(store)).st_size == self.size
+        except OSError:
+            return False
+
+
+def fill_lfs(
+    root: Path, tree: Tree, address: Address, environ: Mapping[str, str], home: Home, *, offline: bool
+) -> None:
+    """Put the large files of the checkout `root` where their pointers stand."""
+    if b".gitattributes" not in (root / ".git/index").read_bytes():
+        return  # most projects: told without a process
+    pointers = _pointers(root)
+    if not pointers:
+        return
+    repository = tree.objects.parent
+    store = repository / "lfs/objects"
+    if missing := [pointer for pointer in pointers if not pointer.is_in(store)]:
+        _check_may_fetch(missing, repository, address, home, offline)
+        _fetch(root, tree.revision.commit, repository, address, environ, missing)
+        if still := [pointer for pointer in missing if not pointer.is_in(store)]:
+            raise SourceError(
+                f"{address.url} does not have {_listed(still)}, which Git LFS keeps",
+                "ask its author to `git lfs push --all`",
+            )
+    for pointer in pointers:
+        _lay_out(pointer, store)
+    with open(root / ".git/config", "a") as config:
+        config.write(_FILTER)
+    _refresh(root, pointers)
+
+
+def _pointers(root: Path) -> list[_Pointer]:
+    answer = git("ls-files", "-z", "--", ":(top,attr:filter=lfs)", cwd=root)
+    if not answer.ok:
+        raise failure(answer, "the checkout")
+    found = (_pointer_at(root / name) for name in answer.stdout.split("\0") if name)
+    return [pointer for pointer in found if pointer]
+
+
+def _pointer_at(path: Path) -> _Pointer | None:
+    """None for what was committed whole, and for a link."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    with open(fd, "rb") as file:
+        match = _POINTER.fullmatch(file.read(_MAX_POINTER))
+    return _Pointer(path, match[1].decode(), int(match[2])) if match else None
+
+
+def _check_may_fetch(
+    missing: list[_Pointer], repository: Path, address: Address, home: Home, offline: bool
+) -> None:
+    what = _listed(missing)
+    if repository.parent != home.git:  # the user's own, which is read and never written
+        raise SourceError(
+            f"{repository} does not have {what}, which Git LFS keeps", "run `git lfs fetch --all` in it"
+        )
+    if offline and not address.is_local:
+        raise SourceError(
+            f"offline, and the cache does not have {what} of {address.url}, which Git LFS keeps",
+            "run it once with the network",
+        )
+
+
+def _fetch(
+    root: Path,
+    commit: str,
+    repository: Path,
+    address: Address,
+    environ: Mapping[str, str],
+    missing: list[_Pointer],
+) -> None:
+    total = sum(pointer.size for pointer in missing) / 1e6
+    say(f"fetching {_listed(missing)} ({total:.1f} MB) with Git LFS")
+    remote = f"file://{address.url}" if address.url.startswith("/") else address.url
+    settings = ["-c", f"remote.origin.url={remote}", "-c", "lfs.transfer.maxretries=2"]
+    if server := _server(root, address):
+        settings += ["-c", f"lfs.url={server}"]
+    with locked(repository.with_suffix(".lock")):
+        answer = converse(
+            address, *settings, "lfs", "fetch", "origin", commit, cwd=repository, environ=environ
+        )
+    if _MISSING.search(answer.stderr):
+        raise SourceError(
+            f"{address.url} keeps {_listed(missing)} in Git LFS, and git-lfs is not installed",
+            "install git-lfs (Debian: apt install git-lfs, macOS: brew install git-lfs)",
+        )
+    if "no such object" in answer.stderr or "missing object" in answer.stderr:
+        return  # told by name, from what did not come
+    if not answer.ok and not all(pointer.is_in(repository / "lfs/objects") for pointer in missing):
+        raise failed(answer, address)
+
+
+def _server(root: Path, address: Address) -> str:
+    """The LFS server that the tree names, if it does; one on another host is refused."""
+    config = root / ".lfsconfig"
+    if config.is_symlink() or not config.is_file():
+        return ""
+    for key in ("lfs.url", "remote.origin.lfsurl"):
+        answer = git("config", "--file", ".lfsconfig", "--no-includes", "--get", key, cwd=root)
+        if not answer.ok:
+            continue
+        server = address_of(answer.stdout.strip())
+        if server.origin and server.origin == address.origin:
+            return server.url
+        raise SourceError(
+            f"the .lfsconfig of {address.url} sends Git LFS to another place, {server.url}",
+            "if you trust it, clone the repository with git lfs yourself and run the directory",
+        )
+    return ""
+
+
+def _lay_out(pointer: _Pointer, store: Path) -> None:
+    """A copy: what the run writes into it must not reach the cache."""
+    import shutil
+
+    mode = pointer.path.stat().st_mode
+    with beside(pointer.path) as fresh:
+        shutil.copyfile(pointer.in_store(store), fresh)
+        fresh.chmod(mode & 0o777)
+        os.replace(fresh, pointer.path)
+
+
+def _refresh(root: Path, pointers: list[_Pointer]) -> None:
+    """Tell the index of the new sizes, else all of them look changed; without git-lfs they go on doing so."""
+    listing = root / ".git/large"
+    listing.write_bytes(b"\0".join(os.fsencode(pointer.path.relative_to(root)) for pointer in pointers))
+    paths = (f"--pathspec-from-file={listing}", "--pathspec-file-nul")
+    real = ("-c", "filter.lfs.required=true", "-c", "filter.lfs.process=git-lfs filter-process")
+    git("--literal-pathspecs", *real, "add", *paths, cwd=root)
+    listing.unlink()
+
+
+def _listed(pointers: list[_Pointer]) -> str:
+    names = [pointer.path.name for pointer in pointers[:3]]
+    return (
+        f"{len(pointers)} file{'s' * (len(pointers) != 1)} ({', '.join(names)}{', …' * (len(pointers) > 3)})"
+    )

@@ -1,0 +1,143 @@
+"""Talking to the remote: with patience for broken connections, and limits to it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from projrun.console import is_terminal, say
+from projrun.disk.files import write_atomically
+from projrun.documents.variables import number
+from projrun.errors import SourceError
+from projrun.processes.programs import Answer
+from projrun.sources.git.address import Address
+from projrun.sources.git.client import can_ask, complaint, failure, git
+
+TIMEOUT_VARIABLE = "PROJRUN_GIT_TIMEOUT"
+LOOK_TIMEOUT_S = 120.0
+"""For asking which branches and tags there are."""
+FETCH_TIMEOUT_S = 3600.0
+PAUSES_S = (0.5, 1.5)
+"""Before the second and the third attempt."""
+
+_BROKEN_OFF = re.compile(
+    r"early EOF|hung up|RPC failed|Connection (reset|closed)|closed by|Empty reply|unexpected disconnect"
+    r"|transfer closed|bytes of body are still expected|returned error: (429|50[0234])"
+    r"|curl (18|52|55|56|92)\b"
+)
+_FINAL = re.compile(
+    r"returned error: 4(0\d|1\d)|Permission denied|Authentication|not found|access denied|not allowed"
+)
+"""What another attempt would not change, though the connection broke off after it."""
+
+
+def converse(
+    address: Address,
+    *arguments: str,
+    cwd: Path,
+    environ: Mapping[str, str],
+    timeout_s: float = FETCH_TIMEOUT_S,
+) -> Answer:
+    """Run a git command that talks to the remote; a connection that breaks off is tried again, said aloud.
+
+    Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
+    """
+    limit_s = number(TIMEOUT_VARIABLE, timeout_s)
+    for pause_s in (*PAUSES_S, None):
+        try:
+            answer = git(
+                *arguments, cwd=cwd, environ=environ, timeout_s=limit_s, on_terminal=_on_terminal(arguments)
+            )
+        except TimeoutError:
+            raise SourceError(
+                f"{address.url} did not answer within {limit_s:g} s",
+                f"try again later, or set {TIMEOUT_VARIABLE} to wait longer",
+            ) from None
+        if answer.ok or pause_s is None or not _worth_another_try(answer):
+            return answer
+        why = complaint(answer, address.secret)
+        say(f"the connection to {address.url} broke off ({why}); trying again in {pause_s:g} s")
+        time.sleep(pause_s)
+    raise AssertionError("the last attempt returns")
+
+
+def shows_progress() -> tuple[str, ...]:
+    """The option of a fetch: people on a terminal see how far it is, pipes stay quiet."""
+    return ("--progress",) if is_terminal(sys.stderr) else ("--quiet",)
+
+
+def failed(answer: Answer, address: Address) -> SourceError:
+    return failure(answer, address.url, address.secret)
+
+
+def _on_terminal(arguments: tuple[str, ...]) -> bool:
+    return can_ask() or "--progress" in arguments
+
+
+def _worth_another_try(answer: Answer) -> bool:
+    return bool(_BROKEN_OFF.search(answer.stderr)) and not _FINAL.search(answer.stderr)
+
+
+FILE = "names.json"
+"""In a cached repository: what the remote was heard to say, for when it cannot be asked.
+
+A file, not refs: a hostile name is text in it and nothing else.
+"""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """What `git ls-remote --symref` said."""
+
+    ids: dict[str, str] = {}
+    """Ref -> id; the commit that an annotated tag stands for is at `REF^{}`."""
+    symbolic: dict[str, str] = {}
+
+    def commit(self, ref: str) -> str:
+        return self.ids.get(f"{ref}^{{}}") or self.ids[ref]
+
+    def branch(self, ref: str) -> str:
+        """The branch that `ref` is or, for HEAD, stands for."""
+        name = self.symbolic.get(ref, ref)
+        is_branch = name.startswith("refs/heads/") and name.isprintable()
+        return name.removeprefix("refs/heads/") if is_branch else ""
+
+    def short(self) -> list[str]:
+        return [re.sub(r"^refs/(heads|tags)/", "", name) for name in self.ids if not name.endswith("^{}")]
+
+    def meant_by(self, version: str) -> str:
+        """The ref that git would take `version` ('' is the default branch) for; '' when there is none."""
+        shapes = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
+        candidates = [shape.format(version or "HEAD") for shape in shapes]
+        return next((ref for ref in candidates if ref in self.ids), "")
+
+
+def parsed(text: str) -> Names:
+    ids, symbolic = {}, {}
+    for line in filter(None, text.split("\n")):
+        what, _, name = line.partition("\t")
+        if what.startswith("ref: "):
+            symbolic[name] = what.removeprefix("ref: ")
+        else:
+            ids[name] = what
+    return Names(ids, symbolic)
+
+
+def remembered(bare: Path) -> Names:
+    """What the remote of the cached repository was heard to say; nothing if it never was."""
+    try:
+        return msgspec.json.decode((bare / FILE).read_bytes(), type=Names)
+    except (OSError, msgspec.MsgspecError):
+        return Names()
+
+
+def remember(bare: Path, names: Names) -> None:
+    """Add to what is known; what has not changed costs a look. The cached repository must be there."""
+    known = remembered(bare)
+    news = Names({**known.ids, **names.ids}, {**known.symbolic, **names.symbolic})
+    if news != known and bare.is_dir():
+        write_atomically(bare / FILE, msgspec.json.encode(news))

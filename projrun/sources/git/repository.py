@@ -1,0 +1,138 @@
+"""Projects behind a Git URL: fetched into the cache, checked out for one run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from projrun.disk import Home
+from projrun.disk.repository_view import View, git_directories, top_above, viewed
+from projrun.errors import SourceError, UsageError
+from projrun.net.urls import without_credentials, without_secrets
+from projrun.plan import Checkout, Source
+from projrun.sources.checkouts import check_out
+from projrun.sources.git.address import Address, address_of, is_repository, looks_like_one, split_off
+from projrun.sources.git.cache import Repository
+from projrun.sources.git.client import environment_for, failure
+from projrun.sources.git.tree import FULL_ID, Revision, Tree, check_version, unknown_revision
+from projrun.sources.git.uri import Asked, candidates, divided, is_shorthand, one_of, understood
+from projrun.sources.git.worktree import below, remote_in
+
+
+def claims(uri: str) -> bool:
+    place = split_off(uri)[0]
+    is_archive = place.lower().endswith(".zip")
+    return not is_archive and (is_shorthand(uri) or looks_like_one(uri) or is_repository(place))
+
+
+def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False) -> Checkout:
+    asked = understood(uri)
+    address = address_of(asked.place)
+    repository = Repository(address, home, offline=offline)
+    if asked.page:
+        said, below = _place_on_page(asked, repository)
+    else:
+        said, below = asked.version, asked.subdirectory.strip("/")
+    version = one_of(version, said, uri)
+    check_version(version)
+    revision = repository.obtain(version)
+    source = Source(
+        kind="git",
+        uri=without_secrets(uri),
+        repository=address.url,
+        version=version,
+        commit=revision.commit,
+        branch=revision.branch,
+        subdirectory=below,
+    )
+    tree = repository.tree(revision)
+    return check_out(source, tree, address, repository.environ, home, offline=offline)
+
+
+def _place_on_page(asked: Asked, repository: Repository) -> tuple[str, str]:
+    """Version and directory of a URL that was pasted from a browser."""
+    check_version(asked.page)
+    if FULL_ID.fullmatch(asked.page.partition("/")[0]):
+        version, _, below = asked.page.partition("/")
+    else:
+        version, below = divided(asked.page, repository.names(*candidates(asked.page)).short())
+    if asked.is_file:
+        if not below:
+            raise SourceError(f"'{asked.page}' names no file", "paste the whole URL")
+        below = below.rpartition("/")[0]
+    return version, below.strip("/") or asked.subdirectory.strip("/")
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
+
+
+def moment(text: str, directory: Path) -> str:
+    """`text` when it is a date, else the time of that commit in the repository around `directory`."""
+    if _DATE.fullmatch(text):
+        return text
+    commit = f"{text}^{{commit}}"
+    if not text.startswith("-"):
+        top = top_above(Path(os.path.realpath(directory)))
+        if top is not None:
+            with viewed(top) as view:
+                answer = view.ask("show", "-s", "--format=%cI", commit, "--")
+            if answer.ok and _DATE.fullmatch(answer.stdout.strip()):
+                return answer.stdout.strip()
+    raise UsageError(
+        f"--as-of: '{text}' is neither a date nor a commit of the project", "write 2023-06-01, or a commit"
+    )
+
+
+def checkout_at(
+    uri: str, version: str, start: Path, subdirectory: str, home: Home, *, offline: bool = False
+) -> Checkout:
+    """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
+    check_version(version)
+    top = top_above(start)
+    if top is None:
+        raise SourceError(
+            f"'{start}' is not a Git repository, so it has no version '{version}'",
+            "leave the version out to run it as it lies",
+        )
+    with viewed(top) as view:
+        revision, remote = _revision(view, version), remote_in(view.remotes, top)
+    source = Source(
+        kind="local",
+        uri=uri,
+        repository=without_credentials(remote),
+        version=version,
+        commit=revision.commit,
+        branch=revision.branch,
+        subdirectory="/".join(filter(None, (below(top, start), subdirectory.strip("/")))),
+    )
+    parent = _parent(top, remote)
+    tree = tree_of(top, revision, remote)
+    return check_out(source, tree, parent, environment_for(parent), home, offline=offline)
+
+
+def _revision(view: View, version: str) -> Revision:
+    """What `version` means here, or to the remote as it was fetched last."""
+    for name in (version, f"refs/remotes/origin/{version}"):
+        answer = view.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        if answer.ok:
+            full_name = view.ask("rev-parse", "--symbolic-full-name", name).stdout.strip()
+            branch = re.match(r"refs/(?:heads|remotes/origin)/(.+)", full_name)
+            return Revision(answer.stdout.strip(), branch[1] if branch else "")
+        if answer.stderr.strip():
+            raise failure(answer, str(view.top))
+    refs = view.ask("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads", "refs/tags")
+    raise unknown_revision(version, str(view.top), refs.stdout.split())
+
+
+def tree_of(top: Path, revision: Revision, remote: str) -> Tree:
+    shared = Path(os.path.realpath(git_directories(top)[1]))
+    return Tree(revision, shared / "objects", shared / "shallow", without_credentials(remote))
+
+
+def _parent(top: Path, remote: str) -> Address:
+    """What the URLs of submodules are relative to."""
+    try:
+        return address_of(remote or str(top))
+    except SourceError:
+        return Address(str(top))

@@ -1,0 +1,218 @@
+"""The files of a directory that no Git knows, but for what `.projrunignore` leaves out."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from projrun.disk.files import new_sha256
+from projrun.errors import SourceError
+
+IGNORE_FILE = ".projrunignore"
+MAX_FILES = 50_000
+DEFAULTS = """
+.git/
+.hg/
+.svn/
+__pycache__/
+*.py[co]
+.ipynb_checkpoints/
+.pytest_cache/
+.mypy_cache/
+.ruff_cache/
+.tox/
+.nox/
+.venv/
+venv/
+node_modules/
+mlruns/
+mlflow.db
+.DS_Store
+.env
+.netrc
+"""
+"""What is made anew, and what holds secrets. A later `!name` in the ignore file takes it in again."""
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    name: str
+    """The last part of what it fits, where it is that and nothing else: making an expression takes longer."""
+    expression: re.Pattern[str] | None
+    takes_in: bool
+    directories_only: bool
+
+    def fits(self, path: str) -> bool:
+        if self.expression is None:
+            return path.rpartition("/")[2] == self.name
+        return self.expression.fullmatch(path) is not None
+
+
+def files_below(top: str, without: Collection[str] = ()) -> list[str]:
+    """Names below `top`, sorted: files, links, and directories with nothing in them. Raises SourceError.
+
+    without: names of directories that are left out.
+    """
+    patterns = [*patterns_of(DEFAULTS), *patterns_of(_own_patterns(top))]
+    names: list[str] = []
+    for name in _walk(top, "", patterns, without):
+        names.append(name)
+        if len(names) > MAX_FILES:
+            raise SourceError(
+                f"{top} holds more than {MAX_FILES} files", f"name what is not source in a {IGNORE_FILE} file"
+            )
+    return sorted(names)
+
+
+def every_file_below(top: str) -> list[str]:
+    """The same with nothing left out but Git's own directory at the top."""
+    return sorted(_walk(top, "", patterns_of("/.git")))
+
+
+def _own_patterns(top: str) -> str:
+    try:
+        with open(os.path.join(top, IGNORE_FILE), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _walk(top: str, below: str, patterns: list[Pattern], without: Collection[str] = ()) -> Iterator[str]:
+    with os.scandir(os.path.join(top, below)) as entries:
+        for entry in entries:
+            name = below + entry.name
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if name in without or _ignored(name, is_directory, patterns):
+                continue
+            if is_directory:
+                inner = os.listdir(entry.path)
+                if "pyvenv.cfg" not in inner:  # a virtual environment, whatever its name
+                    yield from _walk(top, f"{name}/", patterns, without) if inner else (name,)
+            elif entry.is_symlink() or entry.is_file():
+                yield name
+
+
+def _ignored(name: str, is_directory: bool, patterns: list[Pattern]) -> bool:
+    """The last pattern that fits decides."""
+    for pattern in reversed(patterns):
+        if (is_directory or not pattern.directories_only) and pattern.fits(name):
+            return not pattern.takes_in
+    return False
+
+
+def patterns_of(text: str) -> list[Pattern]:
+    """gitignore's syntax: https://git-scm.com/docs/gitignore"""
+    patterns = []
+    for line in text.splitlines():
+        written = re.sub(r"(?<!\\) +$", "", line)
+        if not written or written.startswith("#"):
+            continue
+        takes_in = written.startswith("!")
+        written = written.removeprefix("!") if takes_in else written
+        directories_only = written.endswith("/")
+        anchored = "/" in written.rstrip("/")
+        name = written.strip("/")
+        expression = None
+        if anchored or _SPECIAL.search(name):
+            whole = _expression(name) if anchored else f"(?:.*/)?{_expression(name)}"
+            expression = re.compile(whole, re.DOTALL)
+        patterns.append(Pattern(name, expression, takes_in, directories_only))
+    return patterns
+
+
+_SPECIAL = re.compile(r"[*?\[\\]")
+_PIECES = (
+    (r"\*\*/", r"(?:.*/)?"),
+    (r"/\*\*$", r"/.*"),
+    (r"\*+", r"[^/]*"),
+    (r"\?", r"[^/]"),
+)
+
+
+def _expression(glob: str) -> str:
+    result, at = "", 0
+    while at < len(glob):
+        for piece, meaning in _PIECES:
+            if match := re.compile(piece).match(glob, at):
+                result, at = result + meaning, match.end()
+                break
+        else:
+            bracket = re.compile(r"\[([!^]?)(\]?[^\]]*)\]").match(glob, at)
+            if bracket:
+                inside = bracket[2].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
+                result, at = f"{result}[{'^/' if bracket[1] else ''}{inside}]", bracket.end()
+            else:
+                at += glob[at] == "\\" and at + 1 < len(glob)
+                result, at = result + re.escape(glob[at]), at + 1
+    return result
+
+
+BLOCK = 512
+TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
+
+
+class Writer:
+    """Writes to `file`. Names are bytes, as the file system has them (GNU's way of long names)."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        """size: about how much will be written, in bytes."""
+        self._file = file
+        self._zlib = zlib.compressobj(1, zlib.DEFLATED, 31)
+        self._digest = new_sha256(size)
+        self.entries = 0
+
+    def add(self, top: str, name: str) -> None:
+        """The file, link or directory `name` below `top`, as it is now. Raises OSError."""
+        path = f"{top}/{name}"
+        status, raw = os.lstat(path), TREE + os.fsencode(name)
+        if stat.S_ISLNK(status.st_mode):
+            self._put(raw, b"2", 0, 0o777, os.fsencode(os.readlink(path)))
+        elif stat.S_ISDIR(status.st_mode):
+            self._put(raw + b"/", b"5", 0, 0o755)
+        else:
+            with open(path, "rb") as file:
+                content = file.read()
+            self._content(raw, content, 0o755 if status.st_mode & 0o100 else 0o644)
+        self.entries += 1
+
+    def note(self, name: bytes, content: bytes) -> None:
+        """What is known of the tree besides its files."""
+        if content:
+            self._content(name, content, 0o644)
+
+    def close(self) -> str:
+        """The archive's sha256."""
+        self._write(bytes(2 * BLOCK))
+        self._out(self._zlib.flush())
+        return str(self._digest.hexdigest())
+
+    def _content(self, name: bytes, content: bytes, mode: int) -> None:
+        self._put(name, b"0", len(content), mode, content=content + bytes(-len(content) % BLOCK))
+
+    def _put(
+        self, name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", content: bytes = b""
+    ) -> None:
+        for long, text in ((b"L", name), (b"K", target)):
+            if len(text) > 100:
+                self._write(_header(b"././@LongLink", long, len(text) + 1, 0o644))
+                self._write(text + bytes(BLOCK - len(text) % BLOCK))
+        self._write(_header(name[:100], kind, size, mode, target[:100]) + content)
+
+    def _write(self, data: bytes) -> None:
+        self._out(self._zlib.compress(data))
+
+    def _out(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._file.write(data)
+
+
+def _header(name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"") -> bytes:
+    fields = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(100, b"\0"), mode, 0, 0, size, 0)
+    rest = (kind + target.ljust(100, b"\0") + b"ustar  \0").ljust(BLOCK - 156, b"\0")
+    checksum = sum(fields) + sum(b"        ") + sum(rest)
+    return b"%b%06o\0 %b" % (fields, checksum, rest)

@@ -1,0 +1,1 @@
+"""Import what MLflow's own stores hold."""

@@ -1,0 +1,235 @@
+"""mlflow's SQLite database, of mlflow 1.10 and later. It is only read."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from projrun.errors import UsageError
+from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, Metric
+from projrun.tracking.mlflow_import.stores import (
+    OldExperiment,
+    OldLoggedModel,
+    OldRegisteredModel,
+    OldRun,
+    OldVersion,
+)
+from projrun.tracking.models import STATUSES, ModelMetric
+
+LARGEST = 1.7976931348623157e308
+METRICS = """
+    SELECT *, metric_value IS NULL OR EXISTS (
+        SELECT 1 FROM metrics r WHERE r.run_uuid = m.run_id AND r.key = m.metric_name
+        AND r.timestamp = m.metric_timestamp_ms AND r.step = m.metric_step AND r.is_nan
+    ) AS is_nan FROM logged_model_metrics m WHERE model_id = ?
+"""
+"""For NaN the models' table has 0, and only the run's tells the difference."""
+
+
+def read_logged_models(
+    db: sqlite3.Connection, experiments: Mapping[int, OldExperiment]
+) -> Iterator[OldLoggedModel]:
+    if "logged_models" not in tables_of(db):
+        return
+    for row in db.execute("SELECT * FROM logged_models ORDER BY creation_timestamp_ms, model_id"):
+        model_id = row["model_id"]
+        metrics = db.execute(METRICS, (model_id,))
+        yield OldLoggedModel(
+            model_id=model_id,
+            experiment=experiments[row["experiment_id"]],
+            name=row["name"],
+            model_type=row["model_type"] or "",
+            source_run_id=row["source_run_id"] or "",
+            status=STATUSES[row["status"] - 1] if row["status"] else "PENDING",  # 0: not specified
+            creation_time=row["creation_timestamp_ms"],
+            last_updated_time=row["last_updated_timestamp_ms"],
+            lifecycle_stage="deleted" if row["lifecycle_stage"] == "deleted" else "active",
+            params=_model_pairs(
+                db, "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?", model_id
+            ),
+            tags=_model_pairs(
+                db, "SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?", model_id
+            ),
+            metrics=tuple(_model_metric(metric) for metric in metrics.fetchall()),
+            artifact_uri=row["artifact_location"],
+        )
+
+
+def read_registered_models(db: sqlite3.Connection) -> Iterator[OldRegisteredModel]:
+    tables = tables_of(db)
+    if not {"registered_models", "model_versions"} <= tables:
+        return
+    aliases = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
+    for row in db.execute("SELECT * FROM registered_models ORDER BY name"):
+        name = row["name"]
+        versions = db.execute("SELECT * FROM model_versions WHERE name = ? ORDER BY version", (name,))
+        yield OldRegisteredModel(
+            name=name,
+            description=row["description"] or "",
+            creation_time=row["creation_time"] or 0,
+            last_updated_time=row["last_updated_time"] or 0,
+            tags=_model_pairs(db, "SELECT key, value FROM registered_model_tags WHERE name = ?", name),
+            aliases=dict(db.execute(aliases, (name,)).fetchall())
+            if "registered_model_aliases" in tables
+            else {},
+            versions=tuple(_version(db, dict(version)) for version in versions.fetchall()),
+        )
+
+
+def tables_of(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def unclipped(value: float) -> float:
+    """mlflow's databases hold the largest number for infinity."""
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
+
+
+def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> OldVersion:
+    tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+    return OldVersion(
+        version=row["version"],
+        stage=row["current_stage"] or "None",
+        description=row["description"] or "",
+        source=row["source"] or "",
+        location=row.get("storage_location") or "",
+        run_id=row["run_id"] or "",
+        run_link=row.get("run_link") or "",
+        model_id="",
+        creation_time=row["creation_time"] or 0,
+        last_updated_time=row["last_updated_time"] or 0,
+        tags=_model_pairs(db, tags, row["name"], row["version"]),
+    )
+
+
+def _model_metric(row: sqlite3.Row) -> ModelMetric:
+    return ModelMetric(
+        key=row["metric_name"],
+        value=math.nan if row["is_nan"] else unclipped(float(row["metric_value"])),
+        timestamp=row["metric_timestamp_ms"],
+        step=row["metric_step"],
+        model_id=row["model_id"],
+        run_id=row["run_id"],
+        dataset_name=row["dataset_name"] or "",
+        dataset_digest=row["dataset_digest"] or "",
+    )
+
+
+def _model_pairs(db: sqlite3.Connection, query: str, *values: object) -> dict[str, str]:
+    return {key: value or "" for key, value in db.execute(query, values)}
+
+
+INPUTS = """
+    SELECT i.input_uuid, d.name, d.digest, d.dataset_source_type AS source_type, d.dataset_source AS source,
+        d.dataset_schema AS schema, d.dataset_profile AS profile
+    FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id
+    WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = ?
+"""
+
+
+def runs(path: Path) -> Iterator[OldRun]:
+    with opened(path) as db:
+        yield from _runs(db, has_inputs="inputs" in tables_of(db))
+
+
+def logged_models(path: Path) -> Iterator[OldLoggedModel]:
+    with opened(path) as db:
+        yield from read_logged_models(db, experiments_of(db))
+
+
+def registered_models(path: Path) -> Iterator[OldRegisteredModel]:
+    with opened(path) as db:
+        yield from read_registered_models(db)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            db.row_factory = sqlite3.Row
+            if not {"experiments", "runs", "metrics", "params", "tags", "alembic_version"} <= tables_of(db):
+                raise UsageError(f"{path} is not a tracking database of mlflow", "name its mlflow.db")
+            yield db
+    except sqlite3.Error as error:
+        hint = "name mlflow's own (mlflow.db)" if "not a database" in str(error) else "look at its rights"
+        raise UsageError(f"{path} cannot be read: {error}", hint) from None
+
+
+def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[OldRun]:
+    experiments = experiments_of(db)
+    for row in db.execute("SELECT * FROM runs ORDER BY start_time, run_uuid"):
+        run = dict(row)
+        run_id = run["run_uuid"]
+        tags = _pairs(db, "tags", run_id)
+        yield OldRun(
+            run_id=run_id,
+            experiment=experiments[run["experiment_id"]],
+            run_name=run.get("name") or tags.get(RUN_NAME_TAG, ""),
+            user_id=run.get("user_id") or "",
+            status=run["status"] or "FINISHED",
+            start_time=run["start_time"] or 0,
+            end_time=run["end_time"],
+            lifecycle_stage=run["lifecycle_stage"] or "active",
+            params=_pairs(db, "params", run_id),
+            tags=tags,
+            metrics=tuple(_metric(one) for one in _of_run(db, "metrics", run_id)),
+            inputs=tuple(_input(db, one) for one in db.execute(INPUTS, (run_id,))) if has_inputs else (),
+            artifact_uri=run["artifact_uri"] or "",
+            model_inputs=tuple(_links(db, "RUN_INPUT", run_id)) if has_inputs else (),
+            model_outputs=_links(db, "RUN_OUTPUT", run_id) if has_inputs else {},
+        )
+
+
+def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
+    """The models that a run read or made, and at which step. Before mlflow 3 there are none."""
+    rows = db.execute("SELECT * FROM inputs WHERE source_type = ? AND source_id = ?", (kind, run_id))
+    return {row["destination_id"]: row["step"] for row in rows}
+
+
+def experiments_of(db: sqlite3.Connection) -> dict[int, OldExperiment]:
+    return {row["experiment_id"]: _experiment(db, row) for row in db.execute("SELECT * FROM experiments")}
+
+
+def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> OldExperiment:
+    experiment = dict(row)
+    tags = db.execute(
+        "SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment["experiment_id"],)
+    )
+    return OldExperiment(
+        name=experiment["name"],
+        artifact_location=experiment["artifact_location"] or "",
+        lifecycle_stage=experiment["lifecycle_stage"] or "active",
+        creation_time=experiment.get("creation_time") or 0,
+        last_update_time=experiment.get("last_update_time") or 0,
+        tags={key: value or "" for key, value in tags},
+    )
+
+
+def _of_run(db: sqlite3.Connection, table: str, run_id: str) -> list[sqlite3.Row]:
+    return db.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall()  # noqa: S608
+
+
+def _pairs(db: sqlite3.Connection, table: str, run_id: str) -> dict[str, str]:
+    return {row["key"]: row["value"] or "" for row in _of_run(db, table, run_id)}
+
+
+def _metric(row: sqlite3.Row) -> Metric:
+    value = math.nan if row["is_nan"] else unclipped(float(row["value"]))
+    return Metric(row["key"], value, int(row["timestamp"]), int(row["step"]))
+
+
+def _input(db: sqlite3.Connection, row: Mapping[str, Any]) -> DatasetInput:
+    tags = db.execute("SELECT name, value FROM input_tags WHERE input_uuid = ?", (row["input_uuid"],))
+    return DatasetInput(
+        name=row["name"],
+        digest=row["digest"],
+        source_type=row["source_type"],
+        source=row["source"],
+        schema=row["schema"] or "",
+        profile=row["profile"] or "",
+        tags=dict(tags.fetchall()),
+    )

@@ -1,0 +1,258 @@
+"""A directory `mlruns`, as mlflow's file store keeps it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from projrun.console import warn
+from projrun.documents.yaml_cache import load
+from projrun.errors import ProjectError, UsageError
+from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, LifecycleStage, Metric, RunStatus
+from projrun.tracking.mlflow_import.stores import (
+    OldExperiment,
+    OldLoggedModel,
+    OldRegisteredModel,
+    OldRun,
+    OldVersion,
+)
+from projrun.tracking.models import STATUSES, ModelMetric
+
+META = "meta.yaml"
+
+
+def stage_of(meta: dict[str, Any]) -> LifecycleStage:
+    return "deleted" if meta.get("lifecycle_stage") == "deleted" else "active"
+
+
+def artifact_uri(directory: Path, uri: str) -> str:
+    """What is in the thing's own directory is there, wherever the store was when the thing was made."""
+    own = directory / "artifacts"
+    return str(own) if own.is_dir() or not uri else uri
+
+
+def children(directory: Path) -> list[Path]:
+    """Directories; links are not followed: they may lead out of what the user named."""
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def meta_of(directory: Path) -> dict[str, Any]:
+    """Empty where there is none, or none that can be read."""
+    path = directory / META
+    if not path.is_file():
+        return {}
+    try:
+        data = load(path, remember=False).data
+    except ProjectError as error:
+        warn(f"{error}; {directory} is left out")
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def texts(directory: Path) -> Iterator[tuple[str, str]]:
+    """Name and content of every file; a name may have slashes."""
+    for place, _, names in os.walk(directory):
+        for name in sorted(names):
+            path = Path(place) / name
+            if path.is_file() and not path.is_symlink():
+                text = path.read_bytes().decode("utf-8", "replace")
+                yield path.relative_to(directory).as_posix(), text
+
+
+def read_logged_models(place: Path, experiment: OldExperiment) -> Iterator[OldLoggedModel]:
+    for directory in children(place):
+        if "model_id" in (meta := meta_of(directory)):
+            yield _logged(directory, meta, experiment)
+
+
+def read_registered_models(place: Path) -> Iterator[OldRegisteredModel]:
+    for directory in children(place):
+        if "name" in (meta := meta_of(directory)):
+            yield _registered(directory, meta)
+
+
+def _logged(directory: Path, meta: dict[str, Any], experiment: OldExperiment) -> OldLoggedModel:
+    model_id, status = str(meta["model_id"]), meta.get("status")
+    is_known = isinstance(status, int) and 1 <= status <= len(STATUSES)
+    return OldLoggedModel(
+        model_id=model_id,
+        experiment=experiment,
+        name=_text(meta, "name"),
+        model_type=_text(meta, "model_type"),
+        source_run_id=_text(meta, "source_run_id"),
+        status=STATUSES[int(status or 0) - 1] if is_known else "PENDING",
+        creation_time=int(meta.get("creation_timestamp") or 0),
+        last_updated_time=int(meta.get("last_updated_timestamp") or 0),
+        lifecycle_stage=stage_of(meta),
+        params=dict(texts(directory / "params")),
+        tags=dict(texts(directory / "tags")),
+        metrics=tuple(_model_metrics(directory / "metrics", model_id)),
+        artifact_uri=artifact_uri(directory, _text(meta, "artifact_location")),
+    )
+
+
+def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
+    """Lines `timestamp value step run`, and the name and digest of the data set if there was one."""
+    for key, text in texts(directory):
+        for line in text.splitlines():
+            parts = [*line.split(" "), "", ""][:6]
+            try:
+                yield ModelMetric(
+                    key=key,
+                    value=float(parts[1]),
+                    timestamp=int(parts[0]),
+                    step=int(parts[2]),
+                    model_id=model_id,
+                    run_id=parts[3],
+                    dataset_name=parts[4],
+                    dataset_digest=parts[5],
+                )
+            except (IndexError, ValueError):
+                warn(f"{directory / key}: '{line[:60]}' is no value of a metric; it is left out")
+
+
+def _registered(directory: Path, meta: dict[str, Any]) -> OldRegisteredModel:
+    versions = ((child, meta_of(child)) for child in children(directory))
+    aliases = dict(texts(directory / "aliases"))
+    return OldRegisteredModel(
+        name=_text(meta, "name"),
+        description=_text(meta, "description"),
+        creation_time=int(meta.get("creation_timestamp") or 0),
+        last_updated_time=int(meta.get("last_updated_timestamp") or 0),
+        tags=dict(texts(directory / "tags")),
+        aliases={alias: int(number) for alias, number in aliases.items() if _is_number(number)},
+        versions=tuple(
+            _version(child, facts) for child, facts in versions if _is_number(_text(facts, "version"))
+        ),
+    )
+
+
+def _version(directory: Path, meta: dict[str, Any]) -> OldVersion:
+    return OldVersion(
+        version=int(meta["version"]),
+        stage=_text(meta, "current_stage") or "None",
+        description=_text(meta, "description"),
+        source=_text(meta, "source"),
+        location=_text(meta, "storage_location"),
+        run_id=_text(meta, "run_id"),
+        run_link=_text(meta, "run_link"),
+        model_id=_text(meta, "model_id"),
+        creation_time=int(meta.get("creation_timestamp") or 0),
+        last_updated_time=int(meta.get("last_updated_timestamp") or 0),
+        tags=dict(texts(directory / "tags")),
+    )
+
+
+def _text(meta: dict[str, Any], key: str) -> str:
+    return str(meta.get(key) or "")
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,9}", text.strip()) is not None
+
+
+RUN_STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+"""By mlflow's number, counted from 1."""
+
+
+def runs(place: Path) -> Iterator[OldRun]:
+    for directory, experiment in _experiments(place):
+        for run in children(directory):
+            meta = meta_of(run)
+            if "run_id" in meta or "run_uuid" in meta:
+                yield _run(run, meta, experiment)
+
+
+def logged_models(place: Path) -> Iterator[OldLoggedModel]:
+    for directory, experiment in _experiments(place):
+        yield from read_logged_models(directory / "models", experiment)
+
+
+def registered_models(place: Path) -> Iterator[OldRegisteredModel]:
+    return read_registered_models(place / "models")
+
+
+def _experiments(place: Path) -> list[tuple[Path, OldExperiment]]:
+    directories = [*children(place), *children(place / ".trash")]
+    found = [(directory, meta) for directory in directories if "name" in (meta := meta_of(directory))]
+    if not found:
+        raise UsageError(f"{place} has no experiments of mlflow in it", "name a directory such as mlruns")
+    return [(directory, _experiment(directory, meta)) for directory, meta in found]
+
+
+def _experiment(directory: Path, meta: dict[str, Any]) -> OldExperiment:
+    return OldExperiment(
+        name=str(meta["name"]),
+        artifact_location=str(meta.get("artifact_location") or ""),
+        lifecycle_stage=stage_of(meta),
+        creation_time=int(meta.get("creation_time") or 0),
+        last_update_time=int(meta.get("last_update_time") or 0),
+        tags=dict(texts(directory / "tags")),
+    )
+
+
+def _run(directory: Path, meta: dict[str, Any], experiment: OldExperiment) -> OldRun:
+    tags = dict(texts(directory / "tags"))
+    end_time = meta.get("end_time")
+    return OldRun(
+        run_id=str(meta.get("run_id") or meta["run_uuid"]),
+        experiment=experiment,
+        run_name=str(meta.get("run_name") or tags.get(RUN_NAME_TAG) or meta.get("name") or ""),
+        user_id=str(meta.get("user_id") or ""),
+        status=_status(meta.get("status")),
+        start_time=int(meta.get("start_time") or 0),
+        end_time=None if end_time is None else int(end_time),
+        lifecycle_stage=stage_of(meta),
+        params=dict(texts(directory / "params")),
+        tags=tags,
+        metrics=tuple(_metrics(directory / "metrics")),
+        inputs=tuple(_inputs(directory)),
+        artifact_uri=artifact_uri(directory, str(meta.get("artifact_uri") or "")),
+        model_inputs=tuple(_links(directory / "inputs", "MODEL_INPUT")),
+        model_outputs=_links(directory / "outputs", "MODEL_OUTPUT"),
+    )
+
+
+def _links(directory: Path, kind: str) -> dict[str, int]:
+    """The models that a run read or made, and at which step."""
+    metas = [meta_of(link) for link in children(directory)]
+    return {
+        str(meta["destination_id"]): int(meta.get("step") or 0)
+        for meta in metas
+        if meta.get("destination_type") == kind
+    }
+
+
+def _status(value: object) -> RunStatus:
+    if isinstance(value, int) and 1 <= value <= len(RUN_STATUSES):
+        return RUN_STATUSES[value - 1]
+    return next((status for status in RUN_STATUSES if status == value), "FINISHED")
+
+
+def _metrics(directory: Path) -> Iterator[Metric]:
+    """Lines `timestamp value`, then the step, and since 2.21 the data set's name and digest."""
+    for key, text in texts(directory):
+        for line in text.splitlines():
+            parts = line.split(" ")
+            try:
+                step = int(parts[2]) if len(parts) > 2 else 0
+                yield Metric(key, float(parts[1]), int(parts[0]), step)
+            except (IndexError, ValueError):
+                warn(f"{directory / key}: '{line[:60]}' is no value of a metric; it is left out")
+
+
+def _inputs(run: Path) -> Iterator[DatasetInput]:
+    for directory in children(run / "inputs"):
+        meta = meta_of(directory)
+        dataset = meta_of(run.parent / "datasets" / str(meta.get("source_id", "")))
+        if meta.get("source_type") == "DATASET" and dataset:
+            texts = {key: str(dataset.get(key) or "") for key in DatasetInput.__struct_fields__}
+            tags = {str(key): str(value) for key, value in (meta.get("tags") or {}).items()}
+            yield DatasetInput(**{**texts, "tags": tags})  # type: ignore[arg-type]

@@ -1,0 +1,185 @@
+"""Models of mlflow's own stores, written inside the caller's transaction."""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from projrun.errors import TrackingError
+from projrun.net.urls import without_credentials
+from projrun.tracking.artifacts import SCHEMES
+from projrun.tracking.entities import LOGGED_MODELS_TAG
+from projrun.tracking.limits import checked_params, checked_tags
+from projrun.tracking.mlflow_import.stores import OldLoggedModel, OldRegisteredModel, OldVersion
+from projrun.tracking.model_limits import (
+    MAX_DESCRIPTION,
+    MAX_MODEL_TYPE,
+    MAX_RUN_LINK,
+    checked_alias,
+    checked_length,
+    checked_logged_name,
+    checked_name,
+    checked_registry_tags,
+    checked_stage,
+)
+from projrun.tracking.models import PROMPT_SOURCE, PROMPT_TAG, VERSIONS_TAG
+from projrun.tracking.sqlite import model_sources
+from projrun.tracking.sqlite.model_sources import MODEL_ID, Origin
+
+JSON_TAGS = (LOGGED_MODELS_TAG, VERSIONS_TAG)
+"""Not cut to the limit of tags: half a JSON text is none."""
+OF_RUN = re.compile(r"/([0-9a-f]{32})/artifacts/(.+)")
+OF_LOGGED = re.compile(r"/models/(m-[0-9a-f]{32})/artifacts")
+
+
+class Registered(msgspec.Struct):
+    """What became of the versions of one registered model: how many came, and which did not, or not whole."""
+
+    versions: int = 0
+    others: list[str] = []
+    unfounded: list[str] = []
+
+
+def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
+    whole = {key: value for key, value in tags.items() if key in JSON_TAGS}
+    return {**checked_tags(tags), **whole}
+
+
+def insert_logged(db: sqlite3.Connection, experiment: int, model: OldLoggedModel) -> None:
+    cursor = db.execute(
+        "INSERT OR IGNORE INTO logged_models (model_id, experiment_id, name, model_type, source_run_id,"
+        " status, creation_time, last_updated_time, lifecycle_stage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            model.model_id,
+            experiment,
+            checked_logged_name(model.name),
+            checked_length("model type", model.model_type, MAX_MODEL_TYPE),
+            model.source_run_id,
+            model.status,
+            model.creation_time,
+            model.last_updated_time,
+            model.lifecycle_stage,
+        ),
+    )
+    if not cursor.rowcount:
+        return  # another import was faster
+    number = int(cursor.lastrowid or 0)
+    params = [(number, key, value) for key, value in checked_params(model.params).items()]
+    db.executemany("INSERT INTO logged_model_params VALUES (?, ?, ?)", params)
+    tags = [(number, key, value) for key, value in tags_of(model.tags).items()]
+    db.executemany("INSERT INTO logged_model_tags VALUES (?, ?, ?)", tags)
+    for metric in model.metrics:
+        is_nan = math.isnan(metric.value)
+        value = (0.0 if is_nan else metric.value, int(is_nan))
+        of = (metric.run_id, metric.dataset_name, metric.dataset_digest)
+        db.execute(
+            "INSERT OR IGNORE INTO logged_model_metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, metric.key, metric.step, metric.timestamp, *value, *of),
+        )
+
+
+def register(db: sqlite3.Connection, model: OldRegisteredModel, root_uri: str) -> Registered:
+    """A model that is there keeps its description, tags and aliases, and gets the versions that it lacks."""
+    name, came = checked_name(model.name), Registered()
+    number = _model(db, name, model)
+    for version in model.versions:
+        known = db.execute(
+            "SELECT creation_time FROM model_versions WHERE model = ? AND version = ?",
+            (number, version.version),
+        ).fetchone()
+        if known is None:
+            if not _insert_version(db, number, version, root_uri):
+                came.unfounded.append(f"{name}/{version.version}")
+            came.versions += 1
+            _put_aliases(db, number, version.version, model.aliases)
+        elif known != (version.creation_time,):
+            came.others.append(f"{name}/{version.version}")
+    return came
+
+
+def _model(db: sqlite3.Connection, name: str, model: OldRegisteredModel) -> int:
+    row = db.execute("SELECT id FROM registered_models WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    cursor = db.execute(
+        "INSERT INTO registered_models (name, description, creation_time, last_updated_time)"
+        " VALUES (?, ?, ?, ?)",
+        (
+            name,
+            checked_length("description", model.description, MAX_DESCRIPTION),
+            model.creation_time,
+            model.last_updated_time,
+        ),
+    )
+    number = int(cursor.lastrowid or 0)
+    tags = [(number, key, value) for key, value in checked_registry_tags(model.tags).items()]
+    db.executemany("INSERT INTO registered_model_tags VALUES (?, ?, ?)", tags)
+    return number
+
+
+def _insert_version(db: sqlite3.Connection, number: int, version: OldVersion, root_uri: str) -> bool:
+    """Whether it names something that clients may open."""
+    origin = _origin(db, version, root_uri)
+    cursor = db.execute(
+        "INSERT INTO model_versions (model, version, stage, description, source, location, run_id, run_link,"
+        " model_id, creation_time, last_updated_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            number,
+            version.version,
+            checked_stage(version.stage),
+            checked_length("description", version.description, MAX_DESCRIPTION),
+            origin.source,
+            origin.location,
+            origin.run_id,
+            checked_length("run link", version.run_link, MAX_RUN_LINK),
+            origin.model_id,
+            version.creation_time,
+            version.last_updated_time,
+        ),
+    )
+    row = int(cursor.lastrowid or 0)
+    tags = [(row, key, value) for key, value in checked_registry_tags(version.tags).items()]
+    db.executemany("INSERT INTO model_version_tags VALUES (?, ?, ?)", tags)
+    db.execute(
+        "UPDATE registered_models SET last_version = max(last_version, ?) WHERE id = ?",
+        (version.version, number),
+    )
+    return bool(origin.location) or origin.source == PROMPT_SOURCE
+
+
+def _origin(db: sqlite3.Connection, version: OldVersion, root_uri: str) -> Origin:
+    """What clients of this store may open instead of the old place; without a location if there is none."""
+    if version.tags.get(PROMPT_TAG, "").lower() == "true":
+        return model_sources.prompt()
+    for source in _sources(version):
+        try:
+            return model_sources.origin(db, source, version.run_id, "", root_uri)
+        except TrackingError:
+            continue
+    is_elsewhere = urlsplit(version.source).scheme in SCHEMES and not version.source.startswith("file:")
+    source = without_credentials(version.source) if is_elsewhere else ""
+    return Origin(source, "", version.run_id, "")
+
+
+def _sources(version: OldVersion) -> Iterator[str]:
+    """What the version may be called here: its files came with its logged model or its run."""
+    places = [version.location, version.source]
+    model_ids = [version.model_id, version.source.removeprefix("models:/")]
+    model_ids += [found[1] for place in places if (found := OF_LOGGED.search(place))]
+    yield from (f"models:/{model_id}" for model_id in model_ids if MODEL_ID.fullmatch(model_id))
+    for place in places:
+        if found := OF_RUN.search(place):
+            yield f"runs:/{found[1]}/{unquote(found[2])}"
+    yield from filter(None, places)
+
+
+def _put_aliases(db: sqlite3.Connection, number: int, version: int, aliases: Mapping[str, int]) -> None:
+    """One that has been given to another version since stays there."""
+    names = [checked_alias(alias) for alias, of in aliases.items() if of == version]
+    rows = [(number, alias, version) for alias in names]
+    db.executemany("INSERT OR IGNORE INTO model_aliases VALUES (?, ?, ?)", rows)

@@ -1,0 +1,107 @@
+"""Runs and models as mlflow's own stores keep them, read so that they can be brought into projrun's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+from projrun.errors import UsageError
+from projrun.tracking.entities import DatasetInput, LifecycleStage, Metric, RunStatus
+from projrun.tracking.models import LoggedModelStatus, ModelMetric
+
+
+class OldExperiment(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    artifact_location: str
+    lifecycle_stage: LifecycleStage = "active"
+    creation_time: int = 0
+    last_update_time: int = 0
+    tags: dict[str, str] = {}
+
+
+class OldRun(msgspec.Struct, frozen=True, kw_only=True):
+    run_id: str
+    experiment: OldExperiment
+    run_name: str
+    user_id: str
+    status: RunStatus
+    start_time: int
+    end_time: int | None
+    lifecycle_stage: LifecycleStage
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: tuple[Metric, ...]
+    """All values of all metrics."""
+    inputs: tuple[DatasetInput, ...]
+    artifact_uri: str
+    model_inputs: tuple[str, ...] = ()
+    model_outputs: dict[str, int] = {}
+
+
+class OldLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
+    model_id: str
+    experiment: OldExperiment
+    name: str
+    model_type: str
+    source_run_id: str
+    status: LoggedModelStatus
+    creation_time: int
+    last_updated_time: int
+    lifecycle_stage: LifecycleStage
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: tuple[ModelMetric, ...]
+    """All values of all metrics."""
+    artifact_uri: str
+
+
+class OldVersion(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    stage: str
+    description: str
+    source: str
+    """What was registered."""
+    location: str
+    """Where its files are: '' when only the source says so."""
+    run_id: str
+    run_link: str
+    model_id: str
+    """'' when only source or location say so."""
+    creation_time: int
+    last_updated_time: int
+    tags: dict[str, str]
+
+
+class OldRegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str
+    creation_time: int
+    last_updated_time: int
+    tags: dict[str, str]
+    aliases: dict[str, int]
+    versions: tuple[OldVersion, ...]
+
+
+class OldStore(Protocol):
+    """A module that reads one kind of mlflow's stores. UsageError when the place is none."""
+
+    def runs(self, path: Path) -> Iterator[OldRun]: ...
+
+    def logged_models(self, path: Path) -> Iterator[OldLoggedModel]: ...
+
+    def registered_models(self, path: Path) -> Iterator[OldRegisteredModel]: ...
+
+
+def old_store(place: Path) -> OldStore:
+    """What reads an mlflow database (SQLite) or a directory `mlruns`. UsageError for anything else."""
+    if place.is_dir():
+        reader = "projrun.tracking.mlflow_import.directory_store"
+    elif place.is_file():
+        reader = "projrun.tracking.mlflow_import.database_store"
+    else:
+        raise UsageError(f"there is no {place}", "name mlflow's database (mlflow.db) or directory (mlruns)")
+    return cast(OldStore, import_module(reader))

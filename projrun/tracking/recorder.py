@@ -1,0 +1,207 @@
+"""The tracking hook: what every run leaves in the store, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from projrun.console import one_line, warn
+from projrun.console.masking import masked
+from projrun.errors import ProjrunError, SourceError, TrackingError
+from projrun.net.urls import without_credentials
+from projrun.plan import Checkout, Plan
+from projrun.processes import signal_of
+from projrun.processes.usage import now_ms
+from projrun.record import (
+    CONDA_LOCK_ARTIFACT,
+    ENVIRONMENT_LOG_ARTIFACT,
+    LOCK_ARTIFACT,
+    OUTPUT_ARTIFACT,
+    OUTPUT_INDEX_ARTIFACT,
+    RECORD_ARTIFACT,
+    Outcome,
+    Record,
+    to_json,
+)
+from projrun.request import Request
+from projrun.tracking import Store
+from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, TERMINATED, Run
+from projrun.tracking.limits import MAX_PARAM_VALUE, MAX_PARAMS
+from projrun.tracking.tags import (
+    DIRECTORY,
+    PARENT_RUN_ID,
+    SUPERVISOR,
+    tags_of_outcome,
+    tags_of_plan,
+    tags_of_request,
+)
+
+TIMED_OUT = 124
+"""The exit code of a command that took too long, as timeout(1) has it."""
+
+
+class RunHook:
+    """Opens the run of a request when its plan is known, or settles it when none can be made.
+
+    A mistyped parameter or entry point leaves no run. A fetch that fails is a run that FAILED, and so is
+    anything that goes wrong for a run that exists already.
+    """
+
+    def __init__(self, store: Store, request: Request, supervisor: str = "") -> None:
+        self._store, self._request = store, request
+        self._tags = tags_of_request(_source_name(request.uri), request.entry_point, user())
+        if supervisor:
+            self._tags[SUPERVISOR] = supervisor
+        if parent := os.environ.get("MLFLOW_RUN_ID"):
+            self._tags[PARENT_RUN_ID] = parent
+        self._experiment_id = experiment_for(store, request)
+        if request.run_id:
+            store.get_run(request.run_id)
+            store.log_batch(request.run_id, tags=self._tags)
+
+    def note_directory(self, checkout: Checkout) -> None:
+        """Where the run finds its project, while that is there."""
+        self._tags[DIRECTORY] = str(checkout.directory)
+
+    def open(self, plan: Plan | None = None) -> Run:
+        """A new run, or the one that the request names; SCHEDULED."""
+        tags = _masked({**self._tags, **(tags_of_plan(plan) if plan else {})})
+        name = self._request.run_name
+        if self._request.run_id:
+            run = self._store.update_run(self._request.run_id, status="SCHEDULED", run_name=name or None)
+            self._store.log_batch(run.run_id, tags=tags)
+        else:
+            run = self._store.create_run(
+                self._experiment_id, run_name=name, user_id=user(), tags=tags, status="SCHEDULED"
+            )
+        if plan:
+            self._log_params(run, plan)
+        return run
+
+    def _log_params(self, run: Run, plan: Plan) -> None:
+        """What MLflow takes of the values, in batches that it takes; the record has them whole."""
+        params = [(key, value[:MAX_PARAM_VALUE]) for key, value in _masked(plan.parameters).items()]
+        try:
+            for first in range(0, len(params), MAX_PARAMS):
+                self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_PARAMS]))
+        except TrackingError as error:  # a name that MLflow does not allow
+            settle(self._store, run.run_id, failed(error, run.start_time))
+            raise
+
+    def give_up(self, error: ProjrunError, started: int) -> None:
+        """There is no plan, because of `error`."""
+        if self._request.run_id or isinstance(error, SourceError):
+            settle(self._store, self.open().run_id, failed(error, started))
+
+
+def experiment_for(store: Store, request: Request) -> str:
+    """The experiment's id: the request's, else the environment's; one that is named and unknown is made."""
+    by_environment = not (request.experiment_id or request.experiment_name)
+    identifier = request.experiment_id or (by_environment and os.environ.get("MLFLOW_EXPERIMENT_ID")) or ""
+    if identifier:
+        return store.get_experiment(identifier).experiment_id
+    name = request.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
+    if not name:
+        return DEFAULT_EXPERIMENT_ID
+    if found := store.get_experiment_by_name(name):
+        return found.experiment_id
+    try:
+        return store.create_experiment(name)
+    except TrackingError:  # another process was faster
+        if found := store.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
+
+
+def remember(store: Store, record: Record, pylock: str, conda_lock: str = "") -> None:
+    """Keep the record, the locks and the logs with the run, and settle it."""
+    try:
+        store.write_artifact(record.run_id, RECORD_ARTIFACT, to_json(record))
+        if pylock:
+            store.write_artifact(record.run_id, LOCK_ARTIFACT, pylock.encode())
+        if conda_lock:
+            store.write_artifact(record.run_id, CONDA_LOCK_ARTIFACT, conda_lock.encode())
+        for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, OUTPUT_INDEX_ARTIFACT):
+            store.finish_file(record.run_id, log)
+    except TrackingError as error:  # a full disk, a server that is away: how it ended is known all the same
+        warn(f"the record of run {record.run_id} is not complete: {error}")
+    settle(store, record.run_id, record.outcome)
+
+
+def settle(store: Store, run_id: str, outcome: Outcome) -> None:
+    store.log_batch(run_id, tags=_masked(tags_of_outcome(outcome)))
+    store.update_run(run_id, status=outcome.status, end_time=outcome.end_time)
+
+
+def end_with_parent(store: Store, run: Run) -> None:
+    """End a run that a client made in a run whose processes are gone; a supervised one has its own end."""
+    if run.status not in TERMINATED and SUPERVISOR not in run.tags:
+        reason = "the run that it was part of has ended"
+        settle(
+            store,
+            run.run_id,
+            Outcome(
+                status="FAILED", reason=reason, start_time=run.start_time, end_time=end_after(run.start_time)
+            ),
+        )
+
+
+def ended(exit_code: int, started: int) -> Outcome:
+    return Outcome(
+        status="FAILED" if exit_code else "FINISHED",
+        exit_code=exit_code,
+        reason=f"the command exited with code {exit_code}" if exit_code else "",
+        start_time=started,
+        end_time=end_after(started),
+    )
+
+
+def timed_out(timeout_s: float, started: int) -> Outcome:
+    return Outcome(
+        status="KILLED",
+        exit_code=TIMED_OUT,
+        reason=f"stopped after its time-out of {timeout_s:g} s",
+        start_time=started,
+        end_time=end_after(started),
+    )
+
+
+def failed(error: Exception, started: int) -> Outcome:
+    return Outcome(
+        status="FAILED", reason=one_line(str(error)), start_time=started, end_time=end_after(started)
+    )
+
+
+def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
+    number = signal_of(interrupt)
+    return Outcome(
+        status="KILLED",
+        exit_code=128 + number,
+        reason=f"interrupted by signal {number}",
+        start_time=started,
+        end_time=end_after(started),
+    )
+
+
+def _masked(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: masked(text) for name, text in texts.items()}
+
+
+def _source_name(uri: str) -> str:
+    """The uri so that it means the same elsewhere: a directory by its absolute path, no credentials."""
+    return os.path.abspath(uri) if os.path.isdir(uri) else without_credentials(uri)
+
+
+def user() -> str:
+    """The user's login name, or their number where they have none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def end_after(started: int) -> int:
+    """Now; a clock that was set back does not make a run end before it has started."""
+    return max(now_ms(), started)

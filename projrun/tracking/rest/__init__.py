@@ -1,0 +1,1 @@
+"""A remote MLflow server as the store."""

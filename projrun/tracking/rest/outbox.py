@@ -1,0 +1,121 @@
+"""What runs still have to tell a server that is away: kept on this machine until it is delivered.
+
+`<data>/outbox/<run id>/` holds `server` (its address), `files/…` (artifacts, logs that grow) and `journal`:
+what was not accepted, a JSON line each, which may be delivered twice. `<run id>.lock` is held by the process
+that writes there; a directory whose lock is free waits for `projrun runs sync`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from projrun.disk.files import remove
+from projrun.disk.locks import FileLock
+from projrun.errors import TrackingError
+from projrun.tracking.artifacts import Directory
+from projrun.tracking.entities import RunStatus
+
+FINAL = ("INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST")
+"""Error codes that no later try would change. After all others (an expired token, say) one may."""
+PATIENCE_S = 30.0
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing to tell the server about a run."""
+
+    tags: dict[str, str] = {}
+    status: RunStatus | None = None
+    end_time: int | None = None
+    run_name: str | None = None
+    artifact: str = ""
+    """Path of a file in the place's `files`."""
+
+
+class Place:
+    """One run's directory in the outbox, locked by this process until `leave`."""
+
+    def __init__(self, room: Path, run_id: str) -> None:
+        self.run_id, self.directory = run_id, room / run_id
+        self._lock = FileLock(room / f"{run_id}.lock")
+        self._waits_since = 0.0
+
+    def take(self, server: str = "") -> bool:
+        """False when another process has it. server: makes the directory, for this address."""
+        if not self._lock.try_acquire():
+            self._lock.release()
+            return False
+        try:
+            if server:
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (self.directory / "server").write_text(server)
+        except OSError as error:
+            self._lock.release()
+            raise TrackingError(
+                f"{self.directory}: {error.strerror}", "look at the space and the rights in PROJRUN_HOME"
+            ) from None
+        return True
+
+    @property
+    def server(self) -> str:
+        try:
+            return (self.directory / "server").read_text()
+        except OSError:
+            return ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was not accepted: all that follows has to wait behind it."""
+        return bool(self._waits_since)
+
+    @property
+    def is_worth_a_try(self) -> bool:
+        return time.monotonic() - self._waits_since > PATIENCE_S
+
+    def files(self) -> Directory:
+        return Directory(self.directory, "files")
+
+    def keep(self, message: Message) -> None:
+        self._waits_since = self._waits_since or time.monotonic()
+        with open(self.directory / "journal", "ab") as journal:
+            journal.write(msgspec.json.encode(message) + b"\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+
+    def messages(self) -> list[Message]:
+        """In the order that they came; a file that no message names (its run was killed) at the end."""
+        try:
+            lines = (self.directory / "journal").read_bytes().split(b"\n")[:-1]  # the last may be half a line
+        except FileNotFoundError:
+            lines = []
+        messages = [msgspec.json.decode(line, type=Message) for line in lines]
+        named = {message.artifact for message in messages}
+        return messages + [Message(artifact=path) for path in self._paths() if path not in named]
+
+    def leave(self, *, keep: bool) -> None:
+        try:
+            if not keep:
+                remove(self.directory)
+                self._lock.path.unlink(missing_ok=True)
+        except OSError:
+            pass  # it is delivered once more, which does no harm
+        finally:
+            self._lock.release()
+
+    def _paths(self) -> Iterator[str]:
+        top = self.directory / "files"
+        for directory, _, names in os.walk(top):
+            for name in sorted(names):
+                yield (Path(directory) / name).relative_to(top).as_posix()
+
+
+def waiting(room: Path) -> list[Place]:
+    """The places of runs, whether or not a process is still writing there. Not locked yet."""
+    try:
+        return [Place(room, entry.name) for entry in os.scandir(room) if entry.is_dir()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,344 @@
+"""The SQLite file: connections, transactions, and what its errors mean to the user."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from projrun.disk.locks import locked
+from projrun.errors import TrackingError
+from projrun.processes.usage import now_ms
+
+BUSY_TIMEOUT_S = 60.0
+
+
+class Database:
+    """A pool of connections. One is used by one thread at a time, and kept for the next.
+
+    patience_s: how long to wait for another process that is writing, before TEMPORARILY_UNAVAILABLE.
+    """
+
+    def __init__(self, path: Path, patience_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path, self._patience_s = path, patience_s
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        connection = None
+        try:
+            connection = self._take()
+            yield connection
+        except sqlite3.Error as error:
+            raise explained(error, self.path) from None
+        finally:
+            if connection is not None:
+                self._give_back(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """All that is read in the block is one state of the database."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """All that the block writes is committed at its end, or none of it if it raises."""
+        # IMMEDIATE: waits for its turn here, where nothing is lost by waiting, never in the middle.
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self.connection() as connection:
+            connection.execute(begin)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _take(self) -> sqlite3.Connection:
+        if self._closed:
+            raise TrackingError("the store of runs is closed", "open it again")
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=self._patience_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            # In WAL mode a commit survives the death of the process; only a power cut can undo the last ones.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+_MEANINGS = (
+    ("locked", "TEMPORARILY_UNAVAILABLE", "another process is writing to it: try again"),
+    ("readonly", "INTERNAL_ERROR", "make it writable, or set PROJRUN_HOME to a directory that is"),
+    ("unable to open", "INTERNAL_ERROR", "make it accessible, or set PROJRUN_HOME to another directory"),
+    ("full", "INTERNAL_ERROR", "free some space on its disk"),
+    ("disk i/o", "INTERNAL_ERROR", "look at the free space and the health of its disk"),
+    ("not a database", "INTERNAL_ERROR", "move it away, and projrun starts a new one"),
+    ("malformed", "INTERNAL_ERROR", "restore it from a backup, or move it away and projrun starts a new one"),
+)
+
+
+def explained(error: sqlite3.Error, path: Path) -> TrackingError:
+    """What `error` means and what to do about it."""
+    text = str(error)
+    for part, error_code, hint in _MEANINGS:
+        if part in text.lower():
+            return TrackingError(f"{path}: {text}", hint, error_code=error_code)
+    return TrackingError(
+        f"{path}: {type(error).__name__}: {text}",
+        "see that its directory can be written to, or name another place with PROJRUN_HOME",
+    )
+
+
+def not_accessible(error: OSError, path: Path) -> TrackingError:
+    return TrackingError(
+        f"{error.filename or path}: {error.strerror or error}",
+        "make it accessible, or set PROJRUN_HOME to a directory that can be written",
+    )
+
+
+MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "0001_runs",
+        (
+            """CREATE TABLE experiments (
+                experiment_id INTEGER PRIMARY KEY AUTOINCREMENT,
+                name TEXT NOT NULL UNIQUE,
+                artifact_location TEXT NOT NULL DEFAULT '',
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active',
+                creation_time INTEGER NOT NULL,
+                last_update_time INTEGER NOT NULL
+            )""",
+            """CREATE TABLE experiment_tags (
+                experiment_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (experiment_id, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE runs (
+                id INTEGER PRIMARY KEY,
+                run_id TEXT NOT NULL UNIQUE,
+                experiment_id INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                user_id TEXT NOT NULL,
+                status TEXT NOT NULL,
+                start_time INTEGER NOT NULL,
+                end_time INTEGER,
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active'
+            )""",
+            "CREATE INDEX runs_by_experiment ON runs (experiment_id, start_time)",
+            """CREATE TABLE params (
+                run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE tags (
+                run INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            # SQLite stores NaN as NULL, which a primary key cannot hold: value 0 and is_nan 1 stand for it.
+            """CREATE TABLE metrics (
+                run INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL,
+                PRIMARY KEY (run, key, step, timestamp, value, is_nan)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE latest_metrics (
+                run INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL,
+                PRIMARY KEY (run, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE datasets (
+                run INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, source_type TEXT NOT NULL,
+                source TEXT NOT NULL, schema TEXT NOT NULL, profile TEXT NOT NULL, tags TEXT NOT NULL,
+                PRIMARY KEY (run, name, digest)
+            )""",
+            """INSERT INTO experiments (experiment_id, name, creation_time, last_update_time)
+                SELECT 0, 'Default', now, now FROM (SELECT 1000 * CAST(strftime('%s') AS INTEGER) AS now)""",
+        ),
+    ),
+    (
+        "0002_models",
+        (
+            """CREATE TABLE logged_models (
+                id INTEGER PRIMARY KEY,
+                model_id TEXT NOT NULL UNIQUE,
+                experiment_id INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                model_type TEXT NOT NULL,
+                source_run_id TEXT NOT NULL,
+                status TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                lifecycle_stage TEXT NOT NULL DEFAULT 'active'
+            )""",
+            "CREATE INDEX logged_models_by_experiment ON logged_models (experiment_id, creation_time)",
+            "CREATE INDEX logged_models_by_run ON logged_models (source_run_id)",
+            """CREATE TABLE logged_model_params (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE logged_model_tags (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE logged_model_metrics (
+                model INTEGER NOT NULL, key TEXT NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+                value REAL NOT NULL, is_nan INTEGER NOT NULL, run_id TEXT NOT NULL,
+                dataset_name TEXT NOT NULL, dataset_digest TEXT NOT NULL,
+                PRIMARY KEY (model, key, step, timestamp, value, is_nan, run_id, dataset_name, dataset_digest)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE run_models (
+                run INTEGER NOT NULL, role TEXT NOT NULL, model_id TEXT NOT NULL, step INTEGER NOT NULL,
+                PRIMARY KEY (run, role, model_id)
+            ) WITHOUT ROWID""",
+            # last_version: the number of a deleted version is not given again.
+            """CREATE TABLE registered_models (
+                id INTEGER PRIMARY KEY,
+                name TEXT NOT NULL UNIQUE,
+                description TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                last_version INTEGER NOT NULL DEFAULT 0
+            )""",
+            """CREATE TABLE registered_model_tags (
+                model INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key)
+            ) WITHOUT ROWID""",
+            # source is what the client named, location what it stood for when it was registered.
+            """CREATE TABLE model_versions (
+                id INTEGER PRIMARY KEY,
+                model INTEGER NOT NULL,
+                version INTEGER NOT NULL,
+                stage TEXT NOT NULL,
+                description TEXT NOT NULL,
+                source TEXT NOT NULL,
+                location TEXT NOT NULL,
+                run_id TEXT NOT NULL,
+                run_link TEXT NOT NULL,
+                model_id TEXT NOT NULL,
+                creation_time INTEGER NOT NULL,
+                last_updated_time INTEGER NOT NULL,
+                UNIQUE (model, version)
+            )""",
+            "CREATE INDEX model_versions_by_run ON model_versions (run_id)",
+            """CREATE TABLE model_version_tags (
+                version_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (version_id, key)
+            ) WITHOUT ROWID""",
+            """CREATE TABLE model_aliases (
+                model INTEGER NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL,
+                PRIMARY KEY (model, alias)
+            ) WITHOUT ROWID""",
+        ),
+    ),
+)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    return _version(connection) == len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database up to date. Any number of processes may try at once."""
+    # Switching a new database to WAL fails at once, without waiting, when two processes do it together.
+    with locked(path.with_name(f"{path.name}.lock")):
+        if _version(connection) == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+        _refuse_unknown(connection, path)
+        for number, (name, statements) in enumerate(MIGRATIONS, 1):
+            if number > _version(connection):
+                _apply(connection, number, name, statements)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _refuse_unknown(connection: sqlite3.Connection, path: Path) -> None:
+    known = {name for name, _ in MIGRATIONS}
+    unknown = sorted(_applied(connection) - known)
+    if unknown or _version(connection) > len(MIGRATIONS):
+        which = f" (it has the migration {unknown[0]})" if unknown else ""
+        raise TrackingError(
+            f"{path} was written by a newer version of projrun{which}",
+            "upgrade projrun, or set PROJRUN_HOME to another directory",
+        )
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone():
+        return set()
+    return {name for (name,) in connection.execute("SELECT name FROM migrations")}
+
+
+def _apply(connection: sqlite3.Connection, number: int, name: str, statements: tuple[str, ...]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
+        )
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now_ms()))
+        connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
+        raise
+
+
+MAX_FAULTS = 20
+OF_RUNS = ("params", "tags", "metrics", "latest_metrics", "datasets", "run_models")
+
+
+def faults(db: sqlite3.Connection, artifacts: Path) -> list[str]:
+    found = [str(line) for (line,) in db.execute(f"PRAGMA integrity_check({MAX_FAULTS:d})") if line != "ok"]
+    for table in OF_RUNS:
+        # The names are ours; a table's name cannot be bound.
+        query = f"SELECT count(*) FROM {table} WHERE run NOT IN (SELECT id FROM runs)"  # noqa: S608
+        (lost,) = db.execute(query).fetchone()
+        if lost:
+            found.append(f"{table}: {lost} rows belong to no run")
+    (lost,) = db.execute(
+        "SELECT count(*) FROM runs WHERE experiment_id NOT IN (SELECT experiment_id FROM experiments)"
+    ).fetchone()
+    if lost:
+        found.append(f"runs: {lost} belong to no experiment")
+    return found + _unowned(db, artifacts)
+
+
+def _unowned(db: sqlite3.Connection, artifacts: Path) -> list[str]:
+    known = {(str(number), run_id) for number, run_id in db.execute("SELECT experiment_id, run_id FROM runs")}
+    lines = []
+    for experiment in _directories(artifacts):
+        for run in _directories(artifacts / experiment):
+            if run != "models" and (experiment, run) not in known:
+                lines.append(f"{artifacts / experiment / run}: artifacts of no run")
+    return lines
+
+
+def _directories(place: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []

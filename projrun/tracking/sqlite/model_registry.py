@@ -1,0 +1,173 @@
+"""The model registry of the embedded store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from projrun.errors import TrackingError
+from projrun.tracking.limits import shown
+from projrun.tracking.model_limits import checked_alias, checked_stage, checked_version
+from projrun.tracking.models import PROMPT_TAG, STAGES, VERSIONS_TAG, ModelVersion, RegisteredModel
+from projrun.tracking.sqlite import logged_models, model_search, model_sources, registered_model_rows
+from projrun.tracking.sqlite.database import Database
+
+
+class EmbeddedRegistry:
+    def __init__(self, database: Database, root_uri: str) -> None:
+        self._db, self._root_uri = database, root_uri
+
+    def create_model(
+        self, name: str, description: str = "", tags: Mapping[str, str] | None = None
+    ) -> RegisteredModel:
+        with self._db.writing() as db:
+            registered_model_rows.insert_model(db, name, description, tags or {})
+            return registered_model_rows.get_model(db, name)
+
+    def get_model(self, name: str) -> RegisteredModel:
+        with self._db.reading() as db:
+            return registered_model_rows.get_model(db, name)
+
+    def rename_model(self, name: str, new_name: str) -> RegisteredModel:
+        with self._db.writing() as db:
+            registered_model_rows.rename(db, name, new_name)
+            return registered_model_rows.get_model(db, new_name)
+
+    def describe_model(self, name: str, description: str) -> RegisteredModel:
+        with self._db.writing() as db:
+            registered_model_rows.describe_model(db, name, description)
+            return registered_model_rows.get_model(db, name)
+
+    def delete_model(self, name: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.delete_model(db, name)
+
+    def search_models(
+        self,
+        filter_string: str = "",
+        order_by: Sequence[str] = (),
+        max_results: int = 100,
+        page_token: str = "",
+    ) -> tuple[list[RegisteredModel], str]:
+        with self._db.reading() as db:
+            return model_search.registered_models(db, filter_string, order_by, max_results, page_token)
+
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.set_tag_model(db, name, key, value)
+
+    def delete_model_tag(self, name: str, key: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.delete_tag_model(db, name, key)
+
+    def latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
+        wanted = [checked_stage(stage) for stage in stages] or STAGES
+        with self._db.reading() as db:
+            return registered_model_rows.latest(db, registered_model_rows.model_number(db, name), wanted)
+
+    def create_version(
+        self,
+        name: str,
+        source: str,
+        *,
+        run_id: str = "",
+        model_id: str = "",
+        run_link: str = "",
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        is_prompt = (tags or {}).get(PROMPT_TAG, "").lower() == "true"
+        with self._db.writing() as db:
+            registered_model_rows.model_number(db, name)
+            if is_prompt:
+                origin = model_sources.prompt()
+            else:
+                origin = model_sources.origin(db, source, run_id, model_id, self._root_uri)
+            version = registered_model_rows.insert_version(
+                db, name, **origin._asdict(), run_link=run_link, description=description, tags=tags or {}
+            )
+            if origin.model_id:
+                _note_registration(db, origin.model_id, name, version)
+            return registered_model_rows.get_version(db, name, version)
+
+    def get_version(self, name: str, version: str) -> ModelVersion:
+        with self._db.reading() as db:
+            return registered_model_rows.get_version(db, name, checked_version(version))
+
+    def describe_version(self, name: str, version: str, description: str) -> ModelVersion:
+        with self._db.writing() as db:
+            registered_model_rows.describe_version(db, name, checked_version(version), description)
+            return registered_model_rows.get_version(db, name, checked_version(version))
+
+    def move_version(
+        self, name: str, version: str, stage: str, *, archive_others: bool = False
+    ) -> ModelVersion:
+        with self._db.writing() as db:
+            registered_model_rows.move(db, name, checked_version(version), stage, archive_others)
+            return registered_model_rows.get_version(db, name, checked_version(version))
+
+    def delete_version(self, name: str, version: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.delete_version(db, name, checked_version(version))
+
+    def search_versions(
+        self,
+        filter_string: str = "",
+        order_by: Sequence[str] = (),
+        max_results: int = 10_000,
+        page_token: str = "",
+    ) -> tuple[list[ModelVersion], str]:
+        with self._db.reading() as db:
+            return model_search.versions(db, filter_string, order_by, max_results, page_token)
+
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.set_tag_version(db, name, checked_version(version), key, value)
+
+    def delete_version_tag(self, name: str, version: str, key: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.delete_tag_version(db, name, checked_version(version), key)
+
+    def location(self, name: str, version: str) -> str:
+        with self._db.reading() as db:
+            found = registered_model_rows.get_version(db, name, checked_version(version))
+            return model_sources.allowed_location(db, found, self._root_uri)
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.set_alias(
+                db, name, checked_alias(alias, new=True), checked_version(version)
+            )
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        with self._db.writing() as db:
+            registered_model_rows.delete_alias(db, name, checked_alias(alias))
+
+    def version_of_alias(self, name: str, alias: str) -> ModelVersion:
+        checked_alias(alias)
+        with self._db.reading() as db:
+            if alias.lower() == "latest":
+                found = registered_model_rows.newest(db, name)
+            else:
+                found = registered_model_rows.by_alias(db, name, alias)
+        if found is None:
+            # The codes that MLflow's clients know: an alias that is not there is a wrong parameter.
+            code = "RESOURCE_DOES_NOT_EXIST" if alias.lower() == "latest" else "INVALID_PARAMETER_VALUE"
+            raise TrackingError(f"the model {shown(name)} has no alias {shown(alias)}", error_code=code)
+        return found
+
+
+def _note_registration(db: sqlite3.Connection, model_id: str, name: str, version: int) -> None:
+    number = logged_models.active_number(db, model_id)
+    row = db.execute(
+        "SELECT value FROM logged_model_tags WHERE model = ? AND key = ?", (number, VERSIONS_TAG)
+    ).fetchone()
+    try:
+        known = msgspec.json.decode(row[0], type=list[object]) if row else []
+    except msgspec.MsgspecError:  # a client may set the tag to anything
+        known = []
+    value = msgspec.json.encode([*known, {"name": name, "version": version}]).decode()
+    # Not cut to the limit of tags: half a JSON text is none.
+    db.execute("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", (number, VERSIONS_TAG, value))

@@ -1,0 +1,160 @@
+"""Searches for logged models, registered models and their versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from projrun.tracking.filters import Column, Order, Subject, attribute
+from projrun.tracking.limits import check_page, check_text, invalid, shown
+from projrun.tracking.model_limits import MAX_DATASETS, MAX_MODELS_PER_PAGE, MAX_VERSIONS_PER_PAGE
+from projrun.tracking.models import PROMPT_TAG, Dataset, ModelOrder, ModelVersion, RegisteredModel
+from projrun.tracking.sqlite import experiments, registered_model_rows
+from projrun.tracking.sqlite.search import Condition, Statement, comparison
+
+LOGGED_MODELS = Subject(
+    attributes={
+        "name": Column("m.name", False),
+        "model_id": Column("m.model_id", False),
+        "model_type": Column("m.model_type", False),
+        "status": Column("m.status", False),
+        "source_run_id": Column("m.source_run_id", False),
+        **dict.fromkeys(
+            ("creation_timestamp", "creation_time", "creation_timestamp_ms"), Column("m.creation_time", True)
+        ),
+        **dict.fromkeys(
+            ("last_updated_timestamp", "last_updated_time", "last_updated_timestamp_ms"),
+            Column("m.last_updated_time", True),
+        ),
+    },
+    tables={"metric": "logged_model_metrics", "parameter": "logged_model_params", "tag": "logged_model_tags"},
+    link="model",
+    owner="m.id",
+)
+_TIMES = ("last_updated_timestamp", "last_updated_time", "timestamp")
+REGISTERED_MODELS = Subject(
+    attributes={
+        "name": Column("m.name", False),
+        "creation_timestamp": Column("m.creation_time", True),
+        **dict.fromkeys(_TIMES, Column("m.last_updated_time", True)),
+    },
+    tables={"tag": "registered_model_tags"},
+    link="model",
+    owner="m.id",
+)
+VERSIONS = Subject(
+    attributes={
+        "name": Column("m.name", False),
+        "version_number": Column("v.version", True),
+        "run_id": Column("v.run_id", False),
+        "source_path": Column("v.source", False),
+        "creation_timestamp": Column("v.creation_time", True),
+        **dict.fromkeys(_TIMES, Column("v.last_updated_time", True)),
+    },
+    tables={"tag": "model_version_tags"},
+    link="version_id",
+    owner="v.id",
+)
+
+
+def logged_models(
+    db: sqlite3.Connection,
+    select: str,
+    experiment_ids: Sequence[str],
+    filter_string: str,
+    datasets: Sequence[Dataset],
+    order_by: Sequence[ModelOrder],
+    max_results: int,
+    page_token: str,
+) -> tuple[list[Any], str]:
+    """Rows of `select`, which names the models m."""
+    check_page(max_results)
+    statement = Statement(select, LOGGED_MODELS)
+    statement.where(Condition("m.lifecycle_stage = 'active'", []))
+    statement.where(comparison("m.experiment_id", "IN", experiments.numbers(experiment_ids)))
+    measured = _measured_on(datasets) if datasets else None
+    if measured is not None:
+        parts = ["EXISTS (SELECT 1 FROM logged_model_metrics WHERE model = m.id AND", measured.sql, ")"]
+        statement.where(Condition(" ".join(parts), measured.bound))
+    statement.filter(filter_string, measured)
+    for order in order_by:
+        statement.order_by(*_order(order))
+    statement.orders += ["m.creation_time DESC", "m.id DESC"]
+    return statement.page(db, max_results, page_token)
+
+
+def registered_models(
+    db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
+) -> tuple[list[RegisteredModel], str]:
+    check_page(max_results, MAX_MODELS_PER_PAGE)
+    statement = _registry_statement(
+        registered_model_rows.SELECT_MODEL, REGISTERED_MODELS, filter_string, order_by
+    )
+    statement.orders += ["m.name"]
+    rows, token = statement.page(db, max_results, page_token)
+    return registered_model_rows.loaded_model(db, rows), token
+
+
+def versions(
+    db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
+) -> tuple[list[ModelVersion], str]:
+    check_page(max_results, MAX_VERSIONS_PER_PAGE)
+    statement = _registry_statement(registered_model_rows.SELECT_VERSION, VERSIONS, filter_string, order_by)
+    if not order_by:
+        statement.orders += ["v.last_updated_time DESC"]
+    statement.orders += ["m.name", "v.version DESC"]
+    rows, token = statement.page(db, max_results, page_token)
+    return registered_model_rows.loaded_version(db, rows), token
+
+
+def _registry_statement(
+    select: str, subject: Subject, filter_string: str, order_by: Sequence[str]
+) -> Statement:
+    """Prompts are kept as registered models; they are found only when they are asked for."""
+    statement = Statement(select, subject)
+    wants_prompts = False
+    for clause in statement.parsed(filter_string):
+        if (clause.entity, clause.key) == ("tag", PROMPT_TAG):
+            wants_prompts = (clause.comparator == "=") == (str(clause.value).lower() == "true")
+        else:
+            statement.add(clause)
+    table, link, owner = subject.tables["tag"], subject.link, subject.owner
+    parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND key = ? AND value = 'true')"]
+    statement.where(Condition(" ".join(parts if wants_prompts else ["NOT", *parts]), [PROMPT_TAG]))
+    for text in order_by:
+        statement.order(text)
+    return statement
+
+
+def _measured_on(datasets: Sequence[Dataset]) -> Condition:
+    if len(datasets) > MAX_DATASETS:
+        raise invalid(f"{len(datasets)} data sets exceed the limit of {MAX_DATASETS}")
+    conditions = [_on(dataset) for dataset in datasets]
+    sql = " OR ".join(f"({condition.sql})" for condition in conditions)
+    return Condition(f"({sql})", [value for condition in conditions for value in condition.bound])
+
+
+def _on(dataset: Dataset) -> Condition:
+    if not dataset.name:
+        raise invalid("a data set has no name")
+    check_text("data set", dataset.name + dataset.digest)
+    if not dataset.digest:
+        return Condition("dataset_name = ?", [dataset.name])
+    return Condition("dataset_name = ? AND dataset_digest = ?", [dataset.name, dataset.digest])
+
+
+def _order(order: ModelOrder) -> tuple[Order, Condition]:
+    entity, _, key = order.field.partition(".")
+    check_text("order_by", order.field)
+    if entity in ("metrics", "metric") and key:
+        on = _on(order.dataset) if order.dataset else Condition("1", [])
+        parts = ["(SELECT value FROM logged_model_metrics WHERE model = m.id AND key = ? AND", on.sql]
+        value = " ".join([*parts, "ORDER BY timestamp DESC, step DESC, run_id LIMIT 1)"])
+        name = key.strip("`")
+        return Order("metric", name, not order.ascending), Condition(value, [name, *on.bound])
+    column = attribute(order.field, LOGGED_MODELS)
+    if column is None:
+        known = ", ".join(LOGGED_MODELS.attributes)
+        raise invalid(f"order_by {shown(order.field)}: expected metrics.… or one of {known}")
+    return Order("attribute", order.field, not order.ascending), Condition(column.sql, [])
