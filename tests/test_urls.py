@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from projrun.net.urls import without_credentials, without_secrets
+from projrun.net import without_credentials, without_secrets
 
 
 @pytest.mark.parametrize(

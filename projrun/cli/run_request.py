@@ -143,7 +143,7 @@ def say_goodbye(record: Record, home: Home) -> None:
     import sys
 
     from projrun.console import say, state
-    from projrun.net.urls import without_credentials
+    from projrun.net import without_credentials
 
     place = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
     outcome, plan = record.outcome, record.plan

@@ -157,3 +157,8 @@ def _readable(path: Path) -> str:
 def key_of(facts: Mapping[str, object]) -> str:
     """The name of a cache entry: 24 hex digits over every fact that determines its content."""
     return sha256_text(msgspec.json.encode(facts, order="sorted").decode())[:24]
+
+
+def git_top(directory: Path) -> Path | None:
+    """Return the top of the working tree that `directory` is in; no process is started."""
+    return next((above for above in (directory, *directory.parents) if os.path.exists(above / ".git")), None)

@@ -81,11 +81,6 @@ class View(NamedTuple):
         return _ask(*arguments, cwd=self.top, environ=self.environ, errors=errors)
 
 
-def top_above(directory: Path) -> Path | None:
-    """The top of the working tree that `directory` is in, found without a process."""
-    return next((above for above in (directory, *directory.parents) if os.path.exists(above / ".git")), None)
-
-
 def git_directories(top: Path) -> tuple[Path, Path]:
     """Git's directory of this working tree, and the one that it shares with others of the repository."""
     own = top / ".git"

@@ -92,7 +92,7 @@ def _remember(content: bytes, document: Document) -> None:
 
 
 def _has_secrets(content: bytes) -> bool:
-    from projrun.net.urls import channel_without_credentials, without_secrets
+    from projrun.net import channel_without_credentials, without_secrets
 
     text = content.decode(errors="replace")
     return "://" in text and any(

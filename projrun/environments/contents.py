@@ -108,7 +108,7 @@ def _stamp(path: Path) -> str:
 
 def origin(direct_url: Path) -> str:
     """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
-    from projrun.net.urls import without_secrets
+    from projrun.net import without_secrets
 
     try:
         facts = msgspec.json.decode(direct_url.read_bytes())

@@ -183,9 +183,10 @@ def _files(place: Path) -> list[Path]:
 
 def _known_to_git(place: Path) -> list[Path]:
     """Empty where git knows nothing there, or cannot read it."""
-    from projrun.disk.repository_view import top_above, viewed
+    from projrun.disk.files import git_top
+    from projrun.disk.repository_view import viewed
 
-    top = top_above(Path(os.path.realpath(place)))
+    top = git_top(Path(os.path.realpath(place)))
     if top is None:
         return []
     inside = os.path.relpath(os.path.realpath(place), top)

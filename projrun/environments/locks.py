@@ -16,7 +16,7 @@ from projrun.environments import EnvironmentManager, lock_in_project
 from projrun.environments.local_requirements import at_hand, local_metadata
 from projrun.environments.requirement_access import variable_digests, without_access
 from projrun.errors import BuildError, ProjrunError
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.plan import Descriptor, Lock, PlannedEnvironment, Resolving
 from projrun.record import Environment
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.net.urls import without_credentials, without_secrets
+from projrun.net import without_credentials, without_secrets
 from projrun.plan import Access, Descriptor, Lock
 from projrun.processes import git_settings
 

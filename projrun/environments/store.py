@@ -24,7 +24,6 @@ from projrun.disk import Home
 from projrun.disk.files import beside, key_of, remove, sha256_text, write_atomically
 from projrun.disk.locks import FileLock, locked
 from projrun.environments import EnvironmentManager, manager_named
-from projrun.environments.contents import fingerprint, mismatch
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.plan import Descriptor, Launch, Lock, Resolving
 from projrun.record import Environment
@@ -163,12 +162,16 @@ def _usable(manager: EnvironmentManager, dest: Path) -> Ready | None:
 
 def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | None:
     """Why a built environment cannot be used as it is, or None."""
+    from projrun.environments.contents import fingerprint  # late: what is not built has no contents
+
     if reason := manager.unhealthy(dest):
         return reason
     return None if fingerprint(dest) == ready.fingerprint else "its packages were changed by hand"
 
 
 def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, dest: Path, log: Path) -> None:
+    from projrun.environments.contents import fingerprint, mismatch
+
     if ready := read(dest):
         warn(f"the {name} environment {dest.name} is built again: {spoilt_by(manager, dest, ready)}")
     made_of = f"with Python {lock.python}" if lock.python else f"from the image {lock.image}"

@@ -19,7 +19,7 @@ import msgspec
 from projrun.disk import Home, locks
 from projrun.disk.files import beside
 from projrun.errors import InputError, ProjrunError
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.plan import PlannedInput
 from projrun.record import Input
 

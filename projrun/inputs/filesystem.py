@@ -9,7 +9,7 @@ from projrun.console import one_line
 from projrun.console.progress import Progress
 from projrun.errors import InputError, ProjrunError, UnavailableError
 from projrun.inputs import RunArtifacts
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 
 
 def claims(url: str) -> bool:

@@ -1,8 +1,9 @@
-"""Whether the network may be asked: PROJRUN_OFFLINE and --offline forbid it to all that projrun does."""
+"""The network: whether it may be asked (PROJRUN_OFFLINE, --offline), and URLs in text that people read."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -25,3 +26,49 @@ def offline(wanted: bool) -> Iterator[None]:
         yield
     finally:
         _forbidden -= wanted
+
+
+# The user part ends at the last @ before the path; without one there, and where what follows the colon is no
+# port and so is a password with a slash in it, at the last @ of all.
+_USER_PART = r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^/\s]*|[^/\s:@]*:(?!\d+(?:/|$))\S*)@)"
+
+
+def without_credentials(text: str) -> str:
+    """`text` with the user part of every URL removed; the user name of an ssh URL is an address and stays."""
+    return re.sub(_USER_PART, _keep_ssh_user, text) if "://" in text else text
+
+
+def _keep_ssh_user(match: re.Match[str]) -> str:
+    scheme, user = match[1], re.split("[:@]", match[2])[0]
+    return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
+
+
+# compiled when they are needed: most texts are no URLs
+_FIELD = r"([?&])([^=&?#\s]*)=([^&#\s]*)"
+_SIGNS = r"(?i)signature|token|secret|password|credential|key|\Asig\Z"
+
+
+def without_secrets(text: str) -> str:
+    """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
+    return (
+        re.sub(_FIELD, _without_value, without_credentials(text))
+        if "=" in text
+        else without_credentials(text)
+    )
+
+
+def _without_value(field: re.Match[str]) -> str:
+    return f"{field[1]}{field[2]}=…" if re.search(_SIGNS, field[2]) else field[0]
+
+
+_IN_CHANNEL = r"(?<=/)t/(?!\$)[^/]+(?:/|$)"
+_VARIABLES_AS_USER = r"://\$\{?\w+\}?(:\$\{?\w+\}?)?@"
+
+
+def channel_without_credentials(url: str) -> str:
+    """The URL of a conda channel without a user part and without the `t/TOKEN/` that conda puts in its path.
+
+    Variables of the environment (`${TOKEN}`) are names, not credentials: they stay.
+    """
+    kept = url if re.search(_VARIABLES_AS_USER, url) else without_credentials(url)
+    return re.sub(_IN_CHANNEL, "", kept)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from projrun.console import one_line
 from projrun.errors import ProjrunError
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.version import __version__
 
 if TYPE_CHECKING:

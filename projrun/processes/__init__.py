@@ -45,7 +45,7 @@ def shown(argv: Sequence[str]) -> str:
     import shlex
 
     from projrun.console import one_line
-    from projrun.net.urls import without_secrets
+    from projrun.net import without_secrets
 
     return without_secrets(" ".join(shlex.quote(one_line(word, 2000)) for word in argv))
 

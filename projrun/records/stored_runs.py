@@ -15,7 +15,7 @@ from projrun.compare.side_by_side import SideBySide, SourceDiff, changed, side_b
 from projrun.disk import Home
 from projrun.disk.files import CHUNK, sha256_file, temporary_directory
 from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, VerifyRules
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
 from projrun.records.bundle_reader import is_bundle, tree_of, unpacked

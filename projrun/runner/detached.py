@@ -19,7 +19,7 @@ from projrun.request import Request
 from projrun.runner.run import check
 from projrun.server.endpoint import without_endpoint
 from projrun.tracking import Store
-from projrun.tracking.entities import TERMINATED, Run
+from projrun.tracking.entities import SUPERVISOR_TAG, TERMINATED, Run
 from projrun.tracking.recorder import RunHook
 from projrun.tracking.supervision import (
     LIBRARY,
@@ -29,7 +29,6 @@ from projrun.tracking.supervision import (
     settled_store,
     supervisor_pid,
 )
-from projrun.tracking.tags import SUPERVISOR
 
 LONGEST_PAUSE_S = 0.5
 
@@ -98,7 +97,7 @@ def stop(store: Store, home: Home, run: Run) -> Run:
     """
     if run.status in TERMINATED:
         return run
-    pid = _pid(home, run.tags.get(SUPERVISOR, ""))
+    pid = _pid(home, run.tags.get(SUPERVISOR_TAG, ""))
     if pid is None:
         settle_lost_runs(home, store)
         if (run := store.get_run(run.run_id)).status in TERMINATED:

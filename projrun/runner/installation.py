@@ -16,7 +16,7 @@ from projrun import tracking
 from projrun.console import one_line
 from projrun.disk import Home
 from projrun.errors import ProjrunError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.processes.cgroups import new_cgroup, started_in
 from projrun.processes.programs import ask
 

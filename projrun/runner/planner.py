@@ -13,7 +13,7 @@ from projrun.console.masking import MASK
 from projrun.environments import lock_in_project, manager_named
 from projrun.errors import ProjrunError, UsageError
 from projrun.inputs import Storage
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
 from projrun.project.command import render

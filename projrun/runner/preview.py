@@ -14,7 +14,7 @@ from projrun.environments import manager_named
 from projrun.environments.locks import kept_lock
 from projrun.environments.store import is_built
 from projrun.inputs import storage_for
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.plan import Lock, Plan, PlannedEnvironment
 from projrun.request import Request
 from projrun.runner.planner import make_plan

@@ -24,13 +24,13 @@ from projrun.records.availability import Missing, absent_variables, inputs_of, l
 from projrun.records.bundle_writer import Wanted, bundle
 from projrun.records.stored_runs import Found, find
 from projrun.request import Request
+from projrun.runner.observer import can_change_results
 from projrun.runner.planner import Planned
 from projrun.runner.run import perform, run
-from projrun.runner.surroundings import can_change_results
 from projrun.sources.closure import Captured
+from projrun.tracking.entities import REPRODUCES_TAG
 from projrun.tracking.recorder import RunHook
 from projrun.tracking.supervision import settled_store, supervising
-from projrun.tracking.tags import REPRODUCES
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ def reproduce(
         planned, captured = prepare(found, home, stack, again)
         hook = RunHook(store, _request(found, again), supervisor)
         run = hook.open(planned.plan)
-        store.log_batch(run.run_id, tags={**again.tags, REPRODUCES: first.run_id})
+        store.log_batch(run.run_id, tags={**again.tags, REPRODUCES_TAG: first.run_id})
         planned = msgspec.structs.replace(planned, prefix=again.prefix)
         return perform(store, run, planned, captured, home)
 

@@ -44,10 +44,9 @@ from projrun.runner.planner import Planned, make_plan
 from projrun.server.endpoint import tracking_variables
 from projrun.sources.closure import Captured, hand_over
 from projrun.tracking import Store
-from projrun.tracking.entities import Run, RunStatus
+from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, Run, RunStatus
 from projrun.tracking.recorder import RunHook, ended, failed, killed, remember, timed_out
 from projrun.tracking.supervision import settled_store, supervising
-from projrun.tracking.tags import ENVIRONMENT_KEY
 
 if TYPE_CHECKING:
     from projrun.runner.observer import Observer
@@ -107,7 +106,7 @@ class _Known:
 
     def surroundings(self) -> Platform:
         if self._surroundings is None:
-            from projrun.runner.surroundings import surroundings
+            from projrun.runner.observer import surroundings
 
             launched = self.provided.launch.variables if self.provided else {}
             self._surroundings = surroundings(merged(os.environ, self.planned.variables, launched))
@@ -240,7 +239,7 @@ def _execute(
 
     def before() -> None:
         known.observe(store, home)
-        store.log_batch(run.run_id, tags={ENVIRONMENT_KEY: provided.environment.key})
+        store.log_batch(run.run_id, tags={ENVIRONMENT_KEY_TAG: provided.environment.key})
         store.update_run(run.run_id, status="RUNNING")
 
     handle: Handle | None = None

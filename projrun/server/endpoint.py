@@ -7,12 +7,11 @@ import os
 import select
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from projrun.console import warn
 from projrun.console.masking import hidden_in_output
-from projrun.server.run_view import OwnRun
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     import socket
 
     import uvicorn
+
+    from projrun.server.run_view import OwnRun
 
 
 LOOPBACK = "127.0.0.1"
@@ -35,10 +36,16 @@ class Endpoint:
     token: good as MLFLOW_TRACKING_TOKEN; without it every request is refused.
     """
 
-    def __init__(self, store: Store, host: str = "", device: str = "") -> None:
-        """host, device: listen there instead of on loopback, to what comes through that device alone."""
+    def __init__(
+        self, store: Store, host: str = "", device: str = "", *, run_id: str = "", pinned: bool = False
+    ) -> None:
+        """host, device: listen there instead of on loopback, to what comes through that device alone.
+
+        run_id, pinned: clients see the store as `OwnRun` of that run shows it; without a run id, as it is.
+        """
         self.token = os.urandom(32).hex()
-        self._store = store
+        self._store, self._run_id, self._pinned = store, run_id, pinned
+        self._view: OwnRun | None = None
         self.host = host or LOOPBACK
         self._socket = _listening(self.host, device)
         self.url = f"http://{self.host}:{self._socket.getsockname()[1]}"
@@ -48,7 +55,7 @@ class Endpoint:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; requests in progress get `GRACE_S` seconds to finish. May be called again."""
+        """Stop; requests get `GRACE_S` seconds to finish, and the runs of clients end. May be repeated."""
         if self._closed:
             return
         self._closed = True
@@ -57,16 +64,26 @@ class Endpoint:
         if not self._thread.is_alive():
             os.close(self._wakeup)
         self._socket.close()
+        if self._view is not None:
+            self._view.release()
 
     def _wait_and_serve(self) -> None:
         ready, _, _ = select.select([self._socket.fileno(), self._wakeup], [], [])
         if self._wakeup in ready:
             return
         try:
-            _serve(self._store, self.token, self.host, self._socket, self._wakeup)
+            _serve(self._store_of_clients(), self.token, self.host, self._socket, self._wakeup)
         except Exception as error:  # clients must not wait for a server that will never answer
             warn(f"the run's tracking endpoint ended: {type(error).__name__}: {error}")
             self._socket.close()
+
+    def _store_of_clients(self) -> Store:
+        if not self._run_id:
+            return self._store
+        from projrun.server.run_view import OwnRun  # late: most projects log nothing
+
+        self._view = OwnRun(self._store, self._run_id, pinned=self._pinned)
+        return cast(Store, self._view)
 
 
 def _listening(host: str, device: str) -> _socket.socket:
@@ -166,10 +183,10 @@ def tracking_variables(
         with hidden_in_output(os.environ.get("MLFLOW_TRACKING_TOKEN", "")):
             yield variables
         return
-    own = OwnRun(store, run.run_id, pinned=pinned)
-    with closing(Endpoint(cast(Store, own), *reach)) as endpoint, ExitStack() as stack:
-        stack.callback(own.release)
-        stack.enter_context(hidden_in_output(endpoint.token))
+    with (
+        closing(Endpoint(store, *reach, run_id=run.run_id, pinned=pinned)) as endpoint,
+        hidden_in_output(endpoint.token),
+    ):
         not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), endpoint.host)))
         yield {
             **variables,

@@ -19,9 +19,8 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.tracking import Store
-from projrun.tracking.entities import Experiment, Run, RunStatus
+from projrun.tracking.entities import PARENT_RUN_ID_TAG, SOURCE_TYPE_TAG, Experiment, Run, RunStatus
 from projrun.tracking.recorder import end_with_parent
-from projrun.tracking.tags import PARENT_RUN_ID, SOURCE_TYPE
 
 
 @runtime_checkable
@@ -74,8 +73,8 @@ class OwnRun:
     def create_run(self, experiment_id: str, *, tags: Mapping[str, str] | None = None, **more: Any) -> Run:
         """A project that one of ours runs is a child of this run, whether the client says so or not."""
         self._serves_something_else(experiment_id)
-        if tags and tags.get(SOURCE_TYPE) == "PROJECT":
-            tags = {PARENT_RUN_ID: self._run_id, **tags}
+        if tags and tags.get(SOURCE_TYPE_TAG) == "PROJECT":
+            tags = {PARENT_RUN_ID_TAG: self._run_id, **tags}
         run = self._store.create_run(experiment_id, tags=tags, **more)
         self._made.append(run.run_id)
         return run

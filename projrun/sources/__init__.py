@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from projrun.disk import Home
 from projrun.errors import SourceError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.plan import Checkout, Source
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from projrun.console import one_line
 from projrun.disk import Home
 from projrun.disk.files import sha256_file
 from projrun.errors import SourceError
+from projrun.net import without_secrets
 from projrun.net.http import is_web
-from projrun.net.urls import without_secrets
 from projrun.plan import Checkout, Source
 from projrun.record import from_json
 from projrun.sources.checkouts import new_place
-from projrun.sources.git.address import directory_within, path_of
+from projrun.sources.subdirectory import directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
 _MACOS = "__MACOSX"

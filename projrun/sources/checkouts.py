@@ -8,10 +8,11 @@ from pathlib import Path
 
 from projrun.disk import Home, locks
 from projrun.plan import Checkout, Source
-from projrun.sources.git.address import Address, directory_within
+from projrun.sources.git.address import Address
 from projrun.sources.git.lfs import fill_lfs
 from projrun.sources.git.submodules import fill_submodules
 from projrun.sources.git.tree import Tree, fill
+from projrun.sources.subdirectory import directory_within
 
 
 def check_out(

@@ -8,12 +8,11 @@ from pathlib import Path
 import msgspec
 
 from projrun.disk import Home
-from projrun.disk.repository_view import top_above
+from projrun.disk.files import git_top
 from projrun.errors import SourceError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, Worktree
-from projrun.sources.git.address import directory_within, is_repository, path_of, split_off
-from projrun.sources.git.worktree import below, look_at, remote_in, state_of
+from projrun.sources.subdirectory import directory_within, is_repository, path_of, split_off
 
 
 def claims(uri: str) -> bool:
@@ -29,10 +28,13 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
 
         return checkout_at(uri, version, start, place[1], home, offline=offline)
     directory = directory_within(start, place[1], f"'{place[0]}'")
-    top = top_above(directory)
-    source = Source(kind="local", uri=uri, subdirectory=below(top or start, directory))
+    top = git_top(directory)
+    subdirectory = directory.relative_to(top or start).as_posix()
+    source = Source(kind="local", uri=uri, subdirectory="" if subdirectory == "." else subdirectory)
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
+    from projrun.sources.git.worktree import look_at, state_of  # late: most directories without Git need none
+
     try:
         state, unknown = look_at(top) if looking else (state_of(top), "")
     except SourceError as error:  # no reason not to run what lies there
@@ -49,7 +51,7 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
 def repository_of(uri: str) -> Path:
     """The top of the working tree that a uri which this kind claims is in."""
     place = _place(uri)
-    top = top_above(Path(os.path.realpath(place[0]))) if place else None
+    top = git_top(Path(os.path.realpath(place[0]))) if place else None
     if top is None:
         raise SourceError(f"'{uri}' is no longer in a Git repository", "see what became of its .git")
     return top
@@ -70,6 +72,8 @@ def _place(uri: str) -> tuple[str, str] | None:
 
 
 def _identified(source: Source, state: Worktree, top: Path) -> Source:
+    from projrun.sources.git.worktree import remote_in
+
     return msgspec.structs.replace(
         source,
         repository=without_credentials(remote_in(state.settings, top)),

@@ -17,13 +17,14 @@ from projrun.plan import Checkout, Source
 from projrun.record import SourceClosure
 from projrun.sources.checkouts import check_out, new_place
 from projrun.sources.closure import Captured
-from projrun.sources.git.address import address_of, directory_within
+from projrun.sources.git.address import address_of
 from projrun.sources.git.cache import Repository
 from projrun.sources.git.changes import name_in
 from projrun.sources.git.repository import tree_of
 from projrun.sources.git.tree import Revision, Tree, fill
 from projrun.sources.git.worktree import remote_in
 from projrun.sources.plain_files import REMOVED, TREE
+from projrun.sources.subdirectory import directory_within
 
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 """Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""

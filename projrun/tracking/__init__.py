@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, cast
 
 from projrun.disk import Home
 from projrun.errors import UnavailableError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
 
 

@@ -14,6 +14,22 @@ TERMINATED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 DEFAULT_EXPERIMENT_ID = "0"
 RUN_NAME_TAG = "mlflow.runName"
 LOGGED_MODELS_TAG = "mlflow.log-model.history"
+DIRECTORY_TAG = "projrun.directory"
+ENVIRONMENT_KEY_TAG = "projrun.environment.key"
+CREATION_TAG = "projrun.creation"
+"""Of runs on a server: tells, after a lost answer, whether the run was made."""
+EXIT_CODE_TAG = "projrun.exit_code"
+REASON_TAG = "projrun.reason"
+SUPERVISOR_TAG = "projrun.supervisor"
+REPRODUCES_TAG = "projrun.reproduces"
+"""Id of the run that was done again."""
+VARIES_TAG = "projrun.varies"
+"""What was not as in that run, on purpose."""
+PROJECT_TAG = "projrun.project"
+ENTRY_POINT_TAG = "mlflow.project.entryPoint"
+SOURCE_NAME_TAG = "mlflow.source.name"
+SOURCE_TYPE_TAG = "mlflow.source.type"
+PARENT_RUN_ID_TAG = "mlflow.parentRunId"
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):

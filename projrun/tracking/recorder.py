@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from projrun.console import one_line, warn
 from projrun.console.masking import masked
 from projrun.errors import ProjrunError, SourceError, TrackingError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.plan import Checkout, Plan
 from projrun.processes import signal_of
 from projrun.processes.usage import now_ms
@@ -25,16 +25,22 @@ from projrun.record import (
 )
 from projrun.request import Request
 from projrun.tracking import Store
-from projrun.tracking.entities import DEFAULT_EXPERIMENT_ID, TERMINATED, Run
-from projrun.tracking.limits import MAX_PARAM_VALUE, MAX_PARAMS
-from projrun.tracking.tags import (
-    DIRECTORY,
-    PARENT_RUN_ID,
-    SUPERVISOR,
-    tags_of_outcome,
-    tags_of_plan,
-    tags_of_request,
+from projrun.tracking.entities import (
+    DEFAULT_EXPERIMENT_ID,
+    DIRECTORY_TAG,
+    ENTRY_POINT_TAG,
+    EXIT_CODE_TAG,
+    PARENT_RUN_ID_TAG,
+    PROJECT_TAG,
+    REASON_TAG,
+    SOURCE_NAME_TAG,
+    SOURCE_TYPE_TAG,
+    SUPERVISOR_TAG,
+    TERMINATED,
+    Run,
 )
+from projrun.tracking.limits import MAX_PARAM_VALUE, MAX_PARAMS, MAX_TAG_VALUE
+from projrun.version import __version__
 
 TIMED_OUT = 124
 """The exit code of a command that took too long, as timeout(1) has it."""
@@ -51,9 +57,9 @@ class RunHook:
         self._store, self._request = store, request
         self._tags = tags_of_request(_source_name(request.uri), request.entry_point, user())
         if supervisor:
-            self._tags[SUPERVISOR] = supervisor
+            self._tags[SUPERVISOR_TAG] = supervisor
         if parent := os.environ.get("MLFLOW_RUN_ID"):
-            self._tags[PARENT_RUN_ID] = parent
+            self._tags[PARENT_RUN_ID_TAG] = parent
         self._experiment_id = experiment_for(store, request)
         if request.run_id:
             store.get_run(request.run_id)
@@ -61,7 +67,7 @@ class RunHook:
 
     def note_directory(self, checkout: Checkout) -> None:
         """Where the run finds its project, while that is there."""
-        self._tags[DIRECTORY] = str(checkout.directory)
+        self._tags[DIRECTORY_TAG] = str(checkout.directory)
 
     def open(self, plan: Plan | None = None) -> Run:
         """A new run, or the one that the request names; SCHEDULED."""
@@ -92,6 +98,41 @@ class RunHook:
         """There is no plan, because of `error`."""
         if self._request.run_id or isinstance(error, SourceError):
             settle(self._store, self.open().run_id, failed(error, started))
+
+
+def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
+    """What is known of a run before its project is."""
+    return {
+        "mlflow.user": user,
+        ENTRY_POINT_TAG: entry_point,
+        SOURCE_NAME_TAG: uri,
+        SOURCE_TYPE_TAG: "PROJECT",
+        "projrun.version": __version__,
+    }
+
+
+def tags_of_plan(plan: Plan) -> dict[str, str]:
+    source = plan.source
+    tags = {
+        "mlflow.project.env": plan.environment.manager,
+        "mlflow.project.backend": plan.backend,
+        "mlflow.source.git.commit": source.commit,
+        "mlflow.source.git.repoURL": source.repository,
+        "mlflow.source.git.branch": source.branch,
+        "projrun.source.dirty": str(source.dirty).lower() if source.commit else "",
+        "projrun.source.subdirectory": source.subdirectory,
+        "projrun.source.version": source.version,
+        PROJECT_TAG: plan.project,
+        "projrun.command": plan.command[:MAX_TAG_VALUE],
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def tags_of_outcome(outcome: Outcome) -> dict[str, str]:
+    tags = {REASON_TAG: outcome.reason[:MAX_TAG_VALUE]} if outcome.reason else {}
+    if outcome.exit_code is not None:
+        tags[EXIT_CODE_TAG] = str(outcome.exit_code)
+    return tags
 
 
 def experiment_for(store: Store, request: Request) -> str:
@@ -135,7 +176,7 @@ def settle(store: Store, run_id: str, outcome: Outcome) -> None:
 
 def end_with_parent(store: Store, run: Run) -> None:
     """End a run that a client made in a run whose processes are gone; a supervised one has its own end."""
-    if run.status not in TERMINATED and SUPERVISOR not in run.tags:
+    if run.status not in TERMINATED and SUPERVISOR_TAG not in run.tags:
         reason = "the run that it was part of has ended"
         settle(
             store,

@@ -21,9 +21,8 @@ from projrun.processes import ends_by_signal
 from projrun.processes.cgroups import own_directory, remove_abandoned
 from projrun.record import Outcome
 from projrun.tracking import Store
-from projrun.tracking.entities import TERMINATED
+from projrun.tracking.entities import PARENT_RUN_ID_TAG, SUPERVISOR_TAG, TERMINATED
 from projrun.tracking.recorder import end_after, end_with_parent, killed, settle
-from projrun.tracking.tags import PARENT_RUN_ID, SUPERVISOR
 
 LIBRARY = -1
 ENDPOINT = "http://127.0.0.1:"
@@ -31,7 +30,7 @@ LOST = "the projrun process that supervised it is gone"
 
 
 class Supervision(msgspec.Struct, frozen=True):
-    """One supervisor's file. name: the value of the tag SUPERVISOR of its runs."""
+    """One supervisor's file. name: the value of the tag `projrun.supervisor` of its runs."""
 
     name: str
     place: Path
@@ -69,7 +68,7 @@ def take_over(home: Home, store: Store, name: str, fd: int) -> Supervision:
 
 @contextmanager
 def supervising(home: Home, store: Store, handed: str = "") -> Iterator[str]:
-    """While the block runs, this process supervises the runs whose tag SUPERVISOR is the value given.
+    """While the block runs, this process supervises the runs whose tag `projrun.supervisor` is the value given.
 
     The file is there before its first run is, so a run is never without one. A run that the block leaves
     unfinished, because an exception ended it, is settled. handed: `NAME:FD` of a supervisor to be.
@@ -154,7 +153,7 @@ def _settle_if_lost(place: Path, store: Store) -> None:
 
 def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None = None) -> bool:
     """End its runs that have not ended; whether it had any here. interrupt: what ended it, if we know."""
-    found, _ = store.search_runs([], f"tags.`{SUPERVISOR}` = '{supervisor}'", run_view_type="ALL")
+    found, _ = store.search_runs([], f"tags.`{SUPERVISOR_TAG}` = '{supervisor}'", run_view_type="ALL")
     for run in found:
         if run.status not in TERMINATED:
             if run.tags.get("mlflow.project.env") == "docker":
@@ -165,7 +164,7 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
                 status="FAILED", reason=LOST, start_time=run.start_time, end_time=end_after(run.start_time)
             )
             settle(store, run.run_id, killed(interrupt, run.start_time) if interrupt else lost)
-            made_in_it = f"tags.`{PARENT_RUN_ID}` = '{run.run_id}'"
+            made_in_it = f"tags.`{PARENT_RUN_ID_TAG}` = '{run.run_id}'"
             for child in store.search_runs([], made_in_it, run_view_type="ALL")[0]:
                 end_with_parent(store, child)
     return bool(found)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from projrun.errors import SourceError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.sources.git import repository
 from projrun.sources.git.address import Address, address_of, relative_to
 

@@ -13,8 +13,7 @@ import pytest
 
 from projrun.errors import TrackingError
 from projrun.tracking import Store
-from projrun.tracking.entities import DatasetInput, Metric, Run
-from projrun.tracking.tags import CREATION
+from projrun.tracking.entities import CREATION_TAG, DatasetInput, Metric, Run
 
 
 def refused(error_code: str, call: Callable[[], object]) -> str:
@@ -99,7 +98,7 @@ def test_a_run_begins_scheduled_runs_and_finishes(store: Store) -> None:
     )
     assert re.fullmatch("[0-9a-f]{32}", run.run_id)
     assert (run.status, run.user_id, run.start_time, run.end_time) == ("SCHEDULED", "me", 1_000, None)
-    assert {**run.tags, CREATION: ""} == {"a": "b", "mlflow.runName": "mine", CREATION: ""}
+    assert {**run.tags, CREATION_TAG: ""} == {"a": "b", "mlflow.runName": "mine", CREATION_TAG: ""}
     assert store.update_run(run.run_id, status="RUNNING").status == "RUNNING"
     finished = store.update_run(run.run_id, status="FINISHED", end_time=2_000, run_name="yours")
     assert (finished.status, finished.end_time, finished.run_name) == ("FINISHED", 2_000, "yours")

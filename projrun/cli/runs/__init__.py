@@ -102,10 +102,10 @@ def experiment_ids(store: Store, name: str) -> list[str]:
 
 def as_dict(run: Run) -> dict[str, Any]:
     """A run in MLflow's words; times in milliseconds since the epoch."""
-    from projrun.tracking.tags import EXIT_CODE
+    from projrun.tracking.entities import EXIT_CODE_TAG
     from projrun.tracking.wire import number
 
-    exit_code = run.tags.get(EXIT_CODE, "")
+    exit_code = run.tags.get(EXIT_CODE_TAG, "")
     return {
         "run_id": run.run_id,
         "experiment_id": run.experiment_id,

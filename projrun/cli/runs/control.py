@@ -84,11 +84,11 @@ def _report(run: Run, as_json: bool) -> int:
     import sys
 
     from projrun.console import data, say, state
-    from projrun.tracking.tags import EXIT_CODE, REASON
+    from projrun.tracking.entities import EXIT_CODE_TAG, REASON_TAG
 
-    text = run.tags.get(EXIT_CODE, "")
+    text = run.tags.get(EXIT_CODE_TAG, "")
     code = int(text) if text else 0 if run.status == "FINISHED" else 125
-    reason = run.tags.get(REASON, "")
+    reason = run.tags.get(REASON_TAG, "")
     if as_json:
         facts = {"run_id": run.run_id, "status": run.status, "exit_code": int(text) if text else None}
         data(json.dumps({**facts, "reason": reason}))

@@ -186,11 +186,11 @@ def path_(run_id: str) -> None:
     from projrun.console import data
     from projrun.errors import TrackingError
     from projrun.records.stored_runs import find_run
-    from projrun.tracking.tags import DIRECTORY
+    from projrun.tracking.entities import DIRECTORY_TAG
 
     with opened_store() as store:
         run = find_run(store, run_id)
-    directory = run.tags.get(DIRECTORY, "")
+    directory = run.tags.get(DIRECTORY_TAG, "")
     if not directory:
         raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
     if not os.path.isdir(directory):

@@ -14,8 +14,14 @@ from projrun.console import one_line
 from projrun.console.tables import table
 from projrun.errors import TrackingError
 from projrun.tracking import Store
-from projrun.tracking.entities import Run
-from projrun.tracking.tags import ENTRY_POINT, EXIT_CODE, PARENT_RUN_ID, PROJECT, SOURCE_NAME
+from projrun.tracking.entities import (
+    ENTRY_POINT_TAG,
+    EXIT_CODE_TAG,
+    PARENT_RUN_ID_TAG,
+    PROJECT_TAG,
+    SOURCE_NAME_TAG,
+    Run,
+)
 
 if TYPE_CHECKING:
     from projrun.tracking import Store
@@ -35,7 +41,7 @@ def table_of(store: Store, found: Sequence[Run]) -> str:
         (
             run.run_id[:8],
             run.status,
-            run.tags.get(EXIT_CODE, ""),
+            run.tags.get(EXIT_CODE_TAG, ""),
             local_time(run.start_time),
             seconds(run),
             one_line(projects[run.run_id]),
@@ -53,7 +59,7 @@ def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
     """By run id. A run that a client made inside another is of that run's project."""
     known = {run.run_id: run for run in found}
     for _ in range(DEEPEST):
-        above = {_parent(run) for run in known.values() if PROJECT not in run.tags}
+        above = {_parent(run) for run in known.values() if PROJECT_TAG not in run.tags}
         if not (wanted := above - known.keys() - {""}):
             break
         ids = ", ".join(f"'{run_id}'" for run_id in sorted(wanted))
@@ -65,20 +71,20 @@ def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
 
 def _project(run: Run, known: dict[str, Run]) -> str:
     for _ in range(DEEPEST):
-        if PROJECT in run.tags or _parent(run) not in known:
+        if PROJECT_TAG in run.tags or _parent(run) not in known:
             break
         run = known[_parent(run)]
-    return run.tags.get(PROJECT, "")
+    return run.tags.get(PROJECT_TAG, "")
 
 
 def _parent(run: Run) -> str:
-    parent = run.tags.get(PARENT_RUN_ID, "")
+    parent = run.tags.get(PARENT_RUN_ID_TAG, "")
     return parent if parent.isalnum() else ""
 
 
 def _entry_point(run: Run) -> str:
     """Of a run that a client made: the name of the file that made it."""
-    return run.tags.get(ENTRY_POINT) or PurePosixPath(run.tags.get(SOURCE_NAME, "")).name
+    return run.tags.get(ENTRY_POINT_TAG) or PurePosixPath(run.tags.get(SOURCE_NAME_TAG, "")).name
 
 
 def _metrics(run: Run) -> str:

@@ -11,8 +11,7 @@ import msgspec
 
 from projrun.documents.yaml_cache import load
 from projrun.errors import BuildError
-from projrun.net import is_offline
-from projrun.net.urls import channel_without_credentials
+from projrun.net import channel_without_credentials, is_offline
 
 DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 """What the channel name `defaults` means where nobody says otherwise."""

@@ -16,8 +16,7 @@ from projrun.console import one_line
 from projrun.disk.files import temporary_directory
 from projrun.environments.conda.condarc import Settings
 from projrun.errors import FREE_SPACE, BuildError, UnavailableError
-from projrun.net import VARIABLE
-from projrun.net.urls import channel_without_credentials
+from projrun.net import VARIABLE, channel_without_credentials
 from projrun.processes import merged
 from projrun.processes.programs import follow
 

@@ -19,7 +19,7 @@ from projrun.environments.installer_settings import (
     variable_of_pip,
 )
 from projrun.environments.pip_settings import TRUE, settings_in_files, settings_in_variables, uv_files
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 
 _PLACES_OF_FILES = ("index-url", "extra-index-url", "find-links")
 """Keys whose values may be paths, relative to the file that holds them."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projrun.errors import ParameterError
-from projrun.net.urls import without_secrets
+from projrun.net import without_secrets
 from projrun.plan import PlannedInput
 from projrun.project.command.placeholders import MARK, Filling, Template, filled_plainly, split
 from projrun.project.mlproject import EntryPoint, Parameter, nearest, quoted

@@ -13,7 +13,7 @@ import msgspec
 from projrun.disk.files import sha256_file
 from projrun.documents import Document
 from projrun.errors import ProjectError
-from projrun.net.urls import channel_without_credentials
+from projrun.net import channel_without_credentials
 from projrun.plan import Descriptor
 from projrun.project.environment import PIXI, PIXI_LOCK, Read, mapping_of, sequence_of
 from projrun.project.environment.requirements import Requirements

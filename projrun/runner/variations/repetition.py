@@ -19,7 +19,7 @@ from projrun.processes import merged
 from projrun.records.stored_runs import Found, find
 from projrun.runner.reproduction import Again, reproduce
 from projrun.runner.variations.change_kinds import Change, Scene, changes, hash_seed
-from projrun.tracking.tags import VARIES
+from projrun.tracking.entities import VARIES_TAG
 
 FIXED = "with a fixed hash seed"
 
@@ -93,7 +93,7 @@ def _again(
         variables=change.variables,
         prefix=change.prefix,
         elsewhere=change.elsewhere,
-        tags={VARIES: kind} if kind else {},
+        tags={VARIES_TAG: kind} if kind else {},
     )
     return find(reproduce(first, home, again, stack).run_id, home, stack)
 

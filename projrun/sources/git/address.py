@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import msgspec
 
 from projrun.errors import SourceError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 
 # compiled when they are needed: a local run needs none
 _URL = r"(?is)(?:git\+)?(https?|ssh|git|file)://(.*)"
@@ -76,21 +75,6 @@ def address_of(text: str) -> Address:
     return Address(os.path.abspath(text))
 
 
-def path_of(url: str) -> str:
-    """The path in a file URL. Percent signs may be meant as they stand."""
-    path = url.partition("://")[2].removeprefix("localhost")
-    if os.path.exists(path) or "%" not in path:
-        return path
-    from urllib.parse import unquote
-
-    return unquote(path)
-
-
-def is_repository(directory: str) -> bool:
-    """True for a bare repository and for the `.git` of one that is not."""
-    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects", "refs"))
-
-
 def relative_to(parent: Address, url: str) -> Address:
     """The address of a submodule, whose URL may start at its parent's (`../other.git`)."""
     child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
@@ -147,40 +131,3 @@ def _decoded(userinfo: str) -> tuple[str, str]:
     if not all(part.isprintable() for part in pair):
         raise SourceError("the credentials in the URL hold control characters", "check the URL")
     return pair
-
-
-def split_off(uri: str) -> tuple[str, str]:
-    """Place and subdirectory. A directory that exists wins, `#` in its name or not."""
-    end = len(uri)
-    while end != -1:
-        if os.path.isdir(uri[:end]):
-            return uri[:end], uri[end + 1 :]
-        end = uri.rfind("#", 0, end)
-    path_at = uri.find("/", uri.find("://") + 3) if "://" in uri else 0  # a password may hold a `#`
-    mark = uri.find("#", max(path_at, 0))
-    return (uri, "") if mark == -1 else (uri[:mark], uri[mark + 1 :])
-
-
-def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
-    """The directory that `subdirectory` names below `root`. `tree` names the tree in an error."""
-    if not subdirectory:
-        return root
-    parts = subdirectory.split("/")
-    if subdirectory.startswith("/") or ".." in parts or ".git" in parts or not subdirectory.isprintable():
-        raise SourceError(
-            f"{subdirectory!r} is no directory below the top of {tree}",
-            "give a relative path without '..', such as '#examples/one'",
-        )
-    directory = Path(os.path.realpath(root / subdirectory))
-    if not directory.is_dir():
-        raise SourceError(f"{tree} has no directory '{subdirectory}'", _what_there_is(root))
-    if not directory.is_relative_to(os.path.realpath(root)):
-        raise SourceError(f"'{subdirectory}' leads out of {tree}", "name a directory inside of it")
-    return directory
-
-
-def _what_there_is(root: Path) -> str:
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name != ".git")
-    if not names:
-        return "there are no directories in it: leave out what follows '#'"
-    return f"at its top there are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from projrun.disk.repository_view import git_directories
 from projrun.errors import SourceError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.plan import Worktree
 from projrun.sources.git.client import complaint, git
 from projrun.sources.git.worktree import remotes_in

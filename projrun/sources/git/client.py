@@ -11,7 +11,7 @@ from pathlib import Path
 from projrun.console import is_terminal, one_line
 from projrun.disk.repository_view import OPTIONS, QUIET
 from projrun.errors import LaunchError, SourceError, UnavailableError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.processes import Variables, git_settings, merged
 from projrun.processes.programs import Answer, ask, ask_aloud
 from projrun.sources.git.address import Address

@@ -7,17 +7,19 @@ import re
 from pathlib import Path
 
 from projrun.disk import Home
-from projrun.disk.repository_view import View, git_directories, top_above, viewed
+from projrun.disk.files import git_top
+from projrun.disk.repository_view import View, git_directories, viewed
 from projrun.errors import SourceError, UsageError
-from projrun.net.urls import without_credentials, without_secrets
+from projrun.net import without_credentials, without_secrets
 from projrun.plan import Checkout, Source
 from projrun.sources.checkouts import check_out
-from projrun.sources.git.address import Address, address_of, is_repository, looks_like_one, split_off
+from projrun.sources.git.address import Address, address_of, looks_like_one
 from projrun.sources.git.cache import Repository
 from projrun.sources.git.client import environment_for, failure
 from projrun.sources.git.tree import FULL_ID, Revision, Tree, check_version, unknown_revision
 from projrun.sources.git.uri import Asked, candidates, divided, is_shorthand, one_of, understood
 from projrun.sources.git.worktree import below, remote_in
+from projrun.sources.subdirectory import is_repository, split_off
 
 
 def claims(uri: str) -> bool:
@@ -73,7 +75,7 @@ def moment(text: str, directory: Path) -> str:
         return text
     commit = f"{text}^{{commit}}"
     if not text.startswith("-"):
-        top = top_above(Path(os.path.realpath(directory)))
+        top = git_top(Path(os.path.realpath(directory)))
         if top is not None:
             with viewed(top) as view:
                 answer = view.ask("show", "-s", "--format=%cI", commit, "--")
@@ -89,7 +91,7 @@ def checkout_at(
 ) -> Checkout:
     """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
     check_version(version)
-    top = top_above(start)
+    top = git_top(start)
     if top is None:
         raise SourceError(
             f"'{start}' is not a Git repository, so it has no version '{version}'",

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from projrun.errors import SourceError
-from projrun.net.urls import without_secrets
-from projrun.sources.git.address import split_off
+from projrun.net import without_secrets
+from projrun.sources.subdirectory import split_off
 
 HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.net.urls import without_credentials
+from projrun.net import without_credentials
 from projrun.tracking.artifacts import SCHEMES
 from projrun.tracking.entities import LOGGED_MODELS_TAG
 from projrun.tracking.limits import checked_params, checked_tags

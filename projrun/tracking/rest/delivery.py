@@ -11,12 +11,11 @@ from pathlib import Path
 
 from projrun.console import warn
 from projrun.errors import TrackingError
-from projrun.tracking.entities import Metric, Run
+from projrun.tracking.entities import CREATION_TAG, Metric, Run
 from projrun.tracking.rest import answers, remote_artifacts
 from projrun.tracking.rest.client import CHUNK, PAUSES_S, Client, LostAnswerError
 from projrun.tracking.rest.outbox import FINAL, Message, Place
 from projrun.tracking.rest.remote_artifacts import Artifacts
-from projrun.tracking.tags import CREATION
 from projrun.tracking.wire import metric_json, number, pairs
 
 
@@ -112,10 +111,10 @@ def create_run(client: Client, content: Mapping[str, object], tags: Mapping[str,
     mark = os.urandom(16).hex()
     search = {
         "experiment_ids": [content["experiment_id"]],
-        "filter": f"tags.`{CREATION}` = '{mark}'",
+        "filter": f"tags.`{CREATION_TAG}` = '{mark}'",
         "max_results": 1,
     }
-    marked = {**content, "tags": pairs({**tags, CREATION: mark})}
+    marked = {**content, "tags": pairs({**tags, CREATION_TAG: mark})}
     for pause_s in PAUSES_S:
         try:
             return answers.run(client.post("runs/create", marked, may_repeat=False).get("run"))

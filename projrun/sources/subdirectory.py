@@ -1,0 +1,60 @@
+"""A uri is a place and, behind a `#`, a directory in it. This is read without the Git modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from projrun.errors import SourceError
+
+
+def split_off(uri: str) -> tuple[str, str]:
+    """Place and subdirectory. A directory that exists wins, `#` in its name or not."""
+    end = len(uri)
+    while end != -1:
+        if os.path.isdir(uri[:end]):
+            return uri[:end], uri[end + 1 :]
+        end = uri.rfind("#", 0, end)
+    path_at = uri.find("/", uri.find("://") + 3) if "://" in uri else 0  # a password may hold a `#`
+    mark = uri.find("#", max(path_at, 0))
+    return (uri, "") if mark == -1 else (uri[:mark], uri[mark + 1 :])
+
+
+def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
+    """The directory that `subdirectory` names below `root`. `tree` names the tree in an error."""
+    if not subdirectory:
+        return root
+    parts = subdirectory.split("/")
+    if subdirectory.startswith("/") or ".." in parts or ".git" in parts or not subdirectory.isprintable():
+        raise SourceError(
+            f"{subdirectory!r} is no directory below the top of {tree}",
+            "give a relative path without '..', such as '#examples/one'",
+        )
+    directory = Path(os.path.realpath(root / subdirectory))
+    if not directory.is_dir():
+        raise SourceError(f"{tree} has no directory '{subdirectory}'", _what_there_is(root))
+    if not directory.is_relative_to(os.path.realpath(root)):
+        raise SourceError(f"'{subdirectory}' leads out of {tree}", "name a directory inside of it")
+    return directory
+
+
+def _what_there_is(root: Path) -> str:
+    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name != ".git")
+    if not names:
+        return "there are no directories in it: leave out what follows '#'"
+    return f"at its top there are: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+
+
+def path_of(url: str) -> str:
+    """The path in a file URL. Percent signs may be meant as they stand."""
+    path = url.partition("://")[2].removeprefix("localhost")
+    if os.path.exists(path) or "%" not in path:
+        return path
+    from urllib.parse import unquote
+
+    return unquote(path)
+
+
+def is_repository(directory: str) -> bool:
+    """True for a bare repository and for the `.git` of one that is not."""
+    return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects", "refs"))
