@@ -68,7 +68,7 @@ def take_over(home: Home, store: Store, name: str, fd: int) -> Supervision:
 
 @contextmanager
 def supervising(home: Home, store: Store, handed: str = "") -> Iterator[str]:
-    """While the block runs, this process supervises the runs whose tag `projrun.supervisor` is the value given.
+    """While the block runs, this process supervises the runs with the value given as `projrun.supervisor`.
 
     The file is there before its first run is, so a run is never without one. A run that the block leaves
     unfinished, because an exception ended it, is settled. handed: `NAME:FD` of a supervisor to be.
