@@ -24,7 +24,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"processes", "console", "disk", "documents", "net", "engine", "errors", "version"},
-    {"plan", "record", "request", "bundle_layout"},
+    {"plan", "record", "request", "history", "bundle_layout"},
     {"sources", "project", "inputs", "environments", "backends", "tracking", "compare"},
     {"records"},
     {"server"},
@@ -42,6 +42,7 @@ MONOPOLIES = {
     "tomli": {"documents/toml_file.py"},
     "virtualenv": set(),
     "jinja2": {"compare/diff_reports.py", "environments/docker/dockerfile_template.py"},
+    "git": {"sources/git/library.py"},
     "docker": {"environments/docker/images.py"},
     "requests": {"environments/docker/images.py"},
     "fsspec": {"inputs/filesystem.py"},

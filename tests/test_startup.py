@@ -21,6 +21,7 @@ HEAVY = {
     "dataclasses",
     "email",
     "getpass",
+    "git",
     "hashlib",
     "http",
     "inspect",

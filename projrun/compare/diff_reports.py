@@ -12,6 +12,7 @@ import msgspec
 
 from projrun.compare.side_by_side import Changed, Pair, SideBySide
 from projrun.console import json_text, one_line, state, styled
+from projrun.history import describe_history
 
 LONGEST = 300
 """Characters of a line that are shown; JSON has all of them."""
@@ -40,6 +41,10 @@ def _lines(found: SideBySide, paint: Paint) -> Iterator[str]:
         return
     if found.source.unknown:
         yield f"\nsource: {one_line(found.source.unknown)}"
+    if found.source.history:
+        yield "\ncommits"
+        for line in describe_history(found.source.history):
+            yield f"  {paint(line, line[:1])}"
     if found.source.files:
         yield "\nsource"
         for file in found.source.files:
@@ -114,6 +119,7 @@ def page(found: SideBySide, shown: Callable[[str], str]) -> str:
     )
     environment.filters["line_class"] = lambda line: _LINES.get(line[:1], "")
     environment.filters["shown"] = shown
+    environment.filters["describe_history"] = describe_history
     text = (files("projrun.compare") / "diff.html").read_text("utf-8")
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = b64encode(sha256(style.encode()).digest()).decode()

@@ -12,6 +12,7 @@ import msgspec
 
 from projrun.compare import Comparison, Difference, Finding
 from projrun.disk.files import sha256_file
+from projrun.history import History
 from projrun.record import Environment, Record
 
 
@@ -33,6 +34,8 @@ class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[Changed, ...] = ()
     unknown: str = ""
     """Why the files could not be compared; empty when they were."""
+    history: History | None = None
+    """The commits between the two; None where both are of the same commit or were recorded without one."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from projrun import sources, tracking
 from projrun.bundle_layout import RECORD, TREE
 from projrun.compare.results import compare
@@ -15,12 +17,13 @@ from projrun.compare.side_by_side import SideBySide, SourceDiff, changed, side_b
 from projrun.disk import Home
 from projrun.disk.files import CHUNK, sha256_file, temporary_directory
 from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
+from projrun.history import Commit, History
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, VerifyRules
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
 from projrun.records.bundle_reader import is_bundle, tree_of, unpacked
 from projrun.tracking import Store
-from projrun.tracking.entities import Run, ViewType
+from projrun.tracking.entities import COMMIT_TAG, PROJECT_TAG, Run, ViewType
 from projrun.tracking.supervision import settled_store
 
 
@@ -44,6 +47,50 @@ def _unseen(store: Store, prefix: str, starting: str, view: ViewType) -> Trackin
     if view == "DELETED_ONLY":
         return TrackingError(f"run '{prefix}' is not deleted", "see `projrun runs search --deleted`")
     return TrackingError(f"run '{prefix}' is deleted", f"bring it back with: projrun runs restore {prefix}")
+
+
+class Provenance(NamedTuple):
+    """The commit of a stored run, and what was committed since the run before it."""
+
+    commit: Commit | None
+    previous: Run | None
+    """The newest earlier run of the same project in the same experiment."""
+    history: History | None
+    """None where there is no earlier run, or where it was of the same commit."""
+
+
+def read_provenance(store: Store, run: Run, home: Home) -> Provenance | None:
+    """Return the commits that belong to a run; None for a run without a record or a commit."""
+    from projrun.sources.git.library import read_commit, read_history
+
+    if COMMIT_TAG not in run.tags:
+        return None
+    with ExitStack() as stack:
+        try:
+            record = _in_store(store, run, stack).record
+        except RecordError:
+            return None
+        commit, previous = read_commit(record, home), _previous(store, run)
+        if previous is None or previous.tags.get(COMMIT_TAG) == record.plan.source.commit:
+            return Provenance(commit, previous, None)
+        try:
+            before = _in_store(store, previous, stack).record
+        except RecordError:
+            return Provenance(commit, None, None)
+        return Provenance(commit, previous, read_history(before, record, home))
+
+
+def _previous(store: Store, run: Run) -> Run | None:
+    project = run.tags.get(PROJECT_TAG, "")
+    if not project or "'" in project:  # the language of filters has no escape
+        return None
+    earlier = f"attributes.start_time < {run.start_time} AND tags.`{PROJECT_TAG}` = '{project}'"
+    earlier += f" AND tags.`{COMMIT_TAG}` != ''"
+    try:
+        runs, _ = store.search_runs([run.experiment_id], earlier, ["attributes.start_time DESC"], 1)
+    except TrackingError:  # an old server does not search by time
+        return None
+    return runs[0] if runs else None
 
 
 class Artifacts(Protocol):
@@ -197,15 +244,19 @@ def differing(first: Found, second: Found, home: Home) -> SideBySide:
 def _of_sources(first: Found, second: Found, home: Home) -> SourceDiff:
     one, other = first.record, second.record
     shown = SourceDiff(first=_shown(one.plan.source), second=_shown(other.plan.source))
+    commits = one.plan.source.commit, other.plan.source.commit
+    if all(commits) and commits[0] != commits[1]:
+        from projrun.sources.git.library import read_history
+
+        shown = msgspec.structs.replace(shown, history=read_history(one, other, home))
     if _equal(one, other):
         return shown
     with ExitStack() as stack:
         try:
             trees = [restored(found, home, stack).root for found in (first, second)]
-            return SourceDiff(first=shown.first, second=shown.second, files=tuple(changed(*trees)))
+            return msgspec.structs.replace(shown, files=tuple(changed(*trees)))
         except ProjrunError as error:
-            unknown = f"the files cannot be compared: {error}"
-            return SourceDiff(first=shown.first, second=shown.second, unknown=unknown)
+            return msgspec.structs.replace(shown, unknown=f"the files cannot be compared: {error}")
 
 
 def _equal(one: Record, other: Record) -> bool:

@@ -26,6 +26,7 @@ from projrun.record import (
 from projrun.request import Request
 from projrun.tracking import Store
 from projrun.tracking.entities import (
+    COMMIT_TAG,
     DEFAULT_EXPERIMENT_ID,
     DIRECTORY_TAG,
     ENTRY_POINT_TAG,
@@ -116,7 +117,7 @@ def tags_of_plan(plan: Plan) -> dict[str, str]:
     tags = {
         "mlflow.project.env": plan.environment.manager,
         "mlflow.project.backend": plan.backend,
-        "mlflow.source.git.commit": source.commit,
+        COMMIT_TAG: source.commit,
         "mlflow.source.git.repoURL": source.repository,
         "mlflow.source.git.branch": source.branch,
         "projrun.source.dirty": str(source.dirty).lower() if source.commit else "",

@@ -11,6 +11,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import git
 import pytest
 
 from tests.cli.test_bundle import run
@@ -83,6 +84,29 @@ def test_the_shown_source_is_a_patch(projrun: Projrun, project: Path, tmp_path: 
     subprocess.run(["git", "apply", "-"], cwd=tmp_path / "before", input=patch, text=True, check=True)
     for name in ("main.py", "more/b.txt"):
         assert (tmp_path / "before" / name).read_text() == (project / name).read_text()
+
+
+def test_commits_between_two_runs_are_shown(projrun: Projrun, project: Path) -> None:
+    with git.Repo.init(project) as repo:
+        repo.git.add("--all")
+        repo.index.commit("first")
+        first = run(projrun, project, *LOCAL, "-P", "word=x")
+        (project / "gone.txt").rename(project / "there.txt")
+        repo.git.add("--all")
+        commit = repo.index.commit("Rename <b>", author=git.Actor("Ann", "ann@example.org")).hexsha
+    second = run(projrun, project, *LOCAL, "-P", "word=x")
+    lines = f"  + {commit[:12]} {{}} Ann: Rename <b>\n  renamed gone.txt -> there.txt\n"
+    text = projrun("diff", first, second).stdout
+    date = text.partition(commit[:12] + " ")[2][:10]
+    assert f"\ncommits\n{lines.format(date)}\nsource\n" in text
+    history = json.loads(projrun("diff", first, second, "--format", "json").stdout)["source"]["history"]
+    assert [one["subject"] for one in history["added"]] == ["Rename <b>"]
+    assert history["renames"] == [{"before": "gone.txt", "after": "there.txt"}]
+    assert f"{date} Ann: Rename &lt;b&gt;" in projrun("diff", first, second, "--format", "html").stdout
+    shown = projrun("runs", "show", second).stdout
+    assert f"commit       {commit[:12]} {date} Ann: Rename <b>\n" in shown
+    assert shown.endswith(f"commits since run {first[:8]}:\n{lines.format(date)}")
+    assert "commits since" not in projrun("runs", "show", first).stdout
 
 
 def test_nothing_differs_between_a_run_and_itself_done_again(projrun: Projrun, project: Path) -> None:

@@ -153,9 +153,13 @@ def _description(store: Store, run: Run) -> str:
     from projrun.cli.runs.table import local_time, seconds
     from projrun.console import one_line
     from projrun.console.tables import pairs
+    from projrun.disk import home_from
+    from projrun.history import describe_commit, describe_history
+    from projrun.records.stored_runs import read_provenance
     from projrun.tracking.artifacts import walked
 
     record = record_of(store, run) or {}
+    provenance = read_provenance(store, run, home_from())
     facts = [
         ("run", run.run_id),
         ("name", run.run_name),
@@ -164,6 +168,7 @@ def _description(store: Store, run: Run) -> str:
         ("started", local_time(run.start_time)),
         ("seconds", seconds(run)),
         *_usage(record),
+        *([("commit", describe_commit(provenance.commit))] if provenance and provenance.commit else []),
         ("artifacts", run.artifact_uri),
     ]
     sections = {
@@ -179,6 +184,9 @@ def _description(store: Store, run: Run) -> str:
         if rows:
             body = pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
             parts.append(f"{title}:\n{body}" if title else body)
+    if provenance and provenance.previous and provenance.history:
+        lines = (f"\n  {one_line(line)}" for line in describe_history(provenance.history))
+        parts.append(f"commits since run {provenance.previous.run_id[:8]}:{''.join(lines)}")
     return "\n".join(parts)
 
 

@@ -66,7 +66,7 @@ class Repository:
         A full id is looked for in the cache first. A name means what git lets it mean: a tag wins over a
         branch, `refs/…` may be given in full. Short ids and expressions (`v1~2`) need the whole history.
         """
-        self._use()
+        self.hold()
         if FULL_ID.fullmatch(version):
             return Revision(self._provide(version.lower(), version))
         names = self.names("HEAD", *_patterns(version))
@@ -92,7 +92,7 @@ class Repository:
             raise failed(answer, self.address)
         return parsed(answer.stdout)
 
-    def _use(self) -> None:
+    def hold(self) -> None:
         """Nobody may prune the repository while this process lives; the time of its last use is now."""
         if self.bare not in _uses:
             self._home.mark_cache()

@@ -73,14 +73,11 @@ def moment(text: str, directory: Path) -> str:
     """`text` when it is a date, else the time of that commit in the repository around `directory`."""
     if _DATE.fullmatch(text):
         return text
-    commit = f"{text}^{{commit}}"
-    if not text.startswith("-"):
-        top = git_top(Path(os.path.realpath(directory)))
-        if top is not None:
-            with viewed(top) as view:
-                answer = view.ask("show", "-s", "--format=%cI", commit, "--")
-            if answer.ok and _DATE.fullmatch(answer.stdout.strip()):
-                return answer.stdout.strip()
+    from projrun.sources.git.library import read_date
+
+    date = read_date(directory, text)
+    if _DATE.fullmatch(date):
+        return date
     raise UsageError(
         f"--as-of: '{text}' is neither a date nor a commit of the project", "write 2023-06-01, or a commit"
     )
