@@ -9,7 +9,7 @@ from projrun.backends import read_config
 from projrun.disk import home_from
 from projrun.errors import ExecutionError
 from projrun.net import is_offline
-from projrun.processes.programs import Detached
+from projrun.processes.programs import DetachedProcess
 from projrun.request import Request
 from projrun.runner.detached import start, stop_run
 from projrun.runner.run import run as run_request
@@ -23,7 +23,7 @@ class SubmittedRun:
     run_id: 32 hex digits, as in the store.
     """
 
-    def __init__(self, run_id: str, supervisor: Detached | None = None) -> None:
+    def __init__(self, run_id: str, supervisor: DetachedProcess | None = None) -> None:
         self.run_id = run_id
         self._supervisor = supervisor
 

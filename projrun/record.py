@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from projrun.console.masking import masked_in
+from projrun.console.masking import mask_value
 from projrun.errors import RecordError
 from projrun.plan import LocalRequirement, Plan
 from projrun.processes.usage import Usage
@@ -195,4 +195,4 @@ class _Versioned(msgspec.Struct):
 
 
 def to_json(record: Record) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(masked_in(record)), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(mask_value(record)), indent=2) + b"\n"

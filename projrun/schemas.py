@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from projrun import plan, record
-from projrun.disk.files import write_atomically
+from projrun.disk.file_operations import write_atomically
 from projrun.project.environment.descriptor import ENV_KEYS
 from projrun.project.shapes import ProjectShape, PythonEnvShape
 from projrun.record import RECORD_VERSION, Record

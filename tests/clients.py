@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
 
 MLFLOW = "mlflow-skinny==3.17.*"
 MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")
@@ -44,7 +44,7 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> Client:
         base = interpreter(version)
         place = root / f"client-{zlib.crc32(repr((version, packages)).encode())}"
         python = place / "bin" / "python"
-        with locked(place.with_suffix(".lock")):
+        with hold_lock(place.with_suffix(".lock")):
             if not (place / "ready").exists():
                 install(base, place, packages)
                 borrow_bytecode(place, root)

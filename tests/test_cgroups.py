@@ -17,11 +17,11 @@ from projrun.errors import LaunchError
 from projrun.processes.cgroups import (
     Cgroup,
     _kill_each,
+    command_in_cgroup,
+    command_outside_runs,
     new_cgroup,
-    own_directory,
+    own_cgroup_directory,
     remove_abandoned,
-    started_in,
-    started_outside,
 )
 from projrun.processes.child import TOKEN_VARIABLE, Child
 from tests.conftest import MakeProject, Projrun
@@ -54,7 +54,9 @@ def possible() -> None:
     if (cgroup := new_cgroup()) is None:
         pytest.skip("no control group of version 2 can be made here")
     shown = subprocess.run(
-        started_in(cgroup.place, ["cat", "/proc/self/cgroup"], os.environ), capture_output=True, text=True
+        command_in_cgroup(cgroup.place, ["cat", "/proc/self/cgroup"], os.environ),
+        capture_output=True,
+        text=True,
     )
     cgroup.end()
     if cgroup.place.name not in shown.stdout:
@@ -84,7 +86,7 @@ def place_of(pid: int | str) -> Path:
     path = next(
         line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::")
     )
-    own = own_directory()
+    own = own_cgroup_directory()
     assert own is not None
     return own / Path(path).name
 
@@ -93,7 +95,7 @@ def test_a_process_is_in_its_group_before_it_does_anything(tmp_path: Path) -> No
     assert contained(["bash", "-c", "(cat /proc/self/cgroup)"], tmp_path / "log").wait() == 0
     (said,) = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("0::")]
     assert Path(said).name.startswith("projrun-run-")
-    own = own_directory()
+    own = own_cgroup_directory()
     assert own is not None and not (own / Path(said).name).exists()
 
 
@@ -168,7 +170,7 @@ def parent_of(pid: int) -> int:
 
 
 def test_a_group_of_a_living_supervisor_is_not_abandoned(cgroup: Cgroup) -> None:
-    with subprocess.Popen(started_in(cgroup.place, ["sleep", "600"], os.environ)) as sleeper:
+    with subprocess.Popen(command_in_cgroup(cgroup.place, ["sleep", "600"], os.environ)) as sleeper:
         wait_until_entered(cgroup.place)
         remove_abandoned(cgroup.place.parent)
         assert sleeper.poll() is None
@@ -184,14 +186,14 @@ def wait_until_entered(place: Path) -> None:
 def test_a_kernel_that_cannot_kill_a_group_at_once(cgroup: Cgroup) -> None:
     inner = cgroup.place / "inner"
     inner.mkdir()
-    with subprocess.Popen(started_in(inner, ["sleep", "600"], os.environ)) as sleeper:
+    with subprocess.Popen(command_in_cgroup(inner, ["sleep", "600"], os.environ)) as sleeper:
         wait_until_entered(inner)
         _kill_each(cgroup.place)
         assert sleeper.wait() == -signal.SIGKILL
 
 
 def test_a_command_that_may_not_enter_runs_all_the_same(tmp_path: Path) -> None:
-    argv = started_in(tmp_path / "nowhere", ["echo", "a b"], os.environ)
+    argv = command_in_cgroup(tmp_path / "nowhere", ["echo", "a b"], os.environ)
     done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("a b\n", "")
 
@@ -220,13 +222,13 @@ def test_variables_arrive_as_they_are(tmp_path: Path, odd: dict[str, str]) -> No
 def test_what_is_to_outlive_a_run_starts_outside_of_it(cgroup: Cgroup) -> None:
     script = (
         "import os, subprocess\n"
-        "from projrun.processes.cgroups import new_cgroup, started_outside\n"
+        "from projrun.processes.cgroups import new_cgroup, command_outside_runs\n"
         "print(new_cgroup().place.parent.name)\n"
-        "subprocess.run(started_outside(['cat', '/proc/self/cgroup'], os.environ))\n"
+        "subprocess.run(command_outside_runs(['cat', '/proc/self/cgroup'], os.environ))\n"
     )
-    argv = started_in(cgroup.place, [sys.executable, "-c", script], os.environ)
+    argv = command_in_cgroup(cgroup.place, [sys.executable, "-c", script], os.environ)
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     assert cgroup.place.name in said
     own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
     assert own in said
-    assert started_outside(["true"], os.environ) == ["true"]
+    assert command_outside_runs(["true"], os.environ) == ["true"]

@@ -19,7 +19,7 @@ import yaml
 from virtualenv.seed.wheels.embed import get_embed_wheel
 
 from projrun.disk import Home
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
 from projrun.environments.interpreters import choice
 from tests import condachannel
 from tests.cli.test_baseline import action, runner, step
@@ -256,7 +256,7 @@ def base_with_client(base_image: str, client_python: Client, tmp_path_factory: p
     packages = client_python("", MLFLOW, "numpy", "docker").parent.parent / "lib" / f"python{MINOR}"
     place = f"/usr/local/lib/python{MINOR}/site-packages"
     dockerfile = f"FROM {base_image}\nCOPY site-packages {place}\n"
-    with locked(packages / "image.lock"):
+    with hold_lock(packages / "image.lock"):
         subprocess.run(
             ["docker", "build", "--quiet", "--tag", WITH_CLIENT, "--file", "-", str(packages)],
             input=dockerfile.encode(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from projrun.console import masking
-from projrun.console.masking import MASK, StreamMask, hidden_in_output, hide, masked, output_mask
+from projrun.console.masking import MASK, StreamMask, hide_in_output, hide_values, mask_text, new_output_mask
 
 
 @pytest.fixture(autouse=True)
@@ -21,34 +21,34 @@ def through(values: list[bytes], chunks: list[bytes]) -> bytes:
 
 
 def test_values_are_masked_in_text() -> None:
-    hide(["s3cret", "s3cret-longer"])
-    assert masked("a s3cret-longer and a s3cret") == f"a {MASK} and a {MASK}"
+    hide_values(["s3cret", "s3cret-longer"])
+    assert mask_text("a s3cret-longer and a s3cret") == f"a {MASK} and a {MASK}"
 
 
 def test_everyday_and_short_values_stay_readable() -> None:
-    hide(["1", "true", "False", "prod"])
-    assert masked("1 true False prod") == "1 true False prod"
+    hide_values(["1", "true", "False", "prod"])
+    assert mask_text("1 true False prod") == "1 true False prod"
 
 
 def test_a_value_of_several_lines_is_masked_line_by_line() -> None:
-    hide(["-----BEGIN\nabcdef\n"])
-    assert masked("abcdef") == MASK
+    hide_values(["-----BEGIN\nabcdef\n"])
+    assert mask_text("abcdef") == MASK
 
 
 def test_output_is_not_masked_when_nothing_is_hidden() -> None:
-    assert output_mask() is None
-    hide(["s3cret"], in_output=False)
-    assert output_mask() is None
+    assert new_output_mask() is None
+    hide_values(["s3cret"], in_output=False)
+    assert new_output_mask() is None
 
 
 def test_a_token_is_masked_in_output_alone_and_for_a_while() -> None:
-    hide(["s3cret"], in_output=False)
-    with hidden_in_output("token-of-a-run"), hidden_in_output(""), hidden_in_output("token-of-a-run"):
-        mask = output_mask()
+    hide_values(["s3cret"], in_output=False)
+    with hide_in_output("token-of-a-run"), hide_in_output(""), hide_in_output("token-of-a-run"):
+        mask = new_output_mask()
         assert mask is not None
         assert mask.feed(b"s3cret token-of-a-run\n") + mask.rest() == f"s3cret {MASK}\n".encode()
-        assert masked("token-of-a-run") == "token-of-a-run"
-    assert output_mask() is None
+        assert mask_text("token-of-a-run") == "token-of-a-run"
+    assert new_output_mask() is None
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.files import sha256_of_readable, sha256_text
+from projrun.disk.file_operations import sha256_of_readable, sha256_text
 from projrun.errors import TrackingError
 from projrun.plan import Checkout, Source, VerifyRules
 from projrun.runner.observer import Observer

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from projrun.errors import LaunchError, UnavailableError
-from projrun.processes import merged
+from projrun.processes import merge_environ
 from projrun.processes.child import Child
-from projrun.processes.programs import ask, follow
-from projrun.processes.streams import index_of
+from projrun.processes.programs import run_program, run_with_progress
+from projrun.processes.streams import index_path
 from tests.waiting import eventually
 
 
@@ -43,12 +43,12 @@ def is_alive(pid: int) -> bool:
 
 
 def test_variables_are_laid_on_top_and_none_removes() -> None:
-    assert merged({"A": "1", "B": "2"}, {"B": None, "C": "3"}, {"A": "4"}) == {"A": "4", "C": "3"}
+    assert merge_environ({"A": "1", "B": "2"}, {"B": None, "C": "3"}, {"A": "4"}) == {"A": "4", "C": "3"}
 
 
 def test_a_missing_program_is_a_clear_error() -> None:
     with pytest.raises(LaunchError, match="cannot start 'no-such-program'"):
-        ask(["no-such-program"])
+        run_program(["no-such-program"])
 
 
 ESCAPING = """
@@ -68,12 +68,12 @@ print("said", flush=True)
 
 def test_a_helper_that_is_too_slow_is_ended_with_all_that_escaped_it(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
-        ask([sys.executable, "-c", f"{ESCAPING}time.sleep(300)", str(tmp_path / "pid")], timeout_s=10)
+        run_program([sys.executable, "-c", f"{ESCAPING}time.sleep(300)", str(tmp_path / "pid")], timeout_s=10)
     assert ends(int(wait_for(tmp_path / "pid")))
 
 
 def test_who_keeps_the_pipes_of_an_ended_helper_is_not_waited_for(tmp_path: Path) -> None:
-    answer = ask([sys.executable, "-c", f"{ESCAPING}os._exit(3)", str(tmp_path / "pid")])
+    answer = run_program([sys.executable, "-c", f"{ESCAPING}os._exit(3)", str(tmp_path / "pid")])
     pid = int(wait_for(tmp_path / "pid"))
     try:
         assert is_alive(pid), "we waited for it"
@@ -85,23 +85,25 @@ def test_who_keeps_the_pipes_of_an_ended_helper_is_not_waited_for(tmp_path: Path
 def test_a_helper_has_a_limit_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PROJRUN_HELPER_TIMEOUT", "0.5")
     with pytest.raises(UnavailableError, match=r"'sleep 300' did not end within 0\.5 s") as caught:
-        ask(["sleep", "300"])
+        run_program(["sleep", "300"])
     assert "PROJRUN_HELPER_TIMEOUT" in caught.value.hint
     with pytest.raises(UnavailableError, match="did not end within"):
-        follow(["sleep", "300"], log=tmp_path / "log")
+        run_with_progress(["sleep", "300"], log=tmp_path / "log")
 
 
 def test_a_helper_is_told_much_and_says_much() -> None:
     told = os.urandom(1 << 20)
-    answer = ask(
+    answer = run_program(
         [sys.executable, "-c", "import sys; print(len(sys.stdin.buffer.read()), 'x' * 300_000)"], stdin=told
     )
     assert answer.stdout == f"{1 << 20} {'x' * 300_000}\n"
-    assert ask(["true"], stdin=told).ok
+    assert run_program(["true"], stdin=told).ok
 
 
 def test_a_helper_has_no_terminal_and_its_own_group() -> None:
-    answer = ask([sys.executable, "-c", "import os; print(os.getpid() == os.getpgrp(), os.isatty(0))"])
+    answer = run_program(
+        [sys.executable, "-c", "import os; print(os.getpid() == os.getpgrp(), os.isatty(0))"]
+    )
     assert answer.stdout == "True False\n"
 
 
@@ -270,7 +272,7 @@ def test_the_index_says_which_stream_wrote_what(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", script, str(log)]
     assert Child(argv, cwd=None, environ=None, log=log, indexed=True).wait() == 0
     assert log.read_bytes() == b"1\n2\n1\n"
-    lines = [line.split() for line in index_of(log).read_text().splitlines()]
+    lines = [line.split() for line in index_path(log).read_text().splitlines()]
     assert [line[:3] for line in lines] == [["out", "0", "2"], ["err", "2", "2"], ["out", "4", "2"]]
 
 
@@ -284,7 +286,7 @@ def test_a_gigabyte_of_output_takes_little_memory(tmp_path: Path) -> None:
         "code, status = child.wait(), Path('/proc/self/status').read_text()\n"
         "print(code, re.search(r'VmHWM:\\s*(\\d+) kB', status)[1])\n"
     )
-    answer = ask([sys.executable, "-c", script], cwd=tmp_path)
+    answer = run_program([sys.executable, "-c", script], cwd=tmp_path)
     code, peak_kib = answer.stdout.split()
     assert code == "0"
     assert int(peak_kib) < 100_000

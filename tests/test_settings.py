@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
 from projrun.documents.variables import is_on, number, whole_number
 from projrun.errors import ProjrunError
 from tests.conftest import Projrun

@@ -39,7 +39,7 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     from pathlib import Path
 
     from projrun.console import say, warn
-    from projrun.console.progress import in_words
+    from projrun.console.progress import format_size
     from projrun.disk import home_from
     from projrun.records.bundle_writer import Wanted
     from projrun.records.bundle_writer import bundle as write_bundle
@@ -53,4 +53,4 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
         found = find(run, home, stack)
         for line in write_bundle(found, target, home, wanted):
             warn(line)
-    say(f"run {found.record.run_id[:8]} is in {output} ({in_words(target.stat().st_size)})")
+    say(f"run {found.record.run_id[:8]} is in {output} ({format_size(target.stat().st_size)})")

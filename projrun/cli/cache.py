@@ -12,7 +12,7 @@ from projrun.cli.verb import VerbGroup
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from projrun.disk.cache import Entry
+    from projrun.disk.cache_buckets import CacheEntry
 
 _DEFAULT_AGE_S = 30 * 86400.0
 
@@ -30,16 +30,18 @@ def cache() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
 def info(as_json: bool) -> None:
     """Show what is in the cache, its size and when it was last used."""
-    from projrun.console import data, json_text
+    from projrun.console import json_text, print_data
     from projrun.disk import home_from
-    from projrun.disk.cache import entries
+    from projrun.disk.cache_buckets import entries
 
     home = home_from()
     found = entries(home)
     if as_json:
-        data(json_text({"directory": str(home.cache), "size": _total(found), "entries": _listed(found)}))
+        print_data(
+            json_text({"directory": str(home.cache), "size": _total(found), "entries": _listed(found)})
+        )
         return
-    data(f"{home.cache}\n{_table(found)}" if found else f"{home.cache}: nothing is in it")
+    print_data(f"{home.cache}\n{_table(found)}" if found else f"{home.cache}: nothing is in it")
 
 
 @cache.command()
@@ -59,33 +61,33 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 
     Nothing that a run is using is taken. With --max-size alone, age does not matter.
     """
-    from projrun.console import data, json_text, say
-    from projrun.console.progress import in_words
+    from projrun.console import json_text, print_data, say
+    from projrun.console.progress import format_size
     from projrun.disk import home_from
-    from projrun.disk.cache import prune as prune_cache
+    from projrun.disk.cache_buckets import prune as prune_cache
 
     if older_than is None and max_size is None:
         older_than = _DEFAULT_AGE_S
     result = prune_cache(home_from(), older_than_s=older_than, max_size=max_size, dry_run=dry_run)
     if as_json:
-        data(
+        print_data(
             json_text({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run})
         )
         return
     if result.removed:
-        data(_table(result.removed))
+        print_data(_table(result.removed))
     verb = "would take" if dry_run else "took"
     say(
-        f"{verb} {len(result.removed)} away ({in_words(_total(result.removed))}); "
-        f"{len(result.left)} stay ({in_words(_total(result.left))})"
+        f"{verb} {len(result.removed)} away ({format_size(_total(result.removed))}); "
+        f"{len(result.left)} stay ({format_size(_total(result.left))})"
     )
 
 
-def _total(found: Sequence[Entry]) -> int:
+def _total(found: Sequence[CacheEntry]) -> int:
     return sum(entry.size for entry in found)
 
 
-def _listed(found: Sequence[Entry]) -> list[dict[str, Any]]:
+def _listed(found: Sequence[CacheEntry]) -> list[dict[str, Any]]:
     return [
         {
             "bucket": entry.bucket,
@@ -98,7 +100,7 @@ def _listed(found: Sequence[Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: CacheEntry) -> str:
     if entry.in_use:
         return "in use"
     if entry.lost:
@@ -106,26 +108,26 @@ def _state(entry: Entry) -> str:
     return "kept" if entry.marks else "unused"
 
 
-def _table(found: Sequence[Entry]) -> str:
+def _table(found: Sequence[CacheEntry]) -> str:
     import time
 
-    from projrun.console.progress import in_words
-    from projrun.console.tables import table
+    from projrun.console.progress import format_size
+    from projrun.console.tables import format_table
 
     rows = [
         (
             entry.bucket,
             _name(entry),
-            in_words(entry.size),
+            format_size(entry.size),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at)),
             _state(entry),
         )
         for entry in found
     ]
-    total = ("total", "", in_words(_total(found)), "", "")
-    return table(("BUCKET", "NAME", "SIZE", "LAST USED", "STATE"), [*rows, total])
+    total = ("total", "", format_size(_total(found)), "", "")
+    return format_table(("BUCKET", "NAME", "SIZE", "LAST USED", "STATE"), [*rows, total])
 
 
-def _name(entry: Entry) -> str:
+def _name(entry: CacheEntry) -> str:
     manager = f"{entry.path.parent.name}/" if entry.bucket == "envs-v1" else ""
     return f"{manager}{entry.path.name[:12]}"

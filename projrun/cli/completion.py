@@ -60,11 +60,13 @@ def completion(shell: str) -> None:
     zsh:   echo 'eval "$(projrun completion zsh)"' >> ~/.zshrc
     fish:  projrun completion fish > ~/.config/fish/completions/projrun.fish
     """
-    from projrun.console import data
+    from projrun.console import print_data
 
     kind = get_completion_class(shell)
     assert kind is not None
-    data(kind(click.get_current_context().find_root().command, {}, "projrun", VARIABLE).source().strip())
+    print_data(
+        kind(click.get_current_context().find_root().command, {}, "projrun", VARIABLE).source().strip()
+    )
 
 
 @add_completion_class

@@ -29,7 +29,7 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     """
     import json
 
-    from projrun.console import data, warn
+    from projrun.console import print_data, warn
     from projrun.disk import home_from
     from projrun.project import read_project
     from projrun.project.validate.project_check import check
@@ -38,7 +38,7 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     with fetched(uri, version, home_from(), offline=offline) as checkout:
         project = read_project(checkout.directory)
         facts = _facts(checkout, project, check(project.directory))
-    data(json.dumps(facts, indent=2) if as_json else _text(facts))
+    print_data(json.dumps(facts, indent=2) if as_json else _text(facts))
     for warning in facts["warnings"] if not as_json else ():
         warn(warning)
 
@@ -180,6 +180,6 @@ def _environment_text(environment: dict[str, Any]) -> str:
 def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
     """Two columns; rows without a value are left out."""
     from projrun.console import one_line
-    from projrun.console.tables import pairs
+    from projrun.console.tables import format_pairs
 
-    return pairs([(label, one_line(str(value))) for label, value in rows if value], indent)
+    return format_pairs([(label, one_line(str(value))) for label, value in rows if value], indent)

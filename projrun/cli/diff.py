@@ -26,9 +26,9 @@ def diff(first: str, second: str, form: str, output: str) -> int:
 
     from projrun.compare.diff_reports import FORMATS as REPORTS
     from projrun.compare.diff_reports import text
-    from projrun.console import data, say
+    from projrun.console import print_data, say
     from projrun.disk import home_from
-    from projrun.disk.files import write_atomically
+    from projrun.disk.file_operations import write_atomically
     from projrun.errors import RecordError
     from projrun.records.stored_runs import differing, find
 
@@ -36,7 +36,7 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     with ExitStack() as stack:
         found = differing(find(first, home, stack), find(second, home, stack), home)
     if not output:
-        data(text(found, on_screen=True) if form == "text" else REPORTS[form](found))
+        print_data(text(found, on_screen=True) if form == "text" else REPORTS[form](found))
         return 0 if found.same else 1
     report = REPORTS[form](found)
     try:

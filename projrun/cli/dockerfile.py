@@ -24,16 +24,16 @@ def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, outp
     """
     from pathlib import Path
 
-    from projrun.console import data, say
+    from projrun.console import print_data, say
     from projrun.disk import home_from
-    from projrun.disk.files import write_atomically
+    from projrun.disk.file_operations import write_atomically
     from projrun.request import Request
     from projrun.runner.environment_use import standalone
 
     request = Request(uri=uri, version=version, entry_point=entry_point, docker_image=docker_image)
     made = standalone(request, home_from())
     if output in ("", "-"):
-        data(made.dockerfile.removesuffix("\n"))
+        print_data(made.dockerfile.removesuffix("\n"))
         if made.pylock:
             say("it needs pylock.toml beside it: -o DIR writes both")
         return

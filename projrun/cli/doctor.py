@@ -15,17 +15,17 @@ def doctor(as_json: bool) -> int:
     The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
     it 0.
     """
-    from projrun.console import data, json_text
-    from projrun.console.tables import table
+    from projrun.console import json_text, print_data
+    from projrun.console.tables import format_table
     from projrun.disk import home_from
     from projrun.runner.installation import examine
 
     found = examine(home_from())
     if as_json:
-        data(json_text(found))
+        print_data(json_text(found))
     else:
         rows = [
             (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found
         ]
-        data(table(("WHAT", "STATE", "DETAIL"), rows, states="STATE", wrapped=True))
+        print_data(format_table(("WHAT", "STATE", "DETAIL"), rows, states="STATE", wrapped=True))
     return int(any(one.state == "broken" for one in found))

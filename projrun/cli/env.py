@@ -31,17 +31,17 @@ def list_(as_json: bool) -> None:
 
     FREES is what removing it gives back: files shared with uv's cache stay there, and an image's base.
     """
-    from projrun.console import data, json_text
-    from projrun.console.tables import table
+    from projrun.console import json_text, print_data
+    from projrun.console.tables import format_table
     from projrun.disk import home_from
     from projrun.environments.shelf import shelved
 
     facts = [_facts(one) for one in shelved(home_from())]
     if as_json:
-        data(json_text(facts))
+        print_data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
-    data(table(header, [_row(one) for one in facts], whole=header[:-1]))
+    print_data(format_table(header, [_row(one) for one in facts], whole=header[:-1]))
 
 
 @env.command()
@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     """Show one environment, or why two differ."""
-    from projrun.console import data, json_text
+    from projrun.console import json_text, print_data
     from projrun.disk import home_from
     from projrun.environments.contents import altered
     from projrun.environments.shelf import find
@@ -62,12 +62,12 @@ def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     one = find(home, key)
     if other:
         difference = _difference(_details(one), _details(find(home, other)))
-        data(json_text(difference) if as_json else _difference_text(difference))
+        print_data(json_text(difference) if as_json else _difference_text(difference))
         return 0
     facts = _details(one)
     if verify:
         facts["altered"] = altered(one.path)
-    data(json_text(facts) if as_json else _text(facts))
+    print_data(json_text(facts) if as_json else _text(facts))
     return 1 if facts.get("altered") else 0
 
 
@@ -121,7 +121,7 @@ def remove(keys: tuple[str, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run: bool) -> None:
     """Remove environments that are not needed, never one in use. The rests of killed builds always go."""
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.environments.shelf import shelved
 
@@ -131,7 +131,7 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
         if one.in_use:
             _say_in_use(one)
         elif dry_run:
-            data(f"would remove {one.manager}/{one.key}")
+            print_data(f"would remove {one.manager}/{one.key}")
         else:
             _remove(one)
 
@@ -156,13 +156,13 @@ def _doomed(
 
 
 def _remove(one: Shelved) -> bool:
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.environments.shelf import remove as take
 
     if not take(one):
         _say_in_use(one)
         return False
-    data(f"removed {one.manager}/{one.key}")
+    print_data(f"removed {one.manager}/{one.key}")
     return True
 
 
@@ -179,7 +179,7 @@ def _request(options: dict[str, Any]) -> Request:
 
 
 def _print_path(request: Request) -> None:
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.errors import UsageError
     from projrun.runner.environment_use import prepared
@@ -192,7 +192,7 @@ def _print_path(request: Request) -> None:
                 f"the environment manager '{made.manager}' makes no environment",
                 "name another with --env-manager",
             )
-        data(str(home.environments / made.manager / made.key))
+        print_data(str(home.environments / made.manager / made.key))
 
 
 def _facts(one: Shelved) -> dict[str, Any]:
@@ -281,11 +281,11 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[st
 
 
 def _difference_text(difference: dict[str, list[str]]) -> str:
-    from projrun.console.tables import table
+    from projrun.console.tables import format_table
 
     if not difference:
         return "they do not differ"
-    return table(("WHAT", "FIRST", "SECOND"), [(name, *map(str, p)) for name, p in difference.items()])
+    return format_table(("WHAT", "FIRST", "SECOND"), [(name, *map(str, p)) for name, p in difference.items()])
 
 
 def _mb(size: int) -> str:

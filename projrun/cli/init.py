@@ -29,7 +29,7 @@ def init(directory: str, name: str, dry_run: bool) -> None:
     """
     from pathlib import Path
 
-    from projrun.console import data, say, warn
+    from projrun.console import print_data, say, warn
     from projrun.errors import ProjectError
     from projrun.project.propose.mlproject_file import propose
 
@@ -38,7 +38,7 @@ def init(directory: str, name: str, dry_run: bool) -> None:
         raise ProjectError(f"there is no directory '{directory}'", "name the project's directory")
     proposal = propose(place, name)
     if dry_run:
-        data(proposal.files["MLproject"].removesuffix("\n"))
+        print_data(proposal.files["MLproject"].removesuffix("\n"))
         others = [file for file in proposal.files if file != "MLproject"]
         if others:
             say(f"it goes with {', '.join(others)}, which would be written too")
@@ -57,11 +57,11 @@ def _write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, whole or not at all."""
     import os
 
-    from projrun.disk.files import beside
+    from projrun.disk.file_operations import temporary_beside
     from projrun.errors import ProjectError
 
     try:
-        with beside(path) as temporary:
+        with temporary_beside(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
             os.link(temporary, path)  # unlike a rename, it replaces nothing
     except OSError as error:

@@ -58,9 +58,9 @@ def lock(
     """
     from pathlib import Path
 
-    from projrun.console import complain, data, say
+    from projrun.console import print_data, print_error, say
     from projrun.disk import home_from
-    from projrun.disk.files import temporary_directory, write_atomically
+    from projrun.disk.file_operations import temporary_directory, write_atomically
     from projrun.environments.conda.pypi_names import needs_conda
     from projrun.environments.project_lock import new_lock, unfit
     from projrun.errors import UsageError
@@ -84,12 +84,12 @@ def lock(
         if check:
             problem = unfit(descriptor, place, name)
             if problem:
-                complain(f"{problem}; run: projrun lock")
+                print_error(f"{problem}; run: projrun lock")
             return int(bool(problem))
         date = moment(as_of, place) if as_of else ""
         written = new_lock(descriptor, place, name, temporary / "log", upgrade, upgrade_package, date)
         if output == "-" or (checkout.temporary and not output):
-            data(written.text.rstrip("\n"))
+            print_data(written.text.rstrip("\n"))
         else:
             write_atomically(Path(output or place, name), written.text)
     say(f"{name} locks {written.count} packages of {descriptor.file}")
@@ -110,15 +110,15 @@ def _lock_conda(
     as_of: str,
     check: bool,
 ) -> int:
-    from projrun.console import complain, say
-    from projrun.disk.files import temporary_directory
+    from projrun.console import print_error, say
+    from projrun.disk.file_operations import temporary_directory
     from projrun.environments.project_lock import unfit_conda_lock, write_conda_lock
     from projrun.sources.git.repository import moment
 
     if check:
         problem = unfit_conda_lock(descriptor, place)
         if problem:
-            complain(f"{problem}; run: projrun lock")
+            print_error(f"{problem}; run: projrun lock")
         return int(bool(problem))
     with temporary_directory() as temporary:
         date = moment(as_of, place) if as_of else ""

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from projrun.console import complain, is_terminal, say
+from projrun.console import is_terminal, print_error, say
 from projrun.errors import ProjrunError
 
 if TYPE_CHECKING:
@@ -29,26 +29,28 @@ def main() -> None:
 
 def guarded(arguments: list[str]) -> int:
     """Run the command line; the exit code. No error of the user's shows a traceback."""
-    from projrun.processes import raise_on_termination, signal_of
+    from projrun.processes import raise_on_termination, signal_number
 
     raise_on_termination()
     try:
         return _performed(arguments)
     except ProjrunError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if is_terminal(sys.stderr):
             sys.stderr.write("\n")  # what the terminal shows of the key has a line of its own
         say("interrupted")
-        return 128 + signal_of(interrupt)
+        return 128 + signal_number(interrupt)
     except BrokenPipeError:
         return 141
     except Exception as error:
         if isinstance(error, OSError) and (told := _of_our_places(error)):
-            complain(told)
+            print_error(told)
             return ProjrunError.exit_code
-        complain(f"a bug in projrun: {type(error).__name__}: {error}; please report it with {_bug_report()}")
+        print_error(
+            f"a bug in projrun: {type(error).__name__}: {error}; please report it with {_bug_report()}"
+        )
         return 3
 
 

@@ -107,22 +107,22 @@ def _variables(given: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, 
 
 
 def _show_plan(request: Request, home: Home, as_json: bool) -> int:
-    from projrun.console import data, json_text
+    from projrun.console import json_text, print_data
     from projrun.runner.preview import as_text, preview
 
     found = preview(request, home)
-    data(json_text(found) if as_json else as_text(found))
+    print_data(json_text(found) if as_json else as_text(found))
     return 0
 
 
 def _detach(request: Request, home: Home, as_json: bool) -> int:
     import json
 
-    from projrun.console import data, say
+    from projrun.console import print_data, say
     from projrun.runner.detached import start
 
     run_id, _ = start(request, home, silent=True)
-    data(json.dumps({"run_id": run_id}) if as_json else run_id)
+    print_data(json.dumps({"run_id": run_id}) if as_json else run_id)
     short = run_id[:8]
     say(f"follow it with: projrun runs logs -f {short}; stop it with: projrun runs stop {short}")
     return 0
@@ -142,13 +142,13 @@ def say_goodbye(record: Record, home: Home) -> None:
     import os
     import sys
 
-    from projrun.console import say, state
+    from projrun.console import say, style_state
     from projrun.net import without_credentials
 
     place = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
     outcome, plan = record.outcome, record.plan
     seconds = (outcome.end_time - outcome.start_time) / 1000
     why = f" ({outcome.reason})" if outcome.reason else ""
-    status = state(outcome.status, sys.stderr)
+    status = style_state(outcome.status, sys.stderr)
     say(f"{plan.project}, entry point {plan.entry_point}: {status} after {seconds:.1f} s{why}")
     say(f"kept in {place}; look at it with: projrun runs show {record.run_id[:8]}")

@@ -35,7 +35,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     from projrun.console import say
     from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.server.standalone import Listening, is_loopback, serve
+    from projrun.server.standalone import ServerSettings, is_loopback, serve
     from projrun.tracking.sqlite import sqlite_store
     from projrun.tracking.supervision import settle_lost_runs
 
@@ -43,7 +43,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
         raise UsageError("--cert and --key belong together", "give both")
     made_up = not token and not is_loopback(host)
     token = os.urandom(24).hex() if made_up else token
-    where = Listening(host=host, port=port, token=token, names=names, certificate=cert, key=key)
+    where = ServerSettings(host=host, port=port, token=token, names=names, certificate=cert, key=key)
 
     def ready(url: str) -> None:
         say(f"serving the runs of {home.data} on {url} (^C stops it)")

@@ -36,7 +36,7 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     Every finding says where, what, why and what to do. The exit code is 1 when there are errors; warnings
     and notes leave it 0. The rules are in docs/validate.md.
     """
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.project.validate.project_check import check
     from projrun.sources import fetched
@@ -45,7 +45,7 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
         findings = _named_for_the_user(check(checkout.directory), checkout)
     text = _FORMATS[form](findings)
     if text:
-        data(text)
+        print_data(text)
     _sum_up(findings)
     return int(any(finding.severity == "error" for finding in findings))
 
@@ -89,13 +89,13 @@ def _sum_up(findings: Sequence[Finding]) -> None:
 def _text(findings: Sequence[Finding]) -> str:
     import sys
 
-    from projrun.console import styled
+    from projrun.console import style_text
     from projrun.project.validate.findings import RULES
 
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     lines = []
     for found in findings:
-        severity = styled(found.severity, colours[found.severity], sys.stdout)
+        severity = style_text(found.severity, colours[found.severity], sys.stdout)
         lines.append(
             f"{found.file}:{found.line}:{found.column}: {severity}: {found.message} [{found.rule}]\n"
             f"    why: {RULES[found.rule].explanation}\n"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from projrun.console import is_quiet, is_verbose, talk
+from projrun.console import is_quiet, is_verbose, set_verbosity
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,4 +54,4 @@ def _set(context: click.Context, parameter: click.Parameter, value: bool) -> Non
     quiet = parameter.name == "quiet"
     if is_verbose() if quiet else is_quiet():
         raise click.UsageError("--quiet and --verbose exclude each other; leave one of them out.")
-    talk("quiet" if quiet else "verbose")
+    set_verbosity("quiet" if quiet else "verbose")

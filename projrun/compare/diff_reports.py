@@ -11,7 +11,7 @@ from importlib.resources import files
 import msgspec
 
 from projrun.compare.side_by_side import Changed, Pair, SideBySide
-from projrun.console import json_text, one_line, state, styled
+from projrun.console import json_text, one_line, style_state, style_text
 from projrun.history import describe_history
 
 LONGEST = 300
@@ -30,7 +30,7 @@ def text(found: SideBySide, *, on_screen: bool = False) -> str:
 
 
 def _painted(text: str, word: str) -> str:
-    return styled(text, _COLOURS[word], sys.stdout) if word in _COLOURS else state(text, sys.stdout)
+    return style_text(text, _COLOURS[word], sys.stdout) if word in _COLOURS else style_state(text, sys.stdout)
 
 
 def _lines(found: SideBySide, paint: Paint) -> Iterator[str]:

@@ -9,7 +9,7 @@ import msgspec
 
 from projrun.compare import BAD, Comparison, Difference, Finding
 from projrun.console import json_text, one_line
-from projrun.console.tables import table
+from projrun.console.tables import format_table
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -19,7 +19,7 @@ def text(comparison: Comparison, *, on_screen: bool = False) -> str:
     """For people: every result, then why. on_screen: it goes to stdout."""
     rows = [_row(finding) for finding in comparison.findings]
     header = ("RESULT", "VERDICT", "RULE", "FIRST", "SECOND")
-    parts = [table(header, rows, states="VERDICT", on_screen=on_screen)]
+    parts = [format_table(header, rows, states="VERDICT", on_screen=on_screen)]
     for finding in comparison.bad:
         if finding.detail:
             parts.append(f"{_name(finding)} differs: {finding.detail}")

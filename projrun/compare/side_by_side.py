@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from projrun.compare import Comparison, Difference, Finding
-from projrun.disk.files import sha256_file
+from projrun.disk.file_operations import sha256_file
 from projrun.history import History
 from projrun.record import Environment, Record
 

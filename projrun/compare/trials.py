@@ -9,7 +9,7 @@ import msgspec
 from projrun.compare import Comparison, Finding
 from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, suite_of, suite_text
 from projrun.console import json_text, one_line
-from projrun.console.tables import table
+from projrun.console.tables import format_table
 
 NOTHING = "nothing"
 """The kind of a trial that varies nothing: a plain repetition."""
@@ -50,7 +50,7 @@ def text(trials: Trials, *, on_screen: bool = False) -> str:
     """For people: one line for each. on_screen: it goes to stdout."""
     rows = [tuple(one_line(part, 90) for part in _row(trial)) for trial in trials.trials]
     header = ("VARIED", "CHANGE", "VERDICT", "WHAT")
-    parts = [table(header, rows, states="VERDICT", on_screen=on_screen)]
+    parts = [format_table(header, rows, states="VERDICT", on_screen=on_screen)]
     parts += [reasons(plain) for plain in _plain(trials) if plain.bad and plain.differences][:1]
     return "\n".join([*parts, conclusion(trials)])
 

@@ -15,7 +15,7 @@ _verbosity: Verbosity = "usual"
 _since = time.monotonic()
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-STATES = {
+STATE_STYLES = {
     **dict.fromkeys(("FINISHED", "ok", "same"), "green"),
     **dict.fromkeys(("FAILED", "broken", "different", "missing result"), "red"),
     **dict.fromkeys(("KILLED", "missing"), "yellow"),
@@ -24,13 +24,13 @@ STATES = {
 """Words whose colour tells as much as they do."""
 
 
-def show_through(edit: Callable[[str], str]) -> None:
+def set_text_filter(edit: Callable[[str], str]) -> None:
     """From now on everything that is written here passes through `edit`."""
     global _edit
     _edit = edit
 
 
-def talk(verbosity: Verbosity) -> None:
+def set_verbosity(verbosity: Verbosity) -> None:
     """How much is said from now on. quiet: errors alone; verbose: also what is done, and when."""
     global _verbosity
     _verbosity = verbosity
@@ -46,25 +46,27 @@ def is_verbose() -> bool:
 
 def say(text: str) -> None:
     if not is_quiet():
-        _write(sys.stderr, styled("projrun: ", "dim", sys.stderr) + text)
+        _write(sys.stderr, style_text("projrun: ", "dim", sys.stderr) + text)
 
 
 def explain(text: str) -> None:
     """Say what only `--verbose` shows, with the seconds since projrun started."""
     if is_verbose():
-        _write(sys.stderr, styled(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr))
+        _write(
+            sys.stderr, style_text(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr)
+        )
 
 
 def warn(text: str) -> None:
     if not is_quiet():
-        _write(sys.stderr, styled("projrun: warning: ", "yellow", sys.stderr) + text)
+        _write(sys.stderr, style_text("projrun: warning: ", "yellow", sys.stderr) + text)
 
 
-def complain(text: str) -> None:
-    _write(sys.stderr, styled("projrun: error: ", "red", sys.stderr) + text)
+def print_error(text: str) -> None:
+    _write(sys.stderr, style_text("projrun: error: ", "red", sys.stderr) + text)
 
 
-def data(text: str) -> None:
+def print_data(text: str) -> None:
     _write(sys.stdout, text)
 
 
@@ -75,14 +77,14 @@ def json_text(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def styled(text: str, style: str, stream: TextIO) -> str:
+def style_text(text: str, style: str, stream: TextIO) -> str:
     """`text` in a colour when `stream` wants colours."""
     return f"\033[{_STYLES[style]}m{text}\033[0m" if _wants_colours(stream) else text
 
 
-def state(word: str, stream: TextIO) -> str:
+def style_state(word: str, stream: TextIO) -> str:
     """A status or verdict in its colour when `stream` wants colours; other words as they are."""
-    return styled(word, STATES[word], stream) if word in STATES else word
+    return style_text(word, STATE_STYLES[word], stream) if word in STATE_STYLES else word
 
 
 def _wants_colours(stream: TextIO) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from projrun.console import show_through
+from projrun.console import set_text_filter
 
 MASK = "***"
 MIN_LENGTH = 5
@@ -23,18 +23,18 @@ _in_output = True
 _only_in_output: list[str] = []
 
 
-def hide(values: Iterable[str], *, in_output: bool = True) -> None:
+def hide_values(values: Iterable[str], *, in_output: bool = True) -> None:
     """From now on these values are masked; in_output: also where a run's own process prints them."""
     global _in_output
     _in_output = in_output
     for value in values:
         # A program may print a value of several lines (a key) line by line.
         _hidden.update(part for part in (value, *value.splitlines()) if _is_secret(part))
-    show_through(masked)
+    set_text_filter(mask_text)
 
 
 @contextmanager
-def hidden_in_output(value: str) -> Iterator[None]:
+def hide_in_output(value: str) -> Iterator[None]:
     """While the block runs, it is masked where a run's own process prints it; we never write or say it."""
     values = [value] if _is_secret(value) else []
     _only_in_output.extend(values)
@@ -45,27 +45,27 @@ def hidden_in_output(value: str) -> Iterator[None]:
             _only_in_output.remove(one)
 
 
-def masked(text: str) -> str:
+def mask_text(text: str) -> str:
     """`text` with every hidden value in it replaced."""
     for value in sorted(_hidden, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
 
 
-def masked_in(value: object) -> object:
+def mask_value(value: object) -> object:
     """A JSON-like value or a noun with all text in it masked, for writing."""
     return _masked_in(msgspec.to_builtins(value)) if _hidden else value
 
 
 def _masked_in(value: object) -> object:
     if isinstance(value, str):
-        return masked(value)
+        return mask_text(value)
     if isinstance(value, dict):
         return {name: _masked_in(entry) for name, entry in value.items()}
     return [_masked_in(entry) for entry in value] if isinstance(value, list) else value
 
 
-def output_mask() -> StreamMask | None:
+def new_output_mask() -> StreamMask | None:
     """What masks one stream of a run's process; None when nothing is to be masked."""
     values = {*_only_in_output, *(_hidden if _in_output else ())}
     return StreamMask(value.encode() for value in values) if values else None

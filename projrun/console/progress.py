@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from projrun.console import is_quiet, is_terminal, one_line, styled
+from projrun.console import is_quiet, is_terminal, one_line, style_text
 
 CHUNK = 1 << 20
 _INTERVAL_S = 0.1
@@ -41,7 +41,7 @@ class Progress:
 
     def copy_response(self, response: Any, target: BinaryIO) -> int:
         """Copy the body of an answer from the web, which must be whole. Raises WebError."""
-        from projrun.net.http import WebError
+        from projrun.net.web_client import WebError
 
         expected = response.headers.get("Content-Length", "")
         self.total = int(expected) if expected.isdigit() else 0
@@ -55,11 +55,11 @@ class Progress:
         self.done += size
         if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
             self._shown_at = time.monotonic()
-            of = f" of {in_words(self.total)}" if self.total else ""
-            done = f": {in_words(self.done)}{of}"
+            of = f" of {format_size(self.total)}" if self.total else ""
+            done = f": {format_size(self.done)}{of}"
             head = "projrun: "
             what = one_line(self.what, max(10, _columns() - len(head) - len(done) - 1))
-            self._write(f"\r\033[K{styled(head, 'dim', sys.stderr)}{what}{done}")
+            self._write(f"\r\033[K{style_text(head, 'dim', sys.stderr)}{what}{done}")
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
@@ -74,7 +74,7 @@ def _columns() -> int:
         return 80
 
 
-def in_words(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes as people say them: `12.3 MB`."""
     number, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):

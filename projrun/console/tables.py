@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from projrun.console import STATES, is_terminal, styled
+from projrun.console import STATE_STYLES, is_terminal, style_text
 
 GAP = "  "
 NARROWEST = 8
@@ -17,7 +17,7 @@ READABLE = 12
 """Columns that a name takes to be recognised."""
 
 
-def table(
+def format_table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
@@ -34,12 +34,12 @@ def table(
     column goes on below. spare: columns that are left out, in this order, before others are cut too short.
     """
     lines = [tuple(header), *(tuple(row) for row in rows)]
-    widths = [max(map(width, column)) for column in zip(*lines)]
+    widths = [max(map(text_width, column)) for column in zip(*lines)]
     room = screen_width() if on_screen else 0
     if room and spare and _crowded(header, widths, whole, room):
         rest = [number for number, name in enumerate(header) if name != spare[0]]
         fewer = [[line[number] for number in rest] for line in lines]
-        return table(fewer[0], fewer[1:], states=states, whole=whole, spare=spare[1:], wrapped=wrapped)
+        return format_table(fewer[0], fewer[1:], states=states, whole=whole, spare=spare[1:], wrapped=wrapped)
     gaps = len(GAP) * (len(header) - 1)
     if room and wrapped:
         lines, widths[-1] = _folded(lines, max(NARROWEST, room - sum(widths[:-1]) - gaps))
@@ -48,20 +48,20 @@ def table(
     coloured = header.index(states) if states else -1
     text = []
     for number, line in enumerate(lines):
-        cells = [cut(cell, size) for cell, size in zip(line, widths)]
+        cells = [cut_text(cell, size) for cell, size in zip(line, widths)]
         styles = ["bold" if number == 0 else ""] * len(cells)
         if number and states:
-            styles[coloured] = STATES.get(line[coloured], "")
-        blanks = [" " * (size - width(cell)) for cell, size in zip(cells, widths)]
+            styles[coloured] = STATE_STYLES.get(line[coloured], "")
+        blanks = [" " * (size - text_width(cell)) for cell, size in zip(cells, widths)]
         shown = [_styled(cell, style if on_screen else "") for cell, style in zip(cells, styles)]
         text.append(GAP.join(map("".join, zip(shown, blanks))).rstrip())
     return "\n".join(text)
 
 
-def pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
+def format_pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
     """Labels and what they stand for; on a terminal a long text goes on below its beginning."""
     rows = list(rows)
-    label_width = max((width(label) for label, _ in rows), default=0)
+    label_width = max((text_width(label) for label, _ in rows), default=0)
     room = screen_width() - len(indent) - label_width - len(GAP)
     blank = indent + " " * label_width + GAP
     text = []
@@ -81,14 +81,14 @@ def screen_width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def width(text: str) -> int:
+def text_width(text: str) -> int:
     """How many columns of a terminal it takes."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
-def cut(text: str, room: int) -> str:
+def cut_text(text: str, room: int) -> str:
     """`text` in so many columns; what is left out of its end shows as `…`."""
-    if width(text) <= room:
+    if text_width(text) <= room:
         return text
     kept, left = [], room - 1
     for char in text:
@@ -108,11 +108,11 @@ def _columns(char: str) -> int:
 
 
 def _padded(text: str, size: int) -> str:
-    return text + " " * (size - width(text))
+    return text + " " * (size - text_width(text))
 
 
 def _styled(text: str, style: str) -> str:
-    return styled(text, style, sys.stdout) if text and style else text
+    return style_text(text, style, sys.stdout) if text and style else text
 
 
 def _crowded(header: Sequence[str], widths: Sequence[int], whole: Sequence[str], room: int) -> bool:
@@ -146,13 +146,13 @@ def _wrapped(text: str, room: int) -> list[str]:
     """Lines of at most so many columns, broken between words where there are any."""
     lines, line = [], ""
     for word in text.split(" "):
-        if line and width(line) + 1 + width(word) > room:
+        if line and text_width(line) + 1 + text_width(word) > room:
             lines.append(line)
             line = word
         else:
             line = f"{line} {word}" if line else word
-        while width(line) > room:
-            head = cut(line, room + 1)[:-1]
+        while text_width(line) > room:
+            head = cut_text(line, room + 1)[:-1]
             lines.append(head)
             line = line[len(head) :]
     return [*lines, line]

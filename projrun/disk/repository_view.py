@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.errors import LaunchError, SourceError, UnavailableError
-from projrun.processes import Variables, merged
-from projrun.processes.programs import Answer, ask
+from projrun.processes import Variables, merge_environ
+from projrun.processes.programs import ProgramResult, run_program
 
 OPTIONS = (
     *("-c", "core.hooksPath=/dev/null"),
@@ -76,7 +76,7 @@ class View(NamedTuple):
     converting: tuple[str, ...]
     """The repository's settings that may change what a status says and are not followed."""
 
-    def ask(self, *arguments: str, errors: str = "replace") -> Answer:
+    def ask(self, *arguments: str, errors: str = "replace") -> ProgramResult:
         """Run a git command that only reads. Raises SourceError when there is no git."""
         return _ask(*arguments, cwd=self.top, environ=self.environ, errors=errors)
 
@@ -119,7 +119,7 @@ def viewed(top: Path) -> Iterator[View]:
         }
         yield View(
             top,
-            merged(os.environ, QUIET, location),
+            merge_environ(os.environ, QUIET, location),
             {key: value for key, value in settings if re.fullmatch(r"remote\..+\.url", key, re.DOTALL)},
             tuple(dict.fromkeys(key for key, _ in settings if _CONVERTING.fullmatch(key))),
         )
@@ -141,7 +141,9 @@ def _settings(own: Path, shared: Path) -> list[tuple[str, str]]:
         if not file.is_file():
             continue
         listing = ("config", "--file", str(file), "--no-includes", "-z", "--list")
-        answer = _ask(*listing, cwd=Path("/"), environ=merged(os.environ, QUIET), errors="surrogateescape")
+        answer = _ask(
+            *listing, cwd=Path("/"), environ=merge_environ(os.environ, QUIET), errors="surrogateescape"
+        )
         if not answer.ok:
             raise SourceError(_last_line(answer), f"mend {file}")
         pairs = (entry.partition("\n") for entry in answer.stdout.split("\0") if entry)
@@ -162,7 +164,7 @@ def _check_owner(top: Path, own: Path) -> None:
     """Git refuses repositories of other users, but not where it is told the directory, as by us."""
     if all(os.stat(place).st_uid == os.geteuid() for place in (top, top / ".git", own)):
         return
-    answer = _ask("rev-parse", "--git-dir", cwd=top, environ=merged(os.environ, QUIET))
+    answer = _ask("rev-parse", "--git-dir", cwd=top, environ=merge_environ(os.environ, QUIET))
     if not answer.ok:
         raise SourceError(
             f"{top} belongs to another user, so git refuses to read it ({_last_line(answer)})",
@@ -170,14 +172,14 @@ def _check_owner(top: Path, own: Path) -> None:
         )
 
 
-def _last_line(answer: Answer) -> str:
+def _last_line(answer: ProgramResult) -> str:
     lines = [line for line in answer.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
     return lines[0].partition(" ")[2] if lines else f"git failed with exit code {answer.code}"
 
 
-def _ask(*arguments: str, cwd: Path, environ: dict[str, str], errors: str = "replace") -> Answer:
+def _ask(*arguments: str, cwd: Path, environ: dict[str, str], errors: str = "replace") -> ProgramResult:
     try:
-        return ask(["git", *OPTIONS, *arguments], cwd=cwd, environ=environ, errors=errors)
+        return run_program(["git", *OPTIONS, *arguments], cwd=cwd, environ=environ, errors=errors)
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
     except UnavailableError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from projrun.disk import files
+from projrun.disk import file_operations
 from projrun.disk.tree_writer import TreeWriter
 from projrun.documents.variables import whole_number
 from projrun.errors import SourceError
@@ -256,7 +256,7 @@ def unpack(
         return _unpack(file, root, limits, top_of)
     except BaseException:
         for entry in os.scandir(root):
-            files.remove(Path(entry.path))
+            file_operations.remove_tree(Path(entry.path))
         raise
 
 

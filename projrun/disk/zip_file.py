@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from projrun.console.progress import Progress
-from projrun.disk.files import CHUNK, beside
+from projrun.disk.file_operations import CHUNK, temporary_beside
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
 """Compressed already."""
 
 
-class Writer:
+class ZipWriter:
     """Adds to an open archive; `digests` has name -> (size, sha256) of all that was added."""
 
     def __init__(self, archive: zipfile.ZipFile, progress: Progress) -> None:
@@ -59,7 +59,7 @@ def _info(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
-def write(
+def write_zip(
     target: Path,
     content: Mapping[str, Path | bytes],
     last: tuple[str, Callable[[Mapping[str, tuple[int, str]]], bytes]],
@@ -68,10 +68,10 @@ def write(
 
     last: name of a file that is written after the others, and what makes it of their size and sha256.
     """
-    with beside(target) as temporary:
+    with temporary_beside(target) as temporary:
         with Progress(target.name, "packing") as progress, zipfile.ZipFile(temporary, "x") as archive:
             progress.total = sum(_size(one) for one in content.values())
-            writer = Writer(archive, progress)
+            writer = ZipWriter(archive, progress)
             for name in sorted(content):
                 writer.add(name, content[name])
             writer.add(last[0], last[1](writer.digests))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.disk import files, home_from
+from projrun.disk import file_operations, home_from
 from projrun.documents import Document, Scalar
 from projrun.errors import ProjectError
 from projrun.version import __version__
@@ -88,7 +88,7 @@ def _remember(content: bytes, document: Document) -> None:
     with suppress(OSError):
         home_from().mark_cache()
         _memory_of(content).parent.mkdir(mode=0o700, exist_ok=True)
-        files.write_atomically(_memory_of(content), memory)
+        file_operations.write_atomically(_memory_of(content), memory)
 
 
 def _has_secrets(content: bytes) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from projrun.console import one_line
 from projrun.engine.http import TIMEOUT_S, Question, Reply
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
-from projrun.processes.programs import Answer, ask
+from projrun.processes.programs import ProgramResult, run_program
 
 REFUSALS: Sequence[tuple[str, str, str]] = (
     (
@@ -120,7 +120,7 @@ def _address_of_context() -> str:
     context = os.environ.get("DOCKER_CONTEXT") or _read(f"{place}/config.json").get("currentContext")
     if not context or context == "default":
         return ""
-    from projrun.disk.files import sha256_text
+    from projrun.disk.file_operations import sha256_text
 
     facts = _read(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
     if not facts:
@@ -155,9 +155,9 @@ def command(*arguments: str) -> list[str]:
     return [program(), "--host", address(), *arguments]
 
 
-def call(*arguments: str, stdin: bytes = b"") -> Answer:
+def call(*arguments: str, stdin: bytes = b"") -> ProgramResult:
     """Run a docker command to its end."""
-    return ask(command(*arguments), stdin=stdin)
+    return run_program(command(*arguments), stdin=stdin)
 
 
 def image(name: str) -> Any | None:

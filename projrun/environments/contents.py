@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.disk.files import sha256_file, sha256_text
+from projrun.disk.file_operations import sha256_file, sha256_text
 from projrun.plan import Lock
 from projrun.record import Package
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.disk.files import key_of, sha256_file, write_atomically
+from projrun.disk.file_operations import cache_key, sha256_file, write_atomically
 from projrun.errors import BuildError, SourceError
 from projrun.plan import Descriptor, Lock
 
@@ -156,14 +156,14 @@ def _metadata_digest(place: Path) -> str:
     if place.is_file():
         return sha256_file(place)
     files = sorted(file for pattern in _METADATA for file in place.glob(pattern))
-    return key_of({file.name: sha256_file(file) for file in files})
+    return cache_key({file.name: sha256_file(file) for file in files})
 
 
 def _digest(place: Path, digests: FileDigests) -> str:
     if place.is_file():
         return digests.of(place)
     below = len(str(place)) + 1
-    return key_of({str(file)[below:]: _content(file, digests) for file in _files(place)})
+    return cache_key({str(file)[below:]: _content(file, digests) for file in _files(place)})
 
 
 def _content(file: Path, digests: FileDigests) -> str:
@@ -183,10 +183,10 @@ def _files(place: Path) -> list[Path]:
 
 def _known_to_git(place: Path) -> list[Path]:
     """Empty where git knows nothing there, or cannot read it."""
-    from projrun.disk.files import git_top
+    from projrun.disk.file_operations import find_git_top
     from projrun.disk.repository_view import viewed
 
-    top = git_top(Path(os.path.realpath(place)))
+    top = find_git_top(Path(os.path.realpath(place)))
     if top is None:
         return []
     inside = os.path.relpath(os.path.realpath(place), top)

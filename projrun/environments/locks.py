@@ -10,8 +10,8 @@ import msgspec
 
 from projrun.console import explain, say
 from projrun.disk import Home
-from projrun.disk.files import key_of, sha256_file, sha256_text, write_atomically
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
+from projrun.disk.file_operations import cache_key, sha256_file, sha256_text, write_atomically
 from projrun.environments import EnvironmentManager, lock_in_project
 from projrun.environments.local_requirements import at_hand, local_metadata
 from projrun.environments.requirement_access import variable_digests, without_access
@@ -51,7 +51,7 @@ def lock_once(
             "--locked: there is no lock, neither in the project nor from an earlier run",
             "write one with `projrun lock`, or leave --locked out",
         )
-    with locked(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
+    with hold_lock(place.parent.with_name(f"{place.parent.name}.lock"), waiting=_waiting):
         lock = None if resolving.upgrade else _read_lock(place, strict)
         if lock is None:
             if strict:
@@ -89,7 +89,7 @@ def recorded_lock(
         from projrun.environments.docker import docker_manager
         from projrun.environments.docker.image_build import require_image
 
-        require_image(lock, key_of(docker_manager.key(lock)))
+        require_image(lock, cache_key(docker_manager.key(lock)))
     of_its_own = conda or environment.image
     return at_hand(lock if of_its_own else _with_interpreter(lock), directory, in_place=False)
 
@@ -136,7 +136,7 @@ def kept_lock(wanted: PlannedEnvironment, directory: Path, home: Home) -> Lock |
 
 
 def _place(manager: str, descriptor: Descriptor, directory: Path, as_of: str, home: Home) -> Path:
-    return home.locks / key_of(_lock_facts(manager, descriptor, directory, as_of)) / "lock.json"
+    return home.locks / cache_key(_lock_facts(manager, descriptor, directory, as_of)) / "lock.json"
 
 
 def _at_hand(lock: Lock, place: Path, directory: Path, home: Home) -> Lock:

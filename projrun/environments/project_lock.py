@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from projrun.console import warn
-from projrun.disk.files import write_atomically
+from projrun.disk.file_operations import write_atomically
 from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
 from projrun.environments.conda.lock_stamp import PIP_LOCK, PIXI_LOCK, staleness_of_conda, stamped

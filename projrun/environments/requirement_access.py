@@ -16,7 +16,7 @@ import msgspec
 
 from projrun.net import without_credentials, without_secrets
 from projrun.plan import Access, Descriptor, Lock
-from projrun.processes import git_settings
+from projrun.processes import git_config_variables
 
 _OPTION = (
     r"(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host)(?:(?:\s*=\s*|\s+)(.+))?$"
@@ -124,7 +124,7 @@ def with_paths(document: dict[str, Any], changed: Callable[[str], str]) -> dict[
 
 def variable_digests(descriptor: Descriptor) -> dict[str, str]:
     """Of the variables that the URLs of the requirements name: with other values it is resolved again."""
-    from projrun.disk.files import sha256_text
+    from projrun.disk.file_operations import sha256_text
 
     names = (name for line in _lines_with_urls(descriptor) for name in re.findall(_VARIABLE, line))
     return {name: sha256_text(os.environ.get(name, "")) for name in names if not re.search(_SECRETS, name)}
@@ -182,7 +182,7 @@ def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict
             place = parts.netloc.rpartition("@")[2]
             token = base64.b64encode(login.encode()).decode()
             settings[f"http.{parts.scheme}://{place}/.extraHeader"] = f"Authorization: Basic {token}"
-    return git_settings(environ, list(settings.items())) if settings else {}
+    return git_config_variables(environ, list(settings.items())) if settings else {}
 
 
 def with_credentials(text: str, access: Access | None) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from projrun.disk import Home
-from projrun.disk.files import remove as remove_tree
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
+from projrun.disk.file_operations import remove_tree
 from projrun.environments.docker import image_build
 from projrun.environments.docker.image_build import freed_by, images_of, try_remove
 from projrun.environments.docker.images import KEY_LABEL, Image

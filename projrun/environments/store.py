@@ -21,8 +21,14 @@ import msgspec
 
 from projrun.console import explain, say, warn
 from projrun.disk import Home
-from projrun.disk.files import beside, key_of, remove, sha256_text, write_atomically
-from projrun.disk.locks import FileLock, locked
+from projrun.disk.file_locks import FileLock, hold_lock
+from projrun.disk.file_operations import (
+    cache_key,
+    remove_tree,
+    sha256_text,
+    temporary_beside,
+    write_atomically,
+)
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.plan import Descriptor, Launch, Lock, Resolving
@@ -108,12 +114,12 @@ def provide(
     with _full_disk_told():
         home.mark_cache()
         lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
-    key = key_of(manager.key(lock))
+    key = cache_key(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
         dest = home.environments / name / (key if generation == 1 else f"{key}-{generation}")
         while True:  # once, unless it is pruned between our two locks
-            with locked(lock_of(dest), shared=True, waiting=_waiting) as held:
+            with hold_lock(lock_of(dest), shared=True, waiting=_waiting) as held:
                 if ready := _usable(manager, dest):
                     os.utime(held.path)  # its last use
                     explain(f"the environment is ready: {dest}")
@@ -135,7 +141,7 @@ def provide(
 
 def is_built(name: str, lock: Lock, home: Home) -> bool:
     manager = manager_named(name)
-    return _usable(manager, home.environments / name / key_of(manager.key(lock))) is not None
+    return _usable(manager, home.environments / name / cache_key(manager.key(lock))) is not None
 
 
 def _acquired(building: FileLock, spoilt: bool) -> bool:
@@ -177,8 +183,8 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
     made_of = f"with Python {lock.python}" if lock.python else f"from the image {lock.image}"
     say(f"building the {name} environment {dest.name} {made_of}")
     for leftover in (dest / READY, dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
-        remove(leftover)
-    with beside(dest) as temporary:
+        remove_tree(leftover)
+    with temporary_beside(dest) as temporary:
         manager.build(lock, temporary, log)
         packages = manager.contents(temporary)
         if fault := mismatch(lock, packages):

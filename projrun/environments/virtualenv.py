@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.console import is_terminal, one_line
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.installer_settings import INSTALLING, variables_of, without_settings
 from projrun.environments.package_files import holds_all
 from projrun.environments.requirement_access import installable, option_lines, variables_for_git
@@ -22,8 +22,8 @@ from projrun.environments.uv.configuration import for_pip
 from projrun.environments.uv.program import follow_cleaned
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.plan import Access, Descriptor, Lock
-from projrun.processes import merged
-from projrun.processes.programs import ask
+from projrun.processes import merge_environ
+from projrun.processes.programs import run_program
 
 BUILDS = True
 key = uv_manager.key
@@ -87,8 +87,8 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
 def pip_for(lock: Lock) -> Path:
     """A pip for this Python, as a wheel, which runs from there: virtualenv's, or the interpreter's own."""
     minor = ".".join(lock.python.split(".")[:2])
-    wheel = ask([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
-    wheel = wheel or ask([lock.interpreter, "-I", "-c", _OWN_PIP]).stdout.strip()
+    wheel = run_program([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
+    wheel = wheel or run_program([lock.interpreter, "-I", "-c", _OWN_PIP]).stdout.strip()
     if not wheel:
         raise BuildError(
             f"neither virtualenv nor Python {lock.python} brings a pip that runs on it",
@@ -171,8 +171,8 @@ def _environ(access: Access | None) -> dict[str, str]:
     never = {"VIRTUAL_ENV": None, "PYTHONHOME": None, "PYTHONPATH": None}
     ours = {"VIRTUALENV_CONFIG_FILE": os.devnull}
     kept = variables_of(os.environ, INSTALLING)
-    theirs = merged(without_settings(os.environ), kept, for_pip(), never, ours)
-    return merged(theirs, variables_for_git(access, os.environ))
+    theirs = merge_environ(without_settings(os.environ), kept, for_pip(), never, ours)
+    return merge_environ(theirs, variables_for_git(access, os.environ))
 
 
 def download(lock: Lock, target: Path, log: Path) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import msgspec
 
-from projrun.disk import Home, locks
-from projrun.disk.files import beside
+from projrun.disk import Home, file_locks
+from projrun.disk.file_operations import temporary_beside
 from projrun.errors import InputError, ProjrunError
 from projrun.net import without_secrets
 from projrun.plan import PlannedInput
@@ -93,7 +93,7 @@ def _download(planned: PlannedInput, url: str, run_artifacts: RunArtifacts) -> N
 
     target = Path(planned.path)
     try:
-        with beside(target) as temporary, Progress(target.name) as progress:
+        with temporary_beside(target) as temporary, Progress(target.name) as progress:
             _kind_of(url).fetch(url, temporary, run_artifacts, progress)
             temporary.rename(target)
     except (ProjrunError, OSError) as error:
@@ -122,14 +122,14 @@ def storage_for(storage_dir: str, home: Home) -> Storage:
     if storage_dir:
         name = f"projrun-{os.urandom(8).hex()}"
         return Storage(directory=Path(os.path.abspath(storage_dir), name), temporary=False)
-    return Storage(directory=locks.name_in(home.inputs), temporary=True)
+    return Storage(directory=file_locks.new_directory_name(home.inputs), temporary=True)
 
 
 def make(storage: Storage, home: Home) -> None:
     try:
         if storage.temporary:
             home.mark_cache()
-            locks.claim(storage.directory)
+            file_locks.claim_directory(storage.directory)
         else:
             storage.directory.mkdir(parents=True)
     except OSError as error:
@@ -142,7 +142,7 @@ def make(storage: Storage, home: Home) -> None:
 def discard(storage: Storage) -> None:
     """Remove a temporary one; of another, what is empty because a download failed. Once more is fine."""
     if storage.temporary:
-        locks.release(storage.directory)
+        file_locks.release_directory(storage.directory)
         return
     for directory in (*storage.directory.glob("*"), storage.directory):
         with contextlib.suppress(OSError):  # it holds what was downloaded

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from projrun.disk.files import name_in_utf8, sha256_files, sha256_text
+from projrun.disk.file_operations import sha256_files, sha256_text, utf8_name
 from projrun.errors import InputError
 from projrun.plan import PlannedInput
 from projrun.record import Input
@@ -57,6 +57,6 @@ def _of_file(files: dict[str, Path], size: int) -> str:
 
 
 def _of_directory(files: dict[str, Path], size: int) -> str:
-    named = sorted((name_in_utf8(name), file) for name, file in files.items())
+    named = sorted((utf8_name(name), file) for name, file in files.items())
     digests = sha256_files([file for _, file in named], size, "taking digests of")
     return sha256_text("".join(f"{digest} {name}\n" for (name, _), digest in zip(named, digests)))

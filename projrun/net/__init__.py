@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-VARIABLE = "PROJRUN_OFFLINE"
+OFFLINE_VARIABLE = "PROJRUN_OFFLINE"
 
 _forbidden = 0
 
 
 def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
     """What the user said, for this process or for the work at hand."""
-    return bool(_forbidden) or environ.get(VARIABLE, "").lower() in ("1", "true", "yes", "on")
+    return bool(_forbidden) or environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ Variables = Mapping[str, str | None]
 """Environment variables to set on top of others; None removes one."""
 
 
-def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
+def merge_environ(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
     """`environ` with each layer on top of it."""
     result = dict(environ)
     for layer in layers:
@@ -30,7 +30,7 @@ def merged(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
     return result
 
 
-def git_settings(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]) -> dict[str, str]:
+def git_config_variables(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Variables that give git these settings, key and value, on top of those that `environ` gives it."""
     given = environ.get("GIT_CONFIG_COUNT", "")
     first = int(given) if given.isdecimal() else 0
@@ -40,7 +40,7 @@ def git_settings(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]
     return variables
 
 
-def shown(argv: Sequence[str]) -> str:
+def shell_text(argv: Sequence[str]) -> str:
     """A command for people, as a shell would take it; no credentials, and no program text of ours."""
     import shlex
 
@@ -50,13 +50,13 @@ def shown(argv: Sequence[str]) -> str:
     return without_secrets(" ".join(shlex.quote(one_line(word, 2000)) for word in argv))
 
 
-def tell(argv: Sequence[str]) -> None:
+def explain_command(argv: Sequence[str]) -> None:
     """What `--verbose` shows of a process that is started."""
     if is_verbose():
-        explain(f"$ {shown(argv)}")
+        explain(f"$ {shell_text(argv)}")
 
 
-def popen(
+def start_process(
     argv: Sequence[str],
     cwd: Path | None,
     environ: Mapping[str, str] | None,
@@ -70,7 +70,7 @@ def popen(
 ) -> subprocess.Popen[bytes]:
     """apart: in a session of its own, with no terminal. told: `--verbose` shows it. Raises LaunchError."""
     if told:
-        tell(argv)
+        explain_command(argv)
     try:
         return subprocess.Popen(
             list(argv),
@@ -100,7 +100,7 @@ class Terminated(KeyboardInterrupt):
         self.number = number
 
 
-def signal_of(interrupt: KeyboardInterrupt) -> int:
+def signal_number(interrupt: KeyboardInterrupt) -> int:
     return interrupt.number if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
@@ -115,13 +115,13 @@ def raise_on_termination() -> None:
         signal.signal(signal.SIGHUP, handler)
 
 
-def ends_by_signal() -> bool:
+def handles_termination() -> bool:
     """Whether SIGTERM ends this process in good order."""
     return callable(signal.getsignal(signal.SIGTERM))
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """What the block does is done whole: a signal that arrives meanwhile takes effect at its end.
 
     An exception between the start of a process and the line that remembers it would leave the process behind.

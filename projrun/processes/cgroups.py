@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
 
 PATIENCE_S = 5.0
 """How long killed processes may take to go; one that waits for a broken disk does not."""
@@ -26,7 +26,7 @@ _ENTER = '{ echo 0 >"$1"; } 2>/dev/null; shift; exec "$@"'
 """A shell puts itself there and becomes the program. Where it may not, the program starts all the same."""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class CgroupUsage(msgspec.Struct, frozen=True):
     """What all processes of a group took together, whether anybody waited for them or not."""
 
     cpu_s: float
@@ -47,7 +47,7 @@ class Cgroup:
     def kill(self) -> None:
         _kill(self.place)
 
-    def end(self) -> Taken | None:
+    def end(self) -> CgroupUsage | None:
         """Kill what is left in it and remove it; what was taken in it. None when this was done before."""
         if not self._lock.is_held:
             return None
@@ -62,7 +62,7 @@ class Cgroup:
 
 def new_cgroup() -> Cgroup | None:
     """None where there is no right to one, or nothing of the kind."""
-    if (parent := own_directory()) is None:
+    if (parent := own_cgroup_directory()) is None:
         return None
     try:
         return Cgroup(parent / f"{_NAME}{os.urandom(16).hex()}")
@@ -70,7 +70,7 @@ def new_cgroup() -> Cgroup | None:
         return None
 
 
-def expect_one() -> None:
+def prepare_kernel() -> None:
     """Have the kernel ready to put a process into a group soon; it costs nobody any time.
 
     For the first in a while it waits until every processor has passed a certain point, some 10 ms. Putting
@@ -78,14 +78,14 @@ def expect_one() -> None:
     """
 
     def stay() -> None:
-        if (own := own_directory()) is not None:
+        if (own := own_cgroup_directory()) is not None:
             with contextlib.suppress(OSError):
                 (own / "cgroup.procs").write_bytes(b"0")
 
     threading.Thread(target=stay, daemon=True).start()
 
 
-def started_in(place: Path, argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def command_in_cgroup(place: Path, argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """The command that becomes `argv` when it is in that group; `argv` itself where its program is not found.
 
     A plain sh takes half the time of bash, but drops variables whose names are none of its own.
@@ -96,11 +96,11 @@ def started_in(place: Path, argv: Sequence[str], environ: Mapping[str, str]) -> 
     return [*shell, "-c", _ENTER, "sh", str(place / "cgroup.procs"), *argv]
 
 
-def started_outside(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def command_outside_runs(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """The command that becomes `argv` outside the run that we are part of, if we are."""
-    own = own_directory()
+    own = own_cgroup_directory()
     outer = None if own is None else _outside_of_runs(own)
-    return list(argv) if outer in (own, None) else started_in(outer, argv, environ)
+    return list(argv) if outer in (own, None) else command_in_cgroup(outer, argv, environ)
 
 
 def remove_abandoned(parent: Path) -> None:
@@ -120,7 +120,7 @@ def remove_abandoned(parent: Path) -> None:
         lock.release()
 
 
-def own_directory() -> Path | None:
+def own_cgroup_directory() -> Path | None:
     """That of the control group that this process is in; None where there is no such thing."""
     try:
         with open("/proc/self/cgroup") as file:
@@ -161,12 +161,12 @@ def _is_there(program: str, environ: Mapping[str, str]) -> bool:
     return any(os.access(os.path.join(entry, program), os.X_OK) for entry in os.get_exec_path(environ))
 
 
-def _taken(place: Path) -> Taken | None:
+def _taken(place: Path) -> CgroupUsage | None:
     try:
         numbers = dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())
         memory = place / "memory.peak"
         peak = int(memory.read_text()) if memory.exists() else None
-        return Taken(int(numbers["usage_usec"]) / 1e6, peak)
+        return CgroupUsage(int(numbers["usage_usec"]) / 1e6, peak)
     except (OSError, ValueError, KeyError):
         return None
 

@@ -13,9 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.processes import GRACE_S, merged, popen, tell, uninterrupted
-from projrun.processes.cgroups import Cgroup, new_cgroup, started_in
-from projrun.processes.streams import Pump, channels, close, following_size, resize, source_of
+from projrun.processes import GRACE_S, defer_signals, explain_command, merge_environ, start_process
+from projrun.processes.cgroups import Cgroup, command_in_cgroup, new_cgroup
+from projrun.processes.streams import (
+    Pump,
+    channel_source,
+    close_descriptors,
+    copy_terminal_size,
+    open_channels,
+    watch_terminal_size,
+)
 from projrun.processes.usage import Usage
 
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
@@ -43,7 +50,7 @@ def new_token() -> str:
     return os.urandom(16).hex()
 
 
-def watcher_argv(token: str, cgroup: Path | None) -> list[str]:
+def watcher_command(token: str, cgroup: Path | None) -> list[str]:
     return ["/bin/sh", "-c", _SCRIPT, "projrun-watcher", token, str(cgroup or "")]
 
 
@@ -57,7 +64,7 @@ def kill_strays(token: str, *, after: int = 0) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def family_of(pid: int, helper: str) -> set[int]:
+def find_family(pid: int, helper: str) -> set[int]:
     """What is left of a helper program: the process, what descends from it, and what bears its mark.
 
     Zombies are not among it. Empty where there is no /proc.
@@ -103,7 +110,7 @@ def _environ(pid: int) -> list[bytes]:
         return []
 
 
-def steps(number: int) -> tuple[int, ...]:
+def stop_signals(number: int) -> tuple[int, ...]:
     """The signals to send, one after the other, until it ends."""
     gentle = dict.fromkeys((number, int(signal.SIGTERM)))
     return (*gentle, signal.SIGKILL) if number != signal.SIGKILL else (signal.SIGKILL,)
@@ -142,31 +149,31 @@ class Child:
         contained: bool = False,
     ) -> None:
         self._token = new_token()
-        own = merged(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
-        stdout, stderr = channels(out, err)
+        own = merge_environ(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
+        stdout, stderr = open_channels(out, err)
         self._terminals = {channel for channel in (stdout, stderr) if channel.is_terminal}
         watcher: _Watcher | None = None
         pump: Pump | None = None
         self._cgroup = new_cgroup() if contained else None
         try:
-            pump = Pump(map(source_of, {stdout, stderr}), log, indexed=indexed)
+            pump = Pump(map(channel_source, {stdout, stderr}), log, indexed=indexed)
             watcher = _Watcher(self._token, self._cgroup)
-            tell(argv)
+            explain_command(argv)
             if self._cgroup is not None:
-                argv = started_in(self._cgroup.place, argv, own)
-            self._popen = popen(argv, cwd, own, stdin, stdout.write_end, stderr.write_end, told=False)
+                argv = command_in_cgroup(self._cgroup.place, argv, own)
+            self._popen = start_process(argv, cwd, own, stdin, stdout.write_end, stderr.write_end, told=False)
         except BaseException:
             if watcher is not None:
                 watcher.close()
             if pump is not None:
                 pump.close()
             else:
-                close(stdout.read_end, stderr.read_end)
+                close_descriptors(stdout.read_end, stderr.read_end)
             if self._cgroup is not None:
                 self._cgroup.end()
             raise
         finally:
-            close(stdout.write_end, stderr.write_end)
+            close_descriptors(stdout.write_end, stderr.write_end)
         self._started = time.monotonic()
         self.pid = self._popen.pid
         self.id = str(self.pid)
@@ -180,7 +187,7 @@ class Child:
 
         `usage` is known afterwards.
         """
-        with following_size(self._resized if self._terminals else None):
+        with watch_terminal_size(self._resized if self._terminals else None):
             if not self._has_ended(timeout_s):
                 raise TimeoutError
         self._pump.join(DRAIN_S)
@@ -195,12 +202,12 @@ class Child:
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
         """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
         try:
-            for step in steps(number):
+            for step in stop_signals(number):
                 kill_group(self.pid, step)
                 if self._has_ended(grace_s):
                     break
         except KeyboardInterrupt:
-            with uninterrupted():
+            with defer_signals():
                 kill_group(self.pid, signal.SIGKILL)
         return self.wait()
 
@@ -217,7 +224,7 @@ class Child:
     def _resized(self) -> None:
         for terminal in self._terminals:
             with suppress(OSError):  # it is at its end
-                resize(terminal)
+                copy_terminal_size(terminal)
         kill_group(self.pid, signal.SIGWINCH)
 
     def _has_ended(self, timeout_s: float | None) -> bool:
@@ -257,13 +264,13 @@ class _Watcher:
         read_end, self._write_end = os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            argv = watcher_argv(token, cgroup.place if cgroup is not None else None)
-            self._popen = popen(argv, None, WATCHER_ENVIRON, read_end, null, null, told=False)
+            argv = watcher_command(token, cgroup.place if cgroup is not None else None)
+            self._popen = start_process(argv, None, WATCHER_ENVIRON, read_end, null, null, told=False)
         except BaseException:
             os.close(self._write_end)
             raise
         finally:
-            close(read_end, null)
+            close_descriptors(read_end, null)
 
     def tell(self, group: int) -> None:
         with suppress(OSError):  # somebody killed it

@@ -17,10 +17,10 @@ import msgspec
 
 from projrun.console import is_quiet, is_terminal, one_line
 from projrun.errors import LaunchError, UnavailableError
-from projrun.processes import merged, popen, shown, signal_of, uninterrupted
-from projrun.processes.cgroups import started_outside
-from projrun.processes.child import HELPER_VARIABLE, TOKEN_VARIABLE, Child, family_of, kill_group, new_token
-from projrun.processes.streams import read, write
+from projrun.processes import defer_signals, merge_environ, shell_text, signal_number, start_process
+from projrun.processes.cgroups import command_outside_runs
+from projrun.processes.child import HELPER_VARIABLE, TOKEN_VARIABLE, Child, find_family, kill_group, new_token
+from projrun.processes.streams import read_chunk, write_all
 
 LIMIT_VARIABLE = "PROJRUN_HELPER_TIMEOUT"
 LIMIT_S = 3600.0
@@ -34,7 +34,7 @@ LOOK_S = 0.25
 """How often a helper that is silent is looked at."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ProgramResult(msgspec.Struct, frozen=True):
     """What a finished helper process said."""
 
     code: int
@@ -46,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
         return self.code == 0
 
 
-def ask(
+def run_program(
     argv: Sequence[str],
     *,
     cwd: Path | None = None,
@@ -54,7 +54,7 @@ def ask(
     stdin: bytes = b"",
     errors: str = "replace",
     timeout_s: float | None = None,
-) -> Answer:
+) -> ProgramResult:
     """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError, TimeoutError.
 
     The helper is a process group of its own: ^C reaches it once, from us, and then it is ended with all that
@@ -64,15 +64,15 @@ def ask(
     return _heard(argv, cwd, environ, stdin, errors, timeout_s, aloud=False)
 
 
-def ask_aloud(
+def run_on_terminal(
     argv: Sequence[str],
     *,
     cwd: Path,
     environ: Mapping[str, str] | None,
     errors: str = "replace",
     timeout_s: float | None,
-) -> Answer:
-    """As `ask`, on our own terminal: the helper may prompt there, and its stderr shows at once.
+) -> ProgramResult:
+    """As `run_program`, on our own terminal: the helper may prompt there, and its stderr shows at once.
 
     It stays in our process group, else it could not read from the terminal.
     """
@@ -88,20 +88,20 @@ def _heard(
     timeout_s: float | None,
     *,
     aloud: bool,
-) -> Answer:
-    limit_s = limit(LIMIT_S) if timeout_s is None else timeout_s
+) -> ProgramResult:
+    limit_s = time_limit_s(LIMIT_S) if timeout_s is None else timeout_s
     mark = new_token()
-    own = merged(os.environ if environ is None else environ, {HELPER_VARIABLE: mark})
+    own = merge_environ(os.environ if environ is None else environ, {HELPER_VARIABLE: mark})
     pipe = subprocess.PIPE
-    with uninterrupted():
+    with defer_signals():
         source = subprocess.DEVNULL if not stdin else pipe
-        child = popen(argv, cwd, own, source, pipe, pipe, apart=not aloud)
+        child = start_process(argv, cwd, own, source, pipe, pipe, apart=not aloud)
     try:
         stdout, stderr = _conversation(child, stdin or b"", limit_s, sys.stderr.fileno() if aloud else None)
     except TimeoutError:
         _end_family(child, mark, apart=not aloud)
         if timeout_s is None:
-            raise too_slow(argv, limit_s) from None
+            raise time_limit_error(argv, limit_s) from None
         raise
     except BaseException:
         _end_family(child, mark, apart=not aloud)
@@ -111,7 +111,7 @@ def _heard(
             if stream is not None:
                 with suppress(OSError):  # it did not read all that it was told
                     stream.close()
-    return Answer(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
+    return ProgramResult(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
 
 
 def _conversation(
@@ -142,10 +142,10 @@ def _conversation(
                     if not unsaid:
                         selector.unregister(child.stdin)
                         child.stdin.close()
-                elif chunk := read(ready.fd):
+                elif chunk := read_chunk(ready.fd):
                     heard[ready.fd].append(chunk)
                     if echo is not None and ready.fd == child.stderr.fileno():
-                        write(echo, chunk)
+                        write_all(echo, chunk)
                 else:
                     selector.unregister(ready.fd)
             if ended == math.inf and child.poll() is not None:
@@ -174,7 +174,7 @@ def _end_family(child: subprocess.Popen[bytes], mark: str, *, apart: bool) -> No
         if not _is_ended(child, mark, signal.SIGTERM, apart=apart):
             _is_ended(child, mark, signal.SIGKILL, apart=apart)
     except BaseException:
-        with uninterrupted():
+        with defer_signals():
             _is_ended(child, mark, signal.SIGKILL, apart=apart)
         raise
 
@@ -189,7 +189,7 @@ def _is_ended(child: subprocess.Popen[bytes], mark: str, number: int, *, apart: 
     deadline = time.monotonic() + GRACE_S
     while True:
         has_ended = child.poll() is not None
-        family = family_of(0 if has_ended else child.pid, mark)
+        family = find_family(0 if has_ended else child.pid, mark)
         if has_ended and not family:
             return True
         for pid in family - told:
@@ -201,21 +201,21 @@ def _is_ended(child: subprocess.Popen[bytes], mark: str, number: int, *, apart: 
         time.sleep(0.02)
 
 
-def limit(default_s: float) -> float:
+def time_limit_s(default_s: float) -> float:
     """Seconds that a helper may take which has no time of its own."""
     from projrun.documents.variables import number
 
     return number(LIMIT_VARIABLE, default_s) if LIMIT_VARIABLE in os.environ else default_s
 
 
-def too_slow(argv: Sequence[str], limit_s: float) -> UnavailableError:
+def time_limit_error(argv: Sequence[str], limit_s: float) -> UnavailableError:
     return UnavailableError(
-        f"'{one_line(shown(argv), 120)}' did not end within {limit_s:g} s and was ended",
+        f"'{one_line(shell_text(argv), 120)}' did not end within {limit_s:g} s and was ended",
         f"see what it waits for, or set {LIMIT_VARIABLE} to wait longer",
     )
 
 
-def follow(
+def run_with_progress(
     argv: Sequence[str],
     *,
     log: Path,
@@ -230,22 +230,22 @@ def follow(
     stderr = sys.stderr.fileno() if is_terminal(sys.stderr) and not is_quiet() else None
     child: Child | None = None
     try:
-        with uninterrupted():
+        with defer_signals():
             null = subprocess.DEVNULL
             child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
-        limit_s = limit(FOLLOWED_LIMIT_S)
+        limit_s = time_limit_s(FOLLOWED_LIMIT_S)
         return child.wait(limit_s)
     except TimeoutError:
         assert child is not None
         child.end(signal.SIGTERM)
-        raise too_slow(argv, limit_s) from None
+        raise time_limit_error(argv, limit_s) from None
     except BaseException:
         if child is not None:
             child.end(signal.SIGTERM)
         raise
 
 
-def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> int:
+def run_interactive(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> int:
     """Hand our terminal to a program until it ends; its exit code as a shell has it. Raises LaunchError.
 
     It stays in our process group: ^C is its own to answer. Other signals that end us are passed on to it, and
@@ -261,38 +261,38 @@ def interact(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> i
             code = child.wait()
             return 128 - code if code < 0 else code
         except KeyboardInterrupt as interrupt:
-            if (number := signal_of(interrupt)) != signal.SIGINT:
+            if (number := signal_number(interrupt)) != signal.SIGINT:
                 child.send_signal(number)
                 _end_family(child, mark, apart=False)
 
 
-def start_waiting(argv: Sequence[str]) -> Detached:
+def start_on_pipe(argv: Sequence[str]) -> DetachedProcess:
     """Start a program that outlives us and reads from a pipe of ours; what it says is not heard."""
     null = subprocess.DEVNULL
     own = _outliving(os.environ)
-    return popen(started_outside(argv, own), None, own, subprocess.PIPE, null, null, told=False)
+    return start_process(command_outside_runs(argv, own), None, own, subprocess.PIPE, null, null, told=False)
 
 
-Detached = subprocess.Popen[bytes]
+DetachedProcess = subprocess.Popen[bytes]
 
 
-def detach(
+def start_detached(
     argv: Sequence[str],
     *,
     environ: Mapping[str, str] | None = None,
     silent: bool = False,
     pass_fds: Sequence[int] = (),
-) -> Detached:
+) -> DetachedProcess:
     """Start a program that outlives us and the run that we are part of, without stdin. silent: no output."""
     own = _outliving(os.environ if environ is None else environ)
     stream = subprocess.DEVNULL if silent else None
-    argv = started_outside(argv, own)
-    return popen(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds=pass_fds)
+    argv = command_outside_runs(argv, own)
+    return start_process(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds=pass_fds)
 
 
 def _outliving(environ: Mapping[str, str]) -> dict[str, str]:
     """That of a process which does not end with the run that we are part of."""
-    return merged(environ, {TOKEN_VARIABLE: None})
+    return merge_environ(environ, {TOKEN_VARIABLE: None})
 
 
 # The pause lets projrun end first: the engine's work would take a processor from what the user waits for.
@@ -303,18 +303,18 @@ sleep 0.05
 did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """
-_executors: list[Detached] = []
+_executors: list[DetachedProcess] = []
 """Those that may still run; nobody waits for them, but they must not stay as zombies."""
 
 
-class LastWill:
+class ExitProgram:
     """A program to run when this process ends, by whatever signal, or when it is time.
 
     One that prints nothing found nothing to do and is run once more: what it is to end may just start.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._executor = start_waiting(["/bin/sh", "-c", _EXECUTE, "sh", *argv])
+        self._executor = start_on_pipe(["/bin/sh", "-c", _EXECUTE, "sh", *argv])
         _executors[:] = [other for other in _executors if other.poll() is None]
         _executors.append(self._executor)
 

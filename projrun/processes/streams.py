@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.console import warn
-from projrun.console.masking import StreamMask, output_mask
+from projrun.console.masking import StreamMask, new_output_mask
 from projrun.processes.usage import now_ms
 
 INDEX_SUFFIX = ".index"
@@ -21,7 +21,7 @@ MERGE_MS = 100
 """Chunks of one stream within this time are one line of the index."""
 
 
-def index_of(log: Path) -> Path:
+def index_path(log: Path) -> Path:
     """Which stream each part of the log came from: lines `STREAM OFFSET LENGTH TIME`.
 
     STREAM is out, err, or tty where both are one terminal. OFFSET and LENGTH are bytes of the log, TIME is
@@ -42,7 +42,7 @@ class Channel(msgspec.Struct, frozen=True):
     is_terminal: bool = False
 
 
-def channels(out: int | None, err: int | None) -> tuple[Channel, Channel]:
+def open_channels(out: int | None, err: int | None) -> tuple[Channel, Channel]:
     """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
     if out is not None and err is not None and os.isatty(out) and os.isatty(err):
         both = _terminal(out, "tty")
@@ -66,11 +66,11 @@ def _terminal(target: int, stream: str) -> Channel:
     attributes[1] &= ~termios.OPOST  # the real terminal does that
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
     channel = Channel(master, slave, stream, target, is_terminal=True)
-    resize(channel)
+    copy_terminal_size(channel)
     return channel
 
 
-def resize(channel: Channel) -> None:
+def copy_terminal_size(channel: Channel) -> None:
     """Give a pseudo-terminal the size of the real one."""
     import fcntl
     import termios
@@ -81,7 +81,7 @@ def resize(channel: Channel) -> None:
 
 
 @contextmanager
-def following_size(resized: Callable[[], None] | None) -> Iterator[None]:
+def watch_terminal_size(resized: Callable[[], None] | None) -> Iterator[None]:
     """While the block runs, this is called when our terminal has changed its size.
 
     In the main thread alone: others hear of no signals.
@@ -100,12 +100,12 @@ def following_size(resized: Callable[[], None] | None) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-class Copy:
+class OutputCopy:
     """Where a stream is shown, and under which name in the index."""
 
     def __init__(self, stream: str, target: int | None) -> None:
         self.stream, self.target = stream, target
-        self._mask: StreamMask | None = output_mask()
+        self._mask: StreamMask | None = new_output_mask()
 
     def shown(self, chunk: bytes) -> bytes:
         """What to show of a chunk; an empty one is the end."""
@@ -114,28 +114,28 @@ class Copy:
         return self._mask.feed(chunk) if chunk else self._mask.rest()
 
 
-class Source:
+class OutputSource:
     """A file descriptor from which one stream comes."""
 
-    def __init__(self, fd: int, copy: Copy) -> None:
+    def __init__(self, fd: int, copy: OutputCopy) -> None:
         self.fd, self._copy = fd, copy
 
-    def parts(self, chunk: bytes) -> Iterable[tuple[Copy, bytes]]:
+    def parts(self, chunk: bytes) -> Iterable[tuple[OutputCopy, bytes]]:
         """What of a chunk is whose; an empty one is the end, of each stream."""
         return [(self._copy, chunk)]
 
 
-def source_of(channel: Channel) -> Source:
-    return Source(channel.read_end, Copy(channel.stream, channel.target))
+def channel_source(channel: Channel) -> OutputSource:
+    return OutputSource(channel.read_end, OutputCopy(channel.stream, channel.target))
 
 
 class Pump:
     """A thread that copies sources to the log and to our streams until all are at their end, and closed."""
 
-    def __init__(self, sources: Iterable[Source], log: Path, *, indexed: bool) -> None:
+    def __init__(self, sources: Iterable[OutputSource], log: Path, *, indexed: bool) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log.open("ab", buffering=0)
-        self._index = _Index(index_of(log), self._log.tell()) if indexed else None
+        self._index = _Index(index_path(log), self._log.tell()) if indexed else None
         self._sources = {source.fd: source for source in sources}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._complete = True
@@ -162,7 +162,7 @@ class Pump:
                 selector.register(fd, selectors.EVENT_READ)
             while selector.get_map():
                 for ready, _ in selector.select():
-                    chunk = read(ready.fd)
+                    chunk = read_chunk(ready.fd)
                     for copy, part in self._sources[ready.fd].parts(chunk):
                         self._show(copy, copy.shown(part))
                     if not chunk:
@@ -171,20 +171,20 @@ class Pump:
             if self._index is not None:
                 self._index.close()
 
-    def _show(self, copy: Copy, text: bytes) -> None:
+    def _show(self, copy: OutputCopy, text: bytes) -> None:
         if not text:
             return
-        if self._complete and not write(self._log.fileno(), text):
+        if self._complete and not write_all(self._log.fileno(), text):
             self._complete = False
             warn(f"the log {self._log.name} is not complete: its disk may be full")
         if self._complete and self._index is not None:
             self._index.add(copy.stream, len(text))
-        if copy.target is not None and not write(copy.target, text):
+        if copy.target is not None and not write_all(copy.target, text):
             copy.target = None  # its reader is gone; the log goes on
 
 
 class _Index:
-    """Lines of `index_of`, as few as keep the order."""
+    """Lines of `index_path`, as few as keep the order."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._file = path.open("ab", buffering=0)
@@ -212,7 +212,7 @@ class _Index:
             self._length = 0
 
 
-def read(fd: int) -> bytes:
+def read_chunk(fd: int) -> bytes:
     """What comes next; nothing at the end."""
     try:
         return os.read(fd, 1 << 16)
@@ -220,7 +220,7 @@ def read(fd: int) -> bytes:
         return b""
 
 
-def write(fd: int, data: bytes) -> bool:
+def write_all(fd: int, data: bytes) -> bool:
     """All of it; False when the reader is gone."""
     view = memoryview(data)
     try:
@@ -231,6 +231,6 @@ def write(fd: int, data: bytes) -> bool:
     return True
 
 
-def close(*fds: int) -> None:
+def close_descriptors(*fds: int) -> None:
     for fd in set(fds):
         os.close(fd)

@@ -11,7 +11,7 @@ import msgspec
 
 from projrun.bundle_layout import PACKAGES
 from projrun.disk import Home
-from projrun.disk.files import sha256_text
+from projrun.disk.file_operations import sha256_text
 from projrun.environments import manager_named
 from projrun.environments.locks import recorded_lock
 from projrun.errors import ProjrunError

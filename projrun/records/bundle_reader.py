@@ -11,7 +11,7 @@ from projrun import sources
 from projrun.bundle_layout import MANIFEST, RECORD, TREE, manifest_from, place_of_input
 from projrun.console import one_line
 from projrun.disk import Home
-from projrun.disk.files import sha256_files, sha256_text, temporary_directory
+from projrun.disk.file_operations import sha256_files, sha256_text, temporary_directory
 from projrun.disk.unpack import Limits, unpack
 from projrun.errors import RecordError, SourceError
 from projrun.plan import Checkout

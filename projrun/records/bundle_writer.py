@@ -22,9 +22,9 @@ from projrun.bundle_layout import (
     place_of_input,
 )
 from projrun.console import warn
-from projrun.console.progress import in_words
+from projrun.console.progress import format_size
 from projrun.disk import Home, zip_file
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.locks import recorded_lock
 from projrun.environments.virtualenv import download
 from projrun.errors import ProjrunError, RecordError
@@ -119,7 +119,7 @@ def _write(target: Path, files: Files) -> None:
         if any(0xD800 <= ord(char) < 0xE000 for char in name):
             raise RecordError(f"the name {name!a} is not UTF-8: a zip cannot hold it", "rename the file")
     try:
-        zip_file.write(target, files, (MANIFEST, _manifest))
+        zip_file.write_zip(target, files, (MANIFEST, _manifest))
     except OSError as error:
         reason = error.strerror or error
         raise RecordError(f"{target} cannot be written: {reason}", "name another place") from None
@@ -150,7 +150,7 @@ def _outputs(found: Found, most: int, left_out: list[str]) -> Iterator[tuple[str
         if output.change == "deleted" or output.link:
             continue
         if output.size > most:
-            left_out.append(f"the output {output.path} ({in_words(output.size)}) is listed by its digest")
+            left_out.append(f"the output {output.path} ({format_size(output.size)}) is listed by its digest")
         elif file := found.content(output):
             name = output.path if output.change == "logged" else f"{KEPT_OUTPUTS}/{output.path}"
             yield key(output), (name, file)
@@ -172,7 +172,7 @@ def _inputs(
         if before is None:
             continue
         if before.size > most:
-            what = f"the input '{planned.parameter}' ({in_words(before.size)})"
+            what = f"the input '{planned.parameter}' ({format_size(before.size)})"
             left_out.append(f"{what} is listed by its digest")
         elif place := _place_of(found, planned, before, home, stack):
             name = f"{place_of_input(planned.parameter)}/{place.name}"

@@ -15,7 +15,7 @@ from projrun.bundle_layout import RECORD, TREE
 from projrun.compare.results import compare
 from projrun.compare.side_by_side import SideBySide, SourceDiff, changed, side_by_side
 from projrun.disk import Home
-from projrun.disk.files import CHUNK, sha256_file, temporary_directory
+from projrun.disk.file_operations import CHUNK, sha256_file, temporary_directory
 from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
 from projrun.history import Commit, History
 from projrun.net import without_credentials

@@ -10,11 +10,11 @@ from contextlib import closing, suppress
 
 import msgspec
 
-from projrun.console.masking import hide
+from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.errors import ProjrunError, UnavailableError
-from projrun.processes import uninterrupted
-from projrun.processes.programs import Detached, detach
+from projrun.processes import defer_signals
+from projrun.processes.programs import DetachedProcess, start_detached
 from projrun.request import Request
 from projrun.runner.run import check
 from projrun.server.endpoint import without_endpoint
@@ -33,14 +33,14 @@ from projrun.tracking.supervision import (
 LONGEST_PAUSE_S = 0.5
 
 
-def start(request: Request, home: Home, *, silent: bool) -> tuple[str, Detached]:
+def start(request: Request, home: Home, *, silent: bool) -> tuple[str, DetachedProcess]:
     """A new run with a supervisor of its own, which survives us: its id, and that process.
 
     The run is never without a supervisor: the lock that stands for one is ours until it is the other's.
     """
-    hide(request.variables.values(), in_output=request.mask_output)
+    hide_values(request.variables.values(), in_output=request.mask_output)
     check(request)
-    with closing(settled_store(home)) as store, uninterrupted():
+    with closing(settled_store(home)) as store, defer_signals():
         supervision = enlist(home, store, 0)
         try:
             run_id = request.run_id or RunHook(store, request, supervision.name).open().run_id
@@ -53,7 +53,7 @@ def start(request: Request, home: Home, *, silent: bool) -> tuple[str, Detached]
         return run_id, supervisor
 
 
-def _launch(request: Request, run_id: str, supervision: Supervision, silent: bool) -> Detached:
+def _launch(request: Request, run_id: str, supervision: Supervision, silent: bool) -> DetachedProcess:
     """The supervisor. It inherits the lock, and a pipe with the request, which no command line may hold."""
     lock_fd = supervision.lock.fd
     read_end, write_end = os.pipe()
@@ -61,7 +61,7 @@ def _launch(request: Request, run_id: str, supervision: Supervision, silent: boo
     try:
         argv = [sys.executable, "-m", "projrun", "run", handed, f"--request-fd={read_end}", "--", request.uri]
         environ = without_endpoint(os.environ)
-        supervisor = detach(argv, environ=environ, silent=silent, pass_fds=(lock_fd, read_end))
+        supervisor = start_detached(argv, environ=environ, silent=silent, pass_fds=(lock_fd, read_end))
     finally:
         os.close(read_end)
         with suppress(BrokenPipeError), open(write_end, "wb") as pipe:

@@ -12,7 +12,7 @@ from projrun import sources
 from projrun.backends.local.container import WORKDIR
 from projrun.console import warn
 from projrun.disk import Home
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import docker_manager, dockerfile_template, images
 from projrun.environments.docker.image_contents import look_into
@@ -21,7 +21,7 @@ from projrun.environments.package_files import on_this_machine
 from projrun.environments.store import Provided, provide
 from projrun.errors import UnavailableError
 from projrun.plan import Checkout
-from projrun.processes import merged
+from projrun.processes import merge_environ
 from projrun.project import environment_of, read_project
 from projrun.request import Request
 from projrun.runner.container_options import source_labels, with_base_image
@@ -52,7 +52,7 @@ def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
 
 def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
     """Run a command, or the user's shell, in the project's environment and directory; its exit code."""
-    from projrun.processes.programs import interact
+    from projrun.processes.programs import run_interactive
 
     with prepared(request, home) as (provided, directory):
         launch = provided.launch
@@ -62,10 +62,10 @@ def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
                 f'docker run --rm -it -v "$PWD":{WORKDIR} -w {WORKDIR} '
                 f"{launch.container.image} {launch.container.shell}",
             )
-        environ = merged(os.environ, launch.variables)
+        environ = merge_environ(os.environ, launch.variables)
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
         argv = command or (environ.get("SHELL") or "/bin/sh",)
-        return interact([*launch.argv_prefix, *argv], cwd=directory, environ=environ)
+        return run_interactive([*launch.argv_prefix, *argv], cwd=directory, environ=environ)
 
 
 class Standalone(NamedTuple):

@@ -17,8 +17,8 @@ from projrun.console import one_line
 from projrun.disk import Home
 from projrun.errors import ProjrunError
 from projrun.net import without_credentials
-from projrun.processes.cgroups import new_cgroup, started_in
-from projrun.processes.programs import ask
+from projrun.processes.cgroups import command_in_cgroup, new_cgroup
+from projrun.processes.programs import run_program
 
 ENOUGH_BYTES = 2_000_000_000
 
@@ -104,7 +104,7 @@ def _cgroups(_home: Home) -> Finding:
     """Put a process into one, and see that it is there."""
     if (cgroup := new_cgroup()) is not None:
         look = "while read -r line; do echo $line; done </proc/self/cgroup"
-        said = ask(started_in(cgroup.place, ["/bin/sh", "-c", look], os.environ)).stdout
+        said = run_program(command_in_cgroup(cgroup.place, ["/bin/sh", "-c", look], os.environ)).stdout
         cgroup.end()
         if cgroup.place.name in said:
             detail = f"each run has its own in {cgroup.place.parent}"
@@ -151,7 +151,7 @@ def _cache(home: Home) -> Finding:
 
 def _network(_home: Home) -> Finding:
     """Ask the package index, with uv as environments use it: it knows proxies, certificates, credentials."""
-    from projrun.disk.files import temporary_directory
+    from projrun.disk.file_operations import temporary_directory
     from projrun.environments.uv.program import uv_binary, uv_environ
 
     with temporary_directory() as temporary:
@@ -160,7 +160,7 @@ def _network(_home: Home) -> Finding:
         options = ["--quiet", "--no-cache", "--no-deps", "--python", sys.executable]
         try:
             with uv_environ() as environ:
-                answer = ask([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
+                answer = run_program([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
         except ProjrunError as error:
             return Finding(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
     if answer.ok:
@@ -176,7 +176,7 @@ def _network(_home: Home) -> Finding:
 def _program(name: str, argv: list[str], hint: str, *, needed: bool) -> Finding:
     bad: Literal["broken", "missing"] = "broken" if needed else "missing"
     try:
-        answer = ask(argv)
+        answer = run_program(argv)
     except ProjrunError as error:
         return Finding(name=name, state=bad, detail=one_line(error.message), hint=hint)
     if not answer.ok:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from projrun.console import say, warn
 from projrun.disk import Home
-from projrun.disk.files import CHUNK, name_in_utf8, sha256_of_readable
+from projrun.disk.file_operations import CHUNK, sha256_of_readable, utf8_name
 from projrun.errors import TrackingError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Rule, VerifyRules
@@ -79,20 +79,20 @@ def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True)
         change: Literal["made", "changed"] = "changed" if path in before else "made"
         made.append(
             Output(
-                path=name_in_utf8(path),
+                path=utf8_name(path),
                 change=change,
                 size=length,
                 sha256=hashed.get(path, ""),
                 link=_target(root / path) if stat.S_ISLNK(mode) else "",
             )
         )
-    gone = [Output(path=name_in_utf8(path), change="deleted") for path in before if path not in after]
+    gone = [Output(path=utf8_name(path), change="deleted") for path in before if path not in after]
     return tuple(sorted((*made, *gone), key=lambda one: one.path))
 
 
 def _target(link: Path) -> str:
     try:
-        return name_in_utf8(os.readlink(link))
+        return utf8_name(os.readlink(link))
     except OSError:
         return ""
 

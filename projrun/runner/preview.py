@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from projrun.console import one_line
-from projrun.console.masking import hide, masked, masked_in
-from projrun.console.tables import pairs
+from projrun.console.masking import hide_values, mask_text, mask_value
+from projrun.console.tables import format_pairs
 from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.locks import kept_lock
@@ -52,7 +52,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 def preview(request: Request, home: Home) -> Preview:
     """Read the project and make the plan. No run, no environment; a Git repository goes to the cache."""
-    hide(request.variables.values())
+    hide_values(request.variables.values())
     check(request)
     with fetched(request.uri, request.version, home, offline=request.offline) as checkout:
         planned = make_plan(request, checkout, storage_for(request.storage_dir, home))
@@ -72,7 +72,7 @@ def preview(request: Request, home: Home) -> Preview:
     inputs = [Download(what=without_secrets(url)) for url in planned.urls.values()]
     needed = () if built or not builds else _downloads(wanted, packages, lock)
     return Preview(
-        plan=masked_in(msgspec.to_builtins(planned.plan)),
+        plan=mask_value(msgspec.to_builtins(planned.plan)),
         environment=environment,
         variables=tuple(sorted(request.variables)),
         downloads=(*needed, *inputs),
@@ -128,8 +128,8 @@ def as_text(found: Preview) -> str:
         ("backend", plan.backend),
         *(("download", _download(one)) for one in found.downloads),
     ]
-    body = pairs((name, one_line(value)) for name, value in rows)
-    return masked(f"{body}\ncommand:\n{plan.command}")
+    body = format_pairs((name, one_line(value)) for name, value in rows)
+    return mask_text(f"{body}\ncommand:\n{plan.command}")
 
 
 def _download(one: Download) -> str:

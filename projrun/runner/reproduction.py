@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.console import complain, warn
-from projrun.console.masking import hide
+from projrun.console import print_error, warn
+from projrun.console.masking import hide_values
 from projrun.disk import Home
-from projrun.disk.files import write_atomically
+from projrun.disk.file_operations import write_atomically
 from projrun.errors import ProjrunError, RecordError, UsageError
 from projrun.inputs import discard, storage_for
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer
@@ -84,7 +84,7 @@ def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[P
     places = inputs_of(found, checkout.root, missing) if checkout else {}
     missing += absent_variables(record)
     for one in missing:
-        complain(f"{one.what}; {one.help}")
+        print_error(f"{one.what}; {one.help}")
     if missing or checkout is None:
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
@@ -199,7 +199,7 @@ def _variables(record: Record) -> dict[str, str | None]:
     """The recorded ones, none of their kind that was not set then, and the secret ones of now."""
     present = {name: None for name in os.environ if can_change_results(name)}
     given = {name: os.environ[name] for name in record.plan.variables}
-    hide(given.values())
+    hide_values(given.values())
     return {**present, **record.platform.variables, **given}
 
 

@@ -19,7 +19,7 @@ import msgspec
 from projrun import inputs, sources
 from projrun.backends import Handle, Result, backend_named
 from projrun.console import warn
-from projrun.console.masking import hide
+from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.store import Provided, provide
@@ -27,8 +27,8 @@ from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, 
 from projrun.inputs import discard, make, storage_for
 from projrun.net import offline
 from projrun.plan import Checkout, Plan
-from projrun.processes import merged, signal_of, uninterrupted
-from projrun.processes.cgroups import expect_one
+from projrun.processes import defer_signals, merge_environ, signal_number
+from projrun.processes.cgroups import prepare_kernel
 from projrun.processes.usage import now_ms
 from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
@@ -109,7 +109,7 @@ class _Known:
             from projrun.runner.observer import surroundings
 
             launched = self.provided.launch.variables if self.provided else {}
-            self._surroundings = surroundings(merged(os.environ, self.planned.variables, launched))
+            self._surroundings = surroundings(merge_environ(os.environ, self.planned.variables, launched))
         return self._surroundings
 
     def record(self) -> Record:
@@ -148,7 +148,7 @@ def perform(
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
     if plan.container is None:
-        expect_one()
+        prepare_kernel()
     try:
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)
@@ -182,7 +182,7 @@ def perform(
         if ended_as:
             known.outcome = msgspec.structs.replace(known.outcome, usage=ended_as[0].usage)
         record = known.record()
-        with uninterrupted():
+        with defer_signals():
             lock = known.provided.lock if known.provided else None
             remember(store, record, lock.pylock if lock else "", lock.conda if lock else "")
     return record
@@ -251,7 +251,7 @@ def _execute(
             variables={**launch.variables, **planned.variables, **variables, **named},
         )
         try:
-            with uninterrupted():
+            with defer_signals():
                 handle = backend.submit(plan, launch, planned.checkout.directory, log, before)
                 handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
             with uploading(store, run.run_id, log):
@@ -260,10 +260,10 @@ def _execute(
             return result is not None
         except KeyboardInterrupt as interrupt:
             if handle is not None and not ended_as:
-                ended_as.append(backend.cancel(handle, signal_of(interrupt)))
+                ended_as.append(backend.cancel(handle, signal_number(interrupt)))
             raise
         finally:
-            with uninterrupted():
+            with defer_signals():
                 _keep(store, run, plan, files)
 
 
@@ -285,7 +285,7 @@ def run(request: Request, home: Home, supervision: str = "") -> Record:
     Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
     it could not be run, and KeyboardInterrupt when it was interrupted; a run that exists by then is settled.
     """
-    hide(request.variables.values(), in_output=request.mask_output)
+    hide_values(request.variables.values(), in_output=request.mask_output)
     check(request)
     started = now_ms()
     with (

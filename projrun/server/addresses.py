@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.errors import TrackingError
-from projrun.server.run_view import OwnRun
+from projrun.server.run_view import RunView
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo, Experiment, Run
 from projrun.tracking.limits import shown
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 SCHEME = "mlflow-artifacts:"
 
 
-def of_experiment(store: Store, experiment: Experiment) -> str:
+def experiment_uri(store: Store, experiment: Experiment) -> str:
     location = experiment.artifact_location
     return f"{SCHEME}/{experiment.experiment_id}" if _is_ours(store, location) else location
 
 
-def of_run(store: Store, run: Run) -> str:
+def run_uri(store: Store, run: Run) -> str:
     """Another place, if the experiment asked for one; its clients go there by themselves."""
     if _is_ours(store, run.artifact_uri):
         return f"{SCHEME}/{run.experiment_id}/{run.run_id}/artifacts"
     return run.artifact_uri
 
 
-def of_model(store: Store, model: LoggedModel) -> str:
+def model_uri(store: Store, model: LoggedModel) -> str:
     if _is_ours(store, model.artifact_uri):
         return f"{SCHEME}/{model.experiment_id}/models/{model.model_id}/artifacts"
     return model.artifact_uri
@@ -61,28 +61,28 @@ class RunFiles:
         self._store.delete_artifact(self._run_id, path)
 
 
-def resolved(store: Store, address: str) -> tuple[Files, str]:
+def resolve_artifact(store: Store, address: str) -> tuple[Files, str]:
     """What follows `…/mlflow-artifacts/artifacts/`: whose files, and the path there; '' for all of them."""
     experiment_id, _, rest = address.strip("/").partition("/")
     owner, _, rest = rest.partition("/")
     files: Files
     if owner == "models":
         owner, _, rest = rest.partition("/")
-        models = keeping_models(store).logged_models
+        models = require_models(store).logged_models
         found_in = models.get(owner, allow_deleted=True).experiment_id
         files = models.artifacts(owner)
     else:
         found_in = store.get_run(owner).experiment_id
-        if isinstance(store, OwnRun) and store.has_told(owner, experiment_id):
+        if isinstance(store, RunView) and store.has_told(owner, experiment_id):
             found_in = experiment_id  # the run has moved since
         files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
     if fixed != "artifacts" or found_in != experiment_id:
-        raise missing(f"there is no artifact {shown(address)}")
+        raise not_found(f"there is no artifact {shown(address)}")
     return files, path
 
 
-def keeping_models(store: Store) -> KeepsModels:
+def require_models(store: Store) -> KeepsModels:
     from projrun.tracking.models import KeepsModels
 
     if not isinstance(store, KeepsModels):
@@ -90,12 +90,12 @@ def keeping_models(store: Store) -> KeepsModels:
     return store
 
 
-def plain(path: str) -> str:
+def strip_slash(path: str) -> str:
     """A directory to list: a slash at its end says nothing."""
     return path.removesuffix("/")
 
 
-def missing(message: str) -> TrackingError:
+def not_found(message: str) -> TrackingError:
     return TrackingError(message, error_code="RESOURCE_DOES_NOT_EXIST")
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from projrun.errors import TrackingError
 from projrun.server import artifact_files, model_handlers
-from projrun.server.guard import App, Guard, Receive, Scope, Send, respond
+from projrun.server.guard import App, Guard, Receive, Scope, Send, send_response
 from projrun.server.handlers import HANDLERS, Handler
-from projrun.server.messages import failure
-from projrun.server.prometheus import TEXT_TYPE, Counting, Requests
-from projrun.server.short_path import Direct, DisconnectedError, answer, whole_body
+from projrun.server.messages import error_answer
+from projrun.server.prometheus import TEXT_TYPE, RequestCounter, RequestCounts
+from projrun.server.short_path import DisconnectedError, ShortPath, handle_request, read_body
 from projrun.tracking import Store
 from projrun.tracking.limits import shown
 from projrun.tracking.wire import Json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 
-class Texts:
+class TextPages:
     """Answers GET and HEAD of the paths of `pages` with what the function there returns."""
 
     def __init__(self, app: App, pages: Mapping[str, Callable[[], str]]) -> None:
@@ -35,10 +35,10 @@ class Texts:
         if page is None or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        await respond(send, 200, page().encode(), TEXT_TYPE, head=scope["method"] == "HEAD")
+        await send_response(send, 200, page().encode(), TEXT_TYPE, head=scope["method"] == "HEAD")
 
 
-class Late:
+class LateApp:
     """The application that `make` gives, made when the first request comes to it."""
 
     def __init__(self, make: Callable[[], App]) -> None:
@@ -51,7 +51,7 @@ class Late:
         await self._app(scope, receive, send)
 
 
-Endpoint = Callable[["Request"], Awaitable["Response"]]
+RequestFunction = Callable[["Request"], Awaitable["Response"]]
 
 EVERY = (*HANDLERS, *model_handlers.MODEL_HANDLERS, *model_handlers.REGISTRY_HANDLERS)
 
@@ -81,7 +81,7 @@ FEATURES = {
 
 
 def create_app(
-    store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: Requests | None = None
+    store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: RequestCounts | None = None
 ) -> App:
     """MLflow's REST API over `store`. The framework is imported when a request comes that needs it.
 
@@ -92,10 +92,10 @@ def create_app(
     pages = {"/health": lambda: "OK", "/version": lambda: f"projrun {__version__}"}
     if requests:
         pages["/metrics"] = requests.text
-    app: App = Late(partial(_framework, store))
-    app = Direct(app, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=_in_thread)
-    app = Guard(Texts(app, pages), token=token, hosts=tuple(hosts))
-    return Counting(app, requests) if requests else app
+    app: App = LateApp(partial(_framework, store))
+    app = ShortPath(app, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=_in_thread)
+    app = Guard(TextPages(app, pages), token=token, hosts=tuple(hosts))
+    return RequestCounter(app, requests) if requests else app
 
 
 def _framework(store: Store) -> App:
@@ -126,10 +126,10 @@ def routes(store: Store) -> list[BaseRoute]:
     return [*table, Route("/{path:path}", _answering(_unknown), methods=methods)]
 
 
-def _answering(endpoint: Endpoint) -> Endpoint:
+def _answering(endpoint: RequestFunction) -> RequestFunction:
     """`endpoint` with every error answered in MLflow's shape."""
 
-    async def answer(request: Request) -> Response:
+    async def handle_request(request: Request) -> Response:
         from starlette.requests import ClientDisconnect
         from starlette.responses import Response
 
@@ -138,18 +138,18 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         except (ClientDisconnect, DisconnectedError):
             return Response()
         except Exception as error:
-            return artifact_files.json_answer(*failure(error, f"{request.method} {request.url.path}"))
+            return artifact_files.json_response(*error_answer(error, f"{request.method} {request.url.path}"))
 
-    return answer
+    return handle_request
 
 
 async def _handle(store: Store, handler: Handler, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
-    body = await whole_body(request.receive, handler.max_body)
+    body = await read_body(request.receive, handler.max_body)
     query = request.query_params.multi_items()
-    work = partial(answer, handler, store, request.method, query, body, **request.path_params)
-    return artifact_files.json_answer(200, await run_in_threadpool(work))
+    work = partial(handle_request, handler, store, request.method, query, body, **request.path_params)
+    return artifact_files.json_response(200, await run_in_threadpool(work))
 
 
 async def _unknown(request: Request) -> Response:

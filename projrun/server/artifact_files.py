@@ -35,12 +35,12 @@ async def _list(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> Json:
-        files, path = addresses.resolved(store, request.query_params.get("path", ""))
-        infos = files.listed(addresses.plain(path))
+        files, path = addresses.resolve_artifact(store, request.query_params.get("path", ""))
+        infos = files.listed(addresses.strip_slash(path))
         # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
-    return json_answer(200, await run_in_threadpool(work))
+    return json_response(200, await run_in_threadpool(work))
 
 
 async def _download(store: Store, request: Request) -> Response:
@@ -48,7 +48,7 @@ async def _download(store: Store, request: Request) -> Response:
     from starlette.responses import Response, StreamingResponse
 
     def look() -> tuple[Files, str, int]:
-        files, path = addresses.resolved(store, request.path_params["address"])
+        files, path = addresses.resolve_artifact(store, request.path_params["address"])
         with files.opened(path) as file:
             return files, path, os.fstat(file.fileno()).st_size
 
@@ -58,7 +58,7 @@ async def _download(store: Store, request: Request) -> Response:
         "accept-ranges": "bytes",
         "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2])}",
     }
-    part = wanted(request.headers.get("range", ""), size)
+    part = parse_range(request.headers.get("range", ""), size)
     if part is None:
         return Response(status_code=416, headers={**headers, "content-range": f"bytes */{size}"})
     headers["content-length"] = str(len(part))
@@ -68,7 +68,7 @@ async def _download(store: Store, request: Request) -> Response:
     return StreamingResponse(_chunks(files, path, part), 206, headers)
 
 
-def wanted(header: str, size: int) -> range | None:
+def parse_range(header: str, size: int) -> range | None:
     """The bytes that a Range header asks for; None when there are none such.
 
     All of them for what is not one range of bytes: the header may be ignored (RFC 9110, 14.2).
@@ -113,25 +113,25 @@ async def _upload(store: Store, request: Request) -> Response:
             yield part
 
     def work() -> None:
-        files, path = addresses.resolved(store, request.path_params["address"])
+        files, path = addresses.resolve_artifact(store, request.path_params["address"])
         files.write(path, parts())
 
     await run_in_threadpool(work)
-    return json_answer(200, {})
+    return json_response(200, {})
 
 
 async def _delete(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> None:
-        files, path = addresses.resolved(store, request.path_params["address"])
+        files, path = addresses.resolve_artifact(store, request.path_params["address"])
         files.delete(path)
 
     await run_in_threadpool(work)
-    return json_answer(200, {})
+    return json_response(200, {})
 
 
-def json_answer(status: int, content: Json) -> Response:
+def json_response(status: int, content: Json) -> Response:
     from starlette.responses import Response
 
     headers = {"content-type": JSON_TYPE, "x-content-type-options": "nosniff"}

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from projrun.console import warn
-from projrun.console.masking import hidden_in_output
+from projrun.console.masking import hide_in_output
 from projrun.tracking import Store
 from projrun.tracking.entities import Run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from projrun.server.run_view import OwnRun
+    from projrun.server.run_view import RunView
 
 
 LOOPBACK = "127.0.0.1"
@@ -41,11 +41,11 @@ class Endpoint:
     ) -> None:
         """host, device: listen there instead of on loopback, to what comes through that device alone.
 
-        run_id, pinned: clients see the store as `OwnRun` of that run shows it; without a run id, as it is.
+        run_id, pinned: clients see the store as `RunView` of that run shows it; without a run id, as it is.
         """
         self.token = os.urandom(32).hex()
         self._store, self._run_id, self._pinned = store, run_id, pinned
-        self._view: OwnRun | None = None
+        self._view: RunView | None = None
         self.host = host or LOOPBACK
         self._socket = _listening(self.host, device)
         self.url = f"http://{self.host}:{self._socket.getsockname()[1]}"
@@ -80,9 +80,9 @@ class Endpoint:
     def _store_of_clients(self) -> Store:
         if not self._run_id:
             return self._store
-        from projrun.server.run_view import OwnRun  # late: most projects log nothing
+        from projrun.server.run_view import RunView  # late: most projects log nothing
 
-        self._view = OwnRun(self._store, self._run_id, pinned=self._pinned)
+        self._view = RunView(self._store, self._run_id, pinned=self._pinned)
         return cast(Store, self._view)
 
 
@@ -180,12 +180,12 @@ def tracking_variables(
     }
     if store.uri.startswith("http"):
         # The server's address and credentials are in the environment already.
-        with hidden_in_output(os.environ.get("MLFLOW_TRACKING_TOKEN", "")):
+        with hide_in_output(os.environ.get("MLFLOW_TRACKING_TOKEN", "")):
             yield variables
         return
     with (
         closing(Endpoint(store, *reach, run_id=run.run_id, pinned=pinned)) as endpoint,
-        hidden_in_output(endpoint.token),
+        hide_in_output(endpoint.token),
     ):
         not_proxied = ",".join(filter(None, (os.environ.get("NO_PROXY", ""), endpoint.host)))
         yield {

@@ -119,10 +119,10 @@ def _is_json(scope: Scope) -> bool:
 async def _refuse(refusal: Refusal, send: Send) -> None:
     body = msgspec.json.encode({"error_code": refusal.error_code, "message": refusal.message})
     more = {"www-authenticate": "Bearer"} if refusal.status == 401 else {}
-    await respond(send, refusal.status, body, JSON_TYPE, more)
+    await send_response(send, refusal.status, body, JSON_TYPE, more)
 
 
-async def respond(
+async def send_response(
     send: Send,
     status: int,
     body: bytes,

@@ -23,7 +23,7 @@ class Handler(NamedTuple):
     methods: tuple[str, ...]
     path: str
     """Below …/mlflow/."""
-    message: type[m.Message]
+    message: type[m.RequestMessage]
     answer: Callable[[Store, Any], Json]
     max_body: int = MAX_BODY
     is_quick: bool = False
@@ -31,22 +31,22 @@ class Handler(NamedTuple):
 
 
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
-    tags = m.mapping(message.tags)
+    tags = m.items_to_dict(message.tags)
     experiment_id = store.create_experiment(message.name, tags, message.artifact_location or "")
     return {"experiment_id": experiment_id}
 
 
-def get_experiment(store: Store, message: m.OfExperiment) -> Json:
+def get_experiment(store: Store, message: m.ExperimentMessage) -> Json:
     experiment = store.get_experiment(message.experiment())
-    return {"experiment": experiment_json(experiment, addresses.of_experiment(store, experiment))}
+    return {"experiment": experiment_json(experiment, addresses.experiment_uri(store, experiment))}
 
 
 def get_experiment_by_name(store: Store, message: m.GetExperimentByName) -> Json:
-    name = m.required("experiment_name", message.experiment_name)
+    name = m.require("experiment_name", message.experiment_name)
     experiment = store.get_experiment_by_name(name)
     if experiment is None:
-        raise addresses.missing(f"Could not find experiment with name '{name}'")
-    return {"experiment": experiment_json(experiment, addresses.of_experiment(store, experiment))}
+        raise addresses.not_found(f"Could not find experiment with name '{name}'")
+    return {"experiment": experiment_json(experiment, addresses.experiment_uri(store, experiment))}
 
 
 def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
@@ -55,23 +55,23 @@ def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
         message.order_by or (),
         1000 if message.max_results is None else message.max_results,
         message.page_token or "",
-        m.view_type_of(message.view_type),
+        m.parse_view_type(message.view_type),
     )
-    entries = [experiment_json(each, addresses.of_experiment(store, each)) for each in found]
+    entries = [experiment_json(each, addresses.experiment_uri(store, each)) for each in found]
     return page({"experiments": entries}, token)
 
 
 def update_experiment(store: Store, message: m.UpdateExperiment) -> Json:
-    store.rename_experiment(message.experiment(), m.required("new_name", message.new_name))
+    store.rename_experiment(message.experiment(), m.require("new_name", message.new_name))
     return {}
 
 
-def delete_experiment(store: Store, message: m.OfExperiment) -> Json:
+def delete_experiment(store: Store, message: m.ExperimentMessage) -> Json:
     store.delete_experiment(message.experiment())
     return {}
 
 
-def restore_experiment(store: Store, message: m.OfExperiment) -> Json:
+def restore_experiment(store: Store, message: m.ExperimentMessage) -> Json:
     store.restore_experiment(message.experiment())
     return {}
 
@@ -92,28 +92,28 @@ def create_run(store: Store, message: m.CreateRun) -> Json:
         run_name=message.run_name or "",
         user_id=message.user_id or "",
         start_time=message.start_time,
-        tags=m.mapping(message.tags),
+        tags=m.items_to_dict(message.tags),
     )
-    return {"run": run_json(run, addresses.of_run(store, run))}
+    return {"run": run_json(run, addresses.run_uri(store, run))}
 
 
-def get_run(store: Store, message: m.OfRun) -> Json:
+def get_run(store: Store, message: m.RunMessage) -> Json:
     run = store.get_run(message.run())
-    return {"run": run_json(run, addresses.of_run(store, run))}
+    return {"run": run_json(run, addresses.run_uri(store, run))}
 
 
 def update_run(store: Store, message: m.UpdateRun) -> Json:
-    status = m.status_of(message.status)
+    status = m.parse_status(message.status)
     run = store.update_run(message.run(), status=status, end_time=message.end_time, run_name=message.run_name)
-    return {"run_info": run_info_json(run, addresses.of_run(store, run))}
+    return {"run_info": run_info_json(run, addresses.run_uri(store, run))}
 
 
-def delete_run(store: Store, message: m.OfRun) -> Json:
+def delete_run(store: Store, message: m.RunMessage) -> Json:
     store.delete_run(message.run())
     return {}
 
 
-def restore_run(store: Store, message: m.OfRun) -> Json:
+def restore_run(store: Store, message: m.RunMessage) -> Json:
     store.restore_run(message.run())
     return {}
 
@@ -127,9 +127,9 @@ def search_runs(store: Store, message: m.SearchRuns) -> Json:
         message.order_by or (),
         1000 if message.max_results is None else message.max_results,
         message.page_token or "",
-        m.view_type_of(message.run_view_type),
+        m.parse_view_type(message.run_view_type),
     )
-    return page({"runs": [run_json(run, addresses.of_run(store, run)) for run in found]}, token)
+    return page({"runs": [run_json(run, addresses.run_uri(store, run)) for run in found]}, token)
 
 
 def log_metric(store: Store, message: m.LogMetric) -> Json:
@@ -156,8 +156,8 @@ def log_batch(store: Store, message: m.LogBatch) -> Json:
     store.log_batch(
         message.run(),
         [item.metric() for item in message.metrics or ()],
-        m.unique(message.params),
-        m.mapping(message.tags),
+        m.unique_params(message.params),
+        m.items_to_dict(message.tags),
     )
     return {}
 
@@ -176,14 +176,14 @@ def log_model(store: Store, message: m.LogModel) -> Json:
 
 def log_inputs(store: Store, message: m.LogInputs) -> Json:
     if message.models:
-        models = addresses.keeping_models(store).logged_models
+        models = addresses.require_models(store).logged_models
         models.log_inputs(message.run(), [item.model_id for item in message.models])
     store.log_inputs(message.run(), [item.input() for item in message.datasets or ()])
     return {}
 
 
 def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
-    key = m.required("metric_key", message.metric_key)
+    key = m.require("metric_key", message.metric_key)
     if message.max_results is None:
         found = store.get_metric_history(message.run(), key)
         return {"metrics": [metric_json(metric) for metric in found]}
@@ -210,28 +210,28 @@ def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Js
 
 def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
     run = store.get_run(message.run())
-    files = store.list_artifacts(run.run_id, addresses.plain(message.path or ""))
-    return {"root_uri": addresses.of_run(store, run), "files": [file_json(info) for info in files]}
+    files = store.list_artifacts(run.run_id, addresses.strip_slash(message.path or ""))
+    return {"root_uri": addresses.run_uri(store, run), "files": [file_json(info) for info in files]}
 
 
 GET, POST = ("GET",), ("POST",)
 
 HANDLERS = (
     Handler(POST, "experiments/create", m.CreateExperiment, create_experiment, is_quick=True),
-    Handler(GET, "experiments/get", m.OfExperiment, get_experiment, is_quick=True),
+    Handler(GET, "experiments/get", m.ExperimentMessage, get_experiment, is_quick=True),
     Handler(GET, "experiments/get-by-name", m.GetExperimentByName, get_experiment_by_name, is_quick=True),
     Handler(("GET", "POST"), "experiments/search", m.SearchExperiments, search_experiments),
     Handler(GET, "experiments/list", m.SearchExperiments, search_experiments),
     Handler(POST, "experiments/update", m.UpdateExperiment, update_experiment),
-    Handler(POST, "experiments/delete", m.OfExperiment, delete_experiment),
-    Handler(POST, "experiments/restore", m.OfExperiment, restore_experiment),
+    Handler(POST, "experiments/delete", m.ExperimentMessage, delete_experiment),
+    Handler(POST, "experiments/restore", m.ExperimentMessage, restore_experiment),
     Handler(POST, "experiments/set-experiment-tag", m.ExperimentTag, set_experiment_tag),
     Handler(POST, "experiments/delete-experiment-tag", m.ExperimentTag, delete_experiment_tag),
     Handler(POST, "runs/create", m.CreateRun, create_run, is_quick=True),
-    Handler(GET, "runs/get", m.OfRun, get_run, is_quick=True),
+    Handler(GET, "runs/get", m.RunMessage, get_run, is_quick=True),
     Handler(POST, "runs/update", m.UpdateRun, update_run, is_quick=True),
-    Handler(POST, "runs/delete", m.OfRun, delete_run),
-    Handler(POST, "runs/restore", m.OfRun, restore_run),
+    Handler(POST, "runs/delete", m.RunMessage, delete_run),
+    Handler(POST, "runs/restore", m.RunMessage, restore_run),
     Handler(POST, "runs/search", m.SearchRuns, search_runs),
     Handler(POST, "runs/log-metric", m.LogMetric, log_metric, is_quick=True),
     Handler(POST, "runs/log-parameter", m.KeyValue, log_param, is_quick=True),

@@ -20,31 +20,31 @@ STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED",
 VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
 
 
-class Message(msgspec.Struct, kw_only=True):
+class RequestMessage(msgspec.Struct, kw_only=True):
     lists: ClassVar[tuple[str, ...]] = ()
     """Fields that a query string may give several times."""
 
 
-M = TypeVar("M", bound=Message)
+M = TypeVar("M", bound=RequestMessage)
 
 
-class OfRun(Message, kw_only=True):
+class RunMessage(RequestMessage, kw_only=True):
     run_id: str | None = None
     run_uuid: str | None = None
     """The older name of run_id; clients send either or both."""
 
     def run(self) -> str:
-        return required("run_id", self.run_id or self.run_uuid)
+        return require("run_id", self.run_id or self.run_uuid)
 
 
-class OfExperiment(Message, kw_only=True):
+class ExperimentMessage(RequestMessage, kw_only=True):
     experiment_id: str | None = None
 
     def experiment(self) -> str:
-        return required("experiment_id", self.experiment_id)
+        return require("experiment_id", self.experiment_id)
 
 
-class Pair(msgspec.Struct):
+class KeyValueItem(msgspec.Struct):
     key: str
     value: str = ""
 
@@ -62,17 +62,17 @@ class MetricItem(msgspec.Struct):
         return _metric(self)
 
 
-class CreateExperiment(Message, kw_only=True):
+class CreateExperiment(RequestMessage, kw_only=True):
     name: str
     artifact_location: str | None = None
-    tags: list[Pair] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class GetExperimentByName(Message, kw_only=True):
+class GetExperimentByName(RequestMessage, kw_only=True):
     experiment_name: str
 
 
-class SearchExperiments(Message, kw_only=True):
+class SearchExperiments(RequestMessage, kw_only=True):
     lists = ("order_by",)
     max_results: Int64 | None = None
     page_token: str | None = None
@@ -81,29 +81,29 @@ class SearchExperiments(Message, kw_only=True):
     view_type: str | int | None = None
 
 
-class UpdateExperiment(OfExperiment, kw_only=True):
+class UpdateExperiment(ExperimentMessage, kw_only=True):
     new_name: str | None = None
 
 
-class ExperimentTag(OfExperiment, kw_only=True):
+class ExperimentTag(ExperimentMessage, kw_only=True):
     key: str
     value: str = ""
 
 
-class CreateRun(OfExperiment, kw_only=True):
+class CreateRun(ExperimentMessage, kw_only=True):
     user_id: str | None = None
     run_name: str | None = None
     start_time: Int64 | None = None
-    tags: list[Pair] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class UpdateRun(OfRun, kw_only=True):
+class UpdateRun(RunMessage, kw_only=True):
     status: str | int | None = None
     end_time: Int64 | None = None
     run_name: str | None = None
 
 
-class LogMetric(OfRun, kw_only=True):
+class LogMetric(RunMessage, kw_only=True):
     key: str
     value: float
     timestamp: Int64
@@ -116,18 +116,18 @@ class LogMetric(OfRun, kw_only=True):
         return _metric(self)
 
 
-class KeyValue(OfRun, kw_only=True):
+class KeyValue(RunMessage, kw_only=True):
     key: str
     value: str = ""
 
 
-class LogBatch(OfRun, kw_only=True):
+class LogBatch(RunMessage, kw_only=True):
     metrics: list[MetricItem] | None = None
-    params: list[Pair] | None = None
-    tags: list[Pair] | None = None
+    params: list[KeyValueItem] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class LogModel(OfRun, kw_only=True):
+class LogModel(RunMessage, kw_only=True):
     model_json: str
 
 
@@ -142,7 +142,7 @@ class DatasetContent(msgspec.Struct):
 
 class DatasetItem(msgspec.Struct):
     dataset: DatasetContent
-    tags: list[Pair] | None = None
+    tags: list[KeyValueItem] | None = None
 
     def input(self) -> DatasetInput:
         content = self.dataset
@@ -162,12 +162,12 @@ class ModelItem(msgspec.Struct):
     step: Int64 | None = None
 
 
-class LogInputs(OfRun, kw_only=True):
+class LogInputs(RunMessage, kw_only=True):
     datasets: list[DatasetItem] | None = None
     models: list[ModelItem] | None = None
 
 
-class SearchRuns(Message, kw_only=True):
+class SearchRuns(RequestMessage, kw_only=True):
     experiment_ids: list[str] | None = None
     filter: str | None = None
     run_view_type: str | int | None = None
@@ -176,20 +176,20 @@ class SearchRuns(Message, kw_only=True):
     page_token: str | None = None
 
 
-class GetMetricHistory(OfRun, kw_only=True):
+class GetMetricHistory(RunMessage, kw_only=True):
     metric_key: str
     page_token: str | None = None
     max_results: Int64 | None = None
 
 
-class GetMetricHistoryBulk(Message, kw_only=True):
+class GetMetricHistoryBulk(RequestMessage, kw_only=True):
     lists = ("run_id",)
     run_id: list[str]
     metric_key: str
     max_results: Int64 | None = None
 
 
-class ListArtifacts(OfRun, kw_only=True):
+class ListArtifacts(RunMessage, kw_only=True):
     path: str | None = None
     page_token: str | None = None
 
@@ -199,13 +199,13 @@ def _metric(item: MetricItem | LogMetric) -> Metric:
     return Metric(item.key, item.value, item.timestamp, item.step or 0, *measured)
 
 
-def required(name: str, value: str | None) -> str:
+def require(name: str, value: str | None) -> str:
     if not value:
         raise invalid(f"Missing value for required parameter '{name}'")
     return value
 
 
-def from_body(message: type[M], body: bytes) -> M:
+def decode_body(message: type[M], body: bytes) -> M:
     """INVALID_PARAMETER_VALUE for whatever does not fit. Numbers may come as strings."""
     try:
         return msgspec.json.decode(body or b"{}", type=message, strict=False)
@@ -213,7 +213,7 @@ def from_body(message: type[M], body: bytes) -> M:
         raise _unfit(error) from None
 
 
-def from_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
+def decode_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
     fields: dict[str, object] = dict(query)
     for name in message.lists:
         if name in fields:
@@ -224,13 +224,13 @@ def from_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
         raise _unfit(error) from None
 
 
-def mapping(pairs: Sequence[Pair] | None) -> dict[str, str]:
+def items_to_dict(pairs: Sequence[KeyValueItem] | None) -> dict[str, str]:
     return {pair.key: pair.value for pair in pairs or ()}
 
 
-def unique(pairs: Sequence[Pair] | None) -> Mapping[str, str]:
+def unique_params(pairs: Sequence[KeyValueItem] | None) -> Mapping[str, str]:
     """Parameters; one that is named twice is an error even if both values are the same, as in MLflow."""
-    result = mapping(pairs)
+    result = items_to_dict(pairs)
     if len(result) != len(pairs or ()):
         keys = [pair.key for pair in pairs or ()]
         twice = next(key for key in keys if keys.count(key) > 1)
@@ -238,7 +238,7 @@ def unique(pairs: Sequence[Pair] | None) -> Mapping[str, str]:
     return result
 
 
-def status_of(value: str | int | None) -> RunStatus | None:
+def parse_status(value: str | int | None) -> RunStatus | None:
     if value is None or value == "":
         return None
     if value in STATUSES:
@@ -246,7 +246,7 @@ def status_of(value: str | int | None) -> RunStatus | None:
     return STATUSES[_number("status", value, STATUSES) - 1]
 
 
-def view_type_of(value: str | int | None) -> str:
+def parse_view_type(value: str | int | None) -> str:
     if value is None or value == "":
         return VIEW_TYPES[0]
     return value if value in VIEW_TYPES else VIEW_TYPES[_number("view type", value, VIEW_TYPES) - 1]
@@ -279,7 +279,7 @@ _log = logging.getLogger("projrun.server")
 _log.addHandler(logging.NullHandler())
 
 
-def failure(error: Exception, asked: str) -> tuple[int, Json]:
+def error_answer(error: Exception, asked: str) -> tuple[int, Json]:
     """What is answered to a request that raised `error`. asked: method and path, for the log."""
     if isinstance(error, TrackingError):
         return _failure(error.error_code, str(error))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from projrun.server import model_messages as m
-from projrun.server.addresses import keeping_models, of_model, plain
+from projrun.server.addresses import model_uri, require_models, strip_slash
 from projrun.server.handlers import GET, POST, Handler, page
-from projrun.server.messages import mapping, required, unique
+from projrun.server.messages import items_to_dict, require, unique_params
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid
 from projrun.tracking.model_wire import logged_model_json, registered_model_json, version_json
@@ -19,8 +19,8 @@ def create(store: Store, message: m.CreateLoggedModel) -> Json:
         name=message.name or "",
         model_type=message.model_type or "",
         source_run_id=message.source_run_id or "",
-        params=unique(message.params),
-        tags=mapping(message.tags),
+        params=unique_params(message.params),
+        tags=items_to_dict(message.tags),
     )
     return _model_answer(store, model)
 
@@ -34,13 +34,13 @@ def finalize(store: Store, message: m.FinalizeLoggedModel) -> Json:
     return _model_answer(store, _models(store).finalize(message.model(), message.state()))
 
 
-def delete(store: Store, message: m.OfModel) -> Json:
+def delete(store: Store, message: m.ModelMessage) -> Json:
     _models(store).delete(message.model())
     return {}
 
 
 def set_tags(store: Store, message: m.ModelTags) -> Json:
-    return _model_answer(store, _models(store).set_tags(message.model(), mapping(message.tags)))
+    return _model_answer(store, _models(store).set_tags(message.model(), items_to_dict(message.tags)))
 
 
 def delete_tag(store: Store, message: m.ModelTag) -> Json:
@@ -49,7 +49,7 @@ def delete_tag(store: Store, message: m.ModelTag) -> Json:
 
 
 def log_params(store: Store, message: m.ModelParams) -> Json:
-    _models(store).log_params(message.model(), unique(message.params))
+    _models(store).log_params(message.model(), unique_params(message.params))
     return {}
 
 
@@ -64,14 +64,14 @@ def search(store: Store, message: m.SearchLoggedModels) -> Json:
         message.max_results or 50,
         message.page_token or "",
     )
-    return page({"models": [logged_model_json(model, of_model(store, model)) for model in found]}, token)
+    return page({"models": [logged_model_json(model, model_uri(store, model)) for model in found]}, token)
 
 
 def list_artifacts(store: Store, message: m.ListModelArtifacts) -> Json:
     models = _models(store)
     model = models.get(message.model())
-    files = models.artifacts(model.model_id).listed(plain(message.artifact_directory_path or ""))
-    return {"root_uri": of_model(store, model), "files": [file_json(info) for info in files]}
+    files = models.artifacts(model.model_id).listed(strip_slash(message.artifact_directory_path or ""))
+    return {"root_uri": model_uri(store, model), "files": [file_json(info) for info in files]}
 
 
 def log_outputs(store: Store, message: m.LogOutputs) -> Json:
@@ -87,7 +87,7 @@ MODEL_HANDLERS = (
     Handler(POST, "logged-models/search", m.SearchLoggedModels, search),
     Handler(GET, "logged-models/{model_id}", m.GetLoggedModel, get),
     Handler(MODEL_PATCH, "logged-models/{model_id}", m.FinalizeLoggedModel, finalize),
-    Handler(MODEL_DELETE, "logged-models/{model_id}", m.OfModel, delete),
+    Handler(MODEL_DELETE, "logged-models/{model_id}", m.ModelMessage, delete),
     Handler(MODEL_PATCH, "logged-models/{model_id}/tags", m.ModelTags, set_tags),
     Handler(MODEL_DELETE, "logged-models/{model_id}/tags/{tag_key:path}", m.ModelTag, delete_tag),
     Handler(POST, "logged-models/{model_id}/params", m.ModelParams, log_params),
@@ -97,11 +97,11 @@ MODEL_HANDLERS = (
 
 
 def _models(store: Store) -> LoggedModels:
-    return keeping_models(store).logged_models
+    return require_models(store).logged_models
 
 
 def _model_answer(store: Store, model: LoggedModel) -> Json:
-    return {"model": logged_model_json(model, of_model(store, model))}
+    return {"model": logged_model_json(model, model_uri(store, model))}
 
 
 MODELS_PER_PAGE = 100
@@ -109,33 +109,33 @@ VERSIONS_PER_PAGE = 10_000
 
 
 def create_model(store: Store, message: m.CreateRegisteredModel) -> Json:
-    tags = mapping(message.tags)
+    tags = items_to_dict(message.tags)
     model = _registry(store).create_model(message.model(), message.description or "", tags)
     return {"registered_model": registered_model_json(model)}
 
 
-def get_model(store: Store, message: m.OfName) -> Json:
+def get_model(store: Store, message: m.NameMessage) -> Json:
     return {"registered_model": registered_model_json(_registry(store).get_model(message.model()))}
 
 
 def rename_model(store: Store, message: m.RenameRegisteredModel) -> Json:
-    new_name = required("new_name", message.new_name)
+    new_name = require("new_name", message.new_name)
     return {
         "registered_model": registered_model_json(_registry(store).rename_model(message.model(), new_name))
     }
 
 
-def update_model(store: Store, message: m.Describe) -> Json:
+def update_model(store: Store, message: m.DescribeModel) -> Json:
     model = _registry(store).describe_model(message.model(), message.description or "")
     return {"registered_model": registered_model_json(model)}
 
 
-def delete_model(store: Store, message: m.OfName) -> Json:
+def delete_model(store: Store, message: m.NameMessage) -> Json:
     _registry(store).delete_model(message.model())
     return {}
 
 
-def search_models(store: Store, message: m.Search) -> Json:
+def search_models(store: Store, message: m.SearchRegistry) -> Json:
     found, token = _registry(store).search_models(
         message.filter or "",
         message.order_by or (),
@@ -160,35 +160,35 @@ def delete_model_tag(store: Store, message: m.NameTag) -> Json:
     return {}
 
 
-def set_alias(store: Store, message: m.OfAlias) -> Json:
-    _registry(store).set_alias(message.model(), required("alias", message.alias), message.number())
+def set_alias(store: Store, message: m.AliasMessage) -> Json:
+    _registry(store).set_alias(message.model(), require("alias", message.alias), message.number())
     return {}
 
 
-def delete_alias(store: Store, message: m.OfAlias) -> Json:
-    _registry(store).delete_alias(message.model(), required("alias", message.alias))
+def delete_alias(store: Store, message: m.AliasMessage) -> Json:
+    _registry(store).delete_alias(message.model(), require("alias", message.alias))
     return {}
 
 
-def get_alias(store: Store, message: m.OfAlias) -> Json:
-    alias = required("alias", message.alias)
+def get_alias(store: Store, message: m.AliasMessage) -> Json:
+    alias = require("alias", message.alias)
     return _registry_answer(_registry(store).version_of_alias(message.model(), alias))
 
 
 def create_version(store: Store, message: m.CreateVersion) -> Json:
     version = _registry(store).create_version(
         message.model(),
-        required("source", message.source),
+        require("source", message.source),
         run_id=message.run_id or "",
         model_id=message.model_id or "",
         run_link=message.run_link or "",
         description=message.description or "",
-        tags=mapping(message.tags),
+        tags=items_to_dict(message.tags),
     )
     return _registry_answer(version)
 
 
-def get_version(store: Store, message: m.OfVersion) -> Json:
+def get_version(store: Store, message: m.VersionMessage) -> Json:
     return _registry_answer(_registry(store).get_version(message.model(), message.number()))
 
 
@@ -201,18 +201,18 @@ def transition_stage(store: Store, message: m.MoveVersion) -> Json:
     version = _registry(store).move_version(
         message.model(),
         message.number(),
-        required("stage", message.stage),
+        require("stage", message.stage),
         archive_others=bool(message.archive_existing_versions),
     )
     return _registry_answer(version)
 
 
-def delete_version(store: Store, message: m.OfVersion) -> Json:
+def delete_version(store: Store, message: m.VersionMessage) -> Json:
     _registry(store).delete_version(message.model(), message.number())
     return {}
 
 
-def search_versions(store: Store, message: m.Search) -> Json:
+def search_versions(store: Store, message: m.SearchRegistry) -> Json:
     found, token = _registry(store).search_versions(
         message.filter or "",
         message.order_by or (),
@@ -232,12 +232,12 @@ def delete_version_tag(store: Store, message: m.VersionTag) -> Json:
     return {}
 
 
-def get_download_uri(store: Store, message: m.OfVersion) -> Json:
-    keeping = keeping_models(store)
+def get_download_uri(store: Store, message: m.VersionMessage) -> Json:
+    keeping = require_models(store)
     location = keeping.registry.location(message.model(), message.number())
     scheme, _, model_id = location.partition(":/")
     if scheme == "models":
-        location = of_model(store, keeping.logged_models.get(model_id))
+        location = model_uri(store, keeping.logged_models.get(model_id))
     return {"artifact_uri": location}
 
 
@@ -245,32 +245,32 @@ EITHER, REGISTRY_PATCH, REGISTRY_DELETE = ("GET", "POST"), ("PATCH",), ("DELETE"
 
 REGISTRY_HANDLERS = (
     Handler(POST, "registered-models/create", m.CreateRegisteredModel, create_model),
-    Handler(GET, "registered-models/get", m.OfName, get_model),
+    Handler(GET, "registered-models/get", m.NameMessage, get_model),
     Handler(POST, "registered-models/rename", m.RenameRegisteredModel, rename_model),
-    Handler(REGISTRY_PATCH, "registered-models/update", m.Describe, update_model),
-    Handler(REGISTRY_DELETE, "registered-models/delete", m.OfName, delete_model),
-    Handler(GET, "registered-models/search", m.Search, search_models),
-    Handler(GET, "registered-models/list", m.Search, search_models),
+    Handler(REGISTRY_PATCH, "registered-models/update", m.DescribeModel, update_model),
+    Handler(REGISTRY_DELETE, "registered-models/delete", m.NameMessage, delete_model),
+    Handler(GET, "registered-models/search", m.SearchRegistry, search_models),
+    Handler(GET, "registered-models/list", m.SearchRegistry, search_models),
     Handler(EITHER, "registered-models/get-latest-versions", m.GetLatestVersions, get_latest_versions),
     Handler(POST, "registered-models/set-tag", m.NameTag, set_model_tag),
     Handler(REGISTRY_DELETE, "registered-models/delete-tag", m.NameTag, delete_model_tag),
-    Handler(POST, "registered-models/alias", m.OfAlias, set_alias),
-    Handler(REGISTRY_DELETE, "registered-models/alias", m.OfAlias, delete_alias),
-    Handler(GET, "registered-models/alias", m.OfAlias, get_alias),
+    Handler(POST, "registered-models/alias", m.AliasMessage, set_alias),
+    Handler(REGISTRY_DELETE, "registered-models/alias", m.AliasMessage, delete_alias),
+    Handler(GET, "registered-models/alias", m.AliasMessage, get_alias),
     Handler(POST, "model-versions/create", m.CreateVersion, create_version),
-    Handler(GET, "model-versions/get", m.OfVersion, get_version),
+    Handler(GET, "model-versions/get", m.VersionMessage, get_version),
     Handler(REGISTRY_PATCH, "model-versions/update", m.DescribeVersion, update_version),
     Handler(POST, "model-versions/transition-stage", m.MoveVersion, transition_stage),
-    Handler(REGISTRY_DELETE, "model-versions/delete", m.OfVersion, delete_version),
-    Handler(GET, "model-versions/search", m.Search, search_versions),
+    Handler(REGISTRY_DELETE, "model-versions/delete", m.VersionMessage, delete_version),
+    Handler(GET, "model-versions/search", m.SearchRegistry, search_versions),
     Handler(POST, "model-versions/set-tag", m.VersionTag, set_version_tag),
     Handler(REGISTRY_DELETE, "model-versions/delete-tag", m.VersionTag, delete_version_tag),
-    Handler(GET, "model-versions/get-download-uri", m.OfVersion, get_download_uri),
+    Handler(GET, "model-versions/get-download-uri", m.VersionMessage, get_download_uri),
 )
 
 
 def _registry(store: Store) -> ModelRegistry:
-    return keeping_models(store).registry
+    return require_models(store).registry
 
 
 def _registry_answer(version: ModelVersion) -> Json:

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import msgspec
 
-from projrun.server.messages import Int64, Message, ModelItem, OfExperiment, OfRun, Pair, required
+from projrun.server.messages import (
+    ExperimentMessage,
+    Int64,
+    KeyValueItem,
+    ModelItem,
+    RequestMessage,
+    RunMessage,
+    require,
+)
 from projrun.tracking.limits import invalid, shown
 from projrun.tracking.model_wire import STATUSES
 from projrun.tracking.models import Dataset, ModelOrder
 
 
-class OfModel(Message, kw_only=True):
+class ModelMessage(RequestMessage, kw_only=True):
     model_id: str | None = None
 
     def model(self) -> str:
-        return required("model_id", self.model_id)
+        return require("model_id", self.model_id)
 
 
-class CreateLoggedModel(OfExperiment, kw_only=True):
+class CreateLoggedModel(ExperimentMessage, kw_only=True):
     name: str | None = None
     model_type: str | None = None
     source_run_id: str | None = None
-    params: list[Pair] | None = None
-    tags: list[Pair] | None = None
+    params: list[KeyValueItem] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class GetLoggedModel(OfModel, kw_only=True):
+class GetLoggedModel(ModelMessage, kw_only=True):
     allow_deleted: bool | None = None
 
 
-class FinalizeLoggedModel(OfModel, kw_only=True):
+class FinalizeLoggedModel(ModelMessage, kw_only=True):
     status: str | int | None = None
 
     def state(self) -> str:
@@ -39,75 +47,75 @@ class FinalizeLoggedModel(OfModel, kw_only=True):
         raise invalid(f"{shown(str(self.status))} is no status", f"use one of {', '.join(STATUSES.values())}")
 
 
-class ModelTags(OfModel, kw_only=True):
-    tags: list[Pair] | None = None
+class ModelTags(ModelMessage, kw_only=True):
+    tags: list[KeyValueItem] | None = None
 
 
-class ModelTag(OfModel, kw_only=True):
+class ModelTag(ModelMessage, kw_only=True):
     tag_key: str | None = None
 
 
-class ModelParams(OfModel, kw_only=True):
-    params: list[Pair] | None = None
+class ModelParams(ModelMessage, kw_only=True):
+    params: list[KeyValueItem] | None = None
 
 
-class ListModelArtifacts(OfModel, kw_only=True):
+class ListModelArtifacts(ModelMessage, kw_only=True):
     artifact_directory_path: str | None = None
     page_token: str | None = None
 
 
-class DatasetItem(msgspec.Struct):
+class DatasetFilter(msgspec.Struct):
     dataset_name: str | None = None
     dataset_digest: str | None = None
 
     def dataset(self) -> Dataset:
-        return Dataset(required("dataset_name", self.dataset_name), self.dataset_digest or "")
+        return Dataset(require("dataset_name", self.dataset_name), self.dataset_digest or "")
 
 
-class OrderItem(DatasetItem):
+class OrderItem(DatasetFilter):
     field_name: str | None = None
     ascending: bool | None = None
 
     def order(self) -> ModelOrder:
-        field = required("field_name", self.field_name)
+        field = require("field_name", self.field_name)
         named = self.dataset_name or self.dataset_digest
         return ModelOrder(field, self.ascending is not False, self.dataset() if named else None)
 
 
-class SearchLoggedModels(Message, kw_only=True):
+class SearchLoggedModels(RequestMessage, kw_only=True):
     experiment_ids: list[str] | None = None
     filter: str | None = None
-    datasets: list[DatasetItem] | None = None
+    datasets: list[DatasetFilter] | None = None
     max_results: Int64 | None = None
     order_by: list[OrderItem] | None = None
     page_token: str | None = None
 
 
-class LogOutputs(OfRun, kw_only=True):
+class LogOutputs(RunMessage, kw_only=True):
     models: list[ModelItem] | None = None
 
 
-class OfName(Message, kw_only=True):
+class NameMessage(RequestMessage, kw_only=True):
     name: str | None = None
 
     def model(self) -> str:
-        return required("name", self.name)
+        return require("name", self.name)
 
 
-class CreateRegisteredModel(OfName, kw_only=True):
+class CreateRegisteredModel(NameMessage, kw_only=True):
     description: str | None = None
-    tags: list[Pair] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class RenameRegisteredModel(OfName, kw_only=True):
+class RenameRegisteredModel(NameMessage, kw_only=True):
     new_name: str | None = None
 
 
-class Describe(OfName, kw_only=True):
+class DescribeModel(NameMessage, kw_only=True):
     description: str | None = None
 
 
-class Search(Message, kw_only=True):
+class SearchRegistry(RequestMessage, kw_only=True):
     lists = ("order_by",)
     filter: str | None = None
     max_results: Int64 | None = None
@@ -115,45 +123,45 @@ class Search(Message, kw_only=True):
     page_token: str | None = None
 
 
-class GetLatestVersions(OfName, kw_only=True):
+class GetLatestVersions(NameMessage, kw_only=True):
     lists = ("stages",)
     stages: list[str] | None = None
 
 
-class NameTag(OfName, kw_only=True):
+class NameTag(NameMessage, kw_only=True):
     key: str
     value: str = ""
 
 
-class OfVersion(OfName, kw_only=True):
+class VersionMessage(NameMessage, kw_only=True):
     version: str | int | None = None
 
     def number(self) -> str:
-        return required("version", "" if self.version is None else str(self.version))
+        return require("version", "" if self.version is None else str(self.version))
 
 
-class CreateVersion(OfName, kw_only=True):
+class CreateVersion(NameMessage, kw_only=True):
     source: str | None = None
     run_id: str | None = None
     model_id: str | None = None
     run_link: str | None = None
     description: str | None = None
-    tags: list[Pair] | None = None
+    tags: list[KeyValueItem] | None = None
 
 
-class DescribeVersion(OfVersion, kw_only=True):
+class DescribeVersion(VersionMessage, kw_only=True):
     description: str | None = None
 
 
-class MoveVersion(OfVersion, kw_only=True):
+class MoveVersion(VersionMessage, kw_only=True):
     stage: str | None = None
     archive_existing_versions: bool | None = None
 
 
-class VersionTag(OfVersion, kw_only=True):
+class VersionTag(VersionMessage, kw_only=True):
     key: str
     value: str = ""
 
 
-class OfAlias(OfVersion, kw_only=True):
+class AliasMessage(VersionMessage, kw_only=True):
     alias: str | None = None

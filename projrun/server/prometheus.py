@@ -16,7 +16,7 @@ TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class Requests:
+class RequestCounts:
     """Counts by method and status, never by path: clients choose paths, and every label value is kept."""
 
     def __init__(self) -> None:
@@ -59,10 +59,10 @@ class Requests:
         return "\n".join(lines) + "\n"
 
 
-class Counting:
+class RequestCounter:
     """Counts what passes. The outermost layer, so that refused requests are counted too."""
 
-    def __init__(self, app: App, requests: Requests) -> None:
+    def __init__(self, app: App, requests: RequestCounts) -> None:
         self._app, self._requests = app, requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

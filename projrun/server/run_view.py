@@ -32,7 +32,7 @@ class MovesRuns(Protocol):
         ...
 
 
-class OwnRun:
+class RunView:
     """A Store. run_id: of the run that its clients are in; pinned: it stays in its experiment."""
 
     impatient = None

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send, respond
+from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send, send_response
 from projrun.server.handlers import Handler
-from projrun.server.messages import failure, from_body, from_query
+from projrun.server.messages import decode_body, decode_query, error_answer
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid
 from projrun.tracking.wire import Json
@@ -32,7 +32,7 @@ class DisconnectedError(Exception):
     """The client went away in the middle of its request."""
 
 
-class Direct:
+class ShortPath:
     """Answers requests for the fixed paths of `handlers`, below each of `prefixes`; all others go to `app`.
 
     in_thread: calls a function in another thread, for work that may take long.
@@ -62,37 +62,39 @@ class Direct:
             await self._app(scope, receive, send)
             return
         try:
-            body = await whole_body(receive, handler.max_body)
+            body = await read_body(receive, handler.max_body)
             query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             status, content = 200, await self._answer(handler, scope["method"], query, body)
         except DisconnectedError:
             return
         except Exception as error:
-            status, content = failure(error, f"{scope['method']} {scope['path']}")
-        await respond(send, status, msgspec.json.encode(content), JSON_TYPE)
+            status, content = error_answer(error, f"{scope['method']} {scope['path']}")
+        await send_response(send, status, msgspec.json.encode(content), JSON_TYPE)
 
     async def _answer(self, handler: Handler, method: str, query: Query, body: bytes) -> Json:
         if handler.is_quick and self._impatient is not None:
             try:
-                return answer(handler, self._impatient, method, query, body)
+                return handle_request(handler, self._impatient, method, query, body)
             except TrackingError as error:
                 if error.error_code != "TEMPORARILY_UNAVAILABLE":
                     raise
-        return await self._in_thread(answer, handler, self._store, method, query, body)
+        return await self._in_thread(handle_request, handler, self._store, method, query, body)
 
 
-def answer(handler: Handler, store: Store, method: str, query: Query, body: bytes, **in_path: object) -> Json:
+def handle_request(
+    handler: Handler, store: Store, method: str, query: Query, body: bytes, **in_path: object
+) -> Json:
     """in_path: values of the message that the path gave."""
     if query and (method == "GET" or not body):
-        message = from_query(handler.message, query)
+        message = decode_query(handler.message, query)
     else:
-        message = from_body(handler.message, body)
+        message = decode_body(handler.message, body)
     for name, value in in_path.items():
         setattr(message, name, value)
     return handler.answer(store, message)
 
 
-async def whole_body(receive: Receive, limit: int) -> bytes:
+async def read_body(receive: Receive, limit: int) -> bytes:
     """INVALID_PARAMETER_VALUE if it is longer than `limit` bytes."""
     parts: list[bytes] = []
     size = 0

@@ -13,7 +13,7 @@ from projrun.server.endpoint import BACKLOG, GRACE_S
 from projrun.tracking import Store
 
 
-class Listening(msgspec.Struct, frozen=True, kw_only=True):
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where and for whom a server stands.
 
     token: what clients must present; '' lets everyone in, for loopback alone.
@@ -42,7 +42,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(store: Store, where: Listening, ready: Callable[[str], None]) -> None:
+def serve(store: Store, where: ServerSettings, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called with the server's URL when clients may connect."""
     import asyncio
     import logging
@@ -50,7 +50,7 @@ def serve(store: Store, where: Listening, ready: Callable[[str], None]) -> None:
     import uvicorn
 
     from projrun.server.app import create_app
-    from projrun.server.prometheus import Requests
+    from projrun.server.prometheus import RequestCounts
 
     if not is_loopback(where.host) and not where.token:
         raise UsageError(f"{where.host} is not a loopback address, and there is no token", "give one")
@@ -58,7 +58,7 @@ def serve(store: Store, where: Listening, ready: Callable[[str], None]) -> None:
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     try:
         config = uvicorn.Config(
-            create_app(store, token=where.token, hosts=(where.host, *where.names), requests=Requests()),
+            create_app(store, token=where.token, hosts=(where.host, *where.names), requests=RequestCounts()),
             loop="asyncio",
             http="h11",
             ws="none",
@@ -72,13 +72,13 @@ def serve(store: Store, where: Listening, ready: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=GRACE_S,
         )
         _load_tls(config)
-        ready(url_of(where, listening))
+        ready(server_url(where, listening))
         asyncio.run(uvicorn.Server(config).serve([listening]))
     finally:
         listening.close()
 
 
-def url_of(where: Listening, listening: socket.socket) -> str:
+def server_url(where: ServerSettings, listening: socket.socket) -> str:
     address = listening.getsockname()
     host = where.host or address[0]
     return f"{where.scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"

@@ -10,10 +10,10 @@ from pathlib import Path
 from projrun.bundle_layout import RECORD, TREE
 from projrun.console import one_line
 from projrun.disk import Home
-from projrun.disk.files import sha256_file
+from projrun.disk.file_operations import sha256_file
 from projrun.errors import SourceError
 from projrun.net import without_secrets
-from projrun.net.http import is_web
+from projrun.net.web_client import is_web_url
 from projrun.plan import Checkout, Source
 from projrun.record import from_json
 from projrun.sources.checkouts import new_place
@@ -78,14 +78,14 @@ def _has_files(directory: str, names: Collection[str]) -> bool:
 
 def _entered(root: Path, top: str, name: str) -> Path:
     """Put the directory `top` in the place of `root`, and call it `name`."""
-    from projrun.disk import files
+    from projrun.disk import file_operations
 
     if not top:
-        files.remove(root / _MACOS)
+        file_operations.remove_tree(root / _MACOS)
         return root
     aside = root.parent / ".inner"
     os.rename(root / top, aside)
-    files.remove(root)
+    file_operations.remove_tree(root)
     os.rename(aside, root.parent / name)
     return root.parent / name
 
@@ -108,7 +108,7 @@ def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, 
     from projrun.disk.unpack import Limits, unpack
 
     limits = Limits.from_environment()
-    is_remote = is_web(place)
+    is_remote = is_web_url(place)
     file = root.parent / ".download" if is_remote else Path(_local_path(place))
     if is_remote and offline:
         raise SourceError("it would have to be downloaded, and --offline forbids it", "give a local copy")
@@ -133,12 +133,12 @@ def _local_path(place: str) -> str:
 
 def _download(url: str, file: Path, most: int) -> None:
     from projrun.console.progress import Progress
-    from projrun.net.http import WebError, is_sound, opened
+    from projrun.net.web_client import WebError, is_valid_url, open_url
 
-    if not is_sound(url):
+    if not is_valid_url(url):
         raise SourceError("it is not a URL of a web server", "write https://host/path, %20 for a blank")
     try:
-        with opened(url) as response, open(file, "xb") as target, Progress(_file_name(url)) as progress:
+        with open_url(url) as response, open(file, "xb") as target, Progress(_file_name(url)) as progress:
             progress.copy_response(_Limited(response, most), target)
     except WebError as error:
         raise SourceError(error.message, error.hint) from None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from projrun.disk import Home, locks
+from projrun.disk import Home, file_locks
 from projrun.plan import Checkout, Source
 from projrun.sources.git.address import Address
 from projrun.sources.git.lfs import fill_lfs
@@ -38,14 +38,14 @@ def check_out(
 def new_place(home: Home, name: str) -> Iterator[Path]:
     """An empty directory called `name`, ours until `remove`; it goes at once when the body fails."""
     home.mark_cache()
-    place = locks.name_in(home.checkouts)
-    locks.claim(place)
+    place = file_locks.new_directory_name(home.checkouts)
+    file_locks.claim_directory(place)
     try:
         root = place / name
         root.mkdir(parents=True)
         yield root
     except BaseException:
-        locks.release(place)
+        file_locks.release_directory(place)
         raise
 
 
@@ -53,11 +53,11 @@ def remove(checkout: Checkout, home: Home) -> None:
     """Remove a temporary checkout of this process; once more is fine."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
-        locks.release(place)
+        file_locks.release_directory(place)
 
 
 def keep(checkout: Checkout, home: Home) -> None:
     """Let it stay until the cache is pruned."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
-        locks.keep(place)
+        file_locks.keep_directory(place)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.console import one_line
-from projrun.disk import SOURCES_STAY_S, Home, files
+from projrun.disk import SOURCES_STAY_S, Home, file_operations
 from projrun.errors import SourceError
 from projrun.plan import Checkout, Worktree
 from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
@@ -129,7 +129,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
     home.mark_cache()
     home.sources.mkdir(mode=0o700, exist_ok=True)
     _sweep(home.sources)
-    with files.beside(home.sources / "new") as temporary:
+    with file_operations.temporary_beside(home.sources / "new") as temporary:
         with open(temporary, "xb") as file:
             writer = Writer(file, total)
             writer.note(STATUS, _ended(difference.status))
@@ -168,10 +168,10 @@ def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tupl
 
 
 def _unkept(top: str, name: str) -> Unkept:
-    from projrun.disk.files import sha256_file
+    from projrun.disk.file_operations import sha256_file
 
     path = Path(top, name)
-    return Unkept(path=files.name_in_utf8(name), size=path.stat().st_size, sha256=sha256_file(path))
+    return Unkept(path=file_operations.utf8_name(name), size=path.stat().st_size, sha256=sha256_file(path))
 
 
 def _limit(variable: str) -> int:
@@ -207,7 +207,7 @@ def _sweep(room: Path) -> None:
     for entry in os.scandir(room):
         status = entry.stat(follow_symlinks=False)
         if status.st_nlink == 1 and status.st_mtime < before:
-            files.remove(Path(entry.path))
+            file_operations.remove_tree(Path(entry.path))
 
 
 def hand_over(captured: Captured, target: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.disk import Home
-from projrun.disk.files import git_top
+from projrun.disk.file_operations import find_git_top
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, Worktree
@@ -28,7 +28,7 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
 
         return checkout_at(uri, version, start, place[1], home, offline=offline)
     directory = directory_within(start, place[1], f"'{place[0]}'")
-    top = git_top(directory)
+    top = find_git_top(directory)
     subdirectory = directory.relative_to(top or start).as_posix()
     source = Source(kind="local", uri=uri, subdirectory="" if subdirectory == "." else subdirectory)
     if top is None:
@@ -51,7 +51,7 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
 def repository_of(uri: str) -> Path:
     """The top of the working tree that a uri which this kind claims is in."""
     place = _place(uri)
-    top = git_top(Path(os.path.realpath(place[0]))) if place else None
+    top = find_git_top(Path(os.path.realpath(place[0]))) if place else None
     if top is None:
         raise SourceError(f"'{uri}' is no longer in a Git repository", "see what became of its .git")
     return top

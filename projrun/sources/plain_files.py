@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from projrun.disk.files import new_sha256
+from projrun.disk.file_operations import new_sha256
 from projrun.errors import SourceError
 
 IGNORE_FILE = ".projrunignore"

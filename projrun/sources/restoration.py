@@ -8,8 +8,8 @@ import zlib
 from pathlib import Path
 
 from projrun.console import one_line
-from projrun.disk import Home, files
-from projrun.disk.files import sha256_file
+from projrun.disk import Home, file_operations
+from projrun.disk.file_operations import sha256_file
 from projrun.disk.tree_writer import TreeWriter
 from projrun.disk.unpack import Limits, Members, is_git_directory, member_of, open_tar, parts_of
 from projrun.errors import SourceError
@@ -29,7 +29,7 @@ from projrun.sources.subdirectory import directory_within
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 """Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""
 MAX_REMOVED = 100_000_000
-"""Bytes of the list of removed files."""
+"""Bytes of the list of removed file_operations."""
 
 
 def restore(
@@ -97,12 +97,12 @@ def _base(closure: SourceClosure, home: Home) -> Tree | None:
 
 def _fill_raw(root: Path, tree: Tree) -> None:
     from projrun.disk.repository_view import QUIET
-    from projrun.processes import merged
+    from projrun.processes import merge_environ
 
     attributes = root / ".git/info/attributes"
     attributes.parent.mkdir(parents=True)
     attributes.write_text(RAW)
-    fill(root, tree, merged(os.environ, QUIET))
+    fill(root, tree, merge_environ(os.environ, QUIET))
     attributes.unlink()
 
 
@@ -114,7 +114,7 @@ def _lay_over(root: Path, artifact: Path, whole: bool, limits: Limits) -> None:
             if whole:
                 for entry in os.scandir(root):
                     if entry.name != ".git":
-                        files.remove(Path(entry.path))
+                        file_operations.remove_tree(Path(entry.path))
             with TreeWriter(root, replace=True) as tree:
                 for name in sorted(removed, reverse=True):
                     tree.remove(name)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
-from projrun.disk.files import remove
+from projrun.disk.file_operations import remove_tree
 from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo
@@ -88,7 +88,7 @@ class Directory:
         if self._base.is_symlink() or not os.path.lexists(target):
             raise _missing(path)
         try:
-            remove(target)
+            remove_tree(target)
         except OSError as error:
             raise _failed(error, path) from None
 

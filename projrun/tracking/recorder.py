@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 
 from projrun.console import one_line, warn
-from projrun.console.masking import masked
+from projrun.console.masking import mask_text
 from projrun.errors import ProjrunError, SourceError, TrackingError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Plan
-from projrun.processes import signal_of
+from projrun.processes import signal_number
 from projrun.processes.usage import now_ms
 from projrun.record import (
     CONDA_LOCK_ARTIFACT,
@@ -215,7 +215,7 @@ def failed(error: Exception, started: int) -> Outcome:
 
 
 def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
-    number = signal_of(interrupt)
+    number = signal_number(interrupt)
     return Outcome(
         status="KILLED",
         exit_code=128 + number,
@@ -226,7 +226,7 @@ def killed(interrupt: KeyboardInterrupt, started: int) -> Outcome:
 
 
 def _masked(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: masked(text) for name, text in texts.items()}
+    return {name: mask_text(text) for name, text in texts.items()}
 
 
 def _source_name(uri: str) -> str:

@@ -15,10 +15,10 @@ import msgspec
 
 from projrun import tracking
 from projrun.disk import Home
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
 from projrun.errors import TrackingError
-from projrun.processes import ends_by_signal
-from projrun.processes.cgroups import own_directory, remove_abandoned
+from projrun.processes import handles_termination
+from projrun.processes.cgroups import own_cgroup_directory, remove_abandoned
 from projrun.record import Outcome
 from projrun.tracking import Store
 from projrun.tracking.entities import PARENT_RUN_ID_TAG, SUPERVISOR_TAG, TERMINATED
@@ -107,12 +107,12 @@ def supervisor_pid(home: Home, name: str) -> int | None:
 
 def _own_pid() -> int:
     """A program that uses projrun as a library is not to be ended with a run: it has no number here."""
-    return os.getpid() if ends_by_signal() else LIBRARY
+    return os.getpid() if handles_termination() else LIBRARY
 
 
 def _content(store: Store, pid: int) -> str:
     """Its store, its number, and where its runs have their control groups."""
-    return f"{store.uri}\n{pid}\n{own_directory() or ''}\n"
+    return f"{store.uri}\n{pid}\n{own_cgroup_directory() or ''}\n"
 
 
 def settled_store(home: Home) -> Store:

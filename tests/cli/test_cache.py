@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from projrun.disk import Home, locks
-from projrun.disk.locks import locked
+from projrun.disk import Home, file_locks
+from projrun.disk.file_locks import hold_lock
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import Upstream, make_upstream, run_git
 
@@ -96,7 +96,7 @@ def test_prune_takes_what_was_not_used_and_leaves_what_is(projrun: Projrun, home
     old = environment(home, KEY, days=40)
     held = environment(home, KEY[::-1], days=40)
     new = environment(home, KEY[:32], days=1)
-    with locked(held.with_name(f"{held.name}.lock"), shared=True):
+    with hold_lock(held.with_name(f"{held.name}.lock"), shared=True):
         assert prune(projrun, "--dry-run") == [old.name]
         assert old.exists()
         assert prune(projrun) == [old.name]
@@ -145,11 +145,11 @@ def test_what_killed_processes_left_goes_at_once(projrun: Projrun, home: Home) -
     for path in (temporary, lost):
         path.mkdir(parents=True)
     lost.with_suffix(".lock").touch()
-    live = locks.name_in(home.inputs)
-    locks.claim(live)
+    live = file_locks.new_directory_name(home.inputs)
+    file_locks.claim_directory(live)
     assert sorted(prune(projrun)) == sorted([KEY, temporary.name, lost.name])
     assert live.exists()
-    locks.release(live)
+    file_locks.release_directory(live)
 
 
 def test_a_repository_in_use_stays(projrun: Projrun, upstream: Upstream, home: Home) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
 from projrun.environments.store import lock_of
 from tests.conftest import MakeProject, Projrun
 
@@ -98,7 +98,7 @@ def test_a_key_that_is_not_there_is_one_line(projrun: Projrun) -> None:
 
 
 def test_remove_and_prune_leave_an_environment_in_use(projrun: Projrun, place: Path) -> None:
-    with locked(lock_of(place), shared=True):
+    with hold_lock(lock_of(place), shared=True):
         removed = projrun("env", "remove", place.name)
         assert removed.returncode == 1
         assert "is in use" in removed.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from projrun.cli.help_pages import PAGES
 from projrun.cli.verbs import VERBS, cli
-from projrun.console import talk
+from projrun.console import set_verbosity
 from tests.conftest import Projrun
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ PACKAGE = ROOT / "projrun"
 def usual() -> Iterator[None]:
     """Examples say how much is said."""
     yield
-    talk("usual")
+    set_verbosity("usual")
 
 
 def parse(command: click.Command, name: str, arguments: list[str], parent: click.Context | None) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.files import remove
+from projrun.disk.file_operations import remove_tree
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import Upstream, make_upstream, run_git
 from tests.machine import forget_index_settings
@@ -102,20 +102,20 @@ def test_history_was_rewritten_and_the_commit_is_gone(
     projrun: Projrun, rewritten: str, upstream: Upstream, home: Home
 ) -> None:
     commit = runs(projrun)[0]["tags"]["mlflow.source.git.commit"]
-    remove(home.cache)
+    remove_tree(home.cache)
     assert_said_first(projrun, projrun("reproduce", rewritten), "source cannot be had", commit[:12])
 
 
 def test_the_remote_is_gone_and_the_commit_is_in_the_cache(projrun: Projrun, upstream: Upstream) -> None:
     run = ran(projrun, f"file://{upstream.bare}")
-    remove(upstream.bare)
+    remove_tree(upstream.bare)
     assert_the_same(projrun("reproduce", run))
 
 
 def test_the_remote_is_gone_and_the_cache_is_empty(projrun: Projrun, upstream: Upstream, home: Home) -> None:
     run = ran(projrun, f"file://{upstream.bare}")
-    remove(upstream.bare)
-    remove(home.cache)
+    remove_tree(upstream.bare)
+    remove_tree(home.cache)
     assert_said_first(projrun, projrun("reproduce", run), "source cannot be had", str(upstream.bare))
 
 
@@ -126,7 +126,7 @@ def test_a_submodule_moved(projrun: Projrun, upstream: Upstream, tmp_path: Path,
     upstream.commit(MLproject=SHOWS.replace("data", "lib/data"))
     run = ran(projrun, f"file://{upstream.bare}")
     library.commit(data="second")
-    remove(home.cache)
+    remove_tree(home.cache)
     assert_the_same(projrun("reproduce", run))
 
 
@@ -164,8 +164,8 @@ def test_the_tree_was_not_what_the_remote_has(
     run_git("reset", "-q", "--hard", "origin/main", cwd=tree)
     run_git("clean", "-fdq", cwd=tree)
     assert_the_same(projrun("reproduce", run))
-    remove(tree)
-    remove(home.cache)
+    remove_tree(tree)
+    remove_tree(home.cache)
     assert_the_same(projrun("reproduce", run))
 
 
@@ -174,8 +174,8 @@ def test_the_directory_of_the_project_is_gone(
 ) -> None:
     project = make_project(MLproject=SHOWS, data="first")
     run = ran(projrun, project)
-    remove(project)
-    remove(home.cache)
+    remove_tree(project)
+    remove_tree(home.cache)
     assert_the_same(projrun("reproduce", run))
 
 
@@ -195,7 +195,7 @@ def test_an_empty_home_at_another_path(
     ran(projrun, project)
     shutil.copytree(record_file(home).parent, tmp_path / "sent" / "projrun")
     for path in (project, home.cache, home.data):
-        remove(path)
+        remove_tree(path)
     elsewhere = {"PROJRUN_HOME": str(tmp_path / "a b/data"), "PROJRUN_CACHE_DIR": str(tmp_path / "a b/cache")}
     sent = tmp_path / "sent" / "projrun" / "record.json"
     assert_the_same(projrun("reproduce", sent, environ=elsewhere))
@@ -209,7 +209,7 @@ def test_a_tracking_server_has_the_run(
     run = ran(projrun, project)
     server = Standing()
     try:
-        remove(project)
+        remove_tree(project)
         own = {"PROJRUN_HOME": str(tmp_path / "own"), "PROJRUN_CACHE_DIR": str(tmp_path / "own-cache")}
         assert_the_same(projrun("reproduce", f"{server.url}#{run}", environ=own))
         there = {**own, "MLFLOW_TRACKING_URI": server.url}
@@ -328,30 +328,30 @@ def packaged(make_project: MakeProject, index: Path, projrun: Projrun) -> str:
 
 def test_a_newer_release_is_on_the_index(packaged: str, projrun: Projrun, index: Path, home: Home) -> None:
     release(index, "2.0", "second")
-    remove(home.cache)
+    remove_tree(home.cache)
     assert_the_same(projrun("reproduce", packaged))
 
 
 def test_the_release_was_yanked(packaged: str, projrun: Projrun, index: Path, home: Home) -> None:
     listing(index / "simple" / "tiny", yanked="1.0")
-    remove(home.cache)
+    remove_tree(home.cache)
     assert_the_same(projrun("reproduce", packaged))
 
 
 def test_the_release_was_removed_and_is_in_the_cache(
     packaged: str, projrun: Projrun, index: Path, home: Home
 ) -> None:
-    remove(index / "simple" / "tiny")
-    remove(home.environments)
+    remove_tree(index / "simple" / "tiny")
+    remove_tree(home.environments)
     assert_the_same(projrun("reproduce", packaged))
 
 
 def test_the_release_was_removed_and_is_nowhere(
     packaged: str, projrun: Projrun, index: Path, home: Home, tmp_path: Path
 ) -> None:
-    remove(index / "simple" / "tiny")
-    remove(home.cache)
-    remove(tmp_path / "uv-cache")
+    remove_tree(index / "simple" / "tiny")
+    remove_tree(home.cache)
+    remove_tree(tmp_path / "uv-cache")
     done = projrun("reproduce", packaged)
     assert (done.returncode, done.stdout) == (125, "")
     assert "tiny" in done.stderr
@@ -363,16 +363,16 @@ def test_the_release_has_another_content(
     packaged: str, projrun: Projrun, index: Path, home: Home, tmp_path: Path
 ) -> None:
     release(index, "1.0", "forged")
-    remove(home.cache)
-    remove(tmp_path / "uv-cache")
+    remove_tree(home.cache)
+    remove_tree(tmp_path / "uv-cache")
     done = projrun("reproduce", packaged)
     assert (done.returncode, done.stdout) == (125, "")
     assert "tiny" in done.stderr
 
 
 def test_the_environments_were_wiped(packaged: str, projrun: Projrun, home: Home) -> None:
-    remove(home.environments)
-    remove(home.locks)
+    remove_tree(home.environments)
+    remove_tree(home.locks)
     assert_the_same(projrun("reproduce", packaged))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.console.tables import width
+from projrun.console.tables import text_width
 from tests.conftest import MakeProject, Projrun
 from tests.terminal import needs, shown, with_projrun
 
@@ -50,7 +50,7 @@ def starts(line: str, cells: tuple[str, ...]) -> list[int]:
     found = [line.index(cells[0])]
     for cell in cells[1:]:
         found.append(line.index(cell, found[-1] + 1))
-    return [width(line[:at]) for at in found]
+    return [text_width(line[:at]) for at in found]
 
 
 @pytest.mark.parametrize("columns", SIZES)
@@ -58,7 +58,7 @@ def test_screens(screen: Screen, projrun: Projrun, columns: int) -> None:
     """One story for each width: the runs that it looks at take longer than looking."""
     header, *rows = screen(columns, "projrun runs list")
     assert len(rows) == 2
-    assert all(width(row) <= columns for row in rows)
+    assert all(text_width(row) <= columns for row in rows)
     places = starts(header, ("RUN", "STATUS", "STARTED"))
     for row in rows:
         assert starts(row, (row[:8], "FINISHED", "20")) == places
@@ -79,8 +79,8 @@ def test_screens(screen: Screen, projrun: Projrun, columns: int) -> None:
     for line in lines:
         assert_words_stay_whole(columns, screen(columns, f"projrun {line.format(first, second)}"))
     page = screen(columns, "projrun run --help")
-    assert max(map(width, page)) <= min(columns, 100)
-    assert (max(map(width, page)) > 80) == (columns == 200)
+    assert max(map(text_width, page)) <= min(columns, 100)
+    assert (max(map(text_width, page)) > 80) == (columns == 200)
 
 
 @pytest.mark.parametrize("columns", [40, 80])
@@ -99,7 +99,7 @@ def test_progress_stays_on_one_line(tmp_path: Path, columns: int) -> None:
         "print(file=sys.stderr)\n"
     )
     lines = shown(columns, f"{sys.executable} {script}", cwd=tmp_path, environ={})
-    assert len(lines) == 1 and width(lines[0]) < columns
+    assert len(lines) == 1 and text_width(lines[0]) < columns
     assert lines[0].startswith("projrun: downlo") and lines[0].endswith(": 300 B of 300 B")
     assert "…" in lines[0]
 
@@ -108,5 +108,5 @@ def assert_words_stay_whole(columns: int, lines: list[str]) -> None:
     """No line fills the terminal to its edge and goes on in the first column, in the middle of a word."""
     assert len(lines) > 3
     for number, line in enumerate(lines[:-1]):
-        full = width(line) == columns and line[-1].isalnum()
+        full = text_width(line) == columns and line[-1].isalnum()
         assert not (full and lines[number + 1][:1].isalnum()), "\n".join(lines)

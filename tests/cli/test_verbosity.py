@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.console.tables import cut, pairs, table, width
+from projrun.console.tables import cut_text, format_pairs, format_table, text_width
 from tests.conftest import MakeProject, Projrun
 
 MLPROJECT = "entry_points: {main: {parameters: {x: {type: path, default: MLproject}}, command: 'echo said'}}"
@@ -99,13 +99,13 @@ def test_data_for_programs_has_no_colours(projrun: Projrun, verb: tuple[str, ...
 
 
 def test_columns_are_aligned_by_what_is_seen() -> None:
-    text = table(("NAME", "X"), [("模型", "1"), ("e\u0301te\u0301", "2"), ("plain", "3")])
+    text = format_table(("NAME", "X"), [("模型", "1"), ("e\u0301te\u0301", "2"), ("plain", "3")])
     assert [line.index("X") for line in text.splitlines()[:1]] == [7]
-    assert [width(line[:-1]) for line in text.splitlines()] == [7] * 4
-    assert pairs([("模型", "a"), ("b", "c")]) == "模型  a\nb     c"
+    assert [text_width(line[:-1]) for line in text.splitlines()] == [7] * 4
+    assert format_pairs([("模型", "a"), ("b", "c")]) == "模型  a\nb     c"
 
 
 def test_what_is_cut_fits() -> None:
-    assert cut("模型模型", 5) == "模型…"
-    assert cut("模型模型", 4) == "模…"
-    assert cut("plain", 5) == "plain"
+    assert cut_text("模型模型", 5) == "模型…"
+    assert cut_text("模型模型", 4) == "模…"
+    assert cut_text("plain", 5) == "plain"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
 from projrun.environments.docker.images import STAGE_LABEL
 from tests.docker import baseimage
 from tests.waiting import eventually as eventually
@@ -81,7 +81,7 @@ def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bo
     own = tmp_path_factory.getbasetemp()
     together = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     name = tag.replace("/", "-").replace(":", "-")
-    with locked(together / f"{name}.lock"):
+    with hold_lock(together / f"{name}.lock"):
         mark = together / f"{name}.made"
         if not mark.exists():
             baseimage.make(tag, python=python)

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.files import remove
+from projrun.disk.file_operations import remove_tree
 from projrun.environments.contents import altered, mismatch
 from projrun.environments.store import READY, Provided, provide, read
 from projrun.errors import BuildError
@@ -145,9 +145,9 @@ def test_killed_at_any_moment_leaves_no_half_environment(
     chance = random.Random(7)
     monkeypatch.setenv(MARK, str(tmp_path))
     for attempt in range(KILLS):
-        remove(place / READY)  # half an environment, or one that lacks its mark alone
+        remove_tree(place / READY)  # half an environment, or one that lacks its mark alone
         if attempt % 3:
-            remove(place)
+            remove_tree(place)
         with start(tmp_path, 0) as process:
             time.sleep(chance.uniform(0, 0.25))
             os.killpg(process.pid, signal.SIGKILL) if attempt % 2 else process.kill()
@@ -173,14 +173,14 @@ def test_a_tree_that_is_still_written_to_is_removed(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", script, str(tree)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as writer:
         assert writer.stdout is not None and writer.stdout.readline() == b"writes\n"
-        remove(tree)
+        remove_tree(tree)
         assert not tree.exists()
 
 
 def test_a_warm_package_cache_asks_no_network(requests: list[str], home: Home, tmp_path: Path) -> None:
     first = provided(home, tmp_path)
     assert requests
-    remove(home.environments)
+    remove_tree(home.environments)
     requests.clear()
     assert provided(home, tmp_path).environment == first.environment
     assert requests == []

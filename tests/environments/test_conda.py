@@ -20,8 +20,8 @@ from projrun.environments.interpreters import choice
 from projrun.environments.store import Provided
 from projrun.errors import BuildError, UnavailableError
 from projrun.plan import Descriptor
-from projrun.processes import merged
-from projrun.processes.programs import ask
+from projrun.processes import merge_environ
+from projrun.processes.programs import run_program
 from projrun.project import read_project
 from projrun.project.environment.conda_file import platform_name
 from tests import condachannel, test_startup
@@ -65,7 +65,9 @@ def prefix_of(environment: Provided) -> Path:
 def shell_says(environment: Provided, command: str) -> str:
     launch = environment.launch
     path = os.pathsep.join([*launch.path_entries, os.environ["PATH"]])
-    answer = ask(["bash", "-c", command], environ=merged(os.environ, launch.variables, {"PATH": path}))
+    answer = run_program(
+        ["bash", "-c", command], environ=merge_environ(os.environ, launch.variables, {"PATH": path})
+    )
     assert answer.ok, answer.stderr
     return answer.stdout.strip()
 

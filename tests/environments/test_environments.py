@@ -23,8 +23,8 @@ from projrun.environments.store import READY, Provided, provide
 from projrun.environments.uv import program
 from projrun.errors import BuildError, UsageError
 from projrun.plan import Descriptor
-from projrun.processes import merged
-from projrun.processes.programs import ask
+from projrun.processes import merge_environ
+from projrun.processes.programs import run_program
 from tests.chaos import MARK, processes_marked
 from tests.conftest import Projrun
 
@@ -54,9 +54,9 @@ def packages_of(environment: Provided) -> dict[str, str]:
 def python_says(environment: Provided, script: str) -> str:
     launch = environment.launch
     path = os.pathsep.join([*launch.path_entries, os.environ["PATH"]])
-    answer = ask(
+    answer = run_program(
         [*launch.argv_prefix, "bash", "-c", 'python -c "$0"', script],
-        environ=merged(os.environ, launch.variables, {"PATH": path}),
+        environ=merge_environ(os.environ, launch.variables, {"PATH": path}),
     )
     assert answer.ok, answer.stderr
     return answer.stdout.strip()

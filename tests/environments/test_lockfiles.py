@@ -14,7 +14,7 @@ from projrun.environments.store import Provided, provide
 from projrun.environments.uv import program
 from projrun.errors import BuildError
 from projrun.plan import Resolving
-from projrun.processes.programs import ask
+from projrun.processes.programs import run_program
 from projrun.project import environment_of, read_project
 from tests.conftest import MakeProject, Projrun
 from tests.gitserver import GitServer, git_server
@@ -75,7 +75,7 @@ def test_uv_lock_is_taken_without_its_groups_and_refused_when_stale(
         MLproject="entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n",
         **{"pyproject.toml": PYPROJECT},
     )
-    locked = ask([program.uv_binary(), "lock"], cwd=project, environ=os.environ)
+    locked = run_program([program.uv_binary(), "lock"], cwd=project, environ=os.environ)
     assert locked.ok, locked.stderr
     done = projrun("run", ".", cwd=project)
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_run_as_of_a_commit(make_project: MakeProject, projrun: Projrun) -> None
     )
     old = {**os.environ, "GIT_COMMITTER_DATE": "2021-01-01T00:00:00Z"}
     for command in (["init"], ["add", "-A"], ["commit", "-m", "Old"]):
-        assert ask(["git", *command], cwd=project, environ=old).ok
+        assert run_program(["git", *command], cwd=project, environ=old).ok
     done = projrun("run", ".", "--as-of", "HEAD", cwd=project)
     assert done.stdout.strip() == "1.0", done.stderr
 
@@ -185,7 +185,9 @@ def test_a_script_has_a_lock_of_its_own(make_project: MakeProject, projrun: Proj
 
 def test_the_lock_that_uv_wrote_for_a_script(make_project: MakeProject, home: Home) -> None:
     project = make_project(**{"train.py": SCRIPT.replace("'alpha'", "'alpha<2'")})
-    locked = ask([program.uv_binary(), "lock", "--script", "train.py"], cwd=project, environ=os.environ)
+    locked = run_program(
+        [program.uv_binary(), "lock", "--script", "train.py"], cwd=project, environ=os.environ
+    )
     assert locked.ok, locked.stderr
     environment = provided(project, home, Resolving(locked=True), "train.py")
     assert versions(environment) == {"alpha": "1.0"}
@@ -196,7 +198,7 @@ def test_a_lock_of_another_tool_is_compared_with_the_descriptor(
 ) -> None:
     project = make_project(**{"requirements.txt": "alpha<2\n"})
     compile = ["pip", "compile", "--quiet", "-o", "pylock.toml", "requirements.txt"]
-    assert ask([program.uv_binary(), *compile], cwd=project, environ=os.environ).ok
+    assert run_program([program.uv_binary(), *compile], cwd=project, environ=os.environ).ok
     assert provided(project, home).lock.notices == ()
     (project / "requirements.txt").write_text("alpha>=2\nbeta\n")
     notices = " ".join(provided(project, home).lock.notices)

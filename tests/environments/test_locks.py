@@ -110,10 +110,10 @@ def test_lock_writes_checks_and_wins(make_project: MakeProject, projrun: Projrun
 def test_as_of_a_commit_is_its_date(make_project: MakeProject, projrun: Projrun) -> None:
     project = make_project(**{"requirements.txt": "six\n"})
     old = {**os.environ, "GIT_COMMITTER_DATE": "2021-01-01T00:00:00Z"}
-    from projrun.processes.programs import ask
+    from projrun.processes.programs import run_program
 
     for command in (["init"], ["add", "-A"], ["commit", "-m", "Old"]):
-        assert ask(["git", *command], cwd=project, environ=old).ok
+        assert run_program(["git", *command], cwd=project, environ=old).ok
     assert projrun("lock", "--as-of", "HEAD", cwd=project).returncode == 0
     assert 'version = "1.15.0"' in (project / "pylock.toml").read_text()
     wrong = projrun("lock", "--as-of", "no-such", cwd=project)

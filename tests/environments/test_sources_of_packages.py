@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.disk.files import sha256_file
+from projrun.disk.file_operations import sha256_file
 from projrun.documents import toml_file
 from projrun.environments import local_requirements
 from projrun.environments.store import Provided, provide

@@ -19,7 +19,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.errors import TrackingError, UsageError
-from projrun.server.standalone import Listening, _bound, is_loopback, serve
+from projrun.server.standalone import ServerSettings, _bound, is_loopback, serve
 from projrun.tracking import Store, open_store
 from tests.conftest import MakeProject, Projrun
 
@@ -210,7 +210,7 @@ def test_beyond_loopback_there_is_no_server_without_a_token(store: Store, host: 
 
     assert not is_loopback(host)
     with pytest.raises(UsageError, match="token"):
-        serve(store, Listening(host=host, port=0), ready)
+        serve(store, ServerSettings(host=host, port=0), ready)
 
 
 def test_clients_may_call_it_by_a_name_that_it_was_given() -> None:

@@ -22,9 +22,9 @@ from projrun.backends.local.container_spec import Arguments
 from projrun.console import is_verbose
 from projrun.errors import LaunchError, ProjrunError
 from projrun.plan import Container, Launch, Plan, PlannedContainer
-from projrun.processes import GRACE_S, merged, tell
+from projrun.processes import GRACE_S, explain_command, merge_environ
 from projrun.processes.child import Child
-from projrun.processes.programs import LastWill
+from projrun.processes.programs import ExitProgram
 
 WORKDIR = "/mlflow/projects/code"
 """Where mlflow puts the project's tree."""
@@ -77,10 +77,10 @@ class InContainer:
         ]
         command = (launch.container.shell, "-c", plan.command)
         arguments = Arguments(options, variables, launch.container.image, command)
-        self._will: LastWill | None = None
+        self._will: ExitProgram | None = None
 
         def before_start() -> None:
-            self._will = LastWill(engine.command("rm", "--force", "--volumes", self.id))
+            self._will = ExitProgram(engine.command("rm", "--force", "--volumes", self.id))
             before()
 
         try:
@@ -139,7 +139,7 @@ def _client(
     from projrun.backends.local.engine_container import Attached
 
     if is_verbose():
-        tell(argv_of(arguments))  # which does the same
+        explain_command(argv_of(arguments))  # which does the same
     return Attached(path, name, creation, log, out, err, before)
 
 
@@ -149,7 +149,7 @@ def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, s
     for name in wanted.copied:
         if name in os.environ:
             variables[name] = os.environ[name]
-    return merged(variables, wanted.variables, launch.variables)
+    return merge_environ(variables, wanted.variables, launch.variables)
 
 
 def _options(
@@ -243,7 +243,7 @@ class DockerRun:
         self._child = Child(
             argv_of(arguments),
             cwd=None,
-            environ=merged(os.environ, by_name),
+            environ=merge_environ(os.environ, by_name),
             log=log,
             out=out,
             err=err,

@@ -23,7 +23,7 @@ from projrun import engine
 from projrun.backends.local.container_spec import Creation
 from projrun.console import warn
 from projrun.engine.http import CHUNK, TIMEOUT_S, Question
-from projrun.processes.streams import Copy, Pump, Source, following_size
+from projrun.processes.streams import OutputCopy, OutputSource, Pump, watch_terminal_size
 
 PROMPT_S = 1.0
 """Within this time a container is usually made; one with large volumes is not."""
@@ -78,7 +78,7 @@ class Attached:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            with following_size(self._resize if self._creation.tty else None):
+            with watch_terminal_size(self._resize if self._creation.tty else None):
                 running = self._started(deadline)
                 code = _exit_code(self._answer(running.ending, deadline))
                 running.streams.drain(deadline)
@@ -126,11 +126,11 @@ class Attached:
                 self._resize()
         return running
 
-    def _source(self, fd: int) -> Source:
+    def _source(self, fd: int) -> OutputSource:
         if self._creation.tty:
             terminals = [stream is not None and os.isatty(stream) for stream in (self._out, self._err)]
-            return Source(fd, Copy("tty" if all(terminals) else "out", self._out))
-        return Interleaved(fd, Copy("out", self._out), Copy("err", self._err))
+            return OutputSource(fd, OutputCopy("tty" if all(terminals) else "out", self._out))
+        return Interleaved(fd, OutputCopy("out", self._out), OutputCopy("err", self._err))
 
     def _resize(self) -> None:
         """Give the container's terminal the size of ours."""
@@ -219,15 +219,15 @@ class Streams:
             self._channel.shutdown(_socket.SHUT_WR)
 
 
-class Interleaved(Source):
+class Interleaved(OutputSource):
     """A connection on which stdout and stderr come in parts of both."""
 
-    def __init__(self, fd: int, out: Copy, err: Copy) -> None:
+    def __init__(self, fd: int, out: OutputCopy, err: OutputCopy) -> None:
         super().__init__(fd, out)
         self._out, self._err = out, err
         self._copy, self._left, self._header = out, 0, b""
 
-    def parts(self, chunk: bytes) -> Iterator[tuple[Copy, bytes]]:
+    def parts(self, chunk: bytes) -> Iterator[tuple[OutputCopy, bytes]]:
         if not chunk:
             yield from ((self._out, b""), (self._err, b""))
         at = 0

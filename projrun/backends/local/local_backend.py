@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from projrun.backends import Handle, Result
 from projrun.errors import LaunchError
 from projrun.plan import Launch, Plan
-from projrun.processes import merged
+from projrun.processes import merge_environ
 
 if TYPE_CHECKING:
     from projrun.backends.local.container import InContainer
@@ -39,7 +39,7 @@ def _on_this_machine(
 ) -> Child:
     from projrun.processes.child import Child
 
-    environ = merged(os.environ, plan.variables, launch.variables)
+    environ = merge_environ(os.environ, plan.variables, launch.variables)
     if launch.path_entries:
         environ["PATH"] = os.pathsep.join([*launch.path_entries, environ.get("PATH", os.defpath)])
     _check_programs(plan.programs, environ.get("PATH", os.defpath))

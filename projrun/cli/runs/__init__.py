@@ -61,11 +61,11 @@ def runs() -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
 def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
     """List runs, newest first."""
-    from projrun.console import data
+    from projrun.console import print_data
 
     with opened_store() as store:
         found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
-        data(listing(store, found, as_json=as_json, as_csv=as_csv))
+        print_data(listing(store, found, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -76,17 +76,17 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
 def show(run_id: str, as_json: bool, as_csv: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
-    from projrun.console import data, json_text
+    from projrun.console import json_text, print_data
     from projrun.records.stored_runs import find_run
 
     with opened_store() as store:
         run = find_run(store, run_id)
         if as_json:
-            data(json_text({**as_dict(run), "record": record_of(store, run)}))
+            print_data(json_text({**as_dict(run), "record": record_of(store, run)}))
         elif as_csv:
-            data(listing(store, [run], as_json=False, as_csv=True))
+            print_data(listing(store, [run], as_json=False, as_csv=True))
         else:
-            data(_description(store, run))
+            print_data(_description(store, run))
 
 
 def experiment_ids(store: Store, name: str) -> list[str]:
@@ -152,7 +152,7 @@ def _description(store: Store, run: Run) -> str:
     """Everything about a run, for people."""
     from projrun.cli.runs.table import local_time, seconds
     from projrun.console import one_line
-    from projrun.console.tables import pairs
+    from projrun.console.tables import format_pairs
     from projrun.disk import home_from
     from projrun.history import describe_commit, describe_history
     from projrun.records.stored_runs import read_provenance
@@ -182,7 +182,7 @@ def _description(store: Store, run: Run) -> str:
     parts = []
     for title, rows in sections.items():
         if rows:
-            body = pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
+            body = format_pairs([(one_line(a), one_line(b)) for a, b in rows], "  " * bool(title))
             parts.append(f"{title}:\n{body}" if title else body)
     if provenance and provenance.previous and provenance.history:
         lines = (f"\n  {one_line(line)}" for line in describe_history(provenance.history))

@@ -83,7 +83,7 @@ def _report(run: Run, as_json: bool) -> int:
     import json
     import sys
 
-    from projrun.console import data, say, state
+    from projrun.console import print_data, say, style_state
     from projrun.tracking.entities import EXIT_CODE_TAG, REASON_TAG
 
     text = run.tags.get(EXIT_CODE_TAG, "")
@@ -91,9 +91,9 @@ def _report(run: Run, as_json: bool) -> int:
     reason = run.tags.get(REASON_TAG, "")
     if as_json:
         facts = {"run_id": run.run_id, "status": run.status, "exit_code": int(text) if text else None}
-        data(json.dumps({**facts, "reason": reason}))
+        print_data(json.dumps({**facts, "reason": reason}))
     else:
-        status = state(run.status, sys.stderr)
+        status = style_state(run.status, sys.stderr)
         say(f"run {run.run_id[:8]}: {status}{f' ({reason})' if reason else ''}")
     return code
 

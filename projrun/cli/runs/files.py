@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV of path and size.")
 def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
     """List the artifacts of a run, all or those below PATH, or copy them."""
-    from projrun.console import data, json_text, one_line
-    from projrun.console.tables import table
+    from projrun.console import json_text, one_line, print_data
+    from projrun.console.tables import format_table
     from projrun.errors import TrackingError
     from projrun.records.stored_runs import find_run
 
@@ -41,13 +41,13 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
             with _writing(Path(target), "name another directory with --download"):
                 _copied(store, run, [name for name, _ in found], Path(target))
     if as_json:
-        data(json_text([{"path": name, "file_size": size} for name, size in found]))
+        print_data(json_text([{"path": name, "file_size": size} for name, size in found]))
     elif as_csv:
         from projrun.cli.runs.table import rows_as_csv
 
-        data(rows_as_csv([("path", "file_size"), *found]))
+        print_data(rows_as_csv([("path", "file_size"), *found]))
     else:
-        data(table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
+        print_data(format_table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
 
 
 def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
@@ -71,13 +71,13 @@ def export_(run_id: str, directory: str) -> None:
     import os
 
     from projrun.console import json_text, say
-    from projrun.disk.files import beside, write_atomically
+    from projrun.disk.file_operations import temporary_beside, write_atomically
     from projrun.errors import UsageError
 
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{directory} is there already", "name a new directory")
-    from projrun.processes import uninterrupted
+    from projrun.processes import defer_signals
     from projrun.records.stored_runs import find_run
 
     with opened_store() as store, _writing(target, "name another directory"):
@@ -89,11 +89,11 @@ def export_(run_id: str, directory: str) -> None:
             "inputs": [_input(dataset) for dataset in run.inputs],
             "record": record_of(store, run),
         }
-        with beside(target / "run.json") as whole:  # broken off, nothing is left of it
+        with temporary_beside(target / "run.json") as whole:  # broken off, nothing is left of it
             (whole / "artifacts").mkdir(parents=True)
             _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
             write_atomically(whole / "run.json", json_text(content) + "\n")
-            with uninterrupted():
+            with defer_signals():
                 for name in ("artifacts", "run.json"):
                     os.replace(whole / name, target / name)
     say(f"wrote run {run.run_id} to {directory}")
@@ -115,11 +115,11 @@ def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
     import os
     import shutil
 
-    from projrun.disk.files import beside
+    from projrun.disk.file_operations import temporary_beside
 
     for path in paths:
         place = target / path
-        with beside(place) as temporary:
+        with temporary_beside(place) as temporary:
             with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy)
             os.replace(temporary, place)
@@ -168,9 +168,11 @@ def _give_back(root: Path, target: Path) -> int:
     import os
     import shutil
 
-    from projrun.disk.files import beside
+    from projrun.disk.file_operations import temporary_beside
 
-    with beside(target) as temporary:  # Git's own part borrows its objects from the cache, which may go
+    with temporary_beside(
+        target
+    ) as temporary:  # Git's own part borrows its objects from the cache, which may go
         shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         os.replace(temporary, target)
     return sum(len(names) for _, _, names in os.walk(target))
@@ -183,7 +185,7 @@ def path_(run_id: str) -> None:
     import os
 
     from projrun.cli.runs.table import opened_store
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.errors import TrackingError
     from projrun.records.stored_runs import find_run
     from projrun.tracking.entities import DIRECTORY_TAG
@@ -198,4 +200,4 @@ def path_(run_id: str) -> None:
             f"{directory}, where run {run.run_id[:8]} found its project, is gone",
             "run it again, with --keep if its project is in Git",
         )
-    data(directory)
+    print_data(directory)

@@ -34,7 +34,7 @@ def search_(
     as_csv: bool,
 ) -> None:
     """Find runs by MLflow's search language: `metrics.loss < 0.1 and params.depth = '3'`."""
-    from projrun.console import data
+    from projrun.console import print_data
 
     with opened_store() as store:
         found, _ = store.search_runs(
@@ -44,7 +44,7 @@ def search_(
             max_results,
             run_view_type="DELETED_ONLY" if deleted else "ACTIVE_ONLY",
         )
-        data(listing(store, found, as_json=as_json, as_csv=as_csv))
+        print_data(listing(store, found, as_json=as_json, as_csv=as_csv))
 
 
 Row = tuple[str, list[Any]]
@@ -58,8 +58,8 @@ GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
     """Show where runs differ: parameters, metrics, tags, side by side."""
-    from projrun.console import data, json_text, one_line
-    from projrun.console.tables import table
+    from projrun.console import json_text, one_line, print_data
+    from projrun.console.tables import format_table
     from projrun.errors import UsageError
 
     if len(run_ids) < 2:
@@ -71,7 +71,7 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     groups = {group: _rows(runs, group, everything=everything) for group in GROUPS}
     if as_json:
         ids = [run["run_id"] for run in runs]
-        data(json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
+        print_data(json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
         return
     lines = [
         (GROUPS[group], key, *("" if value is None else str(value) for value in values))
@@ -82,9 +82,9 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     if as_csv:
         from projrun.cli.runs.table import rows_as_csv
 
-        data(rows_as_csv([("", "NAME", *names), *lines]))
+        print_data(rows_as_csv([("", "NAME", *names), *lines]))
     else:
-        data(table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
+        print_data(format_table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
 
 
 def _rows(runs: Sequence[dict[str, Any]], group: str, *, everything: bool) -> list[Row]:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from projrun.console import one_line
-from projrun.console.tables import table
+from projrun.console.tables import format_table
 from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import (
@@ -52,7 +52,7 @@ def table_of(store: Store, found: Sequence[Run]) -> str:
         for run in found
     ]
     whole, spare = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
-    return table(HEADER[:columns], rows, states="STATUS", whole=whole, spare=spare)
+    return format_table(HEADER[:columns], rows, states="STATUS", whole=whole, spare=spare)
 
 
 def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:

@@ -112,7 +112,7 @@ def sync_() -> None:
     import os
     from contextlib import closing
 
-    from projrun.console import complain, say
+    from projrun.console import print_error, say
     from projrun.disk import home_from
     from projrun.errors import TrackingError
     from projrun.tracking import open_store
@@ -131,7 +131,7 @@ def sync_() -> None:
         for place in places:
             if not isinstance(store, RestStore) or place.server != store.uri:
                 failed += 1
-                complain(
+                print_error(
                     f"run {place.run_id} waits for {place.server}; set MLFLOW_TRACKING_URI to that server"
                 )
                 continue
@@ -141,7 +141,7 @@ def sync_() -> None:
 
 
 def _is_delivered(store: object, place: Place) -> bool:
-    from projrun.console import complain, say
+    from projrun.console import print_error, say
     from projrun.errors import TrackingError
     from projrun.tracking.rest.outbox import FINAL
     from projrun.tracking.rest.rest_store import RestStore
@@ -155,7 +155,7 @@ def _is_delivered(store: object, place: Place) -> bool:
     except TrackingError as error:
         place.leave(keep=True)
         hint = f"; remove {place.directory} to give it up" if error.error_code in FINAL else ""
-        complain(f"run {place.run_id}: {error}{hint}")
+        print_error(f"run {place.run_id}: {error}{hint}")
         return False
     place.leave(keep=False)
     say(f"delivered run {place.run_id} to {store.uri}")
@@ -170,7 +170,7 @@ def check_() -> None:
     """
     from contextlib import closing
 
-    from projrun.console import data, say
+    from projrun.console import print_data, say
     from projrun.disk import home_from
     from projrun.tracking.sqlite import sqlite_store
 
@@ -180,7 +180,7 @@ def check_() -> None:
             say(f"removed {swept} uploads that were broken off")
         faults = store.faults()
     for fault in faults:
-        data(fault)
+        print_data(fault)
     if faults:
         click.get_current_context().exit(1)
     say(f"{home.tracking_db} is whole")

@@ -96,7 +96,7 @@ def verify(
 
     from projrun.cli.verify.baseline import against_baseline, refuse_project_options, write_reports
     from projrun.compare.results import compare
-    from projrun.console import data
+    from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.plan import VerifyRules
     from projrun.records.stored_runs import find
@@ -128,7 +128,7 @@ def verify(
                 second = find(record.run_id, home, stack)
             result = compare(first.record, second.record, rules, (first.content, second.content))
     write_reports({file: _shown(result, name) for name, file in written})
-    data(_shown(result, form, on_screen=True))
+    print_data(_shown(result, form, on_screen=True))
     return 0 if result.same else 1
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projrun.console import one_line
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.conda.rattler import CondaPackage
 from projrun.errors import BuildError
 from projrun.plan import Launch
 from projrun.processes.child import HELPER_VARIABLE
-from projrun.processes.programs import ask, follow
+from projrun.processes.programs import run_program, run_with_progress
 
 SCRIPTS = "etc/conda/activate.d"
 SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
@@ -59,7 +59,7 @@ def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
 
 def _activated(before: dict[str, str]) -> dict[str, str]:
     """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
-    answer = ask(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
+    answer = run_program(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
     if not answer.ok:
         raise failed(answer.stderr)
     return variables_in(answer.stdout)
@@ -93,7 +93,7 @@ def create(program: str, packages: Sequence[CondaPackage], prefix: Path, offline
         lines = ["@EXPLICIT", *(f"{package.url}#sha256:{package.sha256}" for package in packages)]
         explicit.write_text("\n".join(lines) + "\n")
         argv = [program, "create", "--yes", "--prefix", str(prefix), "--file", str(explicit)]
-        code = follow([*argv, "--offline"] if offline else argv, log=log, cwd=temporary)
+        code = run_with_progress([*argv, "--offline"] if offline else argv, log=log, cwd=temporary)
     if code != 0 or not (prefix / "conda-meta").is_dir():
         ended = f"exited with code {code}" if code else "made no environment"
         raise BuildError(

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
-from projrun.disk.files import remove, target_of, write_atomically
+from projrun.disk.file_operations import remove_tree, temporary_target, write_atomically
 from projrun.environments.conda import activation, pip_section
 from projrun.environments.conda.condarc import Settings, settings
 from projrun.environments.conda.lock_stamp import pip_document, staleness_of_conda
@@ -114,7 +114,7 @@ def key(lock: Lock) -> dict[str, object]:
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     """Paths are written into a conda environment: it is made where it is going to be, and handed over."""
-    final = target_of(dest)
+    final = temporary_target(dest)
     current = settings()
     try:
         _install(lock, final, current, log)
@@ -124,7 +124,7 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         write_atomically(final / STATE, msgspec.json.encode({"version": 1, "env_vars": lock.variables}))
         final.rename(dest)
     finally:
-        remove(final)
+        remove_tree(final)
 
 
 def unhealthy(dest: Path) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.disk.files import key_of, sha256_text
+from projrun.disk.file_operations import cache_key, sha256_text
 from projrun.documents import toml_file
 from projrun.errors import BuildError
 from projrun.plan import Descriptor
@@ -35,7 +35,7 @@ class Stamp(msgspec.Struct, frozen=True):
 def wanted(descriptor: Descriptor) -> str:
     """Digest of what the author wrote and a conda lock depends on."""
     pip = [descriptor.build_dependencies, descriptor.dependencies, descriptor.constraints]
-    return key_of({"conda": [descriptor.conda_specs, descriptor.channels], "pip": pip})
+    return cache_key({"conda": [descriptor.conda_specs, descriptor.channels], "pip": pip})
 
 
 def stamped(lock: str, descriptor: Descriptor, pip_lock: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.conda.rattler import CondaPackage, PypiPackage
 from projrun.environments.interpreters import choice
 from projrun.environments.requirement_access import access_of

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from projrun.console import one_line
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.conda.condarc import Settings
 from projrun.errors import FREE_SPACE, BuildError, UnavailableError
-from projrun.net import VARIABLE, channel_without_credentials
-from projrun.processes import merged
-from projrun.processes.programs import follow
+from projrun.net import OFFLINE_VARIABLE, channel_without_credentials
+from projrun.processes import merge_environ
+from projrun.processes.programs import run_with_progress
 
 PROGRAM = "projrun.environments.conda.rattler_program"
 
@@ -130,9 +130,9 @@ def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Pat
     with temporary_directory() as temporary:
         asked, answered = temporary / "request.json", temporary / "answer.json"
         asked.write_bytes(msgspec.json.encode(whole))
-        environ = merged(os.environ, _network_variables(channels, settings, temporary))
+        environ = merge_environ(os.environ, _network_variables(channels, settings, temporary))
         argv = [sys.executable, "-m", PROGRAM, str(asked), str(answered)]
-        follow(argv, log=log, cwd=temporary, environ=environ)
+        run_with_progress(argv, log=log, cwd=temporary, environ=environ)
         try:
             answer = msgspec.json.decode(answered.read_bytes(), type=Answer)
         except (OSError, msgspec.MsgspecError):
@@ -147,9 +147,11 @@ def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Pat
 def _error(answer: Answer, settings: Settings) -> BuildError:
     told = one_line(re.sub(r"[│├└─]+", " ", channel_without_credentials(answer.error)), 1000).rstrip(".")
     if answer.kind == "network" and settings.offline:
-        hint = f"run it once without {VARIABLE}, so that all is in the cache"
+        hint = f"run it once without {OFFLINE_VARIABLE}, so that all is in the cache"
     elif answer.kind == "network":
-        hint = f"check the network, the proxy and the channels; {VARIABLE}=1 uses what is in the cache"
+        hint = (
+            f"check the network, the proxy and the channels; {OFFLINE_VARIABLE}=1 uses what is in the cache"
+        )
     elif re.search(r"\b40[13]\b", told):
         hint = "log in to the channel: RATTLER_AUTH_FILE, ~/.netrc, or ${VARIABLES} in the channel's URL"
     elif "No space left" in told:

@@ -15,7 +15,7 @@ import msgspec
 
 from projrun import engine
 from projrun.console import say
-from projrun.disk.files import key_of
+from projrun.disk.file_operations import cache_key
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import image_contents, images
 from projrun.environments.docker.image_contents import Inside, look_into
@@ -46,7 +46,7 @@ def key(lock: Lock) -> dict[str, object]:
 def build(lock: Lock, dest: Path, log: Path) -> None:
     from projrun.environments.docker.image_build import built
 
-    made = built(lock, key_of(key(lock)), dest.parent, log)
+    made = built(lock, cache_key(key(lock)), dest.parent, log)
     dest.mkdir()
     image_contents.write(dest, made)
 

@@ -12,8 +12,8 @@ import msgspec
 
 from projrun import engine
 from projrun.console import say
-from projrun.disk.files import sha256_text, temporary_directory
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
+from projrun.disk.file_operations import sha256_text, temporary_directory
 from projrun.engine import EngineError
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import dockerfile_template, images
@@ -21,7 +21,7 @@ from projrun.environments.docker.image_contents import Built, look_into
 from projrun.environments.docker.images import KEY_LABEL, STAGE_LABEL, Image
 from projrun.errors import LaunchError, UnavailableError
 from projrun.plan import Container, Lock
-from projrun.processes import uninterrupted
+from projrun.processes import defer_signals
 from projrun.version import __version__
 
 SHELF_LABEL = "projrun.shelf"
@@ -81,7 +81,7 @@ def staged(shelf: Path) -> Iterator[dict[str, str]]:
         yield {STAGE_LABEL: name, SHELF_LABEL: shelf_name(shelf)}
         settled_s = 0.0
     finally:
-        with uninterrupted():
+        with defer_signals():
             _discard(name, settled_s)
             lock.path.unlink(missing_ok=True)
             lock.release()

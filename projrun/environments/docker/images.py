@@ -17,7 +17,7 @@ from projrun.console.progress import Progress
 from projrun.engine import EngineError
 from projrun.errors import BuildError, UnavailableError
 from projrun.net import is_offline
-from projrun.processes import uninterrupted
+from projrun.processes import defer_signals
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -239,7 +239,7 @@ def _built(log: Path, **options: Any) -> Image:
         except EngineError as error:
             raise talk.failure(error) from None
         except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
-            with uninterrupted():
+            with defer_signals():
                 if container := talk.container():
                     engine.call("rm", "--force", "--volumes", container)
             raise

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from projrun.disk import home_from
-from projrun.disk.files import write_atomically
+from projrun.disk.file_operations import write_atomically
 from projrun.errors import LaunchError
-from projrun.processes.programs import ask
+from projrun.processes.programs import run_program
 
 KEPT = "pythons-v1.json"
 """File in the cache: what each interpreter said."""
@@ -125,7 +125,7 @@ def _said(path: Path, before: _Said | None) -> _Said | None:
 
 def _version(path: Path) -> str:
     try:
-        answer = ask([str(path), "-I", "-S", "-c", _ASK], timeout_s=PATIENCE_S)
+        answer = run_program([str(path), "-I", "-S", "-c", _ASK], timeout_s=PATIENCE_S)
     except (LaunchError, TimeoutError):
         return ""
     match = _ANSWER.fullmatch(answer.stdout.strip())

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from projrun.console import one_line, say, warn
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.documents.variables import is_on
 from projrun.environments.interpreters import Interpreter, installed, running
 from projrun.environments.uv.program import follow_cleaned, uv_binary, uv_environ
 from projrun.errors import BuildError
 from projrun.net import is_offline
-from projrun.processes.programs import ask
+from projrun.processes.programs import run_program
 
 __all__ = ["DOWNLOADS_VARIABLE", "Interpreter", "choose", "installed", "refuse_another"]
 
@@ -184,7 +184,7 @@ def offered(request: str = "") -> list[str] | None:
     wanted = [request] if request else []
     listing = [uv_binary(), "python", "list", "--only-downloads", "--output-format", "json", *wanted]
     with uv_environ() as environ:
-        answer = ask(listing, environ=environ)
+        answer = run_program(listing, environ=environ)
     try:
         found = msgspec.json.decode(answer.stdout, type=list[_Offer])
     except msgspec.MsgspecError:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments.installer_settings import (
     INSTALLING,
     RESOLVING,

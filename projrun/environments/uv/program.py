@@ -23,8 +23,8 @@ from projrun.environments.uv.configuration import configuration, configuration_f
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.net import is_offline
 from projrun.plan import Access
-from projrun.processes import merged
-from projrun.processes.programs import ask, follow
+from projrun.processes import merge_environ
+from projrun.processes.programs import run_program, run_with_progress
 
 Purpose = Literal["resolve", "export", "install"]
 """What uv is started for: to choose packages, to read the lock of a project, to install what is chosen."""
@@ -66,7 +66,7 @@ def ask_uv(
     """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
     cwd = access.directory if access else None  # where the project's own settings for uv are
     with uv_environ(access) as environ:
-        return ask([uv_binary(), *arguments], cwd=cwd, environ={**environ, **(settings or {})}).ok
+        return run_program([uv_binary(), *arguments], cwd=cwd, environ={**environ, **(settings or {})}).ok
 
 
 def follow_cleaned(
@@ -75,7 +75,7 @@ def follow_cleaned(
     """The exit code of a tool, and what it said, as it is in `log` then: no credentials, no progress."""
     before = log.stat().st_size if log.exists() else 0
     try:
-        code = follow(argv, log=log, cwd=cwd, environ=environ)
+        code = run_with_progress(argv, log=log, cwd=cwd, environ=environ)
     finally:
         said = _clean(log, before, access)
     return code, said
@@ -143,10 +143,10 @@ def variables_for(access: Access | None, places: tuple[Place, ...] = INSTALLING)
     ours = {"UV_PYTHON_DOWNLOADS": "never", "UV_PREVIEW_FEATURES": "pylock"}
     if is_offline():
         ours["UV_OFFLINE"] = "1"
-    theirs = merged(
+    theirs = merge_environ(
         without_settings(os.environ), variables_of(os.environ, places), pip_settings.for_uv(places=places)
     )
-    return merged(theirs, never, variables_for_uv(access, theirs), ours)
+    return merge_environ(theirs, never, variables_for_uv(access, theirs), ours)
 
 
 @contextmanager
@@ -159,4 +159,4 @@ def uv_environ(access: Access | None = None, purpose: Purpose = "install") -> It
         places, of_project = INSTALLING, RESOLVING if purpose == "export" else INSTALLING
         configured = configuration(directory, INSTALLING, of_project)
     with configured as files:
-        yield merged(variables_for(access, places), files)
+        yield merge_environ(variables_for(access, places), files)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from projrun.disk.files import key_of, temporary_directory
+from projrun.disk.file_operations import cache_key, temporary_directory
 from projrun.environments.conda.pypi_names import translated, with_conda_names
 from projrun.environments.contents import normal
 from projrun.environments.interpreters import choice
@@ -31,7 +31,7 @@ def descriptor_digest(descriptor: Descriptor) -> str:
     """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
     descriptor = without_access(descriptor)
     wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
-    return key_of({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
+    return cache_key({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
 
 
 def staleness(document: dict[str, Any], descriptor: Descriptor) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments import contents as installed
 from projrun.environments.local_requirements import install_local, local_facts
 from projrun.environments.package_files import with_files

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.disk.files import sha256_file
+from projrun.disk.file_operations import sha256_file
 from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.net import channel_without_credentials

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.errors import LaunchError, UsageError
-from projrun.processes.programs import ask
+from projrun.processes.programs import run_program
 from projrun.record import Record
 
 
@@ -82,7 +82,7 @@ def _locale(scene: Scene) -> Iterator[Change]:
     """One that sorts and writes numbers otherwise, where it is installed."""
     now = scene.environ.get("LC_ALL") or scene.environ.get("LANG") or "C"
     try:
-        installed = {_plain(name) for name in ask(["locale", "-a"]).stdout.split()}
+        installed = {_plain(name) for name in run_program(["locale", "-a"]).stdout.split()}
     except LaunchError:
         installed = set()
     wanted = (
@@ -170,7 +170,7 @@ def _network(scene: Scene) -> Iterator[Change]:
         yield Change(impossible="the run logs to a tracking server, which is on the network")
     elif not sys.platform.startswith("linux"):
         yield Change(impossible="it takes Linux")
-    elif not (answer := ask([*prefix, "true"])).ok:
+    elif not (answer := run_program([*prefix, "true"])).ok:
         yield Change(impossible=answer.stderr.strip() or "the network cannot be taken away")
     else:
         yield Change(text="no network", prefix=prefix)

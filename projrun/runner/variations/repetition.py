@@ -13,9 +13,9 @@ from projrun.compare.results import compare
 from projrun.compare.trials import NOTHING, Trial, Trials
 from projrun.console import say
 from projrun.disk import Home
-from projrun.disk.files import temporary_directory
+from projrun.disk.file_operations import temporary_directory
 from projrun.plan import VerifyRules
-from projrun.processes import merged
+from projrun.processes import merge_environ
 from projrun.records.stored_runs import Found, find
 from projrun.runner.reproduction import Again, reproduce
 from projrun.runner.variations.change_kinds import Change, Scene, changes, hash_seed
@@ -39,7 +39,7 @@ def trials_of(
         trials.append(Trial(varied=NOTHING, change="as recorded", comparison=_compared(first, last, rules)))
     if kinds:
         scratch = stack.enter_context(temporary_directory())
-        environ = merged(os.environ, first.record.platform.variables)
+        environ = merge_environ(os.environ, first.record.platform.variables)
         scene = Scene(record=first.record, environ=environ, scratch=scratch)
         doubtful = any(trial.bad for trial in trials)
         fixed = "PYTHONHASHSEED" in first.record.platform.variables and not doubtful

@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 from projrun.console import explain, say
-from projrun.disk import Home, files
-from projrun.disk.files import sha256_text
-from projrun.disk.locks import FileLock, locked
+from projrun.disk import Home, file_operations
+from projrun.disk.file_locks import FileLock, hold_lock
+from projrun.disk.file_operations import sha256_text
 from projrun.errors import SourceError
-from projrun.processes.programs import Answer
+from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
 from projrun.sources.git.client import environment_for, failure, git
 from projrun.sources.git.remote import (
@@ -168,11 +168,11 @@ class Repository:
             self._say_offline(version, found)
         return found
 
-    def _fetch(self, *arguments: str) -> Answer:
+    def _fetch(self, *arguments: str) -> ProgramResult:
         """Once more when a git that outlived its killed projrun came in between."""
         command = ("fetch", *shows_progress(), "--no-tags", "--no-recurse-submodules", *arguments)
 
-        def attempt() -> Answer:
+        def attempt() -> ProgramResult:
             return converse(self.address, *command, cwd=self.bare, environ=self.environ)
 
         answer = attempt()
@@ -183,7 +183,7 @@ class Repository:
         heads = self.bare / "refs/heads"
         return not (self.bare / "shallow").exists() and any(heads.iterdir())
 
-    def _fetch_history(self) -> Answer:
+    def _fetch_history(self) -> ProgramResult:
         """All branches and tags, whole."""
         deepen = ("--unshallow",) if (self.bare / "shallow").exists() else ()
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -192,17 +192,17 @@ class Repository:
     @contextmanager
     def _fetching(self, commit: str) -> Iterator[None]:
         """The cached repository is there and ours alone; what a killed fetch left in it is gone."""
-        with locked(self.bare.with_suffix(".lock"), waiting=self._say_waiting):
+        with hold_lock(self.bare.with_suffix(".lock"), waiting=self._say_waiting):
             if self.bare.is_dir():
                 for pattern in _LEFTOVERS:
                     for path in self.bare.glob(pattern):
-                        files.remove(path)
+                        file_operations.remove_tree(path)
             else:
                 self._init(*(("--object-format=sha256",) if len(commit) == 64 else ()))
             yield
 
     def _init(self, *options: str) -> None:
-        with files.beside(self.bare) as fresh:
+        with file_operations.temporary_beside(self.bare) as fresh:
             answer = git(
                 "init", "--bare", "--quiet", "--template=", *options, "--", str(fresh), cwd=self._home.git
             )
@@ -228,7 +228,7 @@ class Repository:
         names = self.names("refs/heads/*", "refs/tags/*").short()
         return unknown_revision(version, self.address.url, names)
 
-    def _git(self, *arguments: str) -> Answer:
+    def _git(self, *arguments: str) -> ProgramResult:
         return git(*arguments, cwd=self.bare, environ=self.environ)
 
 

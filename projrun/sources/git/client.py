@@ -12,8 +12,8 @@ from projrun.console import is_terminal, one_line
 from projrun.disk.repository_view import OPTIONS, QUIET
 from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.net import without_credentials
-from projrun.processes import Variables, git_settings, merged
-from projrun.processes.programs import Answer, ask, ask_aloud
+from projrun.processes import Variables, git_config_variables, merge_environ
+from projrun.processes.programs import ProgramResult, run_on_terminal, run_program
 from projrun.sources.git.address import Address
 
 SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
@@ -32,10 +32,10 @@ def git(
     errors: str = "replace",
     timeout_s: float | None = None,
     on_terminal: bool = False,
-) -> Answer:
+) -> ProgramResult:
     """Run git to its end. Raises SourceError when there is no git, TimeoutError."""
-    run = ask_aloud if on_terminal else ask
-    environ = environ or merged(os.environ, QUIET)
+    run = run_on_terminal if on_terminal else run_program
+    environ = environ or merge_environ(os.environ, QUIET)
     command = ["git", *OPTIONS, *arguments]
     try:
         return run(command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s)
@@ -69,7 +69,7 @@ def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -
         address.is_local
     ):  # its upload-pack must not fetch what a partial clone lacks, by a program of its choice
         defaults = {**defaults, "GIT_NO_LAZY_FETCH": "1"}
-    result = merged(environ, QUIET, defaults, _credentials(address, environ))
+    result = merge_environ(environ, QUIET, defaults, _credentials(address, environ))
     if address.is_ssh and not _has_ssh_command(result):
         result["GIT_SSH_COMMAND"] = SSH if can_ask(environ) else SILENT_SSH
     return result
@@ -92,7 +92,7 @@ def _credentials(address: Address, environ: Mapping[str, str]) -> Variables:
     else:
         settings.insert(0, (f"{section}.username", address.user))
     return {
-        **git_settings(environ, settings),
+        **git_config_variables(environ, settings),
         "PROJRUN_GIT_USER": address.user,
         "PROJRUN_GIT_PASSWORD": address.password,
     }
@@ -137,7 +137,7 @@ _FAILURES = (
 )
 
 
-def failure(answer: Answer, shown: str, secret: str = "") -> SourceError:
+def failure(answer: ProgramResult, shown: str, secret: str = "") -> SourceError:
     """What git's complaint about the repository `shown` means, with the line of it that tells most."""
     for pattern, meaning, hint in _FAILURES:
         for line in answer.stderr.splitlines():
@@ -146,7 +146,7 @@ def failure(answer: Answer, shown: str, secret: str = "") -> SourceError:
     return SourceError(f"git failed on {shown} ({complaint(answer, secret)})", "try the same with git itself")
 
 
-def complaint(answer: Answer, secret: str = "") -> str:
+def complaint(answer: ProgramResult, secret: str = "") -> str:
     """The line of git's stderr that says what is wrong."""
     lines = [line for line in answer.stderr.splitlines() if line.strip()] or [f"exit code {answer.code}"]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]

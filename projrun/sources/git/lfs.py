@@ -14,8 +14,8 @@ from pathlib import Path
 
 from projrun.console import say
 from projrun.disk import Home
-from projrun.disk.files import beside
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
+from projrun.disk.file_operations import temporary_beside
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, address_of
 from projrun.sources.git.client import failure, git
@@ -126,7 +126,7 @@ def _fetch(
     settings = ["-c", f"remote.origin.url={remote}", "-c", "lfs.transfer.maxretries=2"]
     if server := _server(root, address):
         settings += ["-c", f"lfs.url={server}"]
-    with locked(repository.with_suffix(".lock")):
+    with hold_lock(repository.with_suffix(".lock")):
         answer = converse(
             address, *settings, "lfs", "fetch", "origin", commit, cwd=repository, environ=environ
         )
@@ -165,7 +165,7 @@ def _lay_out(pointer: _Pointer, store: Path) -> None:
     import shutil
 
     mode = pointer.path.stat().st_mode
-    with beside(pointer.path) as fresh:
+    with temporary_beside(pointer.path) as fresh:
         shutil.copyfile(pointer.in_store(store), fresh)
         fresh.chmod(mode & 0o777)
         os.replace(fresh, pointer.path)

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from projrun.console import one_line
 from projrun.disk import Home
-from projrun.disk.files import git_top
+from projrun.disk.file_operations import find_git_top
 from projrun.disk.repository_view import OPTIONS, QUIET, viewed
 from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.history import Commit, History, Rename
-from projrun.processes import merged, popen
-from projrun.processes.programs import ask
+from projrun.processes import merge_environ, start_process
+from projrun.processes.programs import run_program
 from projrun.record import Record
 from projrun.sources.git.address import address_of
 from projrun.sources.git.cache import Repository
@@ -53,7 +53,7 @@ def read_date(directory: Path, revision: str) -> str:
 
     Return '' when there is no such repository or commit. Raises SourceError when git cannot read it.
     """
-    top = git_top(Path(os.path.realpath(directory)))
+    top = find_git_top(Path(os.path.realpath(directory)))
     if top is None or revision.startswith("-"):
         return ""
     with viewed(top) as view, _client(Location(top, view.environ)) as client:
@@ -120,9 +120,9 @@ def _locations(records: Sequence[Record], home: Home) -> Iterator[Location]:
         if repository.bare.is_dir():
             repository.hold()
             location = {"GIT_DIR": str(repository.bare), "GIT_NO_LAZY_FETCH": "1"}
-            yield Location(repository.bare, merged(os.environ, QUIET, location))
+            yield Location(repository.bare, merge_environ(os.environ, QUIET, location))
     local = (Path(record.root) for record in records if record.plan.source.kind == "local" and record.root)
-    for top in dict.fromkeys(git_top(directory) for directory in local):
+    for top in dict.fromkeys(find_git_top(directory) for directory in local):
         if top is None:
             continue
         try:
@@ -197,9 +197,11 @@ def _client(location: Location) -> Iterator[git.Git]:
         ) -> Any:
             argv = ["git", *OPTIONS, *command[1:]]
             if istream is not None:  # PIPE: `git cat-file --batch`, which ends when the Repo is closed
-                process = popen(argv, Path("/"), location.environ, istream, istream, istream, told=False)
+                process = start_process(
+                    argv, Path("/"), location.environ, istream, istream, istream, told=False
+                )
                 return self.AutoInterrupt(process, argv)
-            answer = ask(argv, cwd=Path("/"), environ=location.environ, errors="surrogateescape")
+            answer = run_program(argv, cwd=Path("/"), environ=location.environ, errors="surrogateescape")
             if not answer.ok:
                 raise git.GitCommandError(list(command), answer.code, answer.stderr)
             return _Finished(answer.stdout) if as_process else answer.stdout.removesuffix("\n")

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from projrun.console import is_terminal, say
-from projrun.disk.files import write_atomically
+from projrun.disk.file_operations import write_atomically
 from projrun.documents.variables import number
 from projrun.errors import SourceError
-from projrun.processes.programs import Answer
+from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
 from projrun.sources.git.client import can_ask, complaint, failure, git
 
@@ -42,7 +42,7 @@ def converse(
     cwd: Path,
     environ: Mapping[str, str],
     timeout_s: float = FETCH_TIMEOUT_S,
-) -> Answer:
+) -> ProgramResult:
     """Run a git command that talks to the remote; a connection that breaks off is tried again, said aloud.
 
     Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
@@ -71,7 +71,7 @@ def shows_progress() -> tuple[str, ...]:
     return ("--progress",) if is_terminal(sys.stderr) else ("--quiet",)
 
 
-def failed(answer: Answer, address: Address) -> SourceError:
+def failed(answer: ProgramResult, address: Address) -> SourceError:
     return failure(answer, address.url, address.secret)
 
 
@@ -79,7 +79,7 @@ def _on_terminal(arguments: tuple[str, ...]) -> bool:
     return can_ask() or "--progress" in arguments
 
 
-def _worth_another_try(answer: Answer) -> bool:
+def _worth_another_try(answer: ProgramResult) -> bool:
     return bool(_BROKEN_OFF.search(answer.stderr)) and not _FINAL.search(answer.stderr)
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from projrun.disk import Home
-from projrun.disk.files import git_top
+from projrun.disk.file_operations import find_git_top
 from projrun.disk.repository_view import View, git_directories, viewed
 from projrun.errors import SourceError, UsageError
 from projrun.net import without_credentials, without_secrets
@@ -88,7 +88,7 @@ def checkout_at(
 ) -> Checkout:
     """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
     check_version(version)
-    top = git_top(start)
+    top = find_git_top(start)
     if top is None:
         raise SourceError(
             f"'{start}' is not a Git repository, so it has no version '{version}'",

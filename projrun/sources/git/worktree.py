@@ -11,8 +11,8 @@ import msgspec
 from projrun.disk.repository_view import QUIET, View, viewed
 from projrun.errors import SourceError
 from projrun.plan import Worktree
-from projrun.processes import Variables, merged
-from projrun.processes.programs import Answer
+from projrun.processes import Variables, merge_environ
+from projrun.processes.programs import ProgramResult
 from projrun.sources.git.client import complaint, git
 
 _STATUS = (
@@ -38,11 +38,13 @@ def below(top: Path, directory: Path) -> str:
 
 def state_of(top: Path) -> Worktree:
     """One process. Raises SourceError where git cannot or will not read the repository."""
-    environ = merged(os.environ, QUIET, _TELLING)
+    environ = merge_environ(os.environ, QUIET, _TELLING)
     answer = git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
     events, talk = _apart(answer.stderr)
     if not answer.ok:
-        raise SourceError(complaint(Answer(answer.code, "", talk)), f"see what `git status` says in {top}")
+        raise SourceError(
+            complaint(ProgramResult(answer.code, "", talk)), f"see what `git status` says in {top}"
+        )
     return _parsed(answer.stdout, _settings_told(events) if events else _settings_asked(top))
 
 

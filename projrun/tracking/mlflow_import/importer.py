@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from projrun.disk.files import beside
+from projrun.disk.file_operations import temporary_beside
 from projrun.errors import TrackingError
 from projrun.tracking.artifacts import SCHEMES
 from projrun.tracking.entities import RUN_NAME_TAG
@@ -175,7 +175,7 @@ def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Whole or not at all."""
     try:
-        with beside(target) as temporary:
+        with temporary_beside(target) as temporary:
             shutil.copytree(source, temporary, ignore=_links, copy_function=shutil.copy)
             temporary.rename(target)
     except (OSError, shutil.Error) as error:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from projrun.disk.files import remove
-from projrun.disk.locks import FileLock
+from projrun.disk.file_locks import FileLock
+from projrun.disk.file_operations import remove_tree
 from projrun.errors import TrackingError
 from projrun.tracking.artifacts import Directory
 from projrun.tracking.entities import RunStatus
@@ -99,7 +99,7 @@ class Place:
     def leave(self, *, keep: bool) -> None:
         try:
             if not keep:
-                remove(self.directory)
+                remove_tree(self.directory)
                 self._lock.path.unlink(missing_ok=True)
         except OSError:
             pass  # it is delivered once more, which does no harm

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from projrun.disk.locks import locked
+from projrun.disk.file_locks import hold_lock
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
 
@@ -260,7 +260,7 @@ def is_current(connection: sqlite3.Connection) -> bool:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the database up to date. Any number of processes may try at once."""
     # Switching a new database to WAL fails at once, without waiting, when two processes do it together.
-    with locked(path.with_name(f"{path.name}.lock")):
+    with hold_lock(path.with_name(f"{path.name}.lock")):
         if _version(connection) == 0:
             connection.execute("PRAGMA journal_mode = WAL")
         _refuse_unknown(connection, path)

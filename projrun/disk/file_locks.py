@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from projrun.disk import files
+from projrun.disk import file_operations
 from projrun.errors import ProjrunError
 
 TIMEOUT_VARIABLE = "PROJRUN_LOCK_TIMEOUT"
@@ -79,7 +79,7 @@ class FileLock:
 
 
 @contextmanager
-def locked(
+def hold_lock(
     path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None
 ) -> Iterator[FileLock]:
     lock = FileLock(path)
@@ -95,19 +95,19 @@ KEPT = ".kept"
 _held: dict[Path, FileLock] = {}
 
 
-def name_in(room: Path) -> Path:
+def new_directory_name(room: Path) -> Path:
     """A name in `room` that nobody else has."""
     return room / os.urandom(16).hex()
 
 
-def claim(place: Path) -> None:
-    """Make the directory; it is this process's own until `release`."""
+def claim_directory(place: Path) -> None:
+    """Make the directory; it is this process's own until `release_directory`."""
     room = place.parent
     room.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sweep(room)
+    remove_stale(room)
     lock = FileLock(room / f"{place.name}.lock")
     try:
-        with locked(room / "gate", shared=True):
+        with hold_lock(room / "gate", shared=True):
             lock.acquire(shared=True)
         _held[place] = lock
         place.mkdir(mode=0o700)
@@ -116,13 +116,13 @@ def claim(place: Path) -> None:
         raise
 
 
-def release(place: Path) -> None:
+def release_directory(place: Path) -> None:
     """Remove the directory; once more, or of what this process did not claim, is fine."""
     if lock := _held.get(place):
         _drop(place, lock)
 
 
-def keep(place: Path) -> None:
+def keep_directory(place: Path) -> None:
     """Let the directory stay when its run ends: `ID.kept` takes the place of its lock."""
     if lock := _held.pop(place, None):
         place.with_suffix(KEPT).touch()
@@ -130,7 +130,7 @@ def keep(place: Path) -> None:
         lock.release()
 
 
-def sweep(room: Path) -> None:
+def remove_stale(room: Path) -> None:
     """Remove what lost runs left. Whoever holds the gate claims nothing meanwhile."""
     stale = [Path(entry.path) for entry in os.scandir(room) if entry.name.endswith(".lock")]
     gate = FileLock(room / "gate")
@@ -148,7 +148,7 @@ def sweep(room: Path) -> None:
 
 def _drop(place: Path, lock: FileLock) -> None:
     try:
-        files.remove(place)
+        file_operations.remove_tree(place)
         place.with_suffix(KEPT).unlink(missing_ok=True)
         lock.path.unlink(missing_ok=True)
     except OSError:

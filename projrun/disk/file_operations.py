@@ -21,7 +21,7 @@ WRITERS_S = 30.0
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace `path` in one step: a reader sees the old content or the new, never a part."""
     data = content.encode() if isinstance(content, str) else content
-    with beside(path) as temporary:
+    with temporary_beside(path) as temporary:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
@@ -30,18 +30,18 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def temporary_beside(path: Path) -> Iterator[Path]:
     """A fresh name in the same directory, to be renamed to `path`; whatever is left there goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         yield temporary
     finally:
-        remove(temporary)
+        remove_tree(temporary)
 
 
-def target_of(temporary: Path) -> Path:
-    """What the name that `beside` gave is going to be renamed to."""
+def temporary_target(temporary: Path) -> Path:
+    """What the name that `temporary_beside` gave is going to be renamed to."""
     return temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])
 
 
@@ -54,12 +54,12 @@ def temporary_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def name_in_utf8(name: str) -> str:
+def utf8_name(name: str) -> str:
     """A file's name as text that JSON can hold: what is not UTF-8 in it has escapes."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def remove(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """Remove a file or a whole tree, read-only directories included; a missing one is fine.
 
     A process that a killed one had started may still write there: it is given time to come to its end.
@@ -154,11 +154,11 @@ def _readable(path: Path) -> str:
         return ""
 
 
-def key_of(facts: Mapping[str, object]) -> str:
+def cache_key(facts: Mapping[str, object]) -> str:
     """The name of a cache entry: 24 hex digits over every fact that determines its content."""
     return sha256_text(msgspec.json.encode(facts, order="sorted").decode())[:24]
 
 
-def git_top(directory: Path) -> Path | None:
+def find_git_top(directory: Path) -> Path | None:
     """Return the top of the working tree that `directory` is in; no process is started."""
     return next((above for above in (directory, *directory.parents) if os.path.exists(above / ".git")), None)

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from projrun.disk import SOURCES_STAY_S, Home, files, locks
-from projrun.disk.locks import FileLock
+from projrun.disk import SOURCES_STAY_S, Home, file_locks, file_operations
+from projrun.disk.file_locks import FileLock
 
 _KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
 """The number is that of an environment which was built anew beside one that is in use."""
@@ -25,7 +25,7 @@ _READY = ".ready.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One thing in the cache that is used, and removed, as a whole."""
 
     bucket: str
@@ -48,11 +48,11 @@ class Entry:
 class Pruned:
     """What was taken away, or would be."""
 
-    removed: list[Entry] = field(default_factory=list)
-    left: list[Entry] = field(default_factory=list)
+    removed: list[CacheEntry] = field(default_factory=list)
+    left: list[CacheEntry] = field(default_factory=list)
 
 
-def entries(home: Home) -> list[Entry]:
+def entries(home: Home) -> list[CacheEntry]:
     """Everything in the cache, least recently used first."""
     rooms = (_repositories, _sources, _environments, _locks, _yaml, _scratch, _temporary)
     found = [entry for room in rooms for entry in room(home)]
@@ -83,15 +83,15 @@ def prune(
     return result
 
 
-def _repositories(home: Home) -> Iterator[Entry]:
+def _repositories(home: Home) -> Iterator[CacheEntry]:
     borrowed = _borrowed(home)
     for path in _matching(home.git, ".git"):
         locks = (path.with_suffix(".used"), path.with_suffix(".lock"))
         in_use = path in borrowed or _is_held(locks)
-        yield Entry("git-v1", path, locks, used_at=_time_of(locks[0], path), in_use=in_use)
+        yield CacheEntry("git-v1", path, locks, used_at=_time_of(locks[0], path), in_use=in_use)
 
 
-def _sources(home: Home) -> Iterator[Entry]:
+def _sources(home: Home) -> Iterator[CacheEntry]:
     """Archives of trees: in use when a run holds one by a link of its own, or may be about to."""
     for path in _files(home.sources):
         status = path.lstat()
@@ -99,21 +99,21 @@ def _sources(home: Home) -> Iterator[Entry]:
         in_use, is_whole = status.st_nlink > 1 or is_young, bool(_ARCHIVE.fullmatch(path.name))
         if is_whole or _HALF_AN_ARCHIVE.fullmatch(path.name):
             lost = not is_whole and not in_use
-            yield Entry(home.sources.name, path, used_at=status.st_mtime, in_use=in_use, lost=lost)
+            yield CacheEntry(home.sources.name, path, used_at=status.st_mtime, in_use=in_use, lost=lost)
 
 
-def _yaml(home: Home) -> Iterator[Entry]:
+def _yaml(home: Home) -> Iterator[CacheEntry]:
     """Small, and of use together: whoever finds one file gone reads the project's own."""
     if home.yaml.is_dir():
-        yield Entry(home.yaml.name, home.yaml, used_at=_time_of(home.yaml))
+        yield CacheEntry(home.yaml.name, home.yaml, used_at=_time_of(home.yaml))
 
 
-def _environments(home: Home) -> Iterator[Entry]:
+def _environments(home: Home) -> Iterator[CacheEntry]:
     for manager in _directories(home.environments):
         for path in _matching(manager):
             lock = path.with_name(f"{path.name}.lock")
             in_use, half_built = _is_held((lock,)), not (path / _READY).exists()
-            yield Entry(
+            yield CacheEntry(
                 "envs-v1",
                 path,
                 (lock,),
@@ -123,28 +123,28 @@ def _environments(home: Home) -> Iterator[Entry]:
             )
 
 
-def _locks(home: Home) -> Iterator[Entry]:
+def _locks(home: Home) -> Iterator[CacheEntry]:
     for path in _matching(home.locks):
         lock = path.with_name(f"{path.name}.lock")
         newest = max(_time_of(path), _time_of(lock), _time_of(path / "lock.json"))
-        yield Entry("locks-v1", path, (lock,), used_at=newest, in_use=_is_held((lock,)))
+        yield CacheEntry("locks-v1", path, (lock,), used_at=newest, in_use=_is_held((lock,)))
 
 
-def _scratch(home: Home) -> Iterator[Entry]:
+def _scratch(home: Home) -> Iterator[CacheEntry]:
     """Checkouts and downloads of runs: in use, kept, or lost."""
     for room in (home.checkouts, home.inputs):
         for path in _matching(room):
-            kept, lock = path.with_suffix(locks.KEPT), path.with_suffix(".lock")
+            kept, lock = path.with_suffix(file_locks.KEPT), path.with_suffix(".lock")
             if kept.exists():
-                yield Entry(room.name, path, marks=(kept,), used_at=_time_of(kept))
+                yield CacheEntry(room.name, path, marks=(kept,), used_at=_time_of(kept))
             else:
                 in_use = _is_held((lock,))
-                yield Entry(
+                yield CacheEntry(
                     room.name, path, (lock,), (lock,), used_at=_time_of(path), in_use=in_use, lost=not in_use
                 )
 
 
-def _temporary(home: Home) -> Iterator[Entry]:
+def _temporary(home: Home) -> Iterator[CacheEntry]:
     """What a killed process was making, or taking away."""
     rooms = (home.git, home.locks, home.checkouts, home.inputs, *_directories(home.environments))
     for room in rooms:
@@ -153,10 +153,12 @@ def _temporary(home: Home) -> Iterator[Entry]:
                 lock = room / f"{match[1]}.lock"
                 in_use = _is_held((lock,))
                 bucket = path.relative_to(home.cache).parts[0]
-                yield Entry(bucket, path, (lock,), used_at=_time_of(path), in_use=in_use, lost=not in_use)
+                yield CacheEntry(
+                    bucket, path, (lock,), used_at=_time_of(path), in_use=in_use, lost=not in_use
+                )
 
 
-def _take_away(entry: Entry, home: Home) -> bool:
+def _take_away(entry: CacheEntry, home: Home) -> bool:
     """False when somebody uses it after all."""
     with ExitStack() as stack:
         if entry.path.parent in (home.checkouts, home.inputs):
@@ -172,7 +174,7 @@ def _take_away(entry: Entry, home: Home) -> bool:
             return False
         doomed = entry.path.with_name(f".{entry.path.name}.{os.urandom(8).hex()}.tmp")
         os.rename(entry.path, doomed)  # gone in one step, whenever we are killed
-        files.remove(doomed)
+        file_operations.remove_tree(doomed)
         for mark in entry.marks:
             mark.unlink(missing_ok=True)
     return True
@@ -182,7 +184,7 @@ def _borrowed(home: Home) -> set[Path]:
     """Repositories whose objects a kept checkout needs."""
     borrowed: set[Path] = set()
     for kept in _directories(home.checkouts):
-        if kept.with_suffix(locks.KEPT).exists():
+        if kept.with_suffix(file_locks.KEPT).exists():
             for directory, names, _ in os.walk(kept):
                 if ".git" in names:
                     borrowed.update(_alternates(Path(directory, ".git/objects/info/alternates")))

@@ -23,11 +23,11 @@ class WebError(ProjrunError):
     """What became of a request; whoever made it says it in an error of their own."""
 
 
-def is_web(url: str) -> bool:
+def is_web_url(url: str) -> bool:
     return re.match(r"https?:", url, re.IGNORECASE) is not None
 
 
-def is_sound(url: str) -> bool:
+def is_valid_url(url: str) -> bool:
     """True if the URL names a host and is written as a URL has to be."""
     from urllib.parse import urlsplit
 
@@ -40,7 +40,7 @@ def is_sound(url: str) -> bool:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Any]:
+def open_url(url: str) -> Iterator[Any]:
     """The response to a GET. Raises WebError, for what goes wrong in the block too."""
     with _told(), _opener().open(_request(url), timeout=TIMEOUT_S) as response:
         yield response
@@ -71,7 +71,7 @@ def _opener() -> OpenerDirector:
     class Redirects(library.HTTPRedirectHandler):
         def redirect_request(self, req: Request, *rest: Any) -> Request | None:
             to = str(rest[-1])
-            if not is_web(to) or (req.type == "https" and not to.lower().startswith("https:")):
+            if not is_web_url(to) or (req.type == "https" and not to.lower().startswith("https:")):
                 shown = one_line(without_secrets(to), 100)
                 raise WebError(
                     f"the server redirects to {shown}, where projrun does not follow",
@@ -82,7 +82,7 @@ def _opener() -> OpenerDirector:
         def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
             # the library refuses other schemes itself, in words that name neither side
             to = headers.get("Location") or headers.get("URI") or ""
-            if re.match(r"[a-z][a-z0-9+.-]*:", to, re.IGNORECASE) and not is_web(to):
+            if re.match(r"[a-z][a-z0-9+.-]*:", to, re.IGNORECASE) and not is_web_url(to):
                 self.redirect_request(req, fp, code, msg, headers, to)
             return super().http_error_302(req, fp, code, msg, headers)
 
