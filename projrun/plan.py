@@ -83,6 +83,8 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
     """What the user must be told about this fetch, one line each."""
     worktree: Worktree | None = None
     """Of a tree of the user's that is used in place and that git knows."""
+    repository: Path | None = None
+    """Top of the user's working tree that a version was checked out from; None for all else."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):

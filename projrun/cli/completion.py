@@ -158,7 +158,7 @@ def _project(context: click.Context) -> Project | None:
 
     from projrun.errors import ProjrunError
     from projrun.project import read_project
-    from projrun.sources.subdirectory import directory_within, split_off
+    from projrun.sources.location import directory_within, split_off
 
     # While an option lacks its value, click leaves the arguments before it unparsed
     uri = context.params.get("uri") or next(iter(context.args), ".")

@@ -17,7 +17,7 @@ from projrun.errors import RecordError, SourceError
 from projrun.plan import Checkout
 from projrun.record import Record
 from projrun.sources.checkouts import new_place
-from projrun.sources.subdirectory import directory_within
+from projrun.sources.location import directory_within
 
 
 def is_bundle(file: Path) -> bool:

@@ -16,21 +16,22 @@ from projrun.plan import Checkout, Source
 if TYPE_CHECKING:
     from projrun.record import SourceClosure
     from projrun.sources.closure import Captured
+    from projrun.sources.location import Location
 
 
 class SourceKind(Protocol):
-    def claims(self, uri: str) -> bool:
-        """True if `uri` is of this kind. Never asks the network."""
+    def locate(self, uri: str) -> Location | None:
+        """Parse `uri` if it is of this kind, else return None. Never asks the network."""
         ...
 
     def fetch(
-        self, uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False
+        self, location: Location, version: str, home: Home, *, offline: bool = False, looking: bool = False
     ) -> Checkout:
-        """The tree at `uri` on disk, at `version` ('' means the default). Raises SourceError.
+        """Provide the located tree on disk, at `version` ('' means the default). Raises SourceError.
 
-        offline: ask no network; what was fetched before must do. looking: nothing is going to be run, so no
+        offline: ask no network and take what was fetched before. looking: nothing is going to be run, so no
         program is started that the tree or its repository names.
-        A temporary checkout is given back with `release`; one that fails leaves nothing behind.
+        A temporary checkout is given back with `release`; a fetch that fails leaves nothing behind.
         """
         ...
 
@@ -46,14 +47,14 @@ KINDS = {
 def fetch(
     uri: str, version: str, home: Home, *, sha256: str = "", offline: bool = False, looking: bool = False
 ) -> Checkout:
-    """sha256: that an archive must have; '' accepts any."""
+    """Fetch the tree at `uri`. sha256: the digest that an archive must have; '' accepts any."""
     uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
         kind = cast(SourceKind, import_module(module))
-        if kind.claims(uri):
+        if location := kind.locate(uri):
             if sha256:
-                return _fetch_digest(module, uri, version, home, sha256, offline)
-            return kind.fetch(uri, version, home, offline=offline, looking=looking)
+                return _fetch_digest(module, location, version, home, sha256, offline)
+            return kind.fetch(location, version, home, offline=offline, looking=looking)
     raise SourceError(
         f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL",
         _hint(uri),
@@ -77,12 +78,15 @@ def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Ite
         release(checkout, home)
 
 
-def _fetch_digest(module: str, uri: str, version: str, home: Home, sha256: str, offline: bool) -> Checkout:
+def _fetch_digest(
+    module: str, location: Location, version: str, home: Home, sha256: str, offline: bool
+) -> Checkout:
     from projrun.sources import archive
 
     if module != KINDS["archive"]:
-        raise SourceError(f"'{without_credentials(uri)}' is no archive, so it has no sha256", "leave it out")
-    return archive.fetch(uri, version, home, sha256, offline=offline)
+        shown = without_credentials(location.uri)
+        raise SourceError(f"'{shown}' is no archive, so it has no sha256", "leave it out")
+    return archive.fetch(location, version, home, sha256, offline=offline)
 
 
 def require_clean(checkout: Checkout) -> None:

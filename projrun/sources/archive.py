@@ -17,25 +17,36 @@ from projrun.net.web_client import is_web_url
 from projrun.plan import Checkout, Source
 from projrun.record import from_json
 from projrun.sources.checkouts import new_place
-from projrun.sources.subdirectory import directory_within, path_of
+from projrun.sources.location import Location, directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
 _MACOS = "__MACOSX"
 """What Finder adds to a zip."""
 
 
-def claims(uri: str) -> bool:
-    place = _split(uri)[0]
+def locate(uri: str) -> Location | None:
+    # a file that exists wins, `#` in its name or not
+    place, _, subdirectory = (uri, "", "") if os.path.isfile(uri) else uri.partition("#")
     is_url = re.match(r"(https?|file)://", place, re.IGNORECASE) is not None
     path = place.partition("?")[0] if is_url else place
-    return bool(SUFFIX.search(path)) and (is_url or os.path.isfile(place) or not re.match(r"[^/]*:", place))
+    if not SUFFIX.search(path):
+        return None
+    if not is_url and not os.path.isfile(place) and re.match(r"[^/]*:", place):
+        return None  # of another scheme, or HOST:PATH
+    return Location(place, subdirectory=subdirectory, uri=uri)
 
 
 def fetch(
-    uri: str, version: str, home: Home, sha256: str = "", *, offline: bool = False, looking: bool = False
+    location: Location,
+    version: str,
+    home: Home,
+    sha256: str = "",
+    *,
+    offline: bool = False,
+    looking: bool = False,
 ) -> Checkout:
-    """sha256: that the archive must have, 64 hex digits; '' accepts any."""
-    place, subdirectory = _split(uri)
+    """Unpack an archive. sha256: the digest that it must have, 64 hex digits; '' accepts any."""
+    place, subdirectory = location.place, location.subdirectory
     shown = without_secrets(place)
     if version:
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
@@ -49,9 +60,8 @@ def fetch(
         if is_bundle:
             subdirectory = subdirectory or from_json(record.read_bytes()).plan.source.subdirectory
         root = _entered(root, top, root.name if is_bundle and top == TREE else top.partition("/")[0])
-        source = Source(
-            kind="archive", uri=without_secrets(uri), subdirectory=subdirectory.strip("/"), sha256=digest
-        )
+        subdirectory, uri = subdirectory.strip("/"), without_secrets(location.uri)
+        source = Source(kind="archive", uri=uri, subdirectory=subdirectory, sha256=digest)
         directory = directory_within(root, source.subdirectory, shown)
         return Checkout(source=source, root=root, directory=directory, temporary=True)
 
@@ -88,14 +98,6 @@ def _entered(root: Path, top: str, name: str) -> Path:
     file_operations.remove_tree(root)
     os.rename(aside, root.parent / name)
     return root.parent / name
-
-
-def _split(uri: str) -> tuple[str, str]:
-    """Place and subdirectory; a file that exists wins, `#` in its name or not."""
-    if os.path.isfile(uri):
-        return uri, ""
-    place, _, subdirectory = uri.partition("#")
-    return place, subdirectory
 
 
 def _file_name(place: str) -> str:

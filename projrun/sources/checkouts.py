@@ -12,7 +12,7 @@ from projrun.sources.git.address import Address
 from projrun.sources.git.lfs import fill_lfs
 from projrun.sources.git.submodules import fill_submodules
 from projrun.sources.git.tree import Tree, fill
-from projrun.sources.subdirectory import directory_within
+from projrun.sources.location import directory_within
 
 
 def check_out(

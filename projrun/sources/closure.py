@@ -82,10 +82,10 @@ def _of_version(checkout: Checkout, home: Home) -> Captured:
     """A commit of a repository on this machine: it may be nowhere else."""
     from projrun.sources.git.changes import base_of
     from projrun.sources.git.worktree import state_of
-    from projrun.sources.local import repository_of
     from projrun.sources.plain_files import every_file_below
 
-    top, commit = repository_of(checkout.source.uri), checkout.source.commit
+    top, commit = checkout.repository, checkout.source.commit
+    assert top is not None
     base = base_of(top, commit, state_of(top).settings)
     if base is not None and base.commit == commit:
         return Captured(SourceClosure(remote=base.remote, commit=commit))

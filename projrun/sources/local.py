@@ -12,25 +12,35 @@ from projrun.disk.file_operations import find_git_top
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, Worktree
-from projrun.sources.subdirectory import directory_within, is_repository, path_of, split_off
+from projrun.sources.location import Location, directory_within, is_repository, path_of, split_off
 
 
-def claims(uri: str) -> bool:
-    return _place(uri) is not None
+def locate(uri: str) -> Location | None:
+    """Take an existing directory; leave what is to be cloned, and all else, to other kinds.
+
+    A file URL of a plain directory is that directory, as in mlflow; of a repository it is the repository.
+    """
+    is_url = uri.lower().startswith("file://")
+    directory, subdirectory = split_off(path_of(uri) if is_url else uri)
+    if not os.path.isdir(directory) or is_repository(directory):
+        return None
+    if is_url and directory.rstrip("/").endswith(".git"):
+        return None
+    return Location(directory, subdirectory=subdirectory, uri=uri)
 
 
-def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False) -> Checkout:
-    place = _place(uri)
-    assert place is not None
-    start = Path(os.path.realpath(place[0]))
+def fetch(
+    location: Location, version: str, home: Home, *, offline: bool = False, looking: bool = False
+) -> Checkout:
+    start = Path(os.path.realpath(location.place))
     if version:
         from projrun.sources.git.repository import checkout_at
 
-        return checkout_at(uri, version, start, place[1], home, offline=offline)
-    directory = directory_within(start, place[1], f"'{place[0]}'")
+        return checkout_at(location, version, start, home, offline=offline)
+    directory = directory_within(start, location.subdirectory, f"'{location.place}'")
     top = find_git_top(directory)
     subdirectory = directory.relative_to(top or start).as_posix()
-    source = Source(kind="local", uri=uri, subdirectory="" if subdirectory == "." else subdirectory)
+    source = Source(kind="local", uri=location.uri, subdirectory="" if subdirectory == "." else subdirectory)
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
     from projrun.sources.git.worktree import look_at, state_of  # late: most directories without Git need none
@@ -46,29 +56,6 @@ def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking:
     notice = f"it is not known whether {top} differs from its commit: {unknown}, which only a run follows"
     source = msgspec.structs.replace(source, dirty=None)
     return Checkout(source=source, root=top, directory=directory, notices=(notice,), worktree=state)
-
-
-def repository_of(uri: str) -> Path:
-    """The top of the working tree that a uri which this kind claims is in."""
-    place = _place(uri)
-    top = find_git_top(Path(os.path.realpath(place[0]))) if place else None
-    if top is None:
-        raise SourceError(f"'{uri}' is no longer in a Git repository", "see what became of its .git")
-    return top
-
-
-def _place(uri: str) -> tuple[str, str] | None:
-    """An existing directory and what follows `#`; None for what is to be cloned and for all else.
-
-    A file URL of a plain directory is that directory, as mlflow has it; of a repository it is the repository.
-    """
-    is_url = uri.lower().startswith("file://")
-    directory, inside = split_off(path_of(uri) if is_url else uri)
-    if not os.path.isdir(directory) or is_repository(directory):
-        return None
-    if is_url and directory.rstrip("/").endswith(".git"):
-        return None
-    return directory, inside
 
 
 def _identified(source: Source, state: Worktree, top: Path) -> Source:

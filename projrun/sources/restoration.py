@@ -23,8 +23,8 @@ from projrun.sources.git.changes import name_in
 from projrun.sources.git.repository import tree_of
 from projrun.sources.git.tree import Revision, Tree, fill
 from projrun.sources.git.worktree import remote_in
+from projrun.sources.location import directory_within
 from projrun.sources.plain_files import REMOVED, TREE
-from projrun.sources.subdirectory import directory_within
 
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 """Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""

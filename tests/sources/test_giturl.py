@@ -24,12 +24,12 @@ from projrun.sources.git.address import Address, address_of, relative_to
     ],
 )
 def test_git_claims_what_git_can_clone_and_what_must_be_refused(uri: str) -> None:
-    assert repository.claims(uri)
+    assert repository.locate(uri)
 
 
 @pytest.mark.parametrize("uri", ["", "project", "./a/b", "/srv/nothing", "a/b:c", "-v", "--upload-pack=x"])
 def test_git_claims_nothing_else(uri: str) -> None:
-    assert not repository.claims(uri)
+    assert repository.locate(uri) is None
 
 
 @pytest.mark.parametrize(

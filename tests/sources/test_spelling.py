@@ -8,7 +8,7 @@ from projrun import sources
 from projrun.disk import Home
 from projrun.errors import SourceError
 from projrun.sources.git import repository
-from projrun.sources.git.uri import Asked, understood
+from projrun.sources.location import Location
 from tests.gitserver import GitServer, Upstream
 from tests.sources.conftest import Fetcher
 
@@ -18,41 +18,40 @@ G = "https://host.example/team/project"
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("gh:team/project", Asked("https://github.com/team/project.git")),
-        ("gh:team/project.git@v1/x#a/b", Asked("https://github.com/team/project.git", "v1/x", "a/b")),
-        ("gl:group/below/project", Asked("https://gitlab.com/group/below/project.git")),
-        ("bb:team/project@1f", Asked("https://bitbucket.org/team/project.git", "1f")),
-        ("git+https://h/p.git@v1#subdirectory=a/b", Asked("git+https://h/p.git", "v1", "a/b")),
-        ("git+https://h/p@x/y#egg=p&subdirectory=a", Asked("git+https://h/p", "x/y", "a")),
-        ("git+ssh://git@h/p.git", Asked("git+ssh://git@h/p.git")),
-        ("git+ssh://git@h/p.git@main", Asked("git+ssh://git@h/p.git", "main")),
-        ("https://h/p@1", Asked("https://h/p@1")),
-        (f"{G}/tree/a/b", Asked(G, page="a/b")),
-        (f"{G}/tree/main?tab=readme-ov-file#readme", Asked(G, page="main")),
-        (f"{G}/blob/main/a%20b/x.py#L3-L9", Asked(G, page="main/a b/x.py", is_file=True)),
-        (f"{G}/pull/7", Asked(G, "refs/pull/7/head")),
-        (f"{G}/pull/7/files", Asked(G, "refs/pull/7/head")),
-        (f"{G}/commit/{'a' * 40}#sub", Asked(G, "a" * 40, "sub")),
-        (f"{G}/releases/tag/v1", Asked(G, "refs/tags/v1")),
-        (f"{G}/-/tree/a/b?ref_type=heads", Asked(G, page="a/b")),
-        (f"{G}/deep/-/blob/a/MLproject", Asked(f"{G}/deep", page="a/MLproject", is_file=True)),
-        (f"{G}/-/merge_requests/3/diffs", Asked(G, "refs/merge-requests/3/head")),
-        (f"{G}/-/commit/{'b' * 40}", Asked(G, "b" * 40)),
-        (f"{G}/src/main/a/", Asked(G, page="main/a")),
-        (f"{G}/src/branch/main/a", Asked(G, page="main/a")),
-        (f"{G}/tree/main.git", Asked(f"{G}/tree/main.git")),
-        (G, Asked(G)),
+        ("gh:team/project", Location("https://github.com/team/project.git")),
+        ("gh:team/project.git@v1/x#a/b", Location("https://github.com/team/project.git", "v1/x", "a/b")),
+        ("gl:group/below/project", Location("https://gitlab.com/group/below/project.git")),
+        ("bb:team/project@1f", Location("https://bitbucket.org/team/project.git", "1f")),
+        ("git+https://h/p.git@v1#subdirectory=a/b", Location("git+https://h/p.git", "v1", "a/b")),
+        ("git+https://h/p@x/y#egg=p&subdirectory=a", Location("git+https://h/p", "x/y", "a")),
+        ("git+ssh://git@h/p.git", Location("git+ssh://git@h/p.git")),
+        ("git+ssh://git@h/p.git@main", Location("git+ssh://git@h/p.git", "main")),
+        ("https://h/p@1", Location("https://h/p@1")),
+        (f"{G}/tree/a/b", Location(G, page="a/b")),
+        (f"{G}/tree/main?tab=readme-ov-file#readme", Location(G, page="main")),
+        (f"{G}/blob/main/a%20b/x.py#L3-L9", Location(G, page="main/a b/x.py", is_file=True)),
+        (f"{G}/pull/7", Location(G, "refs/pull/7/head")),
+        (f"{G}/pull/7/files", Location(G, "refs/pull/7/head")),
+        (f"{G}/commit/{'a' * 40}#sub", Location(G, "a" * 40, "sub")),
+        (f"{G}/releases/tag/v1", Location(G, "refs/tags/v1")),
+        (f"{G}/-/tree/a/b?ref_type=heads", Location(G, page="a/b")),
+        (f"{G}/deep/-/blob/a/MLproject", Location(f"{G}/deep", page="a/MLproject", is_file=True)),
+        (f"{G}/-/merge_requests/3/diffs", Location(G, "refs/merge-requests/3/head")),
+        (f"{G}/-/commit/{'b' * 40}", Location(G, "b" * 40)),
+        (f"{G}/src/main/a/", Location(G, page="main/a")),
+        (f"{G}/src/branch/main/a", Location(G, page="main/a")),
+        (f"{G}/tree/main.git", Location(f"{G}/tree/main.git")),
+        (G, Location(G)),
     ],
 )
-def test_what_is_understood(uri: str, expected: Asked) -> None:
-    assert repository.claims(uri)
-    assert understood(uri) == expected
+def test_what_is_understood(uri: str, expected: Location) -> None:
+    assert repository.locate(uri) == expected._replace(uri=uri)
 
 
 @pytest.mark.parametrize("uri", ["gh:team", "gh:team/", "gh:/etc/passwd", "gh:-x/-y z", "gl:a//b"])
 def test_a_shorthand_that_names_nothing(uri: str) -> None:
     with pytest.raises(SourceError, match="names no repository"):
-        understood(uri)
+        repository.locate(uri)
 
 
 def test_an_owner_and_a_name_alone_are_a_directory_or_an_error(home: Home) -> None:

@@ -54,7 +54,7 @@ class Address(msgspec.Struct, frozen=True):
         return re.sub(r"[^\w.-]", "-", last).lstrip(".-") or "project"
 
 
-def looks_like_one(text: str) -> bool:
+def looks_like_url(text: str) -> bool:
     """True for what git could clone and for what we must refuse to hand to git."""
     return any(re.match(shape, text) for shape in (_URL, _SSH_ALIAS, _SCP, _HELPER))
 

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
+
 from projrun.disk import Home
 from projrun.disk.file_operations import find_git_top
 from projrun.disk.repository_view import View, git_directories, viewed
@@ -13,57 +15,62 @@ from projrun.errors import SourceError, UsageError
 from projrun.net import without_credentials, without_secrets
 from projrun.plan import Checkout, Source
 from projrun.sources.checkouts import check_out
-from projrun.sources.git.address import Address, address_of, looks_like_one
+from projrun.sources.git.address import Address, address_of, looks_like_url
 from projrun.sources.git.cache import Repository
 from projrun.sources.git.client import environment_for, failure
 from projrun.sources.git.tree import FULL_ID, Revision, Tree, check_version, unknown_revision
-from projrun.sources.git.uri import Asked, candidates, divided, is_shorthand, one_of, understood
-from projrun.sources.git.worktree import below, remote_in
-from projrun.sources.subdirectory import is_repository, split_off
+from projrun.sources.git.uri import agreed_version, is_shorthand, parse_uri, possible_refs, split_page
+from projrun.sources.git.worktree import relative_path, remote_in
+from projrun.sources.location import Location, is_repository, split_off
 
 
-def claims(uri: str) -> bool:
-    place = split_off(uri)[0]
-    is_archive = place.lower().endswith(".zip")
-    return not is_archive and (is_shorthand(uri) or looks_like_one(uri) or is_repository(place))
+def locate(uri: str) -> Location | None:
+    """Take all that git could clone, and URLs that `fetch` must refuse. Raises SourceError."""
+    place, subdirectory = split_off(uri)
+    is_url = is_shorthand(uri) or looks_like_url(uri)
+    if place.lower().endswith(".zip") or not (is_url or is_repository(place)):
+        return None
+    return parse_uri(place, subdirectory)._replace(uri=uri)
 
 
-def fetch(uri: str, version: str, home: Home, *, offline: bool = False, looking: bool = False) -> Checkout:
-    asked = understood(uri)
-    address = address_of(asked.place)
+def fetch(
+    location: Location, version: str, home: Home, *, offline: bool = False, looking: bool = False
+) -> Checkout:
+    address = address_of(location.place)
     repository = Repository(address, home, offline=offline)
-    if asked.page:
-        said, below = _place_on_page(asked, repository)
+    if location.page:
+        uri_version, subdirectory = _split_page(location, repository)
     else:
-        said, below = asked.version, asked.subdirectory.strip("/")
-    version = one_of(version, said, uri)
+        uri_version, subdirectory = location.version, location.subdirectory.strip("/")
+    version = agreed_version(version, uri_version, location.uri)
     check_version(version)
     revision = repository.obtain(version)
     source = Source(
         kind="git",
-        uri=without_secrets(uri),
+        uri=without_secrets(location.uri),
         repository=address.url,
         version=version,
         commit=revision.commit,
         branch=revision.branch,
-        subdirectory=below,
+        subdirectory=subdirectory,
     )
     tree = repository.tree(revision)
     return check_out(source, tree, address, repository.environ, home, offline=offline)
 
 
-def _place_on_page(asked: Asked, repository: Repository) -> tuple[str, str]:
-    """Version and directory of a URL that was pasted from a browser."""
-    check_version(asked.page)
-    if FULL_ID.fullmatch(asked.page.partition("/")[0]):
-        version, _, below = asked.page.partition("/")
+def _split_page(location: Location, repository: Repository) -> tuple[str, str]:
+    """Return version and directory of a URL that was pasted from a browser."""
+    page = location.page
+    check_version(page)
+    if FULL_ID.fullmatch(page.partition("/")[0]):
+        version, _, path = page.partition("/")
     else:
-        version, below = divided(asked.page, repository.names(*candidates(asked.page)).short())
-    if asked.is_file:
-        if not below:
-            raise SourceError(f"'{asked.page}' names no file", "paste the whole URL")
-        below = below.rpartition("/")[0]
-    return version, below.strip("/") or asked.subdirectory.strip("/")
+        version, path = split_page(page, repository.names(*possible_refs(page)).short())
+    if location.is_file:
+        if not path:
+            raise SourceError(f"'{page}' names no file", "paste the whole URL")
+        path = path.rpartition("/")[0]
+    return version, path.strip("/") or location.subdirectory.strip("/")
 
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
@@ -84,9 +91,9 @@ def moment(text: str, directory: Path) -> str:
 
 
 def checkout_at(
-    uri: str, version: str, start: Path, subdirectory: str, home: Home, *, offline: bool = False
+    location: Location, version: str, start: Path, home: Home, *, offline: bool = False
 ) -> Checkout:
-    """`subdirectory` below `start`, which may not be there now, as it is in `version`."""
+    """Check out `version` of the repository around `start`. The subdirectory need not be there now."""
     check_version(version)
     top = find_git_top(start)
     if top is None:
@@ -98,16 +105,17 @@ def checkout_at(
         revision, remote = _revision(view, version), remote_in(view.remotes, top)
     source = Source(
         kind="local",
-        uri=uri,
+        uri=location.uri,
         repository=without_credentials(remote),
         version=version,
         commit=revision.commit,
         branch=revision.branch,
-        subdirectory="/".join(filter(None, (below(top, start), subdirectory.strip("/")))),
+        subdirectory="/".join(filter(None, (relative_path(top, start), location.subdirectory.strip("/")))),
     )
     parent = _parent(top, remote)
     tree = tree_of(top, revision, remote)
-    return check_out(source, tree, parent, environment_for(parent), home, offline=offline)
+    checkout = check_out(source, tree, parent, environment_for(parent), home, offline=offline)
+    return msgspec.structs.replace(checkout, repository=top)
 
 
 def _revision(view: View, version: str) -> Revision:

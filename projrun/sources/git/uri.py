@@ -1,4 +1,4 @@
-"""What people type or paste for a place in a Git repository: the repository, a version, a directory in it.
+"""Spellings of a place in a Git repository: the repository, a version, a directory in it.
 
 gh:owner/repo@v1#dir            also gl: and bb:
 git+https://host/repo@v1#subdirectory=dir          as pip has it
@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from projrun.errors import SourceError
 from projrun.net import without_secrets
-from projrun.sources.subdirectory import split_off
+from projrun.sources.location import Location
 
 HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
 
@@ -41,44 +40,28 @@ _PAGES = tuple(
 _LINES = re.compile(r"L\d+(C\d+)?(-L?\d+(C\d+)?)?|lines-[\d:,]+|readme", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a uri says, before anything is looked up."""
-
-    place: str
-    """The repository, with the credentials in it."""
-    version: str = ""
-    """As the uri says it; empty when it does not."""
-    subdirectory: str = ""
-    page: str = ""
-    """`BRANCH/dir` of a pasted URL: only the repository knows where the branch ends."""
-    is_file: bool = False
-    """What `page` names is a file; its directory is meant."""
-
-
 def is_shorthand(uri: str) -> bool:
     return bool(re.match(_SHORTHAND, uri))
 
 
-def understood(uri: str) -> Asked:
-    """Raises SourceError where it says two things at once."""
-    place, below = split_off(uri)
-    below = _fragment(below)
+def parse_uri(place: str, fragment: str) -> Location:
+    """Parse what stands before and behind the `#`. Raises SourceError where they contradict each other."""
+    subdirectory = _directory_in_fragment(fragment)
     if is_shorthand(place):
-        return _of_shorthand(place, below)
+        return _parse_shorthand(place, subdirectory)
     if place.lower().startswith("git+"):
-        return _of_pip(place, below)
+        return _parse_pip_url(place, subdirectory)
     for pattern, version in _PAGES:
         page = re.fullmatch(pattern, place.partition("?")[0].rstrip("/"))
         if page and not place.endswith(".git"):
-            return _of_page(page.groupdict(), version, below)
-    return Asked(place, subdirectory=below)
+            return _parse_page_url(page.groupdict(), version, subdirectory)
+    return Location(place, subdirectory=subdirectory)
 
 
-def divided(page: str, names: Iterable[str]) -> tuple[str, str]:
-    """Version and directory of `BRANCH/dir`: the longest of the branches and tags that it may begin with.
+def split_page(page: str, names: Iterable[str]) -> tuple[str, str]:
+    """Split `BRANCH/dir` behind the longest known branch or tag, else at the first slash (a commit).
 
-    What begins with no name may begin with a commit.
+    names: the branches and tags of the repository.
     """
     parts = page.split("/")
     known = set(names)
@@ -88,15 +71,15 @@ def divided(page: str, names: Iterable[str]) -> tuple[str, str]:
     return parts[0], "/".join(parts[1:])
 
 
-def candidates(page: str) -> list[str]:
-    """Every branch and tag that `BRANCH/dir` may begin with."""
+def possible_refs(page: str) -> list[str]:
+    """Return every branch and tag that `BRANCH/dir` may begin with."""
     parts = page.split("/")
     starts = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
     return [f"refs/{kind}/{start}" for kind in ("heads", "tags") for start in starts]
 
 
-def one_of(option: str, said: str, uri: str) -> str:
-    """The version that -v and the uri agree on."""
+def agreed_version(option: str, said: str, uri: str) -> str:
+    """Return the version that -v and the uri agree on."""
     if option and said and option != said:
         raise SourceError(
             f"'{without_secrets(uri)}' already says which version: '{said}', and -v says '{option}'",
@@ -105,46 +88,46 @@ def one_of(option: str, said: str, uri: str) -> str:
     return option or said
 
 
-def _fragment(text: str) -> str:
-    """The directory that stands after `#`, alone or, as pip has it, as subdirectory=…"""
+def _directory_in_fragment(text: str) -> str:
+    """Return the directory after `#`, which pip writes as subdirectory=…"""
     if "=" not in text:
         return text
     fields = dict(field.partition("=")[::2] for field in text.split("&"))
     return fields.get("subdirectory", "") if fields.keys() <= {"subdirectory", "egg"} else text
 
 
-def _of_shorthand(place: str, below: str) -> Asked:
-    found = re.fullmatch(_SHORTHAND, place)
-    if not found or not re.fullmatch(_PATH, found["path"].removesuffix("/")):
+def _parse_shorthand(place: str, subdirectory: str) -> Location:
+    match = re.fullmatch(_SHORTHAND, place)
+    if not match or not re.fullmatch(_PATH, match["path"].removesuffix("/")):
         raise SourceError(
             f"'{without_secrets(place)}' names no repository",
             "write gh:OWNER/REPOSITORY, with @VERSION and #DIRECTORY if need be",
         )
-    path = found["path"].removesuffix("/").removesuffix(".git")
-    return Asked(f"https://{HOSTS[found[1]]}/{path}.git", found["version"] or "", below)
+    path = match["path"].removesuffix("/").removesuffix(".git")
+    return Location(f"https://{HOSTS[match[1]]}/{path}.git", match["version"] or "", subdirectory)
 
 
-def _of_pip(place: str, below: str) -> Asked:
-    """`@VERSION` may follow the path; what stands before the host is no version."""
+def _parse_pip_url(place: str, subdirectory: str) -> Location:
+    """Parse a URL whose path `@VERSION` may follow; an `@` before the host belongs to the user."""
     path_at = place.find("/", place.find("://") + 3)
     mark = place.rfind("@")
     is_there = place.lower().startswith("git+file://") and os.path.exists(place.partition("://")[2])
     if path_at == -1 or mark < path_at or is_there:
-        return Asked(place, subdirectory=below)
-    return Asked(place[:mark], place[mark + 1 :], below)
+        return Location(place, subdirectory=subdirectory)
+    return Location(place[:mark], place[mark + 1 :], subdirectory)
 
 
-def _of_page(parts: dict[str, str | None], version: str, below: str) -> Asked:
+def _parse_page_url(parts: dict[str, str | None], version: str, subdirectory: str) -> Location:
     from urllib.parse import unquote
 
     place, is_file = str(parts["repository"]), (parts.get("leaf") or "").lower() in ("blob", "raw")
-    below = "" if _LINES.fullmatch(below) else below
+    subdirectory = "" if _LINES.fullmatch(subdirectory) else subdirectory
     if ref := parts.get("ref"):
-        return Asked(place, version.format(unquote(ref)), below)
+        return Location(place, version.format(unquote(ref)), subdirectory)
     page = unquote(str(parts["rest"]))
-    if below and (is_file or "/" in page):
+    if subdirectory and (is_file or "/" in page):
         raise SourceError(
-            f"'{place}/…/{page}#{below}' names two directories",
+            f"'{place}/…/{page}#{subdirectory}' names two directories",
             "leave out what follows '#', or give the repository's own URL with it",
         )
-    return Asked(place, subdirectory=below, page=page, is_file=is_file)
+    return Location(place, subdirectory=subdirectory, page=page, is_file=is_file)

@@ -30,7 +30,7 @@ _TELLING: Variables = {
 }
 
 
-def below(top: Path, directory: Path) -> str:
+def relative_path(top: Path, directory: Path) -> str:
     """The way from `top` to `directory`, with forward slashes; '' when they are the same."""
     text = directory.relative_to(top).as_posix()
     return "" if text == "." else text

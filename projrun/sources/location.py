@@ -1,15 +1,32 @@
-"""A uri is a place and, behind a `#`, a directory in it. This is read without the Git modules."""
+"""The parts of a uri: a place and, behind a `#`, a directory in it. Read without the Git modules."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from projrun.errors import SourceError
 
 
+class Location(NamedTuple):
+    """A uri, parsed by the kind of source that it belongs to, before anything is looked up."""
+
+    place: str
+    """The directory, archive or repository, with the credentials in it."""
+    version: str = ""
+    """The version that the uri itself names; empty when it names none."""
+    subdirectory: str = ""
+    page: str = ""
+    """`BRANCH/dir` of a URL pasted from a browser: only the repository knows where the branch ends."""
+    is_file: bool = False
+    """`page` names a file, whose directory is meant."""
+    uri: str = ""
+    """The text that was parsed."""
+
+
 def split_off(uri: str) -> tuple[str, str]:
-    """Place and subdirectory. A directory that exists wins, `#` in its name or not."""
+    """Split a uri into place and subdirectory. An existing directory wins, `#` in its name or not."""
     end = len(uri)
     while end != -1:
         if os.path.isdir(uri[:end]):
@@ -21,7 +38,7 @@ def split_off(uri: str) -> tuple[str, str]:
 
 
 def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
-    """The directory that `subdirectory` names below `root`. `tree` names the tree in an error."""
+    """Return the directory `subdirectory` below `root`. `tree` names the tree in an error."""
     if not subdirectory:
         return root
     parts = subdirectory.split("/")
@@ -32,13 +49,13 @@ def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
         )
     directory = Path(os.path.realpath(root / subdirectory))
     if not directory.is_dir():
-        raise SourceError(f"{tree} has no directory '{subdirectory}'", _what_there_is(root))
+        raise SourceError(f"{tree} has no directory '{subdirectory}'", _list_directories(root))
     if not directory.is_relative_to(os.path.realpath(root)):
         raise SourceError(f"'{subdirectory}' leads out of {tree}", "name a directory inside of it")
     return directory
 
 
-def _what_there_is(root: Path) -> str:
+def _list_directories(root: Path) -> str:
     names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name != ".git")
     if not names:
         return "there are no directories in it: leave out what follows '#'"
@@ -46,7 +63,7 @@ def _what_there_is(root: Path) -> str:
 
 
 def path_of(url: str) -> str:
-    """The path in a file URL. Percent signs may be meant as they stand."""
+    """Return the path in a file URL. Percent signs that name an existing path are not decoded."""
     path = url.partition("://")[2].removeprefix("localhost")
     if os.path.exists(path) or "%" not in path:
         return path
@@ -56,5 +73,5 @@ def path_of(url: str) -> str:
 
 
 def is_repository(directory: str) -> bool:
-    """True for a bare repository and for the `.git` of one that is not."""
+    """Return True for a bare repository and for the `.git` of one that is not."""
     return all(os.path.exists(os.path.join(directory, name)) for name in ("HEAD", "objects", "refs"))
