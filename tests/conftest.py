@@ -29,6 +29,8 @@ LONG = (
     "test_startup.py",
 )
 """Tests that install packages or build images."""
+ENGINES = ("docker/", "environments/test_conda", "test_release.py", "test_examples.py", "test_documents.py")
+"""Tests that need more than git and uv. Those that use a client of mlflow count too."""
 
 USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
@@ -58,8 +60,11 @@ machine.keep_index_settings_alone()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        is_long = item.path.relative_to(here).as_posix().startswith(LONG)
-        if is_long or "client_python" in getattr(item, "fixturenames", ()):
+        file = item.path.relative_to(here).as_posix()
+        uses_mlflow = "client_python" in getattr(item, "fixturenames", ())
+        if file.startswith(ENGINES) or uses_mlflow:
+            item.add_marker(pytest.mark.engines)
+        if file.startswith(LONG) or uses_mlflow:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
 
 
