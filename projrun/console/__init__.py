@@ -1,4 +1,8 @@
-"""Talking to the user: stdout is data, stderr is talk."""
+"""Output for the user: data on stdout, talk on stderr.
+
+Talk is not wrapped: an error may hold a command to be copied, which a line end would break. Tables are cut to
+the terminal (`tables`).
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,17 @@ STATE_STYLES = {
     **dict.fromkeys(("KILLED", "missing"), "yellow"),
     **dict.fromkeys(("RUNNING", "SCHEDULED"), "bold"),
 }
-"""Words whose colour tells as much as they do."""
+"""The style of each status and verdict."""
 
 
 def set_text_filter(edit: Callable[[str], str]) -> None:
-    """From now on everything that is written here passes through `edit`."""
+    """Pass all text that is written here through `edit` from now on."""
     global _edit
     _edit = edit
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
-    """How much is said from now on. quiet: errors alone; verbose: also what is done, and when."""
+    """Set how much is said. quiet: errors alone; verbose: also each step, with its time."""
     global _verbosity
     _verbosity = verbosity
 
@@ -50,7 +54,7 @@ def say(text: str) -> None:
 
 
 def explain(text: str) -> None:
-    """Say what only `--verbose` shows, with the seconds since projrun started."""
+    """Print a line under `--verbose`, with the seconds since projrun started."""
     if is_verbose():
         _write(
             sys.stderr, style_text(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr)
@@ -71,24 +75,25 @@ def print_data(text: str) -> None:
 
 
 def json_text(value: object) -> str:
-    """Nouns and plain values as JSON for people and programs: indented, without a line end."""
+    """Return a value as indented JSON, without a line end."""
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def style_text(text: str, style: str, stream: TextIO) -> str:
-    """`text` in a colour when `stream` wants colours."""
+    """Return `text` in a style when `stream` wants colours."""
     return f"\033[{_STYLES[style]}m{text}\033[0m" if _wants_colours(stream) else text
 
 
 def style_state(word: str, stream: TextIO) -> str:
-    """A status or verdict in its colour when `stream` wants colours; other words as they are."""
+    """Return a status or verdict in its colour when `stream` wants colours; other words unchanged."""
     return style_text(word, STATE_STYLES[word], stream) if word in STATE_STYLES else word
 
 
 def _wants_colours(stream: TextIO) -> bool:
-    """A terminal does. https://no-color.org and https://force-color.org overrule that, in this order."""
+    """Return True for a terminal. NO_COLOR (no-color.org), then FORCE_COLOR (force-color.org) overrule that.
+    """
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -104,7 +109,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """Text of unknown shape made fit for one line of talk: no control characters, the middle left out."""
+    """Return text fit for one line of talk: no control characters, and the middle left out when too long."""
     printable = "".join(char if char.isprintable() else " " for char in text)
     collapsed = " ".join(printable.split())
     half = limit // 2
@@ -112,7 +117,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """A reader that went away is no reason to fail a run, nor is an encoding that lacks a sign."""
+    """Write a line. A reader that is gone or an encoding that lacks a character must not fail a run."""
     encoding = stream.encoding or "utf-8"
     try:
         stream.write(_edit(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")

@@ -1,7 +1,8 @@
-"""Values that must not be seen: told once per process, kept out of all that projrun writes or prints.
+"""Secret values, which are masked in all that projrun writes or prints.
 
-Every value of `--env` and `--env-file` is one; the token of a tracking server is one in what a run's process
-prints. Short and everyday values are not: hiding each `1` or `true` in an output would hide the output.
+Every value of `--env` and `--env-file` is one; the token of a tracking server is one in the output of a run's
+process. Short and everyday values are not: masking each `1` or `true` would make an output unreadable. They
+are registered once per process, because an error that shows one may come from anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _only_in_output: list[str] = []
 
 
 def hide_values(values: Iterable[str], *, in_output: bool = True) -> None:
-    """From now on these values are masked; in_output: also where a run's own process prints them."""
+    """Mask these values from now on. in_output: also in what the run's own process prints."""
     global _in_output
     _in_output = in_output
     for value in values:
@@ -35,25 +36,26 @@ def hide_values(values: Iterable[str], *, in_output: bool = True) -> None:
 
 @contextmanager
 def hide_in_output(value: str) -> Iterator[None]:
-    """While the block runs, it is masked where a run's own process prints it; we never write or say it."""
+    """Mask `value` in what the run's own process prints, while the block runs; projrun itself never shows it.
+    """
     values = [value] if _is_secret(value) else []
     _only_in_output.extend(values)
     try:
         yield
     finally:
-        for one in values:
-            _only_in_output.remove(one)
+        for value in values:
+            _only_in_output.remove(value)
 
 
 def mask_text(text: str) -> str:
-    """`text` with every hidden value in it replaced."""
+    """Return `text` with every hidden value replaced."""
     for value in sorted(_hidden, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
 
 
 def mask_value(value: object) -> object:
-    """A JSON-like value or a noun with all text in it masked, for writing."""
+    """Return a JSON-like value or a struct with all text in it masked."""
     return _masked_in(msgspec.to_builtins(value)) if _hidden else value
 
 
@@ -66,13 +68,13 @@ def _masked_in(value: object) -> object:
 
 
 def new_output_mask() -> StreamMask | None:
-    """What masks one stream of a run's process; None when nothing is to be masked."""
+    """Return the mask of one stream of a run's process; None when there is nothing to mask."""
     values = {*_only_in_output, *(_hidden if _in_output else ())}
     return StreamMask(value.encode() for value in values) if values else None
 
 
 class StreamMask:
-    """Masks a stream of bytes, also where a value lies across the border of two chunks.
+    """Mask a stream of bytes, also where a value lies across two chunks.
 
     It holds back no more than an end that may be the beginning of a value.
     """
@@ -83,7 +85,7 @@ class StreamMask:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be shown by now."""
+        """Return all bytes that can be shown by now, masked."""
         data = self._held + chunk
         parts = []
         position = 0
@@ -100,18 +102,18 @@ class StreamMask:
         return b"".join(parts)
 
     def rest(self) -> bytes:
-        """The stream is at its end: what was held back, masked."""
+        """Return what was held back, masked; the stream has ended."""
         held, self._held = self._held, b""
         return self._any_value().sub(MASK.encode(), held) if held else b""
 
     def _any_value(self) -> re.Pattern[bytes]:
-        """Made when something is printed: many a run prints nothing."""
+        """Compile the pattern when something is printed: many runs print nothing."""
         if self._pattern is None:
             self._pattern = re.compile(b"|".join(map(re.escape, self._values)))
         return self._pattern
 
     def _may_go_on(self, data: bytes, at: int) -> bool:
-        """Whether data[at:] is the beginning of a value, and not all of it."""
+        """Return True if data[at:] is the beginning of a value, and not all of it."""
         tail = data[at:]
         return any(len(tail) < len(value) and value.startswith(tail) for value in self._values)
 

@@ -1,4 +1,4 @@
-"""How far a long operation on bytes is: on a terminal, and nowhere else."""
+"""A progress line of a long operation on bytes, shown on a terminal alone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _INTERVAL_S = 0.1
 
 
 class Progress:
-    """Shows how many bytes are done. total: of all of them, 0 when it is not known."""
+    """Show how many bytes are done. total: bytes of the whole operation, 0 when that is not known."""
 
     def __init__(self, name: str, doing: str = "downloading") -> None:
-        self.what = f"{doing} {one_line(name, 60)}"
+        self.label = f"{doing} {one_line(name, 60)}"
         self.done = 0
         self.total = 0
         self._shown_at = 0.0
@@ -31,7 +31,7 @@ class Progress:
             self._write("\r\033[K")
 
     def copy(self, source: BinaryIO, target: BinaryIO) -> int:
-        """Copy all of `source`, in pieces; the number of bytes."""
+        """Copy all of `source` in chunks; return the number of bytes."""
         copied = 0
         while chunk := source.read(CHUNK):
             target.write(chunk)
@@ -40,7 +40,7 @@ class Progress:
         return copied
 
     def copy_response(self, response: Any, target: BinaryIO) -> int:
-        """Copy the body of an answer from the web, which must be whole. Raises WebError."""
+        """Copy the body of a response. Raises WebError when it is shorter than announced."""
         from projrun.net.web_client import WebError
 
         expected = response.headers.get("Content-Length", "")
@@ -51,15 +51,15 @@ class Progress:
         return size
 
     def add(self, size: int) -> None:
-        """`size` more bytes are done."""
+        """Count `size` more bytes."""
         self.done += size
         if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
             self._shown_at = time.monotonic()
             of = f" of {format_size(self.total)}" if self.total else ""
             done = f": {format_size(self.done)}{of}"
             head = "projrun: "
-            what = one_line(self.what, max(10, _columns() - len(head) - len(done) - 1))
-            self._write(f"\r\033[K{style_text(head, 'dim', sys.stderr)}{what}{done}")
+            label = one_line(self.label, max(10, _columns() - len(head) - len(done) - 1))
+            self._write(f"\r\033[K{style_text(head, 'dim', sys.stderr)}{label}{done}")
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
@@ -67,7 +67,7 @@ class Progress:
 
 
 def _columns() -> int:
-    """Of the terminal that stderr is: a line that is longer goes on below, where it cannot be taken back."""
+    """Return the width of the terminal on stderr: a longer line would wrap and could not be erased."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:
@@ -75,7 +75,7 @@ def _columns() -> int:
 
 
 def format_size(size: int) -> str:
-    """Bytes as people say them: `12.3 MB`."""
+    """Return a number of bytes for people, such as `12.3 MB`."""
     number, unit = float(size), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if number < 1000 or unit == "TB":

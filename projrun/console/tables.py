@@ -1,4 +1,4 @@
-"""Columns for people: aligned by what a terminal shows, and no wider than it."""
+"""Tables for people, aligned by the columns of a terminal and no wider than it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from projrun.console import STATE_STYLES, is_terminal, style_text
 
 GAP = "  "
 NARROWEST = 8
-"""What is left of a column at least; ids and states are no longer than that."""
+"""Narrowest width that a column is cut to; ids and states fit into it."""
 READABLE = 12
-"""Columns that a name takes to be recognised."""
+"""Width at which a name can still be recognised."""
 
 
 def format_table(
@@ -27,11 +27,12 @@ def format_table(
     wrapped: bool = False,
     on_screen: bool = True,
 ) -> str:
-    """Left-aligned columns, two blanks apart, without trailing blanks.
+    """Return left-aligned columns, two blanks apart, without trailing blanks.
 
-    states: the column whose words are coloured. whole: columns that are never cut. on_screen: it goes to
-    stdout, and where that is a terminal is made to fit: the longest cells are cut. wrapped: instead the last
-    column goes on below. spare: columns that are left out, in this order, before others are cut too short.
+    states: the column whose words are coloured. whole: columns that are never cut. on_screen: the table goes
+    to stdout; where that is a terminal, the longest cells are cut to make it fit. wrapped: the last column
+    continues on further lines instead. spare: columns to leave out, in this order, before others get
+    unreadable.
     """
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(map(text_width, column)) for column in zip(*lines)]
@@ -59,7 +60,7 @@ def format_table(
 
 
 def format_pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
-    """Labels and what they stand for; on a terminal a long text goes on below its beginning."""
+    """Return lines of labels and values; on a terminal a long value continues on lines below."""
     rows = list(rows)
     label_width = max((text_width(label) for label, _ in rows), default=0)
     room = screen_width() - len(indent) - label_width - len(GAP)
@@ -73,7 +74,7 @@ def format_pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
 
 
 def screen_width() -> int:
-    """Columns of the terminal that stdout is; 0 when it is none."""
+    """Return the columns of the terminal on stdout; 0 when it is no terminal."""
     if not is_terminal(sys.stdout):
         return 0
     import shutil
@@ -82,12 +83,12 @@ def screen_width() -> int:
 
 
 def text_width(text: str) -> int:
-    """How many columns of a terminal it takes."""
+    """Return the columns of a terminal that `text` takes."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def cut_text(text: str, room: int) -> str:
-    """`text` in so many columns; what is left out of its end shows as `…`."""
+    """Return `text` in at most `room` columns, with `…` in place of an end that is left out."""
     if text_width(text) <= room:
         return text
     kept, left = [], room - 1
@@ -116,13 +117,13 @@ def _styled(text: str, style: str) -> str:
 
 
 def _crowded(header: Sequence[str], widths: Sequence[int], whole: Sequence[str], room: int) -> bool:
-    """Whether columns would have to be cut to less than says anything."""
+    """Return True if columns would have to be cut below `READABLE`."""
     least = [size if name in whole else min(size, READABLE) for name, size in zip(header, widths)]
     return sum(least) + len(GAP) * (len(least) - 1) > room
 
 
 def _folded(lines: Sequence[Sequence[str]], room: int) -> tuple[list[tuple[str, ...]], int]:
-    """The lines with the last column in that room, in more lines where it takes them; and its room."""
+    """Return the lines with the last column wrapped to `room` columns, and that width."""
     folded = []
     for *cells, last in lines:
         first, *others = _wrapped(last, room)
@@ -132,7 +133,7 @@ def _folded(lines: Sequence[Sequence[str]], room: int) -> tuple[list[tuple[str, 
 
 
 def _fitted(widths: list[int], whole: set[int], room: int) -> list[int]:
-    """The widths, the widest ones made smaller until all fit, as far as they may."""
+    """Return the widths with the widest ones reduced until all fit, or no more may be reduced."""
     widths = list(widths)
     while sum(widths) > room:
         widest = max((n for n in range(len(widths)) if n not in whole), key=widths.__getitem__, default=None)
@@ -143,7 +144,7 @@ def _fitted(widths: list[int], whole: set[int], room: int) -> list[int]:
 
 
 def _wrapped(text: str, room: int) -> list[str]:
-    """Lines of at most so many columns, broken between words where there are any."""
+    """Return lines of at most `room` columns, broken between words where possible."""
     lines, line = [], ""
     for word in text.split(" "):
         if line and text_width(line) + 1 + text_width(word) > room:
@@ -159,15 +160,15 @@ def _wrapped(text: str, room: int) -> list[str]:
 
 
 _SAFE = r"\x1b\[[0-9;:]*[mK]"
-"""Colours, and erasing the rest of a line, as progress bars do."""
+"""Escape sequences of colours, and of erasing the rest of a line, which progress bars use."""
 _UNSAFE = re.compile(rf"({_SAFE})|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,30})?\Z")
 
 
 class Printable:
-    """A stream of bytes as text that cannot move, retitle, answer for or lock a terminal.
+    """Decode a stream of bytes to text that is safe to print on a terminal.
 
-    Bytes that are no UTF-8 show as U+FFFD, control characters as their pictures (U+2400 and up). Line ends,
+    Bytes that are not UTF-8 become U+FFFD, control characters their pictures (U+2400 and up). Line ends,
     tabs, backspaces and colours stay.
     """
 

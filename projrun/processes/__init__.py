@@ -1,4 +1,4 @@
-"""Starting a process, of whatever kind."""
+"""Start processes, with the environment and under the signals that all of them share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Variables = Mapping[str, str | None]
 
 
 def merge_environ(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
-    """`environ` with each layer on top of it."""
+    """Return a copy of `environ` with each layer applied on top of it."""
     result = dict(environ)
     for layer in layers:
         for name, value in layer.items():
@@ -31,7 +31,7 @@ def merge_environ(environ: Mapping[str, str], *layers: Variables) -> dict[str, s
 
 
 def git_config_variables(environ: Mapping[str, str], settings: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Variables that give git these settings, key and value, on top of those that `environ` gives it."""
+    """Return variables that give git these settings (key, value), besides those that `environ` gives it."""
     given = environ.get("GIT_CONFIG_COUNT", "")
     first = int(given) if given.isdecimal() else 0
     variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
@@ -41,7 +41,7 @@ def git_config_variables(environ: Mapping[str, str], settings: Sequence[tuple[st
 
 
 def shell_text(argv: Sequence[str]) -> str:
-    """A command for people, as a shell would take it; no credentials, and no program text of ours."""
+    """Return the command as a shell would take it, for people: without credentials, long arguments cut."""
     import shlex
 
     from projrun.console import one_line
@@ -51,7 +51,7 @@ def shell_text(argv: Sequence[str]) -> str:
 
 
 def explain_command(argv: Sequence[str]) -> None:
-    """What `--verbose` shows of a process that is started."""
+    """Show the command of a process that is started, under `--verbose`."""
     if is_verbose():
         explain(f"$ {shell_text(argv)}")
 
@@ -64,12 +64,15 @@ def start_process(
     stdout: int | None,
     stderr: int | None,
     *,
-    apart: bool = True,
+    new_session: bool = True,
     pass_fds: Sequence[int] = (),
-    told: bool = True,
+    explained: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """apart: in a session of its own, with no terminal. told: `--verbose` shows it. Raises LaunchError."""
-    if told:
+    """Start a process. Raises LaunchError.
+
+    new_session: it leads a session of its own and has no terminal. explained: `--verbose` shows it.
+    """
+    if explained:
         explain_command(argv)
     try:
         return subprocess.Popen(
@@ -79,7 +82,7 @@ def start_process(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            start_new_session=apart,
+            start_new_session=new_session,
             pass_fds=pass_fds,
         )
     except FileNotFoundError as error:
@@ -89,11 +92,13 @@ def start_process(
 
 
 GRACE_S = 10.0
-"""How long a process may take to end after it was asked to."""
+"""Seconds that a process may take to end after it was asked to."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP reached us; everything that cleans up after ^C cleans up after these."""
+    """SIGTERM or SIGHUP arrived. It is a KeyboardInterrupt, so that what cleans up after ^C cleans up here
+    too.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -105,29 +110,29 @@ def signal_number(interrupt: KeyboardInterrupt) -> int:
 
 
 def raise_on_termination() -> None:
-    """From now on SIGTERM and SIGHUP unwind the stack as ^C does. For programs, not for libraries."""
+    """Make SIGTERM and SIGHUP unwind the stack as ^C does. For programs, not for libraries."""
 
     def handler(number: int, _frame: object) -> NoReturn:
         raise Terminated(number)
 
     signal.signal(signal.SIGTERM, handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup stays nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup(1) had it ignored: keep that
         signal.signal(signal.SIGHUP, handler)
 
 
 def handles_termination() -> bool:
-    """Whether SIGTERM ends this process in good order."""
+    """Return True if SIGTERM unwinds the stack of this process, which is so in a program of ours."""
     return callable(signal.getsignal(signal.SIGTERM))
 
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """What the block does is done whole: a signal that arrives meanwhile takes effect at its end.
+    """Delay signals that arrive in the block until its end.
 
-    An exception between the start of a process and the line that remembers it would leave the process behind.
-    Signals are not masked, because a process started here would inherit that.
+    An exception between the start of a process and the line that stores it would leave the process behind.
+    Signals are not masked, because a process started in the block would inherit the mask.
     """
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals there alone
         yield
         return
     arrived: list[int] = []

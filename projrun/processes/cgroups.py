@@ -1,8 +1,12 @@
-"""A control group for a process: nothing that it starts leaves it by changing its group or its environment.
+"""Linux control groups (version 2) of runs: a process cannot leave one by changing its group or environment.
 
-Only version 2 of Linux's control groups is used, below the one that this process is in, where its rights
-allow. A lock of ours holds each while we live; whoever finds one that is not locked may end what is in it.
-A run inside a run has its own below that of the outer run, and ends with it.
+Only a control group finds a process that drops both, and knows the CPU time of processes that nobody waited
+for. A run's group lies below the one that projrun is in, if its rights allow that; the group of a run inside
+a run lies below the outer one and ends with it. A process that outlives the run (a detached supervisor, an
+exit program) starts above it. The supervisor locks `cgroup.procs` while it lives, and its file names the
+parent directory, so that the next command ends and removes a group whose supervisor and watcher were killed.
+Where there are no such groups (macOS, version 1, no rights), process group and token are all there is, and
+nothing else changes.
 """
 
 from __future__ import annotations
@@ -20,48 +24,49 @@ import msgspec
 from projrun.disk.file_locks import FileLock
 
 PATIENCE_S = 5.0
-"""How long killed processes may take to go; one that waits for a broken disk does not."""
+"""Seconds that killed processes may take to disappear; one that waits for a broken disk never does."""
 _NAME = "projrun-run-"
 _ENTER = '{ echo 0 >"$1"; } 2>/dev/null; shift; exec "$@"'
-"""A shell puts itself there and becomes the program. Where it may not, the program starts all the same."""
+"""A shell moves itself into the group and becomes the program, so nothing of it starts outside. Without the
+right to move, the program starts all the same."""
 
 
 class CgroupUsage(msgspec.Struct, frozen=True):
-    """What all processes of a group took together, whether anybody waited for them or not."""
+    """Resources used by all processes of a group together, whether or not anybody waited for them."""
 
     cpu_s: float
     peak_memory_bytes: int | None
-    """Of all at one time, with the files that the kernel kept in memory for them. None: nobody counts."""
+    """Peak of all processes together, page cache included; None where the kernel does not count it."""
 
 
 class Cgroup:
-    """An empty control group, which is ours until `end`."""
+    """A new control group, locked by this process until `end`."""
 
     def __init__(self, place: Path) -> None:
-        """Raises OSError where none may be made."""
+        """Make the directory of the group. Raises OSError where that is not allowed."""
         self.place = place
         place.mkdir()
-        self._lock = _lock_of(place)
+        self._lock = _group_lock(place)
         self._lock.try_acquire()
 
     def kill(self) -> None:
         _kill(self.place)
 
     def end(self) -> CgroupUsage | None:
-        """Kill what is left in it and remove it; what was taken in it. None when this was done before."""
+        """Kill what is left in the group, remove it and return its usage; None if it was ended before."""
         if not self._lock.is_held:
             return None
-        deadline, taken = time.monotonic() + PATIENCE_S, _taken(self.place)
-        while not _removed(self.place) and time.monotonic() < deadline:
+        deadline, usage = time.monotonic() + PATIENCE_S, _read_usage(self.place)
+        while not _try_remove(self.place) and time.monotonic() < deadline:
             self.kill()
             time.sleep(0.001)
-            taken = _taken(self.place) or taken
+            usage = _read_usage(self.place) or usage
         self._lock.release()
-        return taken
+        return usage
 
 
 def new_cgroup() -> Cgroup | None:
-    """None where there is no right to one, or nothing of the kind."""
+    """Return a new group, or None where this process has no right to make one, or the system has none."""
     if (parent := own_cgroup_directory()) is None:
         return None
     try:
@@ -71,57 +76,58 @@ def new_cgroup() -> Cgroup | None:
 
 
 def prepare_kernel() -> None:
-    """Have the kernel ready to put a process into a group soon; it costs nobody any time.
+    """Make the next move of a process into a group cheap, without waiting.
 
-    For the first in a while it waits until every processor has passed a certain point, some 10 ms. Putting
-    this process where it is starts that wait while there is other work.
+    The first move in a while waits some 10 ms for an RCU grace period of every processor; one within 20 ms of
+    another does not wait. So a thread moves this process to where it is while the run is prepared. `clone3`
+    with CLONE_INTO_CGROUP would not wait, but Python cannot call it.
     """
 
-    def stay() -> None:
+    def move_in_place() -> None:
         if (own := own_cgroup_directory()) is not None:
             with contextlib.suppress(OSError):
                 (own / "cgroup.procs").write_bytes(b"0")
 
-    threading.Thread(target=stay, daemon=True).start()
+    threading.Thread(target=move_in_place, daemon=True).start()
 
 
 def command_in_cgroup(place: Path, argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The command that becomes `argv` when it is in that group; `argv` itself where its program is not found.
+    """Return a command that enters the group and becomes `argv`; `argv` itself if its program is not found.
 
-    A plain sh takes half the time of bash, but drops variables whose names are none of its own.
+    A plain sh starts in half the time of bash, but drops variables whose names are not shell names.
     """
-    if not _is_there(argv[0], environ):
+    if not _is_on_path(argv[0], environ):
         return list(argv)
     shell = ["/bin/sh"] if all(name.isidentifier() and name.isascii() for name in environ) else ["bash", "-p"]
     return [*shell, "-c", _ENTER, "sh", str(place / "cgroup.procs"), *argv]
 
 
 def command_outside_runs(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The command that becomes `argv` outside the run that we are part of, if we are."""
+    """Return a command that becomes `argv` outside of the run that this process is part of, if any."""
     own = own_cgroup_directory()
-    outer = None if own is None else _outside_of_runs(own)
+    outer = None if own is None else _parent_of_runs(own)
     return list(argv) if outer in (own, None) else command_in_cgroup(outer, argv, environ)
 
 
 def remove_abandoned(parent: Path) -> None:
-    """End and remove what killed supervisors left in that directory."""
+    """End and remove the groups below `parent` whose supervisors were killed."""
     try:
         names = os.listdir(parent)
     except OSError:
         return
     for place in (parent / name for name in names if name.startswith(_NAME)):
-        lock = _lock_of(place)
+        lock = _group_lock(place)
         with contextlib.suppress(OSError):
             if place.exists() and lock.try_acquire():
                 deadline = time.monotonic() + PATIENCE_S
-                while not _removed(place) and time.monotonic() < deadline:
+                while not _try_remove(place) and time.monotonic() < deadline:
                     _kill(place)
                     time.sleep(0.001)
         lock.release()
 
 
 def own_cgroup_directory() -> Path | None:
-    """That of the control group that this process is in; None where there is no such thing."""
+    """Return the directory of the group that this process is in; None without version 2."""
     try:
         with open("/proc/self/cgroup") as file:
             path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
@@ -129,7 +135,7 @@ def own_cgroup_directory() -> Path | None:
             mounts = [line.split() for line in file if " - cgroup2 " in line]
     except OSError:  # macOS
         return None
-    if path is None or ".." in path:  # it is not below what we see
+    if path is None or ".." in path:  # outside of our cgroup namespace
         return None
     for fields in mounts:
         root, mountpoint = (_unescaped(field) for field in fields[3:5])
@@ -139,7 +145,7 @@ def own_cgroup_directory() -> Path | None:
 
 
 def _unescaped(field: str) -> str:
-    """Spaces and the like are octal numbers in mountinfo."""
+    """Decode a field of mountinfo, which writes blanks and the like as octal numbers (proc(5))."""
     if "\\" not in field:
         return field
     import re
@@ -147,21 +153,21 @@ def _unescaped(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
-def _outside_of_runs(place: Path) -> Path:
+def _parent_of_runs(place: Path) -> Path:
     within = [parent for parent in (place, *place.parents) if parent.name.startswith(_NAME)]
     return within[-1].parent if within else place
 
 
-def _lock_of(place: Path) -> FileLock:
-    """No file can be made in there: it is on one that is there."""
+def _group_lock(place: Path) -> FileLock:
+    """Return the lock of a group. cgroupfs lets nobody create files, so it is on one that is there."""
     return FileLock(place / "cgroup.procs")
 
 
-def _is_there(program: str, environ: Mapping[str, str]) -> bool:
+def _is_on_path(program: str, environ: Mapping[str, str]) -> bool:
     return any(os.access(os.path.join(entry, program), os.X_OK) for entry in os.get_exec_path(environ))
 
 
-def _taken(place: Path) -> CgroupUsage | None:
+def _read_usage(place: Path) -> CgroupUsage | None:
     try:
         numbers = dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())
         memory = place / "memory.peak"
@@ -171,9 +177,9 @@ def _taken(place: Path) -> CgroupUsage | None:
         return None
 
 
-def _removed(place: Path) -> bool:
-    """Whether it is gone, which it goes when no process is in it. Processes in it may have divided it."""
-    for inner in _and_below(place):
+def _try_remove(place: Path) -> bool:
+    """Remove the group and its subgroups; False while a process is in one of them."""
+    for inner in _walk_upwards(place):
         try:
             inner.rmdir()
         except FileNotFoundError:
@@ -184,7 +190,7 @@ def _removed(place: Path) -> bool:
 
 
 def _kill(place: Path) -> None:
-    """All processes in it, at once where the kernel can (5.14)."""
+    """Kill all processes of the group, at once where the kernel can (`cgroup.kill`, Linux 5.14)."""
     try:
         (place / "cgroup.kill").write_bytes(b"1")
     except OSError:
@@ -192,10 +198,10 @@ def _kill(place: Path) -> None:
 
 
 def _kill_each(place: Path) -> None:
-    for inner in _and_below(place):
+    for inner in _walk_upwards(place):
         with contextlib.suppress(OSError):
             for pid in map(int, (inner / "cgroup.procs").read_text().split()):
-                if pid:  # 0 is one in a namespace that we do not see, and would be our own group
+                if pid:  # 0 stands for a process of another PID namespace, and would signal our own group
                     _kill_one(pid)
 
 
@@ -204,6 +210,6 @@ def _kill_one(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _and_below(place: Path) -> Iterator[Path]:
-    """The innermost first."""
+def _walk_upwards(place: Path) -> Iterator[Path]:
+    """Return the group's directory and all below it, innermost first."""
     return (Path(directory) for directory, _, _ in os.walk(place, topdown=False))

@@ -1,8 +1,12 @@
-"""A process that is supervised: it and all that it starts end with us."""
+"""Supervised processes: the command of a run and all that it starts end with projrun.
+
+The child leads a session of its own. ^C reaches projrun alone, which decides what the child is told, and the
+whole group can be ended; the child can still read the terminal, and sees a pseudo-terminal where projrun has
+a terminal.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -28,7 +32,7 @@ from projrun.processes.usage import Usage
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
 
 HELPER_VARIABLE = "PROJRUN_HELPER"
-"""The same for a helper program, which ends with us or within its time, but is not watched."""
+"""The token of a helper program, which ends with us or within its time limit, but has no watcher."""
 
 _SCRIPT = f"""
 while read -r told; do group=$told; done
@@ -43,7 +47,7 @@ done
 [ -n "$2" ] && rmdir "$2"
 """
 WATCHER_ENVIRON = {"PATH": "/usr/bin:/bin"}
-"""Without our own token: the end of a run around this one must not end the watcher before its time."""
+"""Without our own token: ending the run that contains this one must not end the watcher too early."""
 
 
 def new_token() -> str:
@@ -55,44 +59,44 @@ def watcher_command(token: str, cgroup: Path | None) -> list[str]:
 
 
 def kill_strays(token: str, *, after: int = 0) -> None:
-    """Kill all processes with the token until there is none; after: only those with a higher number."""
+    """Kill all processes with the token until there is none. after: spare those with a PID up to this one."""
     for _ in range(100):
-        if not (found := [pid for pid in _marked(TOKEN_VARIABLE, token) if pid > after]):
+        if not (strays := [pid for pid in _find_marked(TOKEN_VARIABLE, token) if pid > after]):
             return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        for pid in strays:
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def find_family(pid: int, helper: str) -> set[int]:
-    """What is left of a helper program: the process, what descends from it, and what bears its mark.
+    """Return the processes of a helper: it, its descendants and whatever has its token; no zombies.
 
-    Zombies are not among it. Empty where there is no /proc.
+    Empty where there is no /proc.
     """
-    parents = {number: _parent(number) for number in _processes()}
+    parents = {number: _read_parent(number) for number in _list_pids()}
     family = {pid} if parents.get(pid) else set[int]()
     grown = True
     while grown:
         children = {number for number, parent in parents.items() if parent in family}
         grown = not children <= family
         family |= children
-    return family | set(_marked(HELPER_VARIABLE, helper))
+    return family | set(_find_marked(HELPER_VARIABLE, helper))
 
 
-def _marked(variable: str, value: str) -> list[int]:
+def _find_marked(variable: str, value: str) -> list[int]:
     mark = f"{variable}={value}".encode()
-    return [pid for pid in _processes() if mark in _environ(pid)]
+    return [pid for pid in _list_pids() if mark in _read_environ(pid)]
 
 
-def _processes() -> list[int]:
+def _list_pids() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:  # macOS
         return []
 
 
-def _parent(pid: int) -> int:
-    """0 for a process that is gone, or a zombie."""
+def _read_parent(pid: int) -> int:
+    """Return the parent's PID; 0 for a process that is gone or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             state, parent = file.read().rpartition(b")")[2].split()[:2]
@@ -101,8 +105,10 @@ def _parent(pid: int) -> int:
     return 0 if state == b"Z" else int(parent)
 
 
-def _environ(pid: int) -> list[bytes]:
-    """Empty for a process that is not ours, or gone, or a zombie."""
+def _read_environ(pid: int) -> list[bytes]:
+    """Return its variables as `NAME=value`; empty for a process of another user, a zombie, or one that is
+    gone.
+    """
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             return file.read().split(b"\0")
@@ -111,28 +117,27 @@ def _environ(pid: int) -> list[bytes]:
 
 
 def stop_signals(number: int) -> tuple[int, ...]:
-    """The signals to send, one after the other, until it ends."""
+    """Return the signals to send one after the other until a process ends."""
     gentle = dict.fromkeys((number, int(signal.SIGTERM)))
     return (*gentle, signal.SIGKILL) if number != signal.SIGKILL else (signal.SIGKILL,)
 
 
 def kill_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 DRAIN_S = 1.0
-"""How long output of background processes is awaited after their parent has ended."""
+"""Seconds that output of background processes is awaited after their parent has ended."""
 
 
 class Child:
-    """A supervised process: a group of its own, its output in a log and, live, on our own streams.
+    """A supervised process, whose output goes to a log and, live, to our own streams.
 
     out, err: file descriptors that its stdout and stderr are copied to, None for nowhere. Where they are
-    terminals the child sees a terminal too, which changes its size with ours. It leads a session of its own,
-    so ^C on the terminal reaches only us and we decide what the child is told; it can still read from the
-    terminal. indexed: keep beside the log which stream each part came from. contained: in a control group of
-    its own where we may make one. All that it started ends with it, and with us, even if we are killed.
+    terminals the child sees a terminal too, which changes its size with ours.
+    indexed: write beside the log which stream each part came from.
+    contained: put it into a control group of its own where we may make one.
     """
 
     def __init__(
@@ -161,7 +166,9 @@ class Child:
             explain_command(argv)
             if self._cgroup is not None:
                 argv = command_in_cgroup(self._cgroup.place, argv, own)
-            self._popen = start_process(argv, cwd, own, stdin, stdout.write_end, stderr.write_end, told=False)
+            self._popen = start_process(
+                argv, cwd, own, stdin, stdout.write_end, stderr.write_end, explained=False
+            )
         except BaseException:
             if watcher is not None:
                 watcher.close()
@@ -179,59 +186,61 @@ class Child:
         self.id = str(self.pid)
         self.usage: Usage | None = None
         self._watcher, self._pump = watcher, pump
-        watcher.tell(self.pid)
+        watcher.set_group(self.pid)
         self._pump.start()
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """The exit code as a shell has it (128 + n for signal n). Raises TimeoutError while it runs.
+        """Return the exit code as a shell has it (128 + n for signal n) and set `usage`.
 
-        `usage` is known afterwards.
+        Raises TimeoutError while it runs.
         """
-        with watch_terminal_size(self._resized if self._terminals else None):
-            if not self._has_ended(timeout_s):
+        with watch_terminal_size(self._resize_terminals if self._terminals else None):
+            if not self._wait_for_end(timeout_s):
                 raise TimeoutError
         self._pump.join(DRAIN_S)
-        kill_group(self.pid, signal.SIGKILL)  # what it left in the background ends with it
+        kill_group(self.pid, signal.SIGKILL)  # background processes end with it
         kill_strays(self._token, after=self.pid)
-        self._empty()
+        self._end_cgroup()
         self._watcher.close()
         self._pump.join(DRAIN_S)
         code = self._popen.returncode
         return 128 - code if code < 0 else code
 
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
-        """End the whole group: signal `number`, then SIGTERM, then SIGKILL; a second ^C does not wait."""
+        """End the whole group with signal `number`, then SIGTERM, then SIGKILL, which a second ^C sends at
+        once.
+        """
         try:
             for step in stop_signals(number):
                 kill_group(self.pid, step)
-                if self._has_ended(grace_s):
+                if self._wait_for_end(grace_s):
                     break
         except KeyboardInterrupt:
             with defer_signals():
                 kill_group(self.pid, signal.SIGKILL)
         return self.wait()
 
-    def _empty(self) -> None:
-        """End what is left in the control group, which also knows what nobody waited for took."""
-        taken = self._cgroup.end() if self._cgroup is not None else None
-        if taken is not None and self.usage is not None:
+    def _end_cgroup(self) -> None:
+        """End the control group. Its usage includes processes that nobody waited for."""
+        usage = self._cgroup.end() if self._cgroup is not None else None
+        if usage is not None and self.usage is not None:
             self.usage = msgspec.structs.replace(
                 self.usage,
-                cpu_s=round(max(self.usage.cpu_s, taken.cpu_s), 3),
-                peak_memory_together_bytes=taken.peak_memory_bytes,
+                cpu_s=round(max(self.usage.cpu_s, usage.cpu_s), 3),
+                peak_memory_together_bytes=usage.peak_memory_bytes,
             )
 
-    def _resized(self) -> None:
+    def _resize_terminals(self) -> None:
         for terminal in self._terminals:
-            with suppress(OSError):  # it is at its end
+            with suppress(OSError):  # the terminal is closed
                 copy_terminal_size(terminal)
         kill_group(self.pid, signal.SIGWINCH)
 
-    def _has_ended(self, timeout_s: float | None) -> bool:
-        """Wait for the process, for as long as that at most."""
+    def _wait_for_end(self, timeout_s: float | None) -> bool:
+        """Wait for the process, for `timeout_s` seconds at most; None waits without limit."""
         deadline = time.monotonic() + (timeout_s or 0.0)
         pause_s = 0.001
-        while self._popen.returncode is None and not self._waited_for(block=timeout_s is None):
+        while self._popen.returncode is None and not self._reap(block=timeout_s is None):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return False
@@ -239,11 +248,11 @@ class Child:
             pause_s = min(pause_s * 2, 0.05)
         return True
 
-    def _waited_for(self, *, block: bool) -> bool:
-        """Ask the system, which tells the exit code and what the process took at once, and once."""
+    def _reap(self, *, block: bool) -> bool:
+        """Reap the process if it has ended: wait4 gives exit code and usage together, and only once."""
         try:
             pid, status, used = os.wait4(self.pid, 0 if block else os.WNOHANG)
-        except ChildProcessError:  # somebody else was told
+        except ChildProcessError:  # somebody else reaped it
             self._popen.returncode = 0
             return True
         if not pid:
@@ -258,22 +267,26 @@ class Child:
 
 
 class _Watcher:
-    """A process that kills what has the token or is in the control group as soon as we are gone."""
+    """A shell that kills what has the token or is in the control group as soon as projrun is gone.
+
+    It waits for the end of a pipe whose other end only we have. A parent-death signal reaches one process
+    alone and does not exist on macOS. The token in the environment finds processes that left the group.
+    """
 
     def __init__(self, token: str, cgroup: Cgroup | None) -> None:
         read_end, self._write_end = os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             argv = watcher_command(token, cgroup.place if cgroup is not None else None)
-            self._popen = start_process(argv, None, WATCHER_ENVIRON, read_end, null, null, told=False)
+            self._popen = start_process(argv, None, WATCHER_ENVIRON, read_end, null, null, explained=False)
         except BaseException:
             os.close(self._write_end)
             raise
         finally:
             close_descriptors(read_end, null)
 
-    def tell(self, group: int) -> None:
-        with suppress(OSError):  # somebody killed it
+    def set_group(self, group: int) -> None:
+        with suppress(OSError):  # the watcher was killed
             os.write(self._write_end, b"%d\n" % group)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Programs that projrun calls: to their end, on the terminal, or apart. Supervised ones are in `children`."""
+"""Helper programs: run to their end, on the terminal, or detached. `child` has the supervised processes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from projrun.processes.streams import read_chunk, write_all
 LIMIT_VARIABLE = "PROJRUN_HELPER_TIMEOUT"
 LIMIT_S = 3600.0
 FOLLOWED_LIMIT_S = 6 * 3600.0
-"""For what people see the progress of: installing, building images."""
+"""Time limit in seconds of programs whose progress is shown: installing, building images."""
 GRACE_S = 2.0
-"""How long a helper may take to end after it was asked to."""
+"""Seconds that a helper may take to end after it was asked to."""
 DRAIN_S = 2.0
-"""How long output is read after the end of a helper that left somebody behind with its pipes."""
+"""Seconds that output is read after a helper has ended, if a background process holds its pipes."""
 LOOK_S = 0.25
-"""How often a helper that is silent is looked at."""
+"""Seconds between checks whether a silent helper has ended."""
 
 
 class ProgramResult(msgspec.Struct, frozen=True):
-    """What a finished helper process said."""
+    """Exit code and output of a helper that has ended."""
 
     code: int
     stdout: str
@@ -57,11 +57,11 @@ def run_program(
 ) -> ProgramResult:
     """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError, TimeoutError.
 
-    The helper is a process group of its own: ^C reaches it once, from us, and then it is ended with all that
-    it started. errors: what becomes of bytes of its stdout that are not UTF-8. Without a time of its own it
-    has that of `LIMIT_VARIABLE`, and its end is an UnavailableError.
+    The helper leads a process group of its own, which is ended with all that it started when ^C interrupts
+    us. errors: how bytes of its stdout that are not UTF-8 are decoded. timeout_s: None stands for the limit
+    of `LIMIT_VARIABLE`; a helper that exceeds that raises UnavailableError.
     """
-    return _heard(argv, cwd, environ, stdin, errors, timeout_s, aloud=False)
+    return _run(argv, cwd, environ, stdin, errors, timeout_s, on_terminal=False)
 
 
 def run_on_terminal(
@@ -72,14 +72,14 @@ def run_on_terminal(
     errors: str = "replace",
     timeout_s: float | None,
 ) -> ProgramResult:
-    """As `run_program`, on our own terminal: the helper may prompt there, and its stderr shows at once.
+    """As `run_program`, on our own terminal: the helper may prompt there, and its stderr is shown live.
 
-    It stays in our process group, else it could not read from the terminal.
+    It stays in our process group, because a background group may not read from the terminal.
     """
-    return _heard(argv, cwd, environ, None, errors, timeout_s, aloud=True)
+    return _run(argv, cwd, environ, None, errors, timeout_s, on_terminal=True)
 
 
-def _heard(
+def _run(
     argv: Sequence[str],
     cwd: Path | None,
     environ: Mapping[str, str] | None,
@@ -87,24 +87,26 @@ def _heard(
     errors: str,
     timeout_s: float | None,
     *,
-    aloud: bool,
+    on_terminal: bool,
 ) -> ProgramResult:
     limit_s = time_limit_s(LIMIT_S) if timeout_s is None else timeout_s
-    mark = new_token()
-    own = merge_environ(os.environ if environ is None else environ, {HELPER_VARIABLE: mark})
+    token = new_token()
+    own = merge_environ(os.environ if environ is None else environ, {HELPER_VARIABLE: token})
     pipe = subprocess.PIPE
     with defer_signals():
         source = subprocess.DEVNULL if not stdin else pipe
-        child = start_process(argv, cwd, own, source, pipe, pipe, apart=not aloud)
+        child = start_process(argv, cwd, own, source, pipe, pipe, new_session=not on_terminal)
     try:
-        stdout, stderr = _conversation(child, stdin or b"", limit_s, sys.stderr.fileno() if aloud else None)
+        stdout, stderr = _communicate(
+            child, stdin or b"", limit_s, sys.stderr.fileno() if on_terminal else None
+        )
     except TimeoutError:
-        _end_family(child, mark, apart=not aloud)
+        _end_family(child, token, own_group=not on_terminal)
         if timeout_s is None:
             raise time_limit_error(argv, limit_s) from None
         raise
     except BaseException:
-        _end_family(child, mark, apart=not aloud)
+        _end_family(child, token, own_group=not on_terminal)
         raise
     finally:
         for stream in (child.stdin, child.stdout, child.stderr):
@@ -114,20 +116,20 @@ def _heard(
     return ProgramResult(child.returncode, stdout.decode(errors=errors), stderr.decode(errors="replace"))
 
 
-def _conversation(
+def _communicate(
     child: subprocess.Popen[bytes], stdin: bytes, limit_s: float, echo: int | None
 ) -> tuple[bytes, bytes]:
-    """Its stdout and stderr until it has ended. Raises TimeoutError, and leaves the process to the caller.
+    """Return its stdout and stderr when it has ended. Raises TimeoutError, with the process still running.
 
-    What it left in the background may hold the pipes: they are read for `DRAIN_S` after its end at most.
+    A background process may hold the pipes, so they are read for `DRAIN_S` after the end at most.
     echo: a file descriptor that gets a copy of its stderr.
     """
     assert child.stdout is not None and child.stderr is not None
     deadline, ended = time.monotonic() + limit_s, math.inf
-    heard: dict[int, list[bytes]] = {child.stdout.fileno(): [], child.stderr.fileno(): []}
-    unsaid = memoryview(stdin)
+    output: dict[int, list[bytes]] = {child.stdout.fileno(): [], child.stderr.fileno(): []}
+    unwritten = memoryview(stdin)
     with selectors.DefaultSelector() as selector:
-        for fd in heard:
+        for fd in output:
             selector.register(fd, selectors.EVENT_READ)
         if child.stdin is not None:
             os.set_blocking(child.stdin.fileno(), False)
@@ -138,12 +140,12 @@ def _conversation(
                 break
             for ready, _ in selector.select(min(LOOK_S, max(deadline - now, 0))):
                 if ready.fileobj is child.stdin:
-                    unsaid = _said(ready.fd, unsaid)
-                    if not unsaid:
+                    unwritten = _write_some(ready.fd, unwritten)
+                    if not unwritten:
                         selector.unregister(child.stdin)
                         child.stdin.close()
                 elif chunk := read_chunk(ready.fd):
-                    heard[ready.fd].append(chunk)
+                    output[ready.fd].append(chunk)
                     if echo is not None and ready.fd == child.stderr.fileno():
                         write_all(echo, chunk)
                 else:
@@ -154,55 +156,55 @@ def _conversation(
         child.wait(max(deadline - time.monotonic(), 0.0))
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
-    stdout, stderr = (b"".join(chunks) for chunks in heard.values())
+    stdout, stderr = (b"".join(chunks) for chunks in output.values())
     return stdout, stderr
 
 
-def _said(fd: int, unsaid: memoryview) -> memoryview:
-    """What is left to say after as much as the pipe takes; nothing when nobody reads it any more."""
+def _write_some(fd: int, unwritten: memoryview) -> memoryview:
+    """Write as much as the pipe takes and return the rest; nothing when the reader is gone."""
     try:
-        return unsaid[os.write(fd, unsaid) :]
+        return unwritten[os.write(fd, unwritten) :]
     except BlockingIOError:
-        return unsaid
+        return unwritten
     except OSError:
-        return unsaid[:0]
+        return unwritten[:0]
 
 
-def _end_family(child: subprocess.Popen[bytes], mark: str, *, apart: bool) -> None:
-    """End a helper and all that it started, wherever that went; even a second ^C does not leave it behind."""
+def _end_family(child: subprocess.Popen[bytes], token: str, *, own_group: bool) -> None:
+    """End a helper and all that it started; a second ^C kills them at once."""
     try:
-        if not _is_ended(child, mark, signal.SIGTERM, apart=apart):
-            _is_ended(child, mark, signal.SIGKILL, apart=apart)
+        if not _try_end(child, token, signal.SIGTERM, own_group=own_group):
+            _try_end(child, token, signal.SIGKILL, own_group=own_group)
     except BaseException:
         with defer_signals():
-            _is_ended(child, mark, signal.SIGKILL, apart=apart)
+            _try_end(child, token, signal.SIGKILL, own_group=own_group)
         raise
 
 
-def _is_ended(child: subprocess.Popen[bytes], mark: str, number: int, *, apart: bool) -> bool:
-    """Send the signal to each of the family once, and wait a little for the end of all."""
-    if apart:
+def _try_end(child: subprocess.Popen[bytes], token: str, number: int, *, own_group: bool) -> bool:
+    """Send the signal once to each process of the family; return True if all end within `GRACE_S`."""
+    if own_group:
         kill_group(child.pid, number)
     elif child.poll() is None:
         child.send_signal(number)
-    told = {child.pid}
+    signalled = {child.pid}
     deadline = time.monotonic() + GRACE_S
     while True:
         has_ended = child.poll() is not None
-        family = find_family(0 if has_ended else child.pid, mark)
+        family = find_family(0 if has_ended else child.pid, token)
         if has_ended and not family:
             return True
-        for pid in family - told:
+        for pid in family - signalled:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        told |= family
+        signalled |= family
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
 
 
 def time_limit_s(default_s: float) -> float:
-    """Seconds that a helper may take which has no time of its own."""
+    """Return the seconds that `LIMIT_VARIABLE` gives a helper, else `default_s`."""
     from projrun.documents.variables import number
 
     return number(LIMIT_VARIABLE, default_s) if LIMIT_VARIABLE in os.environ else default_s
@@ -222,10 +224,10 @@ def run_with_progress(
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a helper program whose progress people want to see: on the terminal if there is one, and in `log`.
+    """Run a helper whose output goes to `log` and to the terminal, if there is one; return its exit code.
 
-    Returns its exit code. stdout goes where stderr goes: it is talk, not data. Raises UnavailableError when
-    it takes longer than `LIMIT_VARIABLE` allows.
+    Its stdout goes to stderr, because it is talk, not data. Raises UnavailableError when it takes longer than
+    `LIMIT_VARIABLE` allows.
     """
     stderr = sys.stderr.fileno() if is_terminal(sys.stderr) and not is_quiet() else None
     child: Child | None = None
@@ -246,14 +248,15 @@ def run_with_progress(
 
 
 def run_interactive(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> int:
-    """Hand our terminal to a program until it ends; its exit code as a shell has it. Raises LaunchError.
+    """Give our terminal to a program until it ends; return its exit code as a shell has it. Raises
+    LaunchError.
 
-    It stays in our process group: ^C is its own to answer. Other signals that end us are passed on to it, and
-    what has not ended then is killed. It has no time limit, for somebody sits before it.
+    It stays in our process group and handles ^C itself. Other signals that end us are passed on, and
+    processes that do not end then are killed. It has no time limit, because a person uses it.
     """
-    mark = new_token()
+    token = new_token()
     try:
-        child = subprocess.Popen(list(argv), cwd=cwd, env={**environ, HELPER_VARIABLE: mark})
+        child = subprocess.Popen(list(argv), cwd=cwd, env={**environ, HELPER_VARIABLE: token})
     except (OSError, ValueError) as error:
         raise LaunchError(f"cannot start '{argv[0]}': {error}", "check the name") from None
     while True:
@@ -263,14 +266,16 @@ def run_interactive(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str
         except KeyboardInterrupt as interrupt:
             if (number := signal_number(interrupt)) != signal.SIGINT:
                 child.send_signal(number)
-                _end_family(child, mark, apart=False)
+                _end_family(child, token, own_group=False)
 
 
 def start_on_pipe(argv: Sequence[str]) -> DetachedProcess:
-    """Start a program that outlives us and reads from a pipe of ours; what it says is not heard."""
+    """Start a program that outlives us and reads from a pipe of ours; its output is discarded."""
     null = subprocess.DEVNULL
-    own = _outliving(os.environ)
-    return start_process(command_outside_runs(argv, own), None, own, subprocess.PIPE, null, null, told=False)
+    own = _detached_environ(os.environ)
+    return start_process(
+        command_outside_runs(argv, own), None, own, subprocess.PIPE, null, null, explained=False
+    )
 
 
 DetachedProcess = subprocess.Popen[bytes]
@@ -284,18 +289,18 @@ def start_detached(
     pass_fds: Sequence[int] = (),
 ) -> DetachedProcess:
     """Start a program that outlives us and the run that we are part of, without stdin. silent: no output."""
-    own = _outliving(os.environ if environ is None else environ)
+    own = _detached_environ(os.environ if environ is None else environ)
     stream = subprocess.DEVNULL if silent else None
     argv = command_outside_runs(argv, own)
     return start_process(argv, None, own, subprocess.DEVNULL, stream, stream, pass_fds=pass_fds)
 
 
-def _outliving(environ: Mapping[str, str]) -> dict[str, str]:
-    """That of a process which does not end with the run that we are part of."""
+def _detached_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that does not end with the run that we are part of."""
     return merge_environ(environ, {TOKEN_VARIABLE: None})
 
 
-# The pause lets projrun end first: the engine's work would take a processor from what the user waits for.
+# The pause lets projrun end first, so that the engine's work takes no processor from what the user waits for.
 _EXECUTE = """
 trap '' INT TERM HUP
 read -r _
@@ -304,13 +309,14 @@ did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """
 _executors: list[DetachedProcess] = []
-"""Those that may still run; nobody waits for them, but they must not stay as zombies."""
+"""Those that may still run. Nobody waits for them, but polling them keeps them from staying zombies."""
 
 
 class ExitProgram:
-    """A program to run when this process ends, by whatever signal, or when it is time.
+    """A program that runs when this process ends, by whatever signal, or when `start` is called.
 
-    One that prints nothing found nothing to do and is run once more: what it is to end may just start.
+    A shell waits on a pipe of ours, so it notices every way that we can end. A program that prints nothing
+    found nothing to do and is run once more, because what it is to end may just be starting.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -318,7 +324,7 @@ class ExitProgram:
         _executors[:] = [other for other in _executors if other.poll() is None]
         _executors.append(self._executor)
 
-    def execute(self) -> None:
-        """Have it done now, and do not wait. Once more is fine."""
+    def start(self) -> None:
+        """Run the program now, without waiting for it. May be called again."""
         if self._executor.stdin is not None and not self._executor.stdin.closed:
             self._executor.stdin.close()

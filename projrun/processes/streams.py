@@ -1,4 +1,7 @@
-"""What a supervised process prints: to a log, to an index of the log, and live to our own streams."""
+"""The output of a supervised process: to a log, to an index of the log, and live to our own streams.
+
+The log stays plain text, which people and other tools read; the index beside it says which stream wrote what.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from projrun.processes.usage import now_ms
 
 INDEX_SUFFIX = ".index"
 MERGE_MS = 100
-"""Chunks of one stream within this time are one line of the index."""
+"""Chunks of one stream within this time share a line of the index."""
 
 
 def index_path(log: Path) -> Path:
-    """Which stream each part of the log came from: lines `STREAM OFFSET LENGTH TIME`.
+    """Return the path of the file that tells the streams of a log apart: lines `STREAM OFFSET LENGTH TIME`.
 
     STREAM is out, err, or tty where both are one terminal. OFFSET and LENGTH are bytes of the log, TIME is
     milliseconds since the epoch.
@@ -31,19 +34,19 @@ def index_path(log: Path) -> Path:
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """One way from the process to us."""
+    """A pipe or pseudo-terminal from the process to us."""
 
     read_end: int
     write_end: int
     stream: str
     """out, err or tty."""
     target: int | None
-    """File descriptor of ours that gets a copy."""
+    """Our own file descriptor that gets a copy; None for no copy."""
     is_terminal: bool = False
 
 
 def open_channels(out: int | None, err: int | None) -> tuple[Channel, Channel]:
-    """One channel for stdout and one for stderr; the same one when both show on a terminal, to keep order."""
+    """Open channels for stdout and stderr: one for both when both are terminals, to keep the order."""
     if out is not None and err is not None and os.isatty(out) and os.isatty(err):
         both = _terminal(out, "tty")
         return both, both
@@ -58,12 +61,12 @@ def _channel(target: int | None, stream: str) -> Channel:
 
 
 def _terminal(target: int, stream: str) -> Channel:
-    """A pseudo-terminal of the size of `target` that passes bytes on unchanged."""
+    """Open a pseudo-terminal of the size of `target` that passes bytes on unchanged."""
     import termios
 
     master, slave = os.openpty()
     attributes = termios.tcgetattr(slave)
-    attributes[1] &= ~termios.OPOST  # the real terminal does that
+    attributes[1] &= ~termios.OPOST  # the real terminal converts line ends
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
     channel = Channel(master, slave, stream, target, is_terminal=True)
     copy_terminal_size(channel)
@@ -71,7 +74,7 @@ def _terminal(target: int, stream: str) -> Channel:
 
 
 def copy_terminal_size(channel: Channel) -> None:
-    """Give a pseudo-terminal the size of the real one."""
+    """Give the pseudo-terminal of a channel the size of the real one."""
     import fcntl
     import termios
 
@@ -82,9 +85,9 @@ def copy_terminal_size(channel: Channel) -> None:
 
 @contextmanager
 def watch_terminal_size(resized: Callable[[], None] | None) -> Iterator[None]:
-    """While the block runs, this is called when our terminal has changed its size.
+    """Call `resized` when our terminal changes its size, while the block runs.
 
-    In the main thread alone: others hear of no signals.
+    In the main thread alone, because Python handles signals only there.
     """
     if resized is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -101,27 +104,28 @@ def watch_terminal_size(resized: Callable[[], None] | None) -> Iterator[None]:
 
 
 class OutputCopy:
-    """Where a stream is shown, and under which name in the index."""
+    """The destination of a stream: its name in the index and the descriptor that gets a copy."""
 
     def __init__(self, stream: str, target: int | None) -> None:
         self.stream, self.target = stream, target
         self._mask: StreamMask | None = new_output_mask()
 
-    def shown(self, chunk: bytes) -> bytes:
-        """What to show of a chunk; an empty one is the end."""
+    def mask(self, chunk: bytes) -> bytes:
+        """Return the chunk masked, as far as it can be shown; an empty chunk marks the end."""
         if self._mask is None:
             return chunk
         return self._mask.feed(chunk) if chunk else self._mask.rest()
 
 
 class OutputSource:
-    """A file descriptor from which one stream comes."""
+    """A file descriptor that one stream is read from."""
 
     def __init__(self, fd: int, copy: OutputCopy) -> None:
         self.fd, self._copy = fd, copy
 
     def parts(self, chunk: bytes) -> Iterable[tuple[OutputCopy, bytes]]:
-        """What of a chunk is whose; an empty one is the end, of each stream."""
+        """Return the parts of a chunk with their destinations; an empty chunk marks the end of every stream.
+        """
         return [(self._copy, chunk)]
 
 
@@ -130,7 +134,7 @@ def channel_source(channel: Channel) -> OutputSource:
 
 
 class Pump:
-    """A thread that copies sources to the log and to our streams until all are at their end, and closed."""
+    """A thread that copies sources to the log and to our streams until all have ended, and closes them."""
 
     def __init__(self, sources: Iterable[OutputSource], log: Path, *, indexed: bool) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -138,18 +142,18 @@ class Pump:
         self._index = _Index(index_path(log), self._log.tell()) if indexed else None
         self._sources = {source.fd: source for source in sources}
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._complete = True
+        self._is_complete = True
 
     def start(self) -> None:
         self._thread.start()
 
     def join(self, timeout_s: float | None) -> bool:
-        """Wait for the end of all; whether it came in that time."""
+        """Wait until all sources have ended; False if they have not within `timeout_s`."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """For a pump that was never started."""
+        """Close the files of a pump that was never started."""
         self._log.close()
         if self._index is not None:
             self._index.close()
@@ -164,7 +168,7 @@ class Pump:
                 for ready, _ in selector.select():
                     chunk = read_chunk(ready.fd)
                     for copy, part in self._sources[ready.fd].parts(chunk):
-                        self._show(copy, copy.shown(part))
+                        self._show(copy, copy.mask(part))
                     if not chunk:
                         selector.unregister(ready.fd)
                         os.close(ready.fd)
@@ -174,17 +178,17 @@ class Pump:
     def _show(self, copy: OutputCopy, text: bytes) -> None:
         if not text:
             return
-        if self._complete and not write_all(self._log.fileno(), text):
-            self._complete = False
+        if self._is_complete and not write_all(self._log.fileno(), text):
+            self._is_complete = False
             warn(f"the log {self._log.name} is not complete: its disk may be full")
-        if self._complete and self._index is not None:
+        if self._is_complete and self._index is not None:
             self._index.add(copy.stream, len(text))
         if copy.target is not None and not write_all(copy.target, text):
-            copy.target = None  # its reader is gone; the log goes on
+            copy.target = None  # nobody reads it any more; the log goes on
 
 
 class _Index:
-    """Lines of `index_path`, as few as keep the order."""
+    """Lines of `index_path`, as few as keep the order of the streams."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._file = path.open("ab", buffering=0)
@@ -206,14 +210,14 @@ class _Index:
     def _flush(self) -> None:
         if self._length:
             line = f"{self._stream} {self._offset} {self._length} {self._time_ms}\n"
-            with suppress(OSError):  # a full disk: the log has said so
+            with suppress(OSError):  # a full disk, of which the log has warned
                 self._file.write(line.encode())
             self._offset += self._length
             self._length = 0
 
 
 def read_chunk(fd: int) -> bytes:
-    """What comes next; nothing at the end."""
+    """Read the next bytes; return none at the end."""
     try:
         return os.read(fd, 1 << 16)
     except OSError:  # EIO: the last holder of a pseudo-terminal closed it
@@ -221,7 +225,7 @@ def read_chunk(fd: int) -> bytes:
 
 
 def write_all(fd: int, data: bytes) -> bool:
-    """All of it; False when the reader is gone."""
+    """Write all of `data`; return False when the reader is gone or the disk is full."""
     view = memoryview(data)
     try:
         while view:

@@ -1,4 +1,4 @@
-"""What time it is, and what a process took."""
+"""The clock of runs, and the resources that a process used."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import msgspec
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch, as runs and all that belongs to them are dated."""
+    """Return milliseconds since the epoch, the unit of every time in a run."""
     return time.time_ns() // 1_000_000
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a process, with all its descendants that were waited for; in a control group, with all of them."""
+    """Resources of a process and its descendants that were waited for; of all of them in a control group."""
 
     wall_s: float
-    """By a clock that nobody sets."""
+    """By the monotonic clock."""
     cpu_s: float
-    """User and system time."""
+    """User plus system time."""
     peak_memory_bytes: int
-    """Resident memory of the largest of these processes at its peak, at least that of projrun's own."""
+    """Peak resident memory of the largest of these processes. It is never below that of projrun's own
+    process, from which the child was forked."""
     peak_memory_together_bytes: int | None = None
-    """Of all at one time, with the files that the kernel kept in memory for them; where Linux counts it."""
+    """Peak of all processes together, page cache included; None where the kernel does not count it."""

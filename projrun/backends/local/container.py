@@ -93,7 +93,7 @@ class InContainer:
 
     def _remove(self) -> None:
         if self._will is not None:
-            self._will.execute()
+            self._will.start()
 
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""

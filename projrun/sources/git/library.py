@@ -198,7 +198,7 @@ def _client(location: Location) -> Iterator[git.Git]:
             argv = ["git", *OPTIONS, *command[1:]]
             if istream is not None:  # PIPE: `git cat-file --batch`, which ends when the Repo is closed
                 process = start_process(
-                    argv, Path("/"), location.environ, istream, istream, istream, told=False
+                    argv, Path("/"), location.environ, istream, istream, istream, explained=False
                 )
                 return self.AutoInterrupt(process, argv)
             answer = run_program(argv, cwd=Path("/"), environ=location.environ, errors="surrogateescape")
