@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from projrun.console import one_line
-from projrun.engine.http import TIMEOUT_S, Question, Reply
+from projrun.engine.unix_http import TIMEOUT_S, EngineRequest, Reply
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
 from projrun.processes.programs import ProgramResult, run_program
 
@@ -85,7 +85,7 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
     ),
 )
 """Pattern, message and hint; the first found counts. {address}: of the engine, {said}: its own words."""
-OTHERWISE = "see what docker_env and -A ask of it; the engine's own log may tell more"
+DEFAULT_HINT = "see what docker_env and -A ask of it; the engine's own log may tell more"
 
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -99,7 +99,7 @@ SIOCGIFADDR = 0x8915
 """Linux: the address of a network device."""
 
 
-_told: dict[str, float] = {}
+_image_seen: dict[str, float] = {}
 """Ids of images that the engine has -> when it said so."""
 _is_docker: dict[str, bool] = {}
 """Paths of sockets -> whether Docker itself answered there."""
@@ -117,19 +117,21 @@ def address() -> str:
 def _address_of_context() -> str:
     """Where Docker without root, or Docker Desktop, listens; empty: at the usual place."""
     place = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-    context = os.environ.get("DOCKER_CONTEXT") or _read(f"{place}/config.json").get("currentContext")
+    context = os.environ.get("DOCKER_CONTEXT") or _read_docker_file(f"{place}/config.json").get(
+        "currentContext"
+    )
     if not context or context == "default":
         return ""
     from projrun.disk.file_operations import sha256_text
 
-    facts = _read(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
+    facts = _read_docker_file(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
     if not facts:
         hint = "see `docker context ls`, and choose one with `docker context use NAME`"
         raise EngineError(f"the docker context '{context}' is not there", hint)
     return str(facts.get("Endpoints", {}).get("docker", {}).get("Host", ""))
 
 
-def _read(path: str) -> Any:
+def _read_docker_file(path: str) -> Any:
     """Of a file of the docker program; nothing where it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -138,7 +140,7 @@ def _read(path: str) -> Any:
         return {}
 
 
-def program() -> str:
+def find_docker() -> str:
     """The path of the `docker` program, which Podman's `podman-docker` has too."""
     for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):  # shutil.which, without its import
         path = os.path.join(directory, "docker")
@@ -150,92 +152,92 @@ def program() -> str:
     )
 
 
-def command(*arguments: str) -> list[str]:
+def docker_argv(*arguments: str) -> list[str]:
     """The argv of a docker command for our engine, whatever context is configured."""
-    return [program(), "--host", address(), *arguments]
+    return [find_docker(), "--host", address(), *arguments]
 
 
-def call(*arguments: str, stdin: bytes = b"") -> ProgramResult:
+def run_docker(*arguments: str, stdin: bytes = b"") -> ProgramResult:
     """Run a docker command to its end."""
-    return run_program(command(*arguments), stdin=stdin)
+    return run_program(docker_argv(*arguments), stdin=stdin)
 
 
-def image(name: str) -> Any | None:
+def inspect_image(name: str) -> Any | None:
     """What the engine knows of the image of this name or id; None when it has none."""
-    facts = _inspected(f"/images/{name}/json", "image", "inspect", name)
+    facts = _inspect(f"/images/{name}/json", "image", "inspect", name)
     if facts is not None:
-        _told[id_of(facts)] = time.monotonic()
+        _image_seen[read_image_id(facts)] = time.monotonic()
     return facts
 
 
-def id_of(facts: Any) -> str:
+def read_image_id(facts: Any) -> str:
     """Of an image, as Docker has it: Podman leaves out what kind of digest it is."""
     return f"sha256:{str(facts['Id']).removeprefix('sha256:')}"
 
 
-def has(image_id: str) -> bool:
+def has_image(image_id: str) -> bool:
     """Whether the engine has the image. One that it told of a moment ago is not asked for again."""
-    told_at = _told.get(image_id)
+    told_at = _image_seen.get(image_id)
     recent = told_at is not None and time.monotonic() - told_at < FRESH_S
-    return recent or image(image_id) is not None
+    return recent or inspect_image(image_id) is not None
 
 
-def images_labelled(label: str) -> list[Any]:
+def list_images(label: str) -> list[Any]:
     """What the engine knows of every image that has the label."""
     if address().startswith("unix://"):
         from urllib.parse import quote
 
         filters = quote(f'{{"label": ["{label}"]}}')
-        return _inspected(f"/images/json?filters={filters}") or []
-    asked = call("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
+        return _inspect(f"/images/json?filters={filters}") or []
+    asked = run_docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if not asked.ok:
-        raise refusal(asked.stderr)
-    return [facts for name in dict.fromkeys(asked.stdout.split()) if (facts := image(name))]
+        raise engine_error(asked.stderr)
+    return [facts for name in dict.fromkeys(asked.stdout.split()) if (facts := inspect_image(name))]
 
 
-def containers_labelled(label: str) -> list[str]:
+def list_containers(label: str) -> list[str]:
     """Ids of the containers that have the label, whether they run or not."""
-    asked = call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
+    asked = run_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if not asked.ok:
-        raise refusal(asked.stderr)
+        raise engine_error(asked.stderr)
     return asked.stdout.split()
 
 
-def dockers_socket() -> str:
+def docker_socket() -> str:
     """Path of the socket at which Docker itself has answered this process; empty: there is none."""
     path = address().removeprefix("unix://")
     return path if _is_docker.get(path) else ""
 
 
-def container(name: str) -> Any | None:
-    return _inspected(f"/containers/{name}/json", "container", "inspect", name)
+def inspect_container(name: str) -> Any | None:
+    return _inspect(f"/containers/{name}/json", "container", "inspect", name)
 
 
-def network(name: str) -> Any | None:
-    return _inspected(f"/networks/{name}", "network", "inspect", name)
+def inspect_network(name: str) -> Any | None:
+    return _inspect(f"/networks/{name}", "network", "inspect", name)
 
 
-def info() -> Any:
-    return _inspected("/info", "info")
+def read_info() -> Any:
+    return _inspect("/info", "info")
 
 
-def default_gateway() -> str:
+def find_gateway() -> str:
     """This machine's address on the engine's default network; empty: it has none."""
     for name in ("bridge", "podman"):
-        if facts := network(name):
-            return gateway_of(facts)
+        if facts := inspect_network(name):
+            return network_gateway(facts)
     return ""
 
 
-def gateway_of(facts: Any) -> str:
+def network_gateway(facts: Any) -> str:
     if facts.get("Driver") != "bridge" or not address().startswith("unix://"):
         return ""
     ranges = (facts.get("IPAM") or {}).get("Config") or []
-    addresses = [range_.get("Gateway") or _first(range_.get("Subnet", "")) for range_ in ranges]
+    addresses = [range_.get("Gateway") or _first_address(range_.get("Subnet", "")) for range_ in ranges]
     return next((found.split("/")[0] for found in addresses if "." in found), "")
 
 
-def device_with(address: str) -> str:
+def find_device(address: str) -> str:
     """The network device of this machine that has the address; empty: none has.
 
     That of an engine in a virtual machine is there; Podman's is made when its first container starts.
@@ -254,41 +256,41 @@ def device_with(address: str) -> str:
     return ""
 
 
-def _first(subnet: str) -> str:
+def _first_address(subnet: str) -> str:
     """The first address of a subnet, which is the gateway's unless told otherwise."""
     import ipaddress
 
     return str(ipaddress.ip_network(subnet)[1]) if subnet else ""
 
 
-def _inspected(path: str, *arguments: str) -> Any | None:
+def _inspect(path: str, *arguments: str) -> Any | None:
     """One question: of about a millisecond at a socket, of a process elsewhere."""
     where = address()
     if where.startswith("unix://"):
         if not re.fullmatch(_TARGET, path):
             raise EngineError(f"'{arguments[-1]}' is no name that an engine knows", "check how it is written")
-        told = _asked(f"GET {path}", where.removeprefix("unix://"))
+        told = _send(f"GET {path}", where.removeprefix("unix://"))
         if told.status == 404 or 300 <= told.status < 400:  # a path that it would write otherwise
             return None
         if told.status >= 400:
-            raise refused(told)
+            raise reply_error(told)
         return msgspec.json.decode(told.body) if told.body else {}
-    asked = call(*arguments, "--format", "{{json .}}")
+    asked = run_docker(*arguments, "--format", "{{json .}}")
     if asked.ok:
         return msgspec.json.decode(asked.stdout)
     if re.search("no such (?!host)|not found", asked.stderr, re.IGNORECASE):
         return None
-    raise refusal(asked.stderr)
+    raise engine_error(asked.stderr)
 
 
-def _asked(request: str, path: str) -> Reply:
+def _send(request: str, path: str) -> Reply:
     try:
-        with closing(Question(path, request)) as question:
+        with closing(EngineRequest(path, request)) as question:
             reply = question.answer(TIMEOUT_S)
     except PermissionError:
-        raise refusal("permission denied on the socket") from None
+        raise engine_error("permission denied on the socket") from None
     except OSError as error:
-        raise refusal(f"cannot connect: {error.strerror or error}") from None
+        raise engine_error(f"cannot connect: {error.strerror or error}") from None
     except ValueError:
         raise EngineError(
             f"what answers at {address()} is not a container engine", "check DOCKER_HOST"
@@ -297,28 +299,28 @@ def _asked(request: str, path: str) -> Reply:
     return reply
 
 
-def remove_containers_of(run_id: str) -> None:
+def remove_run_containers(run_id: str) -> None:
     """End and remove every container that a lost run left. No engine, no containers."""
     try:
-        if found := containers_labelled(f"{RUN_LABEL}={run_id}"):
-            call("rm", "--force", "--volumes", *found)
+        if found := list_containers(f"{RUN_LABEL}={run_id}"):
+            run_docker("rm", "--force", "--volumes", *found)
     except (EngineError, UnavailableError, LaunchError):
         return
 
 
-def refused(reply: Reply) -> EngineError:
+def reply_error(reply: Reply) -> EngineError:
     """A refusal of the engine's own."""
     try:
         said = str(msgspec.json.decode(reply.body)["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         said = reply.body.decode(errors="replace").strip()
-    return refusal(said or f"status {reply.status}")
+    return engine_error(said or f"status {reply.status}")
 
 
-def refusal(said: str) -> EngineError:
+def engine_error(said: str) -> EngineError:
     """What an engine or its program said, as an error of one line with the next step."""
     plain = one_line(re.sub(r"^(docker: )?(Error response from daemon: )?", "", said.strip()), 300)
     for pattern, message, hint in REFUSALS:
         if re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return EngineError(message.format(address=address(), said=plain.rstrip(".")), hint)
-    return EngineError(f"the container engine refuses: {plain.rstrip('.')}", OTHERWISE)
+    return EngineError(f"the container engine refuses: {plain.rstrip('.')}", DEFAULT_HINT)

@@ -109,7 +109,7 @@ def _with_interpreter(lock: Lock) -> Lock:
 def refuse_stale(manager: str, descriptor: Descriptor, directory: Path) -> None:
     """Of uv's own locks, uv itself says whether they are stale."""
     if lock_in_project(manager, descriptor) == descriptor.conda_lock_file:
-        from projrun.environments.conda.lock_stamp import staleness_of_conda as staleness_of_conda
+        from projrun.environments.conda.lock_stamp import explain_staleness as staleness_of_conda
 
         if problem := staleness_of_conda(descriptor, directory):
             raise BuildError(f"--locked: {problem}", "update it: projrun lock")
@@ -164,9 +164,9 @@ def _lock_facts(manager: str, descriptor: Descriptor, directory: Path, as_of: st
 
 
 def _conda_settings() -> dict[str, object]:
-    from projrun.environments.conda.condarc import settings
+    from projrun.environments.conda.condarc import read_settings
 
-    return settings().facts()
+    return read_settings().facts()
 
 
 def _index_facts() -> dict[str, object]:
@@ -255,7 +255,7 @@ def _another_python(lock: Lock, place: Path) -> bool:
 def _still_means(tag: str, image: str) -> bool:
     from projrun import engine
 
-    facts = engine.image(tag)
+    facts = engine.inspect_image(tag)
     return facts is not None and str(facts["Id"]).endswith(image.removeprefix("sha256:"))
 
 

@@ -13,8 +13,8 @@ from projrun.console import warn
 from projrun.disk.file_operations import write_atomically
 from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
-from projrun.environments.conda.lock_stamp import PIP_LOCK, PIXI_LOCK, staleness_of_conda, stamped
-from projrun.environments.conda.pypi_names import with_conda_names
+from projrun.environments.conda.lock_stamp import PIP_LOCK, PIXI_LOCK, add_stamp, explain_staleness
+from projrun.environments.conda.pypi_names import add_conda_hint
 from projrun.environments.interpreters import choice
 from projrun.environments.requirement_access import access_of, with_paths
 from projrun.environments.uv.resolution import (
@@ -63,7 +63,7 @@ def new_lock(
     try:
         document = compiled(requirements, descriptor.constraints, options, access, log, before)
     except BuildError as error:
-        raise with_conda_names(error, descriptor) from None
+        raise add_conda_hint(error, descriptor) from None
     keep_hashes(document, requirements)
     document, local = without_local(document, descriptor, directory)
     document = with_paths(with_local(document, local), lambda path: _seen_from(place, directory / path))
@@ -93,15 +93,17 @@ def write_conda_lock(
     _refuse_anothers(descriptor)
     place = directory / os.path.dirname(descriptor.file)
     pixi_lock, pip_lock = place / PIXI_LOCK, place / PIP_LOCK
-    before = conda_manager.Before(_text(pixi_lock), _text(pip_lock), tuple(packages))
+    before = conda_manager.PreviousLock(_text(pixi_lock), _text(pip_lock), tuple(packages))
     unlocked = msgspec.structs.replace(descriptor, conda_lock_file="", conda_lock_sha256="")
-    lock = conda_manager.lock(unlocked, directory, log, as_of, conda_manager.NOTHING if upgrade else before)
+    lock = conda_manager.lock(
+        unlocked, directory, log, as_of, conda_manager.NO_PREVIOUS_LOCK if upgrade else before
+    )
     for notice in lock.notices:
         warn(notice)
     pylock = _with_local(lock)
     if pylock:
         write_atomically(pip_lock, pylock)
-    write_atomically(pixi_lock, stamped(lock.conda, descriptor, pylock))
+    write_atomically(pixi_lock, add_stamp(lock.conda, descriptor, pylock))
     if not pylock:
         pip_lock.unlink(missing_ok=True)
     count = lock.conda.count("\n- conda: ")
@@ -113,7 +115,7 @@ def unfit_conda_lock(descriptor: Descriptor, directory: Path) -> str:
     """Why the conda lock is not that of its descriptor; empty when it is."""
     if not descriptor.conda_lock_file:
         return f"there is no {PIXI_LOCK}"
-    return staleness_of_conda(descriptor, directory)
+    return explain_staleness(descriptor, directory)
 
 
 def _refuse_anothers(descriptor: Descriptor) -> None:

@@ -13,7 +13,7 @@ from projrun.disk import Home
 from projrun.disk.file_locks import FileLock
 from projrun.disk.file_operations import remove_tree
 from projrun.environments.docker import image_build
-from projrun.environments.docker.image_build import freed_by, images_of, try_remove
+from projrun.environments.docker.image_build import freeable_size, list_shelf_images, try_remove
 from projrun.environments.docker.images import KEY_LABEL, Image
 from projrun.environments.store import READY, Ready, lock_of, read
 from projrun.errors import UsageError
@@ -52,8 +52,8 @@ class Size(msgspec.Struct, frozen=True):
 
 def shelved(home: Home) -> list[Shelved]:
     """Every environment and every rest of one, the one used last first."""
-    image_build.sweep(home.environments / IMAGES)
-    made = images_of(home.environments / IMAGES)
+    image_build.remove_abandoned_builds(home.environments / IMAGES)
+    made = list_shelf_images(home.environments / IMAGES)
     found = [_look(path, made) for path in home.environments.glob("*/*") if _is_place(path)]
     with_directory = {one.image.id for one in found if one.image}
     found += [_image_alone(home, image) for image in made.values() if image.id not in with_directory]
@@ -76,7 +76,7 @@ def size(one: Shelved) -> Size:
     tree = _tree_size(one.path)
     if one.image is None:
         return tree
-    return Size(tree.total + one.image.size, tree.own + freed_by(one.image))
+    return Size(tree.total + one.image.size, tree.own + freeable_size(one.image))
 
 
 def _tree_size(path: Path) -> Size:

@@ -173,9 +173,9 @@ def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
     elif wanted[-1] in ("host", "none") or wanted[-1].startswith("container:"):
         return "", ""
     else:
-        facts = engine.network(wanted[-1])
-        gateway = engine.gateway_of(facts) if facts else ""
-    if gateway and not container.rootless and (device := engine.device_with(gateway)):
+        facts = engine.inspect_network(wanted[-1])
+        gateway = engine.network_gateway(facts) if facts else ""
+    if gateway and not container.rootless and (device := engine.find_device(gateway)):
         return gateway, device
     warn("the container cannot reach the run's tracking endpoint: use -A network=host if it logs to the run")
     return "", ""
@@ -186,31 +186,31 @@ def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
 
 def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> Launch:
     """A launch in an image that also holds the project's tree, which is built now."""
-    from projrun.environments.docker.images import built_with_tree, on_engine
+    from projrun.environments.docker.images import build_with_tree, find_image
 
     assert launch.container is not None
     labels = source_labels(plan.source, plan.project)
     name, version = legal_name(plan.project), plan.source.commit[:7] or "latest"
-    there = on_engine(f"{name}:{version}")
+    there = find_image(f"{name}:{version}")
     if there and there.labels.get(TITLE) != plan.project:
         name += "-project"  # an image such as python:latest stays what it is
     tag = f"{name}:{version}"
     owner = _owner(plan, launch.container, checkout.directory)
-    image = built_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
+    image = build_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
     container = msgspec.structs.replace(launch.container, image=image.id, name=tag, holds_project=True)
     return msgspec.structs.replace(launch, container=container)
 
 
 def _owner(plan: Plan, container: Container, directory: Path) -> str:
     """Whose the tree is in its image: the process's, which writes there as it does where it is mounted."""
-    from projrun.backends.local.container import user_of
+    from projrun.backends.local.container import container_user
 
     wanted = plan.container or PlannedContainer()
     if wanted.read_only_source:
         return "0:0"
     given = [text.partition("=")[2] for text in wanted.arguments if text.startswith("--user=")]
     numbers = re.fullmatch(r"\d+(:\d+)?", given[-1]) if given else None
-    return numbers[0] if numbers else user_of(container, directory)
+    return numbers[0] if numbers else container_user(container, directory)
 
 
 def source_labels(source: Source, project: str) -> dict[str, str]:

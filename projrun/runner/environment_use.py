@@ -15,7 +15,7 @@ from projrun.disk import Home
 from projrun.disk.file_operations import temporary_directory
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import docker_manager, dockerfile_template, images
-from projrun.environments.docker.image_contents import look_into
+from projrun.environments.docker.image_contents import inspect_contents
 from projrun.environments.locks import lock_once
 from projrun.environments.package_files import on_this_machine
 from projrun.environments.store import Provided, provide
@@ -84,7 +84,7 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
     project = read_project(checkout.directory)
     descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
     descriptor = with_base_image(descriptor, request)
-    if image_prefix.wanted(descriptor):
+    if image_prefix.uses_conda(descriptor):
         raise UnavailableError(
             f"{descriptor.file}: no Dockerfile can bring its conda packages along",
             "make the image here (`projrun env build --env-manager docker`) and push that",
@@ -99,6 +99,6 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
     if lock.image.startswith("sha256:"):
         known_as = f"{lock.tag} " if lock.tag else ""
         warn(f"the base image {known_as}is of this machine alone: push it to a registry to build elsewhere")
-    program = look_into(images.found(lock.image, log)).program
+    program = inspect_contents(images.find_or_pull(lock.image, log)).program
     labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
-    return Standalone(dockerfile_template.standalone(lock, program, labels, WORKDIR), lock.pylock)
+    return Standalone(dockerfile_template.render_standalone(lock, program, labels, WORKDIR), lock.pylock)

@@ -80,10 +80,10 @@ def _docker(home: Home) -> Finding:
             detail="there is no docker",
             hint="install it to run projects with docker_env",
         )
-    from projrun.environments.docker.image_build import sweep
+    from projrun.environments.docker.image_build import remove_abandoned_builds
     from projrun.environments.shelf import IMAGES
 
-    sweep(home.environments / IMAGES)
+    remove_abandoned_builds(home.environments / IMAGES)
     answer = ["docker", "version", "--format", "{{.Server.Version}}"]
     return _program("docker", answer, "start its engine, and see that you may use it", needed=False)
 

@@ -159,7 +159,7 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
             if run.tags.get("mlflow.project.env") == "docker":
                 from projrun import engine
 
-                engine.remove_containers_of(run.run_id)
+                engine.remove_run_containers(run.run_id)
             lost = Outcome(
                 status="FAILED", reason=LOST, start_time=run.start_time, end_time=end_after(run.start_time)
             )

@@ -53,7 +53,7 @@ def test_its_lock_is_installed_in_an_image_that_is_found_again(
         assert docker("inspect", "--format", "{{.Config.Labels}}", f"projrun-environment:{key}")
     finally:
         assert projrun("env", "remove", key).stdout == f"removed docker/{key}\n"
-    assert images.environment_image(key) is None
+    assert images.find_environment_image(key) is None
 
 
 def listed(projrun: Projrun) -> dict[str, object]:
@@ -85,11 +85,11 @@ def test_the_shelf_has_images_with_and_without_their_directories(
     user = docker("create", f"projrun-environment:{place.name}", "true")
     try:
         assert projrun("env", "remove", place.name).returncode == 1
-        assert images.environment_image(place.name)
+        assert images.find_environment_image(place.name)
     finally:
         docker("rm", user)
     assert projrun("env", "prune", "--unused").stdout == f"removed docker/{place.name}\n"
-    assert images.environment_image(place.name) is None
+    assert images.find_environment_image(place.name) is None
 
 
 def test_packages_that_do_not_exist_are_told_before_anything_is_built(

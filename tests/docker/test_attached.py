@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from projrun.backends.local.engine_container import Interleaved
+from projrun.backends.local.engine_container import MultiplexedSource
 from projrun.processes.streams import OutputCopy
 from tests.conftest import MakeProject, Projrun
 from tests.docker.between import between
@@ -237,7 +237,7 @@ def test_streams_are_told_apart_however_they_are_cut(size: int) -> None:
     parts = [(1, b"one"), (2, b"two" * 20), (1, b""), (2, b"three"), (1, b"four")]
     whole = b"".join(bytes([fd, 0, 0, 0]) + len(text).to_bytes(4, "big") + text for fd, text in parts)
     out, err = OutputCopy("out", None), OutputCopy("err", None)
-    source, seen = Interleaved(0, out, err), {out: b"", err: b""}
+    source, seen = MultiplexedSource(0, out, err), {out: b"", err: b""}
     for at in range(0, len(whole), size):
         for copy, text in source.parts(whole[at : at + size]):
             assert text

@@ -103,8 +103,8 @@ def test_killed_at_random_moments_no_container_is_left(base_image: str, tmp_path
 
 
 def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, home: Home) -> None:
-    gateway = engine.default_gateway()
-    device = engine.device_with(gateway)
+    gateway = engine.find_gateway()
+    device = engine.find_device(gateway)
     connect = "import socket, sys; socket.create_connection((sys.argv[1], sys.argv[2]), 3); print('heard')"
     other = f"projrun-test-{os.getpid()}"
     docker("network", "create", other)
@@ -172,7 +172,7 @@ def test_the_endpoint_for_containers_hears_no_other_network(base_image: str, hom
     ],
 )
 def test_what_engines_say_becomes_one_line_with_the_next_step(said: str, told: str, step: str) -> None:
-    error = engine.refusal(f"docker: Error response from daemon: {said}.\nSee 'docker run --help'.")
+    error = engine.engine_error(f"docker: Error response from daemon: {said}.\nSee 'docker run --help'.")
     assert told in error.message
     assert step in error.hint
     assert "\n" not in str(error)
@@ -213,5 +213,5 @@ def test_a_socket_without_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         answering.start()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{place}/socket")
         with pytest.raises(engine.EngineError, match="is not a container engine"):
-            engine.image("any")
+            engine.inspect_image("any")
         answering.join()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.docker.docker_manager import default_base
+from projrun.environments.docker.docker_manager import choose_base
 from projrun.errors import BuildError, ParameterError, ProjectError, ProjrunError, UsageError
 from projrun.plan import Descriptor
 from projrun.request import Request
@@ -88,11 +88,11 @@ def test_names_of_projects_become_names_of_images(project: str, name: str) -> No
 
 
 def test_the_base_image_fits_the_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_base("3.9") == "python:3.9-slim"
-    assert default_base("3.9.7") == "python:3.9-slim"
-    assert default_base("<3.10,>=3.9") == "python:3.9-slim"
+    assert choose_base("3.9") == "python:3.9-slim"
+    assert choose_base("3.9.7") == "python:3.9-slim"
+    assert choose_base("<3.10,>=3.9") == "python:3.9-slim"
     with pytest.raises(BuildError, match="no Python fits"):
-        default_base(">=4")
+        choose_base(">=4")
     monkeypatch.setenv("PROJRUN_DOCKER_BASE_IMAGE", "mine")
     plain, author = Descriptor(kind="none"), Descriptor(kind="docker_env", docker={"image": "theirs"})
     assert with_base_image(plain, Request(uri=".")).docker == {"image": "mine"}

@@ -123,7 +123,7 @@ def test_an_image_of_its_own_is_in_no_registry(on_podman: None) -> None:
     baseimage.make(name, python=False)
     try:
         assert docker("inspect", "--format", "{{.RepoDigests}}", name) != "[]"
-        image = images.on_engine(name)
+        image = images.find_image(name)
         assert image and image.pin == image.id
     finally:
         docker("rmi", name)

@@ -11,7 +11,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.environments.docker import images
-from projrun.environments.docker.dockerfile_template import standalone
+from projrun.environments.docker.dockerfile_template import render_standalone
 from projrun.environments.docker.image_build import SHELF_LABEL, shelf_name
 from projrun.plan import Lock
 from tests.conftest import MakeProject, Projrun
@@ -88,7 +88,7 @@ def test_an_image_made_from_an_environments_is_not_taken_for_it_and_its_base_sta
     derived = docker("build", "--quiet", str(tmp_path))
     try:
         assert docker("inspect", "--format", '{{index .Config.Labels "projrun.environment"}}', derived) == key
-        found = images.environment_image(key)
+        found = images.find_environment_image(key)
         assert found and found.id != derived
         docker("rmi", derived)
         assert projrun("env", "remove", key).returncode == 0
@@ -100,5 +100,5 @@ def test_an_image_made_from_an_environments_is_not_taken_for_it_and_its_base_sta
 
 def test_labels_say_what_they_are_given() -> None:
     lock = Lock(manager="docker", python="3.11.7", interpreter="", pylock="", image="base")
-    text = standalone(lock, "python3", {"title": 'R&D "ü" $HOME \\ it\'s <b>\nFROM other'}, "/code")
+    text = render_standalone(lock, "python3", {"title": 'R&D "ü" $HOME \\ it\'s <b>\nFROM other'}, "/code")
     assert 'LABEL title="R&D \\"ü\\" \\$HOME \\\\ it\'s <b> FROM other"\n' in text

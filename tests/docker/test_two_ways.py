@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from projrun import engine
-from projrun.backends.local.container_spec import Arguments, client_adds_nothing, creation
+from projrun.backends.local.container_spec import RunArguments, is_client_plain, make_create_request
 from tests.docker.conftest import docker
 
 OWN = (
@@ -46,7 +46,7 @@ OWN = (
 )
 def test_both_ways_make_the_same_container(shell_image: str, options: tuple[str, ...]) -> None:
     command, variables = ["sh", "-c", "true 'x'"], {"B": "1\n2", "Ä": "ö"}
-    made = creation(Arguments(options, variables, shell_image, command))
+    made = make_create_request(RunArguments(options, variables, shell_image, command))
     assert made is not None
     given = [f"--env={name}={value}" for name, value in variables.items()]
     containers = [made_directly(made.body), docker("create", *options, *given, shell_image, *command)]
@@ -94,12 +94,12 @@ def said(part: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_what_is_not_simple_is_left_to_the_docker_program(option: str) -> None:
-    assert creation(Arguments(["--init", option], {}, "image", ["true"])) is None
+    assert make_create_request(RunArguments(["--init", option], {}, "image", ["true"])) is None
 
 
 def test_two_networks_and_a_terminal_to_type_at_are_left_to_the_docker_program() -> None:
     for options in (["--network=a", "--network=b"], ["--tty", "--interactive"]):
-        assert creation(Arguments(options, {}, "image", [])) is None
+        assert make_create_request(RunArguments(options, {}, "image", [])) is None
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_what_the_docker_program_would_add_is_not_lost(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     if settings is not None:
         (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert client_adds_nothing() is nothing
+    assert is_client_plain() is nothing
     monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
-    assert not client_adds_nothing()
+    assert not is_client_plain()
 
 
 def test_the_manual_names_the_arguments_that_are_simple() -> None:
@@ -133,7 +133,7 @@ def test_the_manual_names_the_arguments_that_are_simple() -> None:
     }
     for name, value in values.items():
         option = f"--{name}={value}" if value else f"--{name}"
-        assert creation(Arguments([option], {}, "image", [])) is not None, option
+        assert make_create_request(RunArguments([option], {}, "image", [])) is not None, option
     manual = Path(__file__).parents[2].joinpath("docs", "docker.md").read_text()
     listed = manual.partition("does it for arguments other than")[2].partition(";")[0]
     assert set(re.findall("`([a-z-]+)`", listed)) == set(values)

@@ -13,8 +13,8 @@ import pytest
 from projrun.disk import Home
 from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
-from projrun.environments.conda.conda_manager import NOTHING, Before
-from projrun.environments.conda.pip_section import from_lock
+from projrun.environments.conda.conda_manager import NO_PREVIOUS_LOCK, PreviousLock
+from projrun.environments.conda.pip_section import pylock_of_packages
 from projrun.environments.conda.rattler import PypiPackage
 from projrun.errors import BuildError
 from projrun.plan import Descriptor
@@ -120,13 +120,13 @@ def test_locking_again_changes_nothing_unless_asked(tmp_path: Path, monkeypatch:
         channel.add(name, "2", {f"share/{name}": b"new"}, noarch="generic")
     channel.index()
 
-    def versions(before: Before) -> list[str]:
+    def versions(before: PreviousLock) -> list[str]:
         lock = conda_manager.lock(descriptor, tmp_path, tmp_path / "log", "", before).conda
         return sorted(re.findall(r"^- conda: .*/(\w+-\d)-0", lock, re.MULTILINE))
 
-    assert versions(Before(first)) == ["one-1", "two-1"]
-    assert versions(Before(first, "", ("two",))) == ["one-1", "two-2"]
-    assert versions(NOTHING) == ["one-2", "two-2"]
+    assert versions(PreviousLock(first)) == ["one-1", "two-1"]
+    assert versions(PreviousLock(first, "", ("two",))) == ["one-1", "two-2"]
+    assert versions(NO_PREVIOUS_LOCK) == ["one-2", "two-2"]
 
 
 def test_the_lock_of_another_program_is_not_overwritten(projrun: Projrun, project: Path) -> None:
@@ -239,7 +239,7 @@ def _conda_packages(channel: Channel, project: Path) -> list[tuple[str, str, str
 
 def test_a_lock_with_a_package_that_has_no_hash_is_refused() -> None:
     with pytest.raises(BuildError, match="not a file with a sha256"):
-        from_lock([PypiPackage("here", "1", "git+https://git.example.org/here.git", "")])
+        pylock_of_packages([PypiPackage("here", "1", "git+https://git.example.org/here.git", "")])
 
 
 # Python

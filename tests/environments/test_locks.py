@@ -9,7 +9,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.documents import toml_file
-from projrun.environments.conda.pypi_names import pins, translated
+from projrun.environments.conda.pypi_names import convert_version, translate_to_pypi
 from projrun.environments.store import Provided, provide
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Resolving
@@ -150,12 +150,12 @@ def test_a_lock_without_hashes_is_refused(make_project: MakeProject, home: Home)
     ],
 )
 def test_conda_pins(conda: str, pip: str) -> None:
-    assert pins(conda) == pip
+    assert convert_version(conda) == pip
 
 
 def test_conda_packages_become_what_pypi_has() -> None:
     wanted = ("conda-forge::pytorch=2.1", "py-xgboost", "openssl=3", "numpy>=1,<2", "six[version='>=1']")
-    found = translated(Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=wanted))
+    found = translate_to_pypi(Descriptor(kind="conda_env", file="conda.yaml", conda_dependencies=wanted))
     assert found.requirements == ("torch==2.1.*", "xgboost", "numpy>=1,<2", "six>=1")
     assert "torch==2.1.* for pytorch" in found.notices[0]
     assert "openssl" in found.notices[1]

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from projrun import engine
 from projrun.backends.local import container_spec
-from projrun.backends.local.container_spec import Arguments
+from projrun.backends.local.container_spec import RunArguments
 from projrun.console import is_verbose
 from projrun.errors import LaunchError, ProjrunError
 from projrun.plan import Container, Launch, Plan, PlannedContainer
@@ -34,7 +34,7 @@ _TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
 """Variables of the caller that a client of a remote tracking server needs."""
 
 
-class _Client(Protocol):
+class _ContainerClient(Protocol):
     """What has the engine run a container."""
 
     def wait(self, timeout_s: float | None = None) -> int:
@@ -50,7 +50,7 @@ class _Client(Protocol):
         ...
 
 
-class InContainer:
+class ContainerProcess:
     """A running container, with the two methods of a Child that a backend needs."""
 
     def __init__(
@@ -68,7 +68,7 @@ class InContainer:
         wanted = plan.container or PlannedContainer()
         variables = container_variables(wanted, launch)
         run_id = variables.get("MLFLOW_RUN_ID", "")
-        self.id = _name(wanted.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
+        self.id = _user_chosen_name(wanted.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
         options = [
             *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={run_id}"),
             *_options(plan, wanted, launch.container, launch.variables, directory),
@@ -76,15 +76,15 @@ class InContainer:
             *wanted.arguments,
         ]
         command = (launch.container.shell, "-c", plan.command)
-        arguments = Arguments(options, variables, launch.container.image, command)
+        arguments = RunArguments(options, variables, launch.container.image, command)
         self._will: ExitProgram | None = None
 
         def before_start() -> None:
-            self._will = ExitProgram(engine.command("rm", "--force", "--volumes", self.id))
+            self._will = ExitProgram(engine.docker_argv("rm", "--force", "--volumes", self.id))
             before()
 
         try:
-            self._client = _client(self.id, arguments, log, out, err, before_start)
+            self._client = _start_client(self.id, arguments, log, out, err, before_start)
         except BaseException:
             self._remove()
             raise
@@ -123,24 +123,26 @@ class InContainer:
         return self._client.abandon()
 
 
-def _client(
+def _start_client(
     name: str,
-    arguments: Arguments,
+    arguments: RunArguments,
     log: Path,
     out: int | None,
     err: int | None,
     before: Callable[[], None],
-) -> _Client:
-    path = engine.dockers_socket()
-    creation = container_spec.creation(arguments) if path and container_spec.client_adds_nothing() else None
+) -> _ContainerClient:
+    path = engine.docker_socket()
+    creation = (
+        container_spec.make_create_request(arguments) if path and container_spec.is_client_plain() else None
+    )
     if creation is None:
         before()
-        return DockerRun(name, arguments, log, out, err)
-    from projrun.backends.local.engine_container import Attached
+        return DockerProgram(name, arguments, log, out, err)
+    from projrun.backends.local.engine_container import EngineContainer
 
     if is_verbose():
-        explain_command(argv_of(arguments))  # which does the same
-    return Attached(path, name, creation, log, out, err, before)
+        explain_command(docker_run_argv(arguments))  # which does the same
+    return EngineContainer(path, name, creation, log, out, err, before)
 
 
 def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:
@@ -163,11 +165,11 @@ def _options(
     # The first process of a container ignores signals that it has no handler for; this one passes them on
     # to the whole group and collects orphans.
     yield from ("--init", "--env=TINI_KILL_PROCESS_GROUP=1")
-    yield f"--user={user_of(container, directory)}"
+    yield f"--user={container_user(container, directory)}"
     yield from (f"--tmpfs={HOME}:rw,exec,mode=1777", f"--env=HOME={HOME}")
     if container.remapped:
         yield "--userns=host"
-    for source, target, mode in mounts(plan, wanted, container, variables, directory):
+    for source, target, mode in list_mounts(plan, wanted, container, variables, directory):
         if "," in source or ",target=" in target:
             raise LaunchError(f"a comma in a path cannot be mounted: {source}", "rename it")
         read_only = ",readonly" if mode == "ro" else ""
@@ -176,7 +178,7 @@ def _options(
         yield f"--volume={volume}"
 
 
-def user_of(container: Container, directory: Path) -> str:
+def container_user(container: Container, directory: Path) -> str:
     """Whose the outputs are to be: the caller's; where that is root, the owner's of the project."""
     if container.rootless:
         return "0:0"
@@ -186,7 +188,7 @@ def user_of(container: Container, directory: Path) -> str:
     return f"{owner.st_uid}:{owner.st_gid}"
 
 
-def mounts(
+def list_mounts(
     plan: Plan,
     wanted: PlannedContainer,
     container: Container,
@@ -217,10 +219,10 @@ def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
         yield "--interactive"
 
 
-def _name(arguments: tuple[str, ...]) -> str:
+def _user_chosen_name(arguments: tuple[str, ...]) -> str:
     """That the user gave the container. Nobody else's may have it: ours is removed by its name."""
     name = next((text.partition("=")[2] for text in arguments if text.startswith("--name=")), "")
-    taken = engine.container(name) if name and re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
+    taken = engine.inspect_container(name) if name and re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
     if taken is not None and str(taken["Name"]).lstrip("/") == name:
         raise LaunchError(
             f"there is a container of the name {name} already", "remove it, or give another name"
@@ -228,20 +230,26 @@ def _name(arguments: tuple[str, ...]) -> str:
     return name
 
 
-_OWN = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
+_CLIENT_VARIABLES = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
 """Variables that the program itself heeds."""
 
 
-class DockerRun:
-    def __init__(self, name: str, arguments: Arguments, log: Path, out: int | None, err: int | None) -> None:
+class DockerProgram:
+    def __init__(
+        self, name: str, arguments: RunArguments, log: Path, out: int | None, err: int | None
+    ) -> None:
         for variable in arguments.variables:
             if variable.startswith("DOCKER_"):
                 hint = "give it in a file: -A env-file=FILE"
                 raise LaunchError(f"{variable} would steer the docker program itself", hint)
         self._name, self._log = name, log
-        by_name = {name: value for name, value in arguments.variables.items() if not _OWN.fullmatch(name)}
+        by_name = {
+            name: value
+            for name, value in arguments.variables.items()
+            if not _CLIENT_VARIABLES.fullmatch(name)
+        }
         self._child = Child(
-            argv_of(arguments),
+            docker_run_argv(arguments),
             cwd=None,
             environ=merge_environ(os.environ, by_name),
             log=log,
@@ -257,7 +265,7 @@ class DockerRun:
         return code
 
     def send(self, number: int, timeout_s: float) -> bool:
-        return engine.call("kill", "--signal", str(number), self._name).ok
+        return engine.run_docker("kill", "--signal", str(number), self._name).ok
 
     def abandon(self) -> int:
         return self._child.end(SIGKILL)
@@ -267,18 +275,20 @@ class DockerRun:
 
         1 is the program's where Podman takes the container and then cannot start it.
         """
-        facts = engine.container(self._name)
+        facts = engine.inspect_container(self._name)
         if facts is None or facts["State"]["StartedAt"].startswith("0001-"):
             said = self._log.read_text(errors="replace")[-2000:]
-            raise engine.refusal(re.sub(r"\s*(See|Run) 'docker run --help'.*", "", said, flags=re.DOTALL))
+            raise engine.engine_error(
+                re.sub(r"\s*(See|Run) 'docker run --help'.*", "", said, flags=re.DOTALL)
+            )
 
 
-def argv_of(given: Arguments) -> list[str]:
+def docker_run_argv(given: RunArguments) -> list[str]:
     options = (*given.options, *_environment(given.variables))
-    return engine.command("run", "--pull=never", *options, given.image, *given.command)
+    return engine.docker_argv("run", "--pull=never", *options, given.image, *given.command)
 
 
 def _environment(variables: Mapping[str, str]) -> Iterator[str]:
     """By name, so that no value is on the command line; but not what the program would heed itself."""
     for name, value in sorted(variables.items()):
-        yield f"--env={name}={value}" if _OWN.fullmatch(name) else f"--env={name}"
+        yield f"--env={name}={value}" if _CLIENT_VARIABLES.fullmatch(name) else f"--env={name}"

@@ -30,7 +30,7 @@ _TEXTS = {
 }
 _SIZES = {"--memory": "HostConfig.Memory", "--shm-size": "HostConfig.ShmSize"}
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30}
-_CLIENTS_SETTINGS = (
+_CLIENT_VARIABLES = (
     "DOCKER_API_VERSION",
     "DOCKER_CONTENT_TRUST",
     "DOCKER_CUSTOM_HEADERS",
@@ -38,7 +38,7 @@ _CLIENTS_SETTINGS = (
 )
 
 
-class Arguments(msgspec.Struct, frozen=True):
+class RunArguments(msgspec.Struct, frozen=True):
     """Of `docker run`."""
 
     options: Sequence[str]
@@ -48,18 +48,18 @@ class Arguments(msgspec.Struct, frozen=True):
     command: Sequence[str]
 
 
-class Creation(msgspec.Struct, frozen=True):
+class CreateRequest(msgspec.Struct, frozen=True):
     body: bytes
     """Of the request that makes the container. Values of variables are in it."""
     tty: bool
     stdin: bool
 
 
-class _UnknownError(Exception):
+class _UnsupportedError(Exception):
     """Only the docker program knows what is meant."""
 
 
-def creation(given: Arguments) -> Creation | None:
+def make_create_request(given: RunArguments) -> CreateRequest | None:
     """What makes this container; None where the docker program is to be asked."""
     host: dict[str, Any] = {"NetworkMode": "default", "RestartPolicy": {"Name": "no"}}
     config: dict[str, Any] = {
@@ -79,8 +79,8 @@ def creation(given: Arguments) -> Creation | None:
         if stdin and tty:
             return None  # our own terminal would have to be changed
         body = msgspec.json.encode({**config, "AttachStdin": stdin, "StdinOnce": stdin})
-        return Creation(body, tty, stdin)
-    except (_UnknownError, UnicodeEncodeError):
+        return CreateRequest(body, tty, stdin)
+    except (_UnsupportedError, UnicodeEncodeError):
         return None
 
 
@@ -88,11 +88,11 @@ def _add(config: dict[str, Any], host: dict[str, Any], name: str, equals: str, v
     if name in _FLAGS and not equals:
         _set(config, _FLAGS[name], True)
     elif not value:
-        raise _UnknownError
+        raise _UnsupportedError
     elif name in _TEXTS:
         _set(config, _TEXTS[name], value)
     elif name in _SIZES:
-        _set(config, _SIZES[name], _bytes(value))
+        _set(config, _SIZES[name], _parse_size(value))
     elif name == "--env" and "=" in value:
         config.setdefault("Env", []).append(value)
     elif name == "--network" and re.fullmatch(r"\w[\w.-]*", value) and host["NetworkMode"] == "default":
@@ -102,11 +102,11 @@ def _add(config: dict[str, Any], host: dict[str, Any], name: str, equals: str, v
     elif name == "--tmpfs":
         host.setdefault("Tmpfs", {})[value.partition(":")[0]] = value.partition(":")[2]
     elif name == "--mount":
-        host.setdefault("Mounts", []).append(_bind(value))
+        host.setdefault("Mounts", []).append(_parse_bind(value))
     elif name == "--volume" and re.match(r"(/[^:]*|\w[\w.-]+):/", value):
         host.setdefault("Binds", []).append(value)
     elif not (name == "--name" and re.fullmatch(r"\w[\w.-]+", value, re.ASCII)):
-        raise _UnknownError
+        raise _UnsupportedError
 
 
 def _set(config: dict[str, Any], path: str, value: object) -> None:
@@ -114,19 +114,19 @@ def _set(config: dict[str, Any], path: str, value: object) -> None:
     (config[outer] if dot else config)[last] = value
 
 
-def _bytes(text: str) -> int:
+def _parse_size(text: str) -> int:
     found = re.fullmatch(r"(\d+)([bkmg]?)", text, re.ASCII | re.IGNORECASE)
     if not found:
-        raise _UnknownError
+        raise _UnsupportedError
     return int(found[1]) << _UNITS[found[2].lower()]
 
 
-def _bind(text: str) -> dict[str, object]:
+def _parse_bind(text: str) -> dict[str, object]:
     """Of the form that projrun itself writes."""
     kind, source, target, *more = [*text.split(","), "", ""]
     known = kind == "type=bind" and source.startswith("source=/") and target.startswith("target=/")
     if not known or more not in (["", ""], ["readonly", "", ""]):
-        raise _UnknownError
+        raise _UnsupportedError
     return {
         "Type": "bind",
         "Source": source.removeprefix("source="),
@@ -135,9 +135,9 @@ def _bind(text: str) -> dict[str, object]:
     }
 
 
-def client_adds_nothing() -> bool:
+def is_client_plain() -> bool:
     """Whether the docker program is told nothing that it would pass on, such as the proxies of a company."""
-    if any(os.environ.get(name) for name in _CLIENTS_SETTINGS):
+    if any(os.environ.get(name) for name in _CLIENT_VARIABLES):
         return False
     place = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
     try:

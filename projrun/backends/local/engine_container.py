@@ -20,29 +20,29 @@ from typing import Any
 import msgspec
 
 from projrun import engine
-from projrun.backends.local.container_spec import Creation
+from projrun.backends.local.container_spec import CreateRequest
 from projrun.console import warn
-from projrun.engine.http import CHUNK, TIMEOUT_S, Question
+from projrun.engine.unix_http import CHUNK, TIMEOUT_S, EngineRequest
 from projrun.processes.streams import OutputCopy, OutputSource, Pump, watch_terminal_size
 
 PROMPT_S = 1.0
 """Within this time a container is usually made; one with large volumes is not."""
 DRAIN_S = 1.0
 """How long a thread that reads our stdin may take to notice the end."""
-HEADER = 8
+HEADER_BYTES = 8
 """Bytes before each part of a stream that is two: which of them, three of nothing, four of its length."""
 STDERR = 2
 
 
 class _Running(msgspec.Struct, frozen=True):
-    streams: Streams
-    starting: Question
+    streams: ContainerStreams
+    starting: EngineRequest
     """Answered when it has started."""
-    ending: Question
+    ending: EngineRequest
     """Answered when it has ended."""
 
 
-class Attached:
+class EngineContainer:
     """A container of that name, which is started as soon as it is made.
 
     path: of the engine's socket. out, err: our own streams, which get a copy of its own; None for nowhere.
@@ -53,7 +53,7 @@ class Attached:
         self,
         path: str,
         name: str,
-        creation: Creation,
+        creation: CreateRequest,
         log: Path,
         out: int | None,
         err: int | None,
@@ -104,13 +104,13 @@ class Attached:
     def _start(self, deadline: float | None) -> _Running:
         """Have it made, attach to it, and ask to have it started."""
         if self._running is None:
-            for warning in _decoded(self._answer(self._making, deadline)).get("Warnings") or ():
+            for warning in _decode(self._answer(self._making, deadline)).get("Warnings") or ():
                 warn(f"the container engine: {warning}")
             stdin = "&stdin=1" if self._creation.stdin else ""
             attached = self._begun(f"/attach?stream=1&stdout=1&stderr=1{stdin}", upgrade=True)
             ending = self._begun("/wait?condition=next-exit")
             source = self._source(os.dup(attached.channel.fileno()))
-            streams = Streams(
+            streams = ContainerStreams(
                 attached.channel, Pump([source], self._log, indexed=True), stdin=self._creation.stdin
             )
             self._open.callback(streams.close)
@@ -130,7 +130,7 @@ class Attached:
         if self._creation.tty:
             terminals = [stream is not None and os.isatty(stream) for stream in (self._out, self._err)]
             return OutputSource(fd, OutputCopy("tty" if all(terminals) else "out", self._out))
-        return Interleaved(fd, OutputCopy("out", self._out), OutputCopy("err", self._err))
+        return MultiplexedSource(fd, OutputCopy("out", self._out), OutputCopy("err", self._err))
 
     def _resize(self) -> None:
         """Give the container's terminal the size of ours."""
@@ -139,47 +139,47 @@ class Attached:
                 size = os.get_terminal_size(self._out)
                 self._try(f"/resize?h={size.lines}&w={size.columns}")
 
-    def _post(self, target: str, body: bytes = b"", *, upgrade: bool = False) -> Question:
+    def _post(self, target: str, body: bytes = b"", *, upgrade: bool = False) -> EngineRequest:
         try:
-            question = Question(self._path, f"POST {target}", body, upgrade=upgrade)
+            question = EngineRequest(self._path, f"POST {target}", body, upgrade=upgrade)
         except OSError:
-            raise _lost() from None
+            raise _engine_lost() from None
         return self._open.enter_context(closing(question))
 
-    def _begun(self, target: str, *, upgrade: bool = False) -> Question:
+    def _begun(self, target: str, *, upgrade: bool = False) -> EngineRequest:
         """A question of this container whose answer has begun, and goes on for as long as it runs."""
         question = self._post(self._container + target, upgrade=upgrade)
         try:
             is_begun = question.is_accepted(TIMEOUT_S)
         except (OSError, ValueError):
-            raise _lost() from None
+            raise _engine_lost() from None
         if not is_begun:
             self._answer(question, None)
         question.channel.settimeout(None)
         return question
 
-    def _answer(self, question: Question, deadline: float | None) -> bytes:
+    def _answer(self, question: EngineRequest, deadline: float | None) -> bytes:
         """Its body. Raises EngineError for a refusal or none at all, TimeoutError before it is there."""
         try:
             reply = question.answer(_left_s(deadline))
         except TimeoutError:
             raise
         except (OSError, ValueError):
-            raise _lost() from None
+            raise _engine_lost() from None
         if reply.status >= 400:
-            raise engine.refused(reply)
+            raise engine.reply_error(reply)
         return reply.body
 
     def _try(self, target: str) -> None:
         """Of a container that may not run yet, or not any more."""
         with (
             suppress(OSError, ValueError),
-            closing(Question(self._path, f"POST {self._container}{target}")) as question,
+            closing(EngineRequest(self._path, f"POST {self._container}{target}")) as question,
         ):
             question.answer(TIMEOUT_S)
 
 
-class Streams:
+class ContainerStreams:
     """What goes to and fro between a container and us."""
 
     def __init__(self, channel: _socket.socket, pump: Pump, *, stdin: bool) -> None:
@@ -219,7 +219,7 @@ class Streams:
             self._channel.shutdown(_socket.SHUT_WR)
 
 
-class Interleaved(OutputSource):
+class MultiplexedSource(OutputSource):
     """A connection on which stdout and stderr come in parts of both."""
 
     def __init__(self, fd: int, out: OutputCopy, err: OutputCopy) -> None:
@@ -237,34 +237,34 @@ class Interleaved(OutputSource):
                 self._left -= len(part)
                 yield self._copy, part
             else:
-                part = chunk[at : at + HEADER - len(self._header)]
+                part = chunk[at : at + HEADER_BYTES - len(self._header)]
                 self._header += part
-                if len(self._header) == HEADER:
+                if len(self._header) == HEADER_BYTES:
                     self._copy = self._err if self._header[0] == STDERR else self._out
                     self._left, self._header = int.from_bytes(self._header[4:], "big"), b""
             at += len(part)
 
 
 def _exit_code(answer: bytes) -> int:
-    told = _decoded(answer)
+    told = _decode(answer)
     if said := (told.get("Error") or {}).get("Message"):
-        raise engine.refusal(said)
+        raise engine.engine_error(said)
     return int(told["StatusCode"])
 
 
-def _decoded(answer: bytes) -> dict[str, Any]:
+def _decode(answer: bytes) -> dict[str, Any]:
     try:
         told: dict[str, Any] = msgspec.json.decode(answer)
         return told
     except msgspec.DecodeError:  # it was cut off
-        raise _lost() from None
+        raise _engine_lost() from None
 
 
 def _left_s(deadline: float | None) -> float | None:
     return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
-def _lost() -> engine.EngineError:
+def _engine_lost() -> engine.EngineError:
     return engine.EngineError(
         "the container engine ended before the container did", "see the engine's own log, then run it again"
     )

@@ -14,19 +14,19 @@ from projrun.plan import Launch, Plan
 from projrun.processes import merge_environ
 
 if TYPE_CHECKING:
-    from projrun.backends.local.container import InContainer
+    from projrun.backends.local.container import ContainerProcess
     from projrun.processes.child import Child
 
-_children: dict[str, Child | InContainer] = {}
+_children: dict[str, Child | ContainerProcess] = {}
 
 
 def submit(plan: Plan, launch: Launch, directory: Path, log: Path, before: Callable[[], None]) -> Handle:
     out, err = _descriptor(1, sys.stdout), _descriptor(2, sys.stderr)
-    child: Child | InContainer
+    child: Child | ContainerProcess
     if launch.container is not None:
-        from projrun.backends.local.container import InContainer
+        from projrun.backends.local.container import ContainerProcess
 
-        child = InContainer(plan, launch, directory, log, out, err, before)
+        child = ContainerProcess(plan, launch, directory, log, out, err, before)
     else:
         before()
         child = _on_this_machine(plan, launch, directory, log, out, err)

@@ -14,12 +14,12 @@ from projrun.plan import Launch
 from projrun.processes.child import HELPER_VARIABLE
 from projrun.processes.programs import run_program, run_with_progress
 
-SCRIPTS = "etc/conda/activate.d"
-SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
-_RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do . "$script"; done >&2; exec env -0'
+SCRIPTS_DIRECTORY = "etc/conda/activate.d"
+SHELL_VARIABLES = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
+_RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS_DIRECTORY}/*.sh; do . "$script"; done >&2; exec env -0'
 
 
-def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
+def make_launch(prefix: Path, variables: dict[str, str]) -> Launch:
     """How to start a process in the environment at `prefix`, whose author wants `variables` set.
 
     The scripts run in a plain environment, not the user's: the result belongs to the environment alone, and
@@ -36,7 +36,7 @@ def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
         **variables,
     }
     path = (str(prefix / "bin"),)
-    scripts = prefix / SCRIPTS
+    scripts = prefix / SCRIPTS_DIRECTORY
     if not scripts.is_dir() or not any(scripts.glob("*.sh")):
         return Launch(variables=set_, path_entries=path)
     before = {name: value for name, value in set_.items() if value is not None}
@@ -48,7 +48,7 @@ def launch_of(prefix: Path, variables: dict[str, str]) -> Launch:
     for name in before.keys() - after.keys():
         set_[name] = None
     for name, value in after.items():
-        if before.get(name) != value and name not in SHELLS_OWN:
+        if before.get(name) != value and name not in SHELL_VARIABLES:
             set_[name] = value
     added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
     usual = os.defpath.split(os.pathsep)
@@ -61,32 +61,34 @@ def _activated(before: dict[str, str]) -> dict[str, str]:
     """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
     answer = run_program(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
     if not answer.ok:
-        raise failed(answer.stderr)
-    return variables_in(answer.stdout)
+        raise activation_error(answer.stderr)
+    return parse_variables(answer.stdout)
 
 
-def failed(stderr: str) -> BuildError:
+def activation_error(stderr: str) -> BuildError:
     return BuildError(
         f"the activation scripts of the environment failed: {one_line(stderr)}",
         "leave out the package that they come from",
     )
 
 
-def variables_in(text: str) -> dict[str, str]:
+def parse_variables(text: str) -> dict[str, str]:
     """What `env -0` printed."""
     pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
     return {name: value for name, _, value in pairs}
 
 
-VARIABLE = "PROJRUN_CONDA_EXE"
+PROGRAM_VARIABLE = "PROJRUN_CONDA_EXE"
 
 
-def chosen() -> str:
+def chosen_program() -> str:
     """The program; empty for rattler."""
-    return os.environ.get(VARIABLE, "")
+    return os.environ.get(PROGRAM_VARIABLE, "")
 
 
-def create(program: str, packages: Sequence[CondaPackage], prefix: Path, offline: bool, log: Path) -> None:
+def create_with_program(
+    program: str, packages: Sequence[CondaPackage], prefix: Path, offline: bool, log: Path
+) -> None:
     """Exactly `packages` at `prefix`: the program solves nothing."""
     with temporary_directory() as temporary:
         explicit = temporary / "explicit.txt"
@@ -97,5 +99,6 @@ def create(program: str, packages: Sequence[CondaPackage], prefix: Path, offline
     if code != 0 or not (prefix / "conda-meta").is_dir():
         ended = f"exited with code {code}" if code else "made no environment"
         raise BuildError(
-            f"{program} ({VARIABLE}) {ended}", f"look at what it said in {log}, or unset {VARIABLE}"
+            f"{program} ({PROGRAM_VARIABLE}) {ended}",
+            f"look at what it said in {log}, or unset {PROGRAM_VARIABLE}",
         )

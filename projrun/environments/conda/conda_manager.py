@@ -13,9 +13,9 @@ import msgspec
 
 from projrun.disk.file_operations import remove_tree, temporary_target, write_atomically
 from projrun.environments.conda import activation, pip_section
-from projrun.environments.conda.condarc import Settings, settings
-from projrun.environments.conda.lock_stamp import pip_document, staleness_of_conda
-from projrun.environments.conda.rattler import Answer, Channels, CondaPackage, ask_rattler
+from projrun.environments.conda.condarc import Settings, read_settings
+from projrun.environments.conda.lock_stamp import explain_staleness, read_pip_lock
+from projrun.environments.conda.rattler import Channels, CondaPackage, RattlerAnswer, run_rattler
 from projrun.environments.contents import normal, origin
 from projrun.environments.local_requirements import install_local, local_facts
 from projrun.errors import BuildError
@@ -26,13 +26,13 @@ BUILDS = True
 
 LINK_SCRIPTS_VARIABLE = "PROJRUN_CONDA_LINK_SCRIPTS"
 NO_DEFAULTS = "nodefaults"
-IN_PREFIX = ("--break-system-packages",)
+PIP_OPTIONS = ("--break-system-packages",)
 """Conda marks its Python as managed by others: what the project's own pip section says is meant."""
-STATE = "conda-meta/state"
+STATE_FILE = "conda-meta/state"
 """Where conda keeps the variables of an environment."""
 
 
-class Before(msgspec.Struct, frozen=True):
+class PreviousLock(msgspec.Struct, frozen=True):
     """A lock whose versions are kept where they still fit."""
 
     conda: str = ""
@@ -41,10 +41,10 @@ class Before(msgspec.Struct, frozen=True):
     """Packages that need not stay as they are."""
 
 
-NOTHING = Before()
+NO_PREVIOUS_LOCK = PreviousLock()
 
 
-class Target(msgspec.Struct, frozen=True):
+class TargetPlatform(msgspec.Struct, frozen=True):
     """The machine that is solved for, where that is not this one."""
 
     subdir: str = ""
@@ -55,7 +55,7 @@ class Target(msgspec.Struct, frozen=True):
     """As uv names platforms; empty: this one's."""
 
 
-HERE = Target()
+THIS_PLATFORM = TargetPlatform()
 
 
 def lock(
@@ -63,31 +63,33 @@ def lock(
     directory: Path,
     log: Path,
     as_of: str = "",
-    before: Before = NOTHING,
-    target: Target = HERE,
+    before: PreviousLock = NO_PREVIOUS_LOCK,
+    target: TargetPlatform = THIS_PLATFORM,
 ) -> Lock:
     """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
-    current = settings()
+    current = read_settings()
     if target.subdir:
         current = msgspec.structs.replace(current, subdir=target.subdir)
     channels = _channels(descriptor.channels, current, directory)
-    specs = [channels.spec(spec) for spec in _specs(descriptor)]
+    specs = [channels.spec(spec) for spec in _match_specs(descriptor)]
     if descriptor.conda_lock_file:
-        answer = _read(descriptor, specs, channels, current, directory, log)
+        answer = _read_project_lock(descriptor, specs, channels, current, directory, log)
     else:
         more = {"lock": before.conda, "change": before.change, "glibc": target.glibc}
-        answer = ask_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **more)
+        answer = run_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **more)
     python = next((package.version for package in answer.packages if package.name == "python"), "")
     notices: tuple[str, ...] = ()
     local: tuple[LocalRequirement, ...] = ()
-    pylock = pip_section.from_lock(answer.pypi)
-    if descriptor.conda_lock_file and (problem := staleness_of_conda(descriptor, directory)):
+    pylock = pip_section.pylock_of_packages(answer.pypi)
+    if descriptor.conda_lock_file and (problem := explain_staleness(descriptor, directory)):
         notices = (f"{problem}; update it: projrun lock",)
-    if (document := pip_document(descriptor, directory)) is not None:
-        pylock, local = pip_section.from_document(document, descriptor, directory)
+    if (document := read_pip_lock(descriptor, directory)) is not None:
+        pylock, local = pip_section.split_local(document, descriptor, directory)
     elif not pylock and python:
-        wish = pip_section.Wish(as_of, before.pylock, before.change, target.platform)
-        pylock, local, said = pip_section.resolved(descriptor, answer.packages, python, directory, log, wish)
+        wish = pip_section.PipOptions(as_of, before.pylock, before.change, target.platform)
+        pylock, local, said = pip_section.lock_pip_section(
+            descriptor, answer.packages, python, directory, log, wish
+        )
         notices += said
     return Lock(
         manager="conda",
@@ -115,13 +117,13 @@ def key(lock: Lock) -> dict[str, object]:
 def build(lock: Lock, dest: Path, log: Path) -> None:
     """Paths are written into a conda environment: it is made where it is going to be, and handed over."""
     final = temporary_target(dest)
-    current = settings()
+    current = read_settings()
     try:
         _install(lock, final, current, log)
         if lock.pylock:
-            pip_section.install(lock.pylock, final, current.offline, log)
-        install_local(lock, final / "bin" / "python", log, IN_PREFIX)
-        write_atomically(final / STATE, msgspec.json.encode({"version": 1, "env_vars": lock.variables}))
+            pip_section.install_pip_section(lock.pylock, final, current.offline, log)
+        install_local(lock, final / "bin" / "python", log, PIP_OPTIONS)
+        write_atomically(final / STATE_FILE, msgspec.json.encode({"version": 1, "env_vars": lock.variables}))
         final.rename(dest)
     finally:
         remove_tree(final)
@@ -164,8 +166,8 @@ class _State(msgspec.Struct):
 
 def launch(dest: Path) -> Launch:
     """Runs the activation scripts: it is called once, and what it returns is kept with the environment."""
-    state = msgspec.json.decode((dest / STATE).read_bytes(), type=_State)
-    return activation.launch_of(dest, state.env_vars)
+    state = msgspec.json.decode((dest / STATE_FILE).read_bytes(), type=_State)
+    return activation.make_launch(dest, state.env_vars)
 
 
 def _channels(written: tuple[str, ...], current: Settings, directory: Path) -> Channels:
@@ -176,7 +178,7 @@ def _channels(written: tuple[str, ...], current: Settings, directory: Path) -> C
     return Channels(names, current, directory)
 
 
-def _specs(descriptor: Descriptor) -> list[str]:
+def _match_specs(descriptor: Descriptor) -> list[str]:
     """The match specs to be solved, Python among them where anything is to be run or installed by it."""
     specs = list(descriptor.conda_specs)
     named = any(re.match(r"(\S+::)?python(?![\w.-])", spec) for spec in specs)
@@ -192,47 +194,49 @@ def _specs(descriptor: Descriptor) -> list[str]:
     return [*specs, f"python{python.replace(' ', '')}"]
 
 
-def _read(
+def _read_project_lock(
     descriptor: Descriptor,
     specs: list[str],
     channels: Channels,
     current: Settings,
     directory: Path,
     log: Path,
-) -> Answer:
+) -> RattlerAnswer:
     file = directory / descriptor.conda_lock_file
     try:
-        return ask_rattler("read", channels, current, log, specs=specs, file=str(file))
+        return run_rattler("read", channels, current, log, specs=specs, file=str(file))
     except BuildError as error:
         raise BuildError(f"{descriptor.conda_lock_file}: {error.message}", error.hint) from None
 
 
 def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
     channels = _channels(lock.channels, current, prefix)
-    if program := activation.chosen():
-        activation.create(program, _packages(lock, channels, current, log), prefix, current.offline, log)
+    if program := activation.chosen_program():
+        activation.create_with_program(
+            program, _describe_packages(lock, channels, current, log), prefix, current.offline, log
+        )
         return
     allowed = os.environ.get(LINK_SCRIPTS_VARIABLE, "") not in ("", "0")
-    answer = ask_rattler(
+    answer = run_rattler(
         "install", channels, current, log, lock=lock.conda, prefix=str(prefix), link_scripts=allowed
     )
     if answer.link_scripts:
         refuse_link_scripts(answer.link_scripts, f"do without it, or trust it: {LINK_SCRIPTS_VARIABLE}=1")
 
 
-def install_elsewhere(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
+def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
     """Conda's packages at `prefix`, as they are to be at the path `final` of another machine."""
-    current = msgspec.structs.replace(settings(), subdir=subdir)
+    current = msgspec.structs.replace(read_settings(), subdir=subdir)
     channels = _channels(lock.channels, current, prefix)
-    answer = ask_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
+    answer = run_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
     if answer.link_scripts:
         refuse_link_scripts(answer.link_scripts, "do without it, or use --env-manager conda")
 
 
-def packages_of(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
+def list_packages(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
     """What `lock` has of conda."""
-    current = msgspec.structs.replace(settings(), subdir=subdir)
-    return _packages(lock, _channels(lock.channels, current, Path.cwd()), current, log)
+    current = msgspec.structs.replace(read_settings(), subdir=subdir)
+    return _describe_packages(lock, _channels(lock.channels, current, Path.cwd()), current, log)
 
 
 def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:
@@ -240,5 +244,7 @@ def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:
     raise BuildError(f"{', '.join(names)}: {said}", hint)
 
 
-def _packages(lock: Lock, channels: Channels, current: Settings, log: Path) -> tuple[CondaPackage, ...]:
-    return ask_rattler("describe", channels, current, log, lock=lock.conda).packages
+def _describe_packages(
+    lock: Lock, channels: Channels, current: Settings, log: Path
+) -> tuple[CondaPackage, ...]:
+    return run_rattler("describe", channels, current, log, lock=lock.conda).packages

@@ -13,9 +13,9 @@ from projrun.documents.yaml_cache import load
 from projrun.errors import BuildError
 from projrun.net import channel_without_credentials, is_offline
 
-DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
+DEFAULT_CHANNELS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 """What the channel name `defaults` means where nobody says otherwise."""
-CLOUD = "https://conda.anaconda.org"
+CHANNEL_ALIAS = "https://conda.anaconda.org"
 _PRIORITIES = {"true": "strict", "false": "disabled"}
 _TRUE = ("1", "true", "yes", "on")
 
@@ -23,10 +23,10 @@ _TRUE = ("1", "true", "yes", "on")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     """As written; those of the more particular file first."""
-    default_channels: tuple[str, ...] = DEFAULTS
+    default_channels: tuple[str, ...] = DEFAULT_CHANNELS
     custom_channels: dict[str, str] = {}
     custom_multichannels: dict[str, tuple[str, ...]] = {}
-    channel_alias: str = CLOUD
+    channel_alias: str = CHANNEL_ALIAS
     priority: str = "flexible"
     """As conda has it by default: strict, flexible or disabled."""
     subdir: str = ""
@@ -56,12 +56,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("offline", "ssl_verify", "proxies"):
             del facts[name]
         overrides = {name: value for name, value in os.environ.items() if name.startswith("CONDA_OVERRIDE_")}
-        return {"overrides": overrides, **{name: _clean(value) for name, value in facts.items()}}
+        return {
+            "overrides": overrides,
+            **{name: _without_credentials(value) for name, value in facts.items()},
+        }
 
 
-def settings(environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     found: dict[str, Any] = {}
-    for file in _files(environ):
+    for file in _condarc_files(environ):
         _merge(found, _read(file))
     for name in ("channels", "default_channels", "channel_alias", "channel_priority", "subdir", "offline"):
         if value := environ.get(f"CONDA_{name.upper()}"):
@@ -75,11 +78,11 @@ def settings(environ: Mapping[str, str] = os.environ) -> Settings:
         raise BuildError(f"'{priority}' is no channel_priority", "write strict, flexible or disabled")
     multi = found.get("custom_multichannels") or {}
     return Settings(
-        channels=_texts(found.get("channels")),
-        default_channels=_texts(found.get("default_channels")) or DEFAULTS,
+        channels=_as_strings(found.get("channels")),
+        default_channels=_as_strings(found.get("default_channels")) or DEFAULT_CHANNELS,
         custom_channels={str(name): str(url) for name, url in (found.get("custom_channels") or {}).items()},
-        custom_multichannels={str(name): _texts(channels) for name, channels in multi.items()},
-        channel_alias=str(found.get("channel_alias") or CLOUD),
+        custom_multichannels={str(name): _as_strings(channels) for name, channels in multi.items()},
+        channel_alias=str(found.get("channel_alias") or CHANNEL_ALIAS),
         priority=priority,
         subdir=str(found.get("subdir") or ""),
         offline=offline.lower() in _TRUE,
@@ -88,7 +91,7 @@ def settings(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def _files(environ: Mapping[str, str]) -> Iterator[Path]:
+def _condarc_files(environ: Mapping[str, str]) -> Iterator[Path]:
     """condarc files as conda looks for them, the most general first."""
     home = Path(environ.get("HOME") or os.path.expanduser("~"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
@@ -127,14 +130,14 @@ def _merge(found: dict[str, Any], more: dict[str, Any]) -> None:
             found[key] = value
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _as_strings(value: object) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value] if value else []
     return tuple(str(item).strip() for item in values)
 
 
-def _clean(value: Any) -> Any:
+def _without_credentials(value: Any) -> Any:
     if isinstance(value, str):
         return channel_without_credentials(value)
     if isinstance(value, dict):
-        return {name: _clean(item) for name, item in value.items()}
-    return [_clean(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: _without_credentials(item) for name, item in value.items()}
+    return [_without_credentials(item) for item in value] if isinstance(value, (list, tuple)) else value

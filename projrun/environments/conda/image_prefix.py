@@ -13,15 +13,20 @@ import msgspec
 
 from projrun import engine
 from projrun.environments.conda import conda_manager
-from projrun.environments.conda.activation import SCRIPTS, SHELLS_OWN, failed, variables_in
+from projrun.environments.conda.activation import (
+    SCRIPTS_DIRECTORY,
+    SHELL_VARIABLES,
+    activation_error,
+    parse_variables,
+)
 from projrun.environments.conda.pypi_names import needs_conda
-from projrun.environments.docker.image_contents import Inside
+from projrun.environments.docker.image_contents import ImageContents
 from projrun.environments.docker.images import Image
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 from projrun.record import Package
 
-BASE = "debian:stable-slim"
+DEFAULT_BASE = "debian:stable-slim"
 """What is taken for the rest of the image: glibc and a shell. Python comes from conda."""
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """An engine's names of architectures -> the kernel's, where they differ."""
@@ -30,65 +35,67 @@ _OLD_GLIBC = "2.28"
 """Taken for granted where an image does not tell its version."""
 
 
-def wanted(descriptor: Descriptor) -> bool:
+def uses_conda(descriptor: Descriptor) -> bool:
     """Whether it is conda's, by the rule that chooses conda outside of images."""
     return descriptor.kind == "conda_env" and needs_conda(descriptor)
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str, base: Image, inside: Inside) -> Lock:
+def lock_prefix(
+    descriptor: Descriptor, directory: Path, log: Path, as_of: str, base: Image, inside: ImageContents
+) -> Lock:
     if not inside.libc:
         raise BuildError(
             f"the image {base.name} has no glibc, which conda's packages need",
-            f"name one that has with --docker-image, such as {BASE}",
+            f"name one that has with --docker-image, such as {DEFAULT_BASE}",
         )
     version = inside.libc.partition(" ")[2]
     machine = _MACHINES.get(base.architecture, base.architecture)
     platform = f"{machine}-manylinux_{(version or _OLD_GLIBC).replace('.', '_')}"
-    target = conda_manager.Target(_subdir(platform), version, platform)
+    target = conda_manager.TargetPlatform(_conda_subdir(platform), version, platform)
     found = conda_manager.lock(descriptor, directory, log, as_of, target=target)
     return msgspec.structs.replace(found, platform=platform)
 
 
-def place(lock: Lock, prefix: Path, final: str, log: Path) -> None:
+def install_prefix(lock: Lock, prefix: Path, final: str, log: Path) -> None:
     """Conda's packages at `prefix`, as they are to be at `final` in the image."""
-    conda_manager.install_elsewhere(lock, prefix, final, _subdir(lock.platform), log)
+    conda_manager.install_for_image(lock, prefix, final, _conda_subdir(lock.platform), log)
     for directory, _, _ in os.walk(prefix):
         os.chmod(directory, 0o755)  # noqa: S103 - whatever our umask, others use it
 
 
-def contents(lock: Lock, inside: Inside, log: Path) -> tuple[Package, ...]:
+def list_packages(lock: Lock, inside: ImageContents, log: Path) -> tuple[Package, ...]:
     """Conda's packages, and those that uv installed from PyPI, which may have replaced some."""
     found = {
         one.name: Package(one.name, one.version)
-        for one in conda_manager.packages_of(lock, _subdir(lock.platform), log)
+        for one in conda_manager.list_packages(lock, _conda_subdir(lock.platform), log)
     }
     found |= {one.name: one for one in inside.packages if one.name in inside.by_uv}
     return tuple(package for _, package in sorted(found.items()))
 
 
-def activated(image: Image, shell: str, variables: dict[str, str]) -> dict[str, str]:
+def read_activated_variables(image: Image, shell: str, variables: dict[str, str]) -> dict[str, str]:
     """What a process is to have set: the author's variables and what activation scripts make of them."""
     pairs = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", shell, *pairs]
-    answer = engine.call("run", *options, image.id, "-c", _ACTIVATE)
+    answer = engine.run_docker("run", *options, image.id, "-c", _ACTIVATION_SCRIPT)
     if not answer.ok:
-        raise failed(answer.stderr)
-    before, after = (variables_in(text) for text in answer.stdout.split(_BETWEEN))
+        raise activation_error(answer.stderr)
+    before, after = (parse_variables(text) for text in answer.stdout.split(_SEPARATOR))
     changed = {name: value for name, value in after.items() if before.get(name) != value}
     given = {name: after[name] for name in variables if name in after}
-    return {name: value for name, value in {**given, **changed}.items() if name not in _NOT_KEPT}
+    return {name: value for name, value in {**given, **changed}.items() if name not in _IGNORED_VARIABLES}
 
 
-_BETWEEN = "\0\0"
-_ACTIVATE = f"""
+_SEPARATOR = "\0\0"
+_ACTIVATION_SCRIPT = f"""
 env -0; printf '\\0'
-for script in "$CONDA_PREFIX"/{SCRIPTS}/*.sh; do [ -e "$script" ] && . "$script"; done >&2
+for script in "$CONDA_PREFIX"/{SCRIPTS_DIRECTORY}/*.sh; do [ -e "$script" ] && . "$script"; done >&2
 exec env -0
 """
-_NOT_KEPT = SHELLS_OWN - {"PATH"}
+_IGNORED_VARIABLES = SHELL_VARIABLES - {"PATH"}
 
 
-def _subdir(platform: str) -> str:
+def _conda_subdir(platform: str) -> str:
     """What conda calls it: `linux-64`, `linux-aarch64`."""
     machine = platform.partition("-")[0]
     return _SUBDIRS.get(machine, f"linux-{machine}")

@@ -32,44 +32,44 @@ class Stamp(msgspec.Struct, frozen=True):
     """sha256 of the file PIP_LOCK beside it, or NO_PIP."""
 
 
-def wanted(descriptor: Descriptor) -> str:
+def digest_descriptor(descriptor: Descriptor) -> str:
     """Digest of what the author wrote and a conda lock depends on."""
     pip = [descriptor.build_dependencies, descriptor.dependencies, descriptor.constraints]
     return cache_key({"conda": [descriptor.conda_specs, descriptor.channels], "pip": pip})
 
 
-def stamped(lock: str, descriptor: Descriptor, pip_lock: str) -> str:
+def add_stamp(lock: str, descriptor: Descriptor, pip_lock: str) -> str:
     pip = sha256_text(pip_lock) if pip_lock else NO_PIP
-    return f"# projrun: descriptor {wanted(descriptor)}, pip {pip}\n{lock}"
+    return f"# projrun: descriptor {digest_descriptor(descriptor)}, pip {pip}\n{lock}"
 
 
-def staleness_of_conda(descriptor: Descriptor, directory: Path) -> str:
+def explain_staleness(descriptor: Descriptor, directory: Path) -> str:
     """Why the project's conda lock is not that of its descriptor; empty when it is, or we cannot know."""
-    stamp = _stamp(descriptor, directory)
+    stamp = _read_stamp(descriptor, directory)
     if stamp is None:
         return ""
-    if stamp.descriptor != wanted(descriptor):
+    if stamp.descriptor != digest_descriptor(descriptor):
         return f"{descriptor.conda_lock_file} is older than {descriptor.file}"
-    pip = _pip_text(descriptor, directory)
+    pip = _read_pip_text(descriptor, directory)
     if stamp.pip not in (NO_PIP, sha256_text(pip)):
         state = "not the one that it was written with" if pip else "gone"
         return f"{PIP_LOCK}, which belongs to {descriptor.conda_lock_file}, is {state}"
     return ""
 
 
-def pip_document(descriptor: Descriptor, directory: Path) -> dict[str, Any] | None:
+def read_pip_lock(descriptor: Descriptor, directory: Path) -> dict[str, Any] | None:
     """The pip section's lock that belongs to the project's conda lock. Raises BuildError when it is lost."""
-    stamp = _stamp(descriptor, directory)
+    stamp = _read_stamp(descriptor, directory)
     if stamp is None or stamp.pip == NO_PIP:
         return None
-    if sha256_text(_pip_text(descriptor, directory)) != stamp.pip:
+    if sha256_text(_read_pip_text(descriptor, directory)) != stamp.pip:
         raise BuildError(
-            staleness_of_conda(descriptor, directory), "put it back, or write both anew: projrun lock"
+            explain_staleness(descriptor, directory), "put it back, or write both anew: projrun lock"
         )
-    return toml_file.load(_beside(descriptor, directory), PIP_LOCK)
+    return toml_file.load(_pip_lock_path(descriptor, directory), PIP_LOCK)
 
 
-def _stamp(descriptor: Descriptor, directory: Path) -> Stamp | None:
+def _read_stamp(descriptor: Descriptor, directory: Path) -> Stamp | None:
     if os.path.basename(descriptor.conda_lock_file) != PIXI_LOCK:
         return None
     with (directory / descriptor.conda_lock_file).open(errors="replace") as file:
@@ -77,12 +77,12 @@ def _stamp(descriptor: Descriptor, directory: Path) -> Stamp | None:
     return Stamp(found[1], found[2]) if found else None
 
 
-def _pip_text(descriptor: Descriptor, directory: Path) -> str:
+def _read_pip_text(descriptor: Descriptor, directory: Path) -> str:
     try:
-        return _beside(descriptor, directory).read_text()
+        return _pip_lock_path(descriptor, directory).read_text()
     except OSError:
         return ""
 
 
-def _beside(descriptor: Descriptor, directory: Path) -> Path:
+def _pip_lock_path(descriptor: Descriptor, directory: Path) -> Path:
     return (directory / descriptor.conda_lock_file).with_name(PIP_LOCK)

@@ -18,7 +18,7 @@ from projrun.errors import BuildError
 from projrun.plan import Descriptor, LocalRequirement
 
 
-class Wish(msgspec.Struct, frozen=True):
+class PipOptions(msgspec.Struct, frozen=True):
     """How the pip section is to be resolved."""
 
     as_of: str = ""
@@ -30,13 +30,13 @@ class Wish(msgspec.Struct, frozen=True):
     """That is resolved for, as uv names platforms; empty: this one."""
 
 
-def resolved(
+def lock_pip_section(
     descriptor: Descriptor,
     packages: Sequence[CondaPackage],
     python: str,
     directory: Path,
     log: Path,
-    wish: Wish,
+    wish: PipOptions,
 ) -> tuple[str, tuple[LocalRequirement, ...], tuple[str, ...]]:
     """The pylock.toml of the pip section ('' without one), what of it lies on this machine, and notices.
 
@@ -52,7 +52,7 @@ def resolved(
     target += ["--python-platform", wish.platform] if wish.platform else []
     target += ["--exclude-newer", wish.as_of] if wish.as_of else []
     target += [f"--upgrade-package={name}" for name in wish.change]
-    there = [f"{package.name}=={package.version}" for package in packages if _is_of_pip(package)]
+    there = [f"{package.name}=={package.version}" for package in packages if _constrains_pip(package)]
     notices: tuple[str, ...] = ()
     access = access_of(descriptor, directory)
     try:
@@ -62,10 +62,10 @@ def resolved(
             raise
         document = compiled(lines, descriptor.constraints, target, access, log, wish.before)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
-    return *from_document(document, descriptor, directory), notices
+    return *split_local(document, descriptor, directory), notices
 
 
-def from_document(
+def split_local(
     document: dict[str, Any], descriptor: Descriptor, directory: Path
 ) -> tuple[str, tuple[LocalRequirement, ...]]:
     """The pylock.toml of a lock in the project, and what of it lies on this machine."""
@@ -73,7 +73,7 @@ def from_document(
     return text_of(document), local
 
 
-def _is_of_pip(package: CondaPackage) -> bool:
+def _constrains_pip(package: CondaPackage) -> bool:
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -83,7 +83,7 @@ def _is_of_pip(package: CondaPackage) -> bool:
     return package.python
 
 
-def from_lock(packages: Sequence[PypiPackage]) -> str:
+def pylock_of_packages(packages: Sequence[PypiPackage]) -> str:
     """The PyPI packages of another program's lock as a pylock.toml."""
     parts = ['lock-version = "1.0"\ncreated-by = "projrun"\n']
     for package in packages:
@@ -93,16 +93,16 @@ def from_lock(packages: Sequence[PypiPackage]) -> str:
                 "name a released package",
             )
         name = package.location.partition("?")[0].rpartition("/")[2]
-        file = f"{{ name = {_text(name)}, url = {_text(package.location)}"
-        file += f", hashes = {{ sha256 = {_text(package.sha256)} }} }}"
+        file = f"{{ name = {_quote(name)}, url = {_quote(package.location)}"
+        file += f", hashes = {{ sha256 = {_quote(package.sha256)} }} }}"
         kind = f"wheels = [{file}]" if name.endswith(".whl") else f"sdist = {file}"
         parts.append(
-            f"\n[[packages]]\nname = {_text(package.name)}\nversion = {_text(package.version)}\n{kind}\n"
+            f"\n[[packages]]\nname = {_quote(package.name)}\nversion = {_quote(package.version)}\n{kind}\n"
         )
     return "".join(parts) if packages else ""
 
 
-def install(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
+def install_pip_section(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
     with temporary_directory() as temporary:
         file = temporary / "pylock.toml"
         file.write_text(pylock)
@@ -110,5 +110,5 @@ def install(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
         run_uv([*command, *(["--offline"] if offline else []), "-r", str(file)], log)
 
 
-def _text(value: str) -> str:
+def _quote(value: str) -> str:
     return msgspec.json.encode(value).decode()

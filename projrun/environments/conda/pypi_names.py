@@ -17,28 +17,28 @@ _BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
 _TABLE = Path(__file__).with_name("pypi_names.toml")
 
 
-class Translated(msgspec.Struct, frozen=True):
+class PypiTranslation(msgspec.Struct, frozen=True):
     requirements: tuple[str, ...]
     notices: tuple[str, ...]
 
 
-def translated(descriptor: Descriptor) -> Translated:
+def translate_to_pypi(descriptor: Descriptor) -> PypiTranslation:
     """What the conda packages of `descriptor` are on PyPI. Raises BuildError naming those that it lacks."""
     if not descriptor.conda_dependencies:
-        return Translated((), ())
-    names, kinds = _table()
+        return PypiTranslation((), ())
+    names, kinds = _read_table()
     requirements: list[str] = []
     said: list[str] = []
     left_out: list[str] = []
     absent: list[str] = []
     for spec in descriptor.conda_dependencies:
-        name, version = _parts(spec)
+        name, version = _split_spec(spec)
         if name in kinds["system"]:
             left_out.append(name)
         elif _is_absent(name, kinds):
             absent.append(spec)
         else:
-            requirement = names.get(name, name) + pins(version)
+            requirement = names.get(name, name) + convert_version(version)
             requirements.append(requirement)
             said.append(requirement if name not in names else f"{requirement} for {name}")
     if absent:
@@ -51,7 +51,7 @@ def translated(descriptor: Descriptor) -> Translated:
         notices.append(f"conda packages installed from PyPI: {', '.join(said)}")
     if left_out:
         notices.append(f"system libraries of {descriptor.file} left out: {', '.join(left_out)}")
-    return Translated(tuple(requirements), tuple(notices))
+    return PypiTranslation(tuple(requirements), tuple(notices))
 
 
 def needs_conda(descriptor: Descriptor) -> bool:
@@ -63,12 +63,12 @@ def needs_conda(descriptor: Descriptor) -> bool:
         return True
     if descriptor.conda_dependencies and not _WELL_KNOWN.issuperset(descriptor.channels):
         return True
-    _, kinds = _table()
-    listed = [_parts(spec)[0] for spec in descriptor.conda_dependencies]
+    _, kinds = _read_table()
+    listed = [_split_spec(spec)[0] for spec in descriptor.conda_dependencies]
     return any(name in kinds["system"] or _is_absent(name, kinds) for name in listed)
 
 
-def _table() -> tuple[dict[str, str], dict[str, list[str]]]:
+def _read_table() -> tuple[dict[str, str], dict[str, list[str]]]:
     """Names on PyPI that differ, and names that PyPI does not have, by kind."""
     from projrun.documents import toml_file
 
@@ -80,11 +80,11 @@ def _is_absent(name: str, kinds: dict[str, list[str]]) -> bool:
     return not name or name in kinds["absent"] or name.startswith(("r-", "bioconductor-", "perl-"))
 
 
-def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
+def add_conda_hint(error: BuildError, descriptor: Descriptor) -> BuildError:
     """A failed resolution, with the conda packages that PyPI may have under another name or not at all."""
     if not descriptor.conda_dependencies:
         return error
-    names = [re.split(r"[^\w.-]", one)[0] for one in translated(descriptor).requirements]
+    names = [re.split(r"[^\w.-]", one)[0] for one in translate_to_pypi(descriptor).requirements]
     told = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
     if not told:
         return error
@@ -93,7 +93,7 @@ def with_conda_names(error: BuildError, descriptor: Descriptor) -> BuildError:
     return BuildError(error.message, f"{hint} under pip:")
 
 
-def _parts(spec: str) -> tuple[str, str]:
+def _split_spec(spec: str) -> tuple[str, str]:
     found = _SPEC.match(spec.strip())
     if found is None:
         return "", ""
@@ -101,7 +101,7 @@ def _parts(spec: str) -> tuple[str, str]:
     return found["name"].lower(), bracketed[1] if bracketed else found["version"].strip()
 
 
-def pins(version: str) -> str:
+def convert_version(version: str) -> str:
     """A conda version as PEP 440: `=1.2` is any 1.2, `==1.2=build` and `1.2=build` are exactly 1.2."""
     if "|" in version:
         raise BuildError(f"the conda version '{version}' has alternatives, which PyPI cannot say", "pin one")
@@ -109,13 +109,13 @@ def pins(version: str) -> str:
     if not text or text == "*":
         return ""
     if text[0].isdigit() or re.match(r"=[^=]", text):
-        return _single(text)
+        return _convert_single(text)
     # a build string after the version: `==1.2=py38_0`, or `>=1.2 py38_0`
     parts = [re.sub(r"(?<=[\w.*])(=|\s).*$", "", part) for part in text.split(",")]
-    return ",".join(part if part[0] in "<>=!~" else _single(part) for part in parts if part)
+    return ",".join(part if part[0] in "<>=!~" else _convert_single(part) for part in parts if part)
 
 
-def _single(text: str) -> str:
+def _convert_single(text: str) -> str:
     fuzzy = text.startswith("=")
     number, *build = re.split(r"[=\s]", text.lstrip("="))
     if number.endswith("*"):

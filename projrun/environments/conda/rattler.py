@@ -39,7 +39,7 @@ class PypiPackage(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class RattlerAnswer(msgspec.Struct, frozen=True):
     lock: str = ""
     packages: tuple[CondaPackage, ...] = ()
     pypi: tuple[PypiPackage, ...] = ()
@@ -104,7 +104,7 @@ class Channels:
         return "".join(lines)
 
 
-def refuse_without_rattler() -> None:
+def require_rattler() -> None:
     from importlib.util import find_spec
 
     if find_spec("rattler") is None:
@@ -114,17 +114,19 @@ def refuse_without_rattler() -> None:
         )
 
 
-def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Path, **request: Any) -> Answer:
+def run_rattler(
+    operation: str, channels: Channels, settings: Settings, log: Path, **request: Any
+) -> RattlerAnswer:
     """Raises BuildError in one line. The request goes through a file, for credentials are not to be seen."""
-    refuse_without_rattler()
+    require_rattler()
     whole = {
         "operation": operation,
         "channels": channels.urls,
         "platform": settings.subdir,
         "priority": settings.priority,
         "offline": settings.offline,
-        "cache": str(_cache()),
-        "config": _config(channels, settings),
+        "cache": str(_cache_directory()),
+        "config": _rattler_config(channels, settings),
         **request,
     }
     with temporary_directory() as temporary:
@@ -134,17 +136,17 @@ def ask_rattler(operation: str, channels: Channels, settings: Settings, log: Pat
         argv = [sys.executable, "-m", PROGRAM, str(asked), str(answered)]
         run_with_progress(argv, log=log, cwd=temporary, environ=environ)
         try:
-            answer = msgspec.json.decode(answered.read_bytes(), type=Answer)
+            answer = msgspec.json.decode(answered.read_bytes(), type=RattlerAnswer)
         except (OSError, msgspec.MsgspecError):
             raise BuildError("rattler ended without an answer", f"look at {log}") from None
     if answer.error:
         with log.open("a") as file:
             file.write(f"{channel_without_credentials(answer.error)}\n")
-        raise _error(answer, settings)
+        raise _build_error(answer, settings)
     return answer
 
 
-def _error(answer: Answer, settings: Settings) -> BuildError:
+def _build_error(answer: RattlerAnswer, settings: Settings) -> BuildError:
     told = one_line(re.sub(r"[│├└─]+", " ", channel_without_credentials(answer.error)), 1000).rstrip(".")
     if answer.kind == "network" and settings.offline:
         hint = f"run it once without {OFFLINE_VARIABLE}, so that all is in the cache"
@@ -166,7 +168,7 @@ def _error(answer: Answer, settings: Settings) -> BuildError:
     return BuildError(f"the conda environment could not be made: {told}", hint)
 
 
-def _config(channels: Channels, settings: Settings) -> str:
+def _rattler_config(channels: Channels, settings: Settings) -> str:
     """TOML on top of rattler's own configuration files. JSON strings are TOML strings."""
     lines = []
     if settings.ssl_verify.lower() == "false":
@@ -177,7 +179,7 @@ def _config(channels: Channels, settings: Settings) -> str:
     for title, table in (("proxy-config", proxies), ("mirrors", channels.mirrors)):
         if table:
             lines.append(f"[{title}]")
-            lines += [f"{_json(name)} = {_json(value)}" for name, value in table.items()]
+            lines += [f"{_quote(name)} = {_quote(value)}" for name, value in table.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -195,7 +197,7 @@ def _network_variables(channels: Channels, settings: Settings, temporary: Path) 
     return variables
 
 
-def _cache() -> Path:
+def _cache_directory() -> Path:
     """Rattler's own cache, which other programs share: repodata and packages."""
     if named := os.environ.get("RATTLER_CACHE_DIR"):
         return Path(named).absolute()
@@ -204,5 +206,5 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or base) / "rattler" / "cache"
 
 
-def _json(value: object) -> str:
+def _quote(value: object) -> str:
     return msgspec.json.encode(value).decode()

@@ -18,7 +18,7 @@ from projrun.console import say
 from projrun.disk.file_operations import cache_key
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import image_contents, images
-from projrun.environments.docker.image_contents import Inside, look_into
+from projrun.environments.docker.image_contents import ImageContents, inspect_contents
 from projrun.environments.docker.images import Image
 from projrun.environments.local_requirements import local_facts
 from projrun.environments.uv.resolution import document_of, text_of, without_local
@@ -31,7 +31,7 @@ BUILDS = True
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
 
-    return image_lock(descriptor, directory, log, as_of)
+    return _lock_image(descriptor, directory, log, as_of)
 
 
 def key(lock: Lock) -> dict[str, object]:
@@ -44,24 +44,24 @@ def key(lock: Lock) -> dict[str, object]:
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
-    from projrun.environments.docker.image_build import built
+    from projrun.environments.docker.image_build import build_environment
 
-    made = built(lock, cache_key(key(lock)), dest.parent, log)
+    made = build_environment(lock, cache_key(key(lock)), dest.parent, log)
     dest.mkdir()
-    image_contents.write(dest, made)
+    image_contents.write_environment(dest, made)
 
 
 def unhealthy(dest: Path) -> str | None:
-    built = image_contents.read(dest)
-    return None if engine.has(built.container.image) else f"the image {built.container.image} is gone"
+    built = image_contents.read_environment(dest)
+    return None if engine.has_image(built.container.image) else f"the image {built.container.image} is gone"
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    return image_contents.read(dest).packages
+    return image_contents.read_environment(dest).packages
 
 
 def launch(dest: Path) -> Launch:
-    built = image_contents.read(dest)
+    built = image_contents.read_environment(dest)
     return Launch(container=built.container, variables=dict(built.variables))
 
 
@@ -69,15 +69,15 @@ DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
 """Versions tried, in this order, for a project that leaves it open."""
 
 
-def image_lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str) -> Lock:
+def _lock_image(descriptor: Descriptor, directory: Path, log: Path, as_of: str) -> Lock:
     if descriptor.kind == "docker_env":
-        return _lock_of_image(descriptor.docker, directory, log)
-    by_conda = image_prefix.wanted(descriptor)
-    usual = image_prefix.BASE if by_conda else default_base(descriptor.python)
-    base = images.found(descriptor.docker.get("image") or usual, log)
-    inside = look_into(base)
+        return _lock_authors_image(descriptor.docker, directory, log)
+    by_conda = image_prefix.uses_conda(descriptor)
+    usual = image_prefix.DEFAULT_BASE if by_conda else choose_base(descriptor.python)
+    base = images.find_or_pull(descriptor.docker.get("image") or usual, log)
+    inside = inspect_contents(base)
     if by_conda:
-        found = image_prefix.lock(descriptor, directory, log, as_of, base, inside)
+        found = image_prefix.lock_prefix(descriptor, directory, log, as_of, base, inside)
     else:
         found = _lock_by_uv(descriptor, directory, log, as_of, base, inside)
     editable = [
@@ -96,12 +96,12 @@ def image_lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str) -
 
 
 def _lock_by_uv(
-    descriptor: Descriptor, directory: Path, log: Path, as_of: str, base: Image, inside: Inside
+    descriptor: Descriptor, directory: Path, log: Path, as_of: str, base: Image, inside: ImageContents
 ) -> Lock:
     if not inside.python:
         raise BuildError(f"the image {base.name} has no Python", "name one that has with --docker-image")
     target = ["--python-version", inside.python, "--python-platform", inside.platform]
-    notices = _notices(descriptor.python, inside.python, base)
+    notices = _python_notices(descriptor.python, inside.python, base)
     document, local = without_local(
         document_of(descriptor, directory, log, target, as_of, notices), descriptor, directory
     )
@@ -116,12 +116,12 @@ def _lock_by_uv(
     )
 
 
-def _lock_of_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
+def _lock_authors_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
     """The author's image. One that is built here, or that no registry knows, may be another one next time."""
     if build := docker.get("build"):
-        image = _built_by_author(build, directory, log)
+        image = _build_authors_image(build, directory, log)
     else:
-        image = images.found(docker["image"], log)
+        image = images.find_or_pull(docker["image"], log)
     return Lock(
         manager="docker",
         python="",
@@ -133,7 +133,7 @@ def _lock_of_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
     )
 
 
-def _built_by_author(build: str | dict[str, Any], directory: Path, log: Path) -> Image:
+def _build_authors_image(build: str | dict[str, Any], directory: Path, log: Path) -> Image:
     section: dict[str, Any] = {"context": build} if isinstance(build, str) else build
     context = directory / section.get("context", ".")
     file = section.get("dockerfile", "Dockerfile")
@@ -142,10 +142,10 @@ def _built_by_author(build: str | dict[str, Any], directory: Path, log: Path) ->
     arguments = {name: str(value) for name, value in (section.get("args") or {}).items()}
     target = section.get("target", "")
     say(f"building the image of {os.path.normpath(Path(section.get('context', '.'), file))}")
-    return images.built(context, log, dockerfile=file, buildargs=arguments, target=target)
+    return images.build_dockerfile(context, log, dockerfile=file, buildargs=arguments, target=target)
 
 
-def default_base(python: str) -> str:
+def choose_base(python: str) -> str:
     """The official image for what a descriptor asks: `3.11`, `3.11.7`, `>=3.10`, ''."""
     if re.fullmatch(r"\d+\.\d+(\.\d+)?", python):
         return f"python:{'.'.join(python.split('.')[:2])}-slim"
@@ -165,7 +165,7 @@ def default_base(python: str) -> str:
     raise BuildError(f"no Python fits {python}", "widen it, or name an image with --docker-image")
 
 
-def _notices(wanted: str, got: str, base: Image) -> list[str]:
+def _python_notices(wanted: str, got: str, base: Image) -> list[str]:
     if re.fullmatch(r"\d+\.\d+\.\d+", wanted) and wanted != got:
         return [f"Python {wanted} is not in the image {base.name}; using its {got}"]
     return []

@@ -36,9 +36,9 @@ NO_STAGE: Mapping[str, str] = {}
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
 
 
-def standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
+def render_standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
     """A Dockerfile that needs `pylock.toml` beside it and nothing of this machine."""
-    return _rendered(lock, program, labels, files=[PYLOCK], workdir=workdir)
+    return _render(lock, program, labels, files=[PYLOCK], workdir=workdir)
 
 
 def write_context(
@@ -53,22 +53,22 @@ def write_context(
     files = [PYLOCK]
     pylock = copied(installable(lock), lock.packages, directory / WHEELS) if lock.pylock else ""
     (directory / PYLOCK).write_text(pylock)
-    if uv := _fitting_uv(lock):
+    if uv := _find_uv(lock):
         shutil.copy2(uv, directory / UV)
         files.append(UV)
-    if certificates := _certificates():
+    if certificates := _find_certificates():
         shutil.copyfile(certificates, directory / CERTIFICATES)
         files.append(CERTIFICATES)
-    if settings := _settings(lock):
+    if settings := _index_settings(lock):
         (directory / SETTINGS).write_text(settings)
         files.append(SETTINGS)
     wheels = (directory / WHEELS).is_dir()
     local = copy_local(lock, directory / LOCAL)
-    text = _rendered(lock, program, labels, files=files, wheels=wheels, local=local, stage=stage)
+    text = _render(lock, program, labels, files=files, wheels=wheels, local=local, stage=stage)
     (directory / "Dockerfile").write_text(text)
 
 
-def _rendered(
+def _render(
     lock: Lock,
     program: str,
     labels: Mapping[str, str],
@@ -89,7 +89,7 @@ def _rendered(
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701
     )
-    environment.filters["quoted"] = _quoted
+    environment.filters["quoted"] = _quote
     return environment.get_template("Dockerfile.j2").render(
         base=lock.image,
         python=program,
@@ -114,12 +114,12 @@ def _rendered(
     )
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """As one word of a Dockerfile, in which nothing is expanded."""
     return '"' + re.sub(r'(["$\\])', r"\\\1", one_line(value)) + '"'
 
 
-def _fitting_uv(lock: Lock) -> str:
+def _find_uv(lock: Lock) -> str:
     """Our own uv where it runs in the image too; else the image's pip gets one."""
     from uv import find_uv_bin
 
@@ -128,20 +128,22 @@ def _fitting_uv(lock: Lock) -> str:
     return os.fspath(find_uv_bin()) if alike else ""
 
 
-def _certificates() -> str:
+def _find_certificates() -> str:
     """The authorities that the user trusts, where the environment names a file of its own."""
     named = os.environ.get("SSL_CERT_FILE", "")
     return named if os.path.isfile(named) else ""
 
 
-def _settings(lock: Lock) -> str:
+def _index_settings(lock: Lock) -> str:
     """The user's and the project's settings of the package index, for the shell, credentials included."""
     variables = variables_for(lock.access)
-    found = {name: _from_there(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)}
+    found = {
+        name: _without_local_paths(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)
+    }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if value)
 
 
-def _from_there(value: str) -> str:
+def _without_local_paths(value: str) -> str:
     """A setting without directories of this machine: what the lock has of them is in the context."""
     return "".join(
         part for part in re.split(r"(?<=[ ,])", value) if not re.match(r"(\w+=)?(file:|/|\.)", part)

@@ -17,7 +17,7 @@ from projrun.disk.file_operations import sha256_text, temporary_directory
 from projrun.engine import EngineError
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import dockerfile_template, images
-from projrun.environments.docker.image_contents import Built, look_into
+from projrun.environments.docker.image_contents import ImageEnvironment, inspect_contents
 from projrun.environments.docker.images import KEY_LABEL, STAGE_LABEL, Image
 from projrun.errors import LaunchError, UnavailableError
 from projrun.plan import Container, Lock
@@ -34,20 +34,20 @@ def shelf_name(shelf: Path) -> str:
     return sha256_text(str(shelf))[:16]
 
 
-def images_of(shelf: Path) -> dict[str, Image]:
+def list_shelf_images(shelf: Path) -> dict[str, Image]:
     """By id, the images that were made for this shelf. None where no engine answers."""
     try:
-        found = images.images()
+        found = images.list_environment_images()
     except (EngineError, UnavailableError, LaunchError):
         return {}
     ours = shelf_name(shelf)
     return {image.id: image for image in found if image.labels.get(SHELF_LABEL) == ours}
 
 
-def freed_by(image: Image) -> int:
+def freeable_size(image: Image) -> int:
     """Bytes that are its own: the layers of its base stay while the base is there."""
     repository, digest = image.labels.get(BASE_NAME_LABEL), image.labels.get(BASE_DIGEST_LABEL, "")
-    base = images.on_engine(f"{repository}@{digest}" if repository else digest) if digest else None
+    base = images.find_image(f"{repository}@{digest}" if repository else digest) if digest else None
     return image.size - base.size if base else image.size
 
 
@@ -70,11 +70,11 @@ PAUSE_S = 0.05
 
 
 @contextmanager
-def staged(shelf: Path) -> Iterator[dict[str, str]]:
+def build_stage(shelf: Path) -> Iterator[dict[str, str]]:
     """Labels for what a build leaves on its way. It is gone when the block ends."""
-    sweep(shelf)
+    remove_abandoned_builds(shelf)
     name = os.urandom(8).hex()
-    lock = FileLock(_lock_of(shelf, name))
+    lock = FileLock(_stage_lock_path(shelf, name))
     lock.acquire()
     settled_s = SETTLED_S
     try:
@@ -82,38 +82,38 @@ def staged(shelf: Path) -> Iterator[dict[str, str]]:
         settled_s = 0.0
     finally:
         with defer_signals():
-            _discard(name, settled_s)
+            _remove_stage(name, settled_s)
             lock.path.unlink(missing_ok=True)
             lock.release()
 
 
-def sweep(shelf: Path) -> None:
+def remove_abandoned_builds(shelf: Path) -> None:
     """Take away what killed builds left. No engine, nothing to take."""
     try:
-        found = images.labelled(STAGE_LABEL)
+        found = images.list_labelled(STAGE_LABEL)
     except (EngineError, UnavailableError, LaunchError):
         return
     builds = {image.labels[STAGE_LABEL]: image for image in found if image.labels[STAGE_LABEL]}
-    if sum(_sweep(name, image, shelf) for name, image in builds.items()):
+    if sum(_remove_if_abandoned(name, image, shelf) for name, image in builds.items()):
         say("took away what a killed build of an image had left")
 
 
-def _sweep(name: str, image: Image, shelf: Path) -> bool:
+def _remove_if_abandoned(name: str, image: Image, shelf: Path) -> bool:
     if image.labels.get(SHELF_LABEL) != shelf_name(shelf):
         if abandoned := time.time() - image.created > ABANDONED_S:
-            _discard(name)
+            _remove_stage(name)
         return abandoned
-    lock = FileLock(_lock_of(shelf, name))
+    lock = FileLock(_stage_lock_path(shelf, name))
     try:
         if free := lock.try_acquire():
-            _discard(name)
+            _remove_stage(name)
             lock.path.unlink(missing_ok=True)
         return free
     finally:
         lock.release()
 
 
-def _discard(name: str, settled_s: float = 0.0) -> None:
+def _remove_stage(name: str, settled_s: float = 0.0) -> None:
     """Take away all that a build left. What cannot go yet is for the next sweep.
 
     settled_s: how long nothing may be there. An engine takes a moment to notice that nobody waits for a build
@@ -122,62 +122,68 @@ def _discard(name: str, settled_s: float = 0.0) -> None:
     begun = quiet_since = time.monotonic()
     with suppress(EngineError, UnavailableError, LaunchError):
         while time.monotonic() - begun < PATIENCE_S:
-            if _took_away(f"{STAGE_LABEL}={name}"):
+            if _remove_labelled(f"{STAGE_LABEL}={name}"):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= settled_s:
                 return
             time.sleep(PAUSE_S)
 
 
-def _took_away(label: str) -> bool:
+def _remove_labelled(label: str) -> bool:
     """Whether there was anything. Containers go first: they hold images."""
-    if containers := engine.containers_labelled(label):
-        engine.call("rm", "--force", "--volumes", *containers)
-    left = images.labelled(label)
+    if containers := engine.list_containers(label):
+        engine.run_docker("rm", "--force", "--volumes", *containers)
+    left = images.list_labelled(label)
     for image in left:
         with suppress(EngineError):  # a container that is just ending holds it
             images.remove(image)
     return bool(containers or left)
 
 
-def _lock_of(shelf: Path, name: str) -> Path:
+def _stage_lock_path(shelf: Path, name: str) -> Path:
     return shelf / f".{name}.building"
 
 
-def built(lock: Lock, key: str, shelf: Path, log: Path) -> Built:
+def build_environment(lock: Lock, key: str, shelf: Path, log: Path) -> ImageEnvironment:
     """key: of the environment. shelf: the directory that holds those of its kind."""
     if lock.platform:
-        image = images.environment_image(key) or _made(lock, _labels(lock, key, shelf), shelf, log)
+        image = images.find_environment_image(key) or _build_image(
+            lock, _image_labels(lock, key, shelf), shelf, log
+        )
     else:
-        image = images.found(lock.image, log)
-    inside = look_into(image)
-    return Built(
+        image = images.find_or_pull(lock.image, log)
+    inside = inspect_contents(image)
+    return ImageEnvironment(
         engine=engine.address(),
-        container=_container(image, inside.shell),
-        packages=image_prefix.contents(lock, inside, log) if lock.conda else inside.packages,
-        variables=image_prefix.activated(image, inside.shell, lock.variables) if lock.conda else {},
+        container=_describe_container(image, inside.shell),
+        packages=image_prefix.list_packages(lock, inside, log) if lock.conda else inside.packages,
+        variables=image_prefix.read_activated_variables(image, inside.shell, lock.variables)
+        if lock.conda
+        else {},
     )
 
 
 def require_image(lock: Lock, key: str) -> None:
     """Have the image of a lock on the engine, pulled if need be. Raises BuildError or EngineError."""
-    if not (lock.platform and images.environment_image(key)):
+    if not (lock.platform and images.find_environment_image(key)):
         with temporary_directory() as temporary:
-            images.found(lock.image, temporary / "log")
+            images.find_or_pull(lock.image, temporary / "log")
 
 
-def _made(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> Image:
-    base = images.found(lock.image, log)
-    program = f"{dockerfile_template.VENV}/bin/python" if lock.conda else look_into(base).program
+def _build_image(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> Image:
+    base = images.find_or_pull(lock.image, log)
+    program = f"{dockerfile_template.VENV}/bin/python" if lock.conda else inspect_contents(base).program
     local = msgspec.structs.replace(lock, image=base.digest or base.id)
-    with staged(shelf) as stage, temporary_directory() as context:
+    with build_stage(shelf) as stage, temporary_directory() as context:
         if lock.conda:
-            image_prefix.place(lock, context / dockerfile_template.PREFIX, dockerfile_template.VENV, log)
+            image_prefix.install_prefix(
+                lock, context / dockerfile_template.PREFIX, dockerfile_template.VENV, log
+            )
         dockerfile_template.write_context(local, program, labels, stage, context)
-        return images.built(context, log, tag=f"{images.REPOSITORY}:{labels[KEY_LABEL]}")
+        return images.build_dockerfile(context, log, tag=f"{images.REPOSITORY}:{labels[KEY_LABEL]}")
 
 
-def _labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
+def _image_labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
     repository, _, digest = lock.image.rpartition("@")
     return {
         KEY_LABEL: key,
@@ -189,12 +195,12 @@ def _labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
     }
 
 
-def _container(image: Image, shell: str) -> Container:
-    info = engine.info()
+def _describe_container(image: Image, shell: str) -> Container:
+    info = engine.read_info()
     options = " ".join(info.get("SecurityOptions") or [])
-    gateway = engine.default_gateway()
-    if gateway and not engine.device_with(gateway):
-        engine.call("run", "--rm", "--pull", "never", "--entrypoint", "sh", image.id, "-c", ":")
+    gateway = engine.find_gateway()
+    if gateway and not engine.find_device(gateway):
+        engine.run_docker("run", "--rm", "--pull", "never", "--entrypoint", "sh", image.id, "-c", ":")
     return Container(
         image=image.id,
         name=image.pin,

@@ -15,7 +15,7 @@ from projrun.plan import Container
 from projrun.record import Package
 
 
-class Inside(msgspec.Struct, frozen=True):
+class ImageContents(msgspec.Struct, frozen=True):
     shell: str
     libc: str = ""
     """`glibc 2.36`, or `glibc` where its version cannot be told; empty for another."""
@@ -31,28 +31,28 @@ class Inside(msgspec.Struct, frozen=True):
     """Those of them that uv installed."""
 
 
-def look_into(image: Image) -> Inside:
+def inspect_contents(image: Image) -> ImageContents:
     """Start a container of the image and ask it what it has. Raises EngineError or BuildError."""
     options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "sh"]
-    answer = engine.call("run", *options, image.id, "-c", _LOOK, "sh", _LOOK_BY_PYTHON)
+    answer = engine.run_docker("run", *options, image.id, "-c", _SHELL_PROBE, "sh", _PYTHON_PROBE)
     if re.search(r'exec: "sh"|executable file.*not found', answer.stderr):
         raise BuildError(
             f"the image {image.name} has no shell, which runs the project's command",
             "use an image that has sh or bash",
         )
     if not answer.ok:
-        raise engine.refusal(answer.stderr or answer.stdout)
+        raise engine.engine_error(answer.stderr or answer.stdout)
     shell, libc, program, report = (*answer.stdout.split("\n", 3), "", "", "")[:4]
     if not report.strip():
-        return Inside(shell=shell, libc=libc)
+        return ImageContents(shell=shell, libc=libc)
     facts = msgspec.json.decode(report)
     found = {normal(name): (version, installer) for name, version, installer in facts.pop("packages")}
     packages = tuple(Package(name, version) for name, (version, _) in sorted(found.items()))
     by_uv = tuple(name for name, (_, installer) in sorted(found.items()) if installer == "uv")
-    return Inside(shell=shell, libc=libc, program=program, packages=packages, by_uv=by_uv, **facts)
+    return ImageContents(shell=shell, libc=libc, program=program, packages=packages, by_uv=by_uv, **facts)
 
 
-_LOOK = """
+_SHELL_PROBE = """
 command -v bash >/dev/null && echo bash || echo sh
 loader() { for one in /lib*/ld-linux*; do [ -e "$one" ] && echo glibc; break; done; }
 getconf GNU_LIBC_VERSION 2>/dev/null || { found=$(loader); echo "$found"; }
@@ -60,7 +60,7 @@ for program in python3 python; do
     if command -v $program >/dev/null; then echo $program; $program -I -c "$1"; exit 0; fi
 done
 """
-_LOOK_BY_PYTHON = """
+_PYTHON_PROBE = """
 import json, platform, sys
 try:
     from importlib.metadata import distributions
@@ -78,7 +78,7 @@ print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found
 _FILE = "image.json"
 
 
-class Built(msgspec.Struct, frozen=True, kw_only=True):
+class ImageEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """How to start it, where it is, what is in it."""
 
     engine: str
@@ -88,9 +88,9 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     """To be set for a process in it."""
 
 
-def read(place: Path) -> Built:
-    return msgspec.json.decode((place / _FILE).read_bytes(), type=Built)
+def read_environment(place: Path) -> ImageEnvironment:
+    return msgspec.json.decode((place / _FILE).read_bytes(), type=ImageEnvironment)
 
 
-def write(place: Path, built: Built) -> None:
+def write_environment(place: Path, built: ImageEnvironment) -> None:
     (place / _FILE).write_bytes(msgspec.json.encode(built))

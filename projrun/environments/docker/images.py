@@ -31,7 +31,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RUNNING = "---> Running in "
 
 
-class EngineTalk:
+class EngineMessages:
     """Messages of one pull or build."""
 
     def __init__(self, log: TextIO, progress: Progress | None = None) -> None:
@@ -50,7 +50,7 @@ class EngineTalk:
     def hear(self, message: Mapping[str, Any]) -> None:
         """Raises EngineError when it tells of a failure."""
         if problem := message.get("error"):
-            raise engine.refusal(str(problem))
+            raise engine.engine_error(str(problem))
         if piece := message.get("stream"):
             self._pieces.append(str(piece))
             self._tell(_COLOURS.sub("", str(piece)))
@@ -72,9 +72,9 @@ class EngineTalk:
         before, _, last = _COLOURS.sub("", self.said).rpartition(_RUNNING)
         step = (re.findall(r"^Step \d+/\d+ : (.*)", before, re.MULTILINE) or ["a step"])[-1]
         last = re.sub(r"Removing intermediate container.*", "", last.partition("\n")[2])
-        plain = _telling(re.sub(r"[│├╰─▶×]", "", last)) or error.message
+        plain = _relevant_lines(re.sub(r"[│├╰─▶×]", "", last)) or error.message
         if re.search(r"no space left|disk quota|\(os error 28\)", plain, re.IGNORECASE):
-            return engine.refusal("no space left")
+            return engine.engine_error("no space left")
         return BuildError(
             f"the image could not be built: {one_line(step, 80)}: {one_line(plain, 400)}",
             "mend that, then run it again",
@@ -95,7 +95,7 @@ class EngineTalk:
         self._progress.add(max(0, current - before))
 
 
-def _telling(said: str) -> str:
+def _relevant_lines(said: str) -> str:
     """From the tool's own word for an error on; or the lines that sound like one; or the last lines."""
     if found := re.search(r"^\W*(?:error|E):.*", said, re.DOTALL | re.MULTILINE | re.IGNORECASE):
         return found[0]
@@ -106,7 +106,7 @@ def _telling(said: str) -> str:
 
 KEY_LABEL = "projrun.environment"
 """On an image: the key of the environment that it is."""
-OURS = ".projrun.Dockerfile"
+DOCKERFILE_NAME = ".projrun.Dockerfile"
 """Name of a Dockerfile of ours beside somebody's files."""
 WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
@@ -148,9 +148,9 @@ def log_in(account: Mapping[str, str]) -> None:
     _logins.append(dict(account))
 
 
-def found(name: str, log: Path) -> Image:
+def find_or_pull(name: str, log: Path) -> Image:
     """The image of this name, digest or id; pulled if the engine has none. Raises EngineError."""
-    if here := on_engine(name):
+    if here := find_image(name):
         return here
     if name.startswith("sha256:"):
         raise BuildError(
@@ -158,17 +158,17 @@ def found(name: str, log: Path) -> Image:
             "build or load it again, then remove the kept lock with the cache (PROJRUN_CACHE_DIR)",
         )
     _pull(name, log)
-    if here := on_engine(name):
+    if here := find_image(name):
         return here
     raise BuildError(f"the image {name} is not there although it was pulled", "run it again")
 
 
-def on_engine(name: str) -> Image | None:
-    facts = engine.image(name)
-    return None if facts is None else _image(facts, name)
+def find_image(name: str) -> Image | None:
+    facts = engine.inspect_image(name)
+    return None if facts is None else _parse_image(facts, name)
 
 
-def _image(facts: dict[str, Any], name: str = "") -> Image:
+def _parse_image(facts: dict[str, Any], name: str = "") -> Image:
     tags, digests = (
         [text for text in facts.get(names) or [] if not text.startswith("<none>")]
         for names in ("RepoTags", "RepoDigests")
@@ -178,18 +178,18 @@ def _image(facts: dict[str, Any], name: str = "") -> Image:
     own = [digest for digest in digests if digest.split("@")[0] == repository]
     config = facts.get("Config") or {}
     return Image(
-        id=engine.id_of(facts),
+        id=engine.read_image_id(facts),
         name=name or (tags[0] if tags else ""),
         digest=next(iter(own or ([] if name.startswith("sha256:") else digests)), ""),
         labels=config.get("Labels") or facts.get("Labels") or {},
         tags=tuple(tag.removeprefix("localhost/").removeprefix("docker.io/library/") for tag in tags),
         size=facts.get("Size", 0),
-        created=_seconds(facts.get("Created", 0)),
+        created=_parse_time(facts.get("Created", 0)),
         architecture=facts.get("Architecture", ""),
     )
 
 
-def _seconds(moment: int | str) -> float:
+def _parse_time(moment: int | str) -> float:
     """Engines list images with a number, and tell of one with a text in UTC."""
     if isinstance(moment, int):
         return float(moment)
@@ -208,14 +208,14 @@ def _pull(name: str, log: Path) -> None:
             f"the image {name} is not here, and --offline forbids to pull it", "pull it beforehand"
         )
     with client() as sdk, log.open("a") as lines, Progress(name, "pulling") as progress:
-        repository, tag = _split(name)
+        repository, tag = _split_name(name)
         auth = {"auth_config": dict(account)} if account else {}
-        talk = EngineTalk(lines, progress)
+        talk = EngineMessages(lines, progress)
         for message in sdk.api.pull(repository, tag=tag, stream=True, decode=True, **auth):
             talk.hear(message)
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     """Repository, and tag or digest."""
     if "@" in name:
         repository, _, digest = name.partition("@")
@@ -225,14 +225,14 @@ def _split(name: str) -> tuple[str, str]:
     return f"{head}{slash}{last}", tag or "latest"
 
 
-def built(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
+def build_dockerfile(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
     """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
-    return _built(log, path=str(context), dockerfile=dockerfile, **options)
+    return _build(log, path=str(context), dockerfile=dockerfile, **options)
 
 
-def _built(log: Path, **options: Any) -> Image:
+def _build(log: Path, **options: Any) -> Image:
     with client() as sdk, log.open("a") as lines:
-        talk = EngineTalk(lines)
+        talk = EngineMessages(lines)
         try:
             for message in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
                 talk.hear(message)
@@ -241,16 +241,16 @@ def _built(log: Path, **options: Any) -> Image:
         except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
             with defer_signals():
                 if container := talk.container():
-                    engine.call("rm", "--force", "--volumes", container)
+                    engine.run_docker("rm", "--force", "--volumes", container)
             raise
     done = re.findall(r"Successfully built (\w+)", talk.said)
-    image = on_engine(done[-1]) if done else None
+    image = find_image(done[-1]) if done else None
     if image is None:
         raise BuildError("the engine built no image", f"see the log {log}")
     return image
 
 
-def built_with_tree(
+def build_with_tree(
     base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path
 ) -> Image:
     """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts.
@@ -260,39 +260,41 @@ def built_with_tree(
     say(f"building the image {tag} with the project in it")
     # copied first: the directory would be root's if WORKDIR made it
     text = f"FROM {base}\nCOPY --chown={owner} . {WORKDIR}/\nWORKDIR {WORKDIR}\n"
-    inherited = (on_engine(base) or Image(id="", name="", digest="")).labels
+    inherited = (find_image(base) or Image(id="", name="", digest="")).labels
     given = {name: value for name, value in labels.items() if value or inherited.get(name)}
     given |= {name: "" for name in inherited if name.startswith("projrun.")}
-    with _context(tree, text) as archive:
-        return _built(log, fileobj=archive, custom_context=True, dockerfile=OURS, tag=tag, labels=given)
+    with _pack_context(tree, text) as archive:
+        return _build(
+            log, fileobj=archive, custom_context=True, dockerfile=DOCKERFILE_NAME, tag=tag, labels=given
+        )
 
 
-def _context(tree: Path, dockerfile: str) -> IO[bytes]:
+def _pack_context(tree: Path, dockerfile: str) -> IO[bytes]:
     """The tree with a Dockerfile that is not in it. The SDK's own way of that, Podman does not understand."""
     from docker.utils.build import tar
 
     ignore = tree / ".dockerignore"
     lines = ignore.read_text().splitlines() if ignore.is_file() else []
     excluded = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    archive: IO[bytes] = tar(str(tree), exclude=excluded, dockerfile=(OURS, dockerfile))
+    archive: IO[bytes] = tar(str(tree), exclude=excluded, dockerfile=(DOCKERFILE_NAME, dockerfile))
     return archive
 
 
 # the images of environments
 
 
-def environment_image(key: str) -> Image | None:
+def find_environment_image(key: str) -> Image | None:
     """The image that was built for this key."""
-    return next((image for image in images() if image.labels[KEY_LABEL] == key), None)
+    return next((image for image in list_environment_images() if image.labels[KEY_LABEL] == key), None)
 
 
-def images() -> list[Image]:
+def list_environment_images() -> list[Image]:
     """Every image that was built for an environment; not what others made from one, which has its labels."""
-    return [image for image in labelled(KEY_LABEL) if _own_name(image) in image.tags]
+    return [image for image in list_labelled(KEY_LABEL) if _own_name(image) in image.tags]
 
 
-def labelled(label: str) -> list[Image]:
-    return [_image(facts) for facts in engine.images_labelled(label)]
+def list_labelled(label: str) -> list[Image]:
+    return [_parse_image(facts) for facts in engine.list_images(label)]
 
 
 def _own_name(image: Image) -> str:
@@ -301,17 +303,17 @@ def _own_name(image: Image) -> str:
 
 def remove(image: Image) -> None:
     """With what its build left under it, not with its base. Raises EngineError while a container uses it."""
-    under = list(_left_under(image))
+    under = list(_stage_images(image))
     _remove(image)
     for below in under:
         with suppress(EngineError):  # Podman took it away with the first
             _remove(below)
 
 
-def _left_under(image: Image) -> Iterator[Image]:
-    facts = engine.image(image.id)
-    while facts and (below := engine.image(facts.get("Parent") or "none")):
-        image = _image(below)
+def _stage_images(image: Image) -> Iterator[Image]:
+    facts = engine.inspect_image(image.id)
+    while facts and (below := engine.inspect_image(facts.get("Parent") or "none")):
+        image = _parse_image(below)
         if not image.labels.get(STAGE_LABEL):
             return
         yield image
@@ -338,9 +340,9 @@ def client() -> Iterator[DockerClient]:
         sdk = docker.DockerClient(base_url=engine.address(), timeout=TIMEOUT_S)
         yield sdk
     except APIError as error:
-        raise engine.refusal(error.explanation or str(error)) from None
+        raise engine.engine_error(error.explanation or str(error)) from None
     except (DockerException, RequestException) as error:
-        raise engine.refusal(str(error)) from None
+        raise engine.engine_error(str(error)) from None
     finally:
         if sdk is not None:
             sdk.close()

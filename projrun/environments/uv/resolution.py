@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.disk.file_operations import cache_key, temporary_directory
-from projrun.environments.conda.pypi_names import translated, with_conda_names
+from projrun.environments.conda.pypi_names import add_conda_hint, translate_to_pypi
 from projrun.environments.contents import normal
 from projrun.environments.interpreters import choice
 from projrun.environments.local_requirements import local_paths
@@ -56,7 +56,7 @@ def _faults(document: dict[str, Any], descriptor: Descriptor) -> Iterator[str]:
     for package in document.get("packages", ()):
         locked.setdefault(normal(package["name"]), set()).add(package.get("version", ""))
     try:
-        conda = translated(descriptor).requirements
+        conda = translate_to_pypi(descriptor).requirements
     except BuildError:
         conda = ()  # packages that no such lock can hold
     for line in (*descriptor.build_dependencies, *conda, *descriptor.dependencies):
@@ -113,7 +113,7 @@ def document_of(
     try:
         document = compiled(requirements, descriptor.constraints, options, access, log)
     except BuildError as error:
-        raise with_conda_names(error, descriptor) from None
+        raise add_conda_hint(error, descriptor) from None
     keep_hashes(document, requirements)
     return document
 
@@ -129,7 +129,7 @@ def text_of(document: dict[str, Any]) -> str:
 
 def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All that is to be resolved, as pip writes it, and what to tell the user."""
-    conda = translated(descriptor)
+    conda = translate_to_pypi(descriptor)
     return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
 
 

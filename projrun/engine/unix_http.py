@@ -20,7 +20,7 @@ class Reply(msgspec.Struct, frozen=True):
     """What calls itself the one that answers, such as `Docker/28.2.2 (linux)`."""
 
 
-class Question:
+class EngineRequest:
     """A request on a connection of its own, and as much of its answer as has come.
 
     One that is not answered in time may be waited for again.
