@@ -184,38 +184,42 @@ class Access:
         return self.directory, self.options, self.urls, self.variables
 
 
+PYLOCK_ARTIFACT = "projrun/pylock.toml"
+CONDA_LOCK_ARTIFACT = "projrun/pixi.lock"
+"""Conda packages in rattler's lock format, under the name by which other programs know it."""
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """A descriptor resolved to exact artifacts."""
+    """A descriptor resolved to exact artifacts, in one shape for every environment manager."""
 
     manager: str
-    python: str
-    """Exact version of the interpreter, such as `3.11.7`."""
-    interpreter: str
-    """Absolute path of the interpreter that the environment is made from."""
-    pylock: str
-    """PEP 751 text with hashes; empty when nothing is to be installed from an index or by URL."""
+    files: dict[str, str]
+    """Texts of lock formats by the name of the artifact that a run keeps them in. Required, so that a lock
+    stored in the shape before, which has none, is not mistaken for this one."""
+    facts: dict[str, Any] = {}
+    """All else that the manager itself needs to build the environment; JSON values."""
+    python: str = ""
+    """Exact version of the interpreter, such as `3.11.7`; empty when there is none."""
+    interpreter: str = ""
+    """Absolute path of the interpreter to build from; empty when Python is itself a package."""
     local: tuple[LocalRequirement, ...] = ()
     """Installed after the others, without dependencies: those are among the others."""
-    conda: str = ""
-    """The conda packages in rattler's lock format (that of pixi.lock), for one platform; empty for none."""
-    channels: tuple[str, ...] = ()
-    """Of conda, as the descriptor has them: variables that hold credentials are expanded when it is built."""
-    variables: dict[str, str] = {}
-    """To be set in the environment."""
-    image: str = ""
-    """The image that a container is made from: `name@sha256:…` where a registry has it, else its id."""
-    platform: str = ""
-    """Of an image that packages are installed in, as uv names platforms; empty otherwise."""
-    tag: str = ""
-    """Of an image that no registry has: its name here. The lock holds while the name means `image`."""
-    kept: bool = True
-    """False: it must be resolved again next time."""
-    packages: str = ""
-    """Directory of wheels and sdists to take before any index is asked; hashes count as ever."""
     notices: tuple[str, ...] = ()
     """What the user must be told about this resolution, one line each."""
+    packages: str = ""
+    """Directory of wheels and sdists to take before any index is asked; their hashes still count."""
     access: Access | None = None
-    """In memory alone, from when it is about to be installed."""
+    """In memory only, from when the environment is about to be built."""
+
+    @property
+    def pylock(self) -> str:
+        """PEP 751 text with hashes; empty when nothing is to be installed from an index or by URL."""
+        return self.files.get(PYLOCK_ARTIFACT, "")
+
+    @property
+    def conda(self) -> str:
+        """The conda packages, for one platform; empty when there are none."""
+        return self.files.get(CONDA_LOCK_ARTIFACT, "")
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,9 +13,6 @@ from projrun.processes.usage import Usage
 
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
-LOCK_ARTIFACT = "projrun/pylock.toml"
-CONDA_LOCK_ARTIFACT = "projrun/pixi.lock"
-"""rattler's lock format, under the name by which other programs know it."""
 ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
 KEPT_OUTPUTS = "projrun/outputs"
 """Directory of the files of the tree whose content is kept, to be compared by value."""

@@ -127,7 +127,7 @@ assert textwrap.dedent("  a") == "a" and uuid.uuid1()
 
 
 def test_a_run_in_the_callers_own_environment_looks_for_no_lock(noop: Path) -> None:
-    assert "projrun.environments.locks" not in modules_after("run", noop, "--env-manager", "local")
+    assert "projrun.environments.lock_store" not in modules_after("run", noop, "--env-manager", "local")
 
 
 def test_a_warm_run_of_a_pushed_tree_hashes_nothing(noop: Path, tmp_path: Path) -> None:

@@ -98,18 +98,11 @@ _BECAUSE = {
 def _environment(descriptor: Descriptor) -> dict[str, Any]:
     from msgspec import to_builtins
 
-    from projrun.environments import manager_named
-    from projrun.errors import ProjrunError
-    from projrun.runner.planner import written_for
+    from projrun.environments import manager_for
 
-    manager = written_for(descriptor)
+    manager = manager_for(descriptor)
     because = _BECAUSE.get(descriptor.kind, "").format(descriptor.file) or "the project names no environment"
-    try:
-        manager_named(manager)
-        problem = ""
-    except ProjrunError as error:
-        problem = str(error)
-    return {**to_builtins(descriptor), "manager": manager, "because": because, "problem": problem}
+    return {**to_builtins(descriptor), "manager": manager, "because": because, "problem": ""}
 
 
 # text

@@ -11,8 +11,6 @@ from projrun.cli.run import complete_uri
 from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from projrun.plan import Descriptor
     from projrun.project.mlproject import Project
 
@@ -61,8 +59,7 @@ def lock(
     from projrun.console import print_data, print_error, say
     from projrun.disk import home_from
     from projrun.disk.file_operations import temporary_directory, write_atomically
-    from projrun.environments.conda.pypi_names import needs_conda
-    from projrun.environments.project_lock import new_lock, unfit
+    from projrun.environments import LockRequest, manager_for, manager_named
     from projrun.errors import UsageError
     from projrun.project import read_project
     from projrun.project.environment.lock_files import lock_name
@@ -70,29 +67,37 @@ def lock(
     from projrun.sources.git.repository import moment
 
     with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
-        place = checkout.directory
-        descriptor = _descriptor(read_project(place), entry_point)
-        if needs_conda(descriptor):
-            if checkout.temporary or output:
-                raise UsageError("a conda project is locked where it lies", "give its directory, without -o")
-            return _lock_conda(descriptor, place, upgrade, upgrade_package, as_of, check)
-        if descriptor.kind in ("none", "pylock", "docker_env"):
+        directory = checkout.directory
+        descriptor = _descriptor(read_project(directory), entry_point)
+        manager = manager_named(manager_for(descriptor))
+        if (checkout.temporary or output) and manager.LOCKS_ONE_PLATFORM:
             raise UsageError(
-                "the project has nothing to lock", "write a python_env.yaml with its dependencies"
+                f"a {manager_for(descriptor)} project is locked where it lies",
+                "give its directory, without -o",
             )
-        name = lock_name(descriptor)
+        request = LockRequest(
+            descriptor=descriptor,
+            directory=directory,
+            name=lock_name(descriptor) if descriptor.file else "",
+            log=temporary / "log",
+            upgrade=upgrade,
+            packages=upgrade_package,
+            as_of=moment(as_of, directory) if as_of and not check else "",
+        )
         if check:
-            problem = unfit(descriptor, place, name)
+            problem = manager.unfit(request)
             if problem:
                 print_error(f"{problem}; run: projrun lock")
             return int(bool(problem))
-        date = moment(as_of, place) if as_of else ""
-        written = new_lock(descriptor, place, name, temporary / "log", upgrade, upgrade_package, date)
-        if output == "-" or (checkout.temporary and not output):
-            print_data(written.text.rstrip("\n"))
-        else:
-            write_atomically(Path(output or place, name), written.text)
-    say(f"{name} locks {written.count} packages of {descriptor.file}")
+        lock = manager.new_lock(request)
+        for name, text in lock.files.items():
+            if output == "-" or (checkout.temporary and not output):
+                print_data(text.rstrip("\n"))
+            elif text:
+                write_atomically(Path(output or directory, name), text)
+            else:
+                Path(directory, name).unlink(missing_ok=True)
+    say(lock.summary)
     return 0
 
 
@@ -100,27 +105,3 @@ def _descriptor(project: Project, entry_point: str) -> Descriptor:
     from projrun.project import environment_of
 
     return environment_of(project, project.for_environment(entry_point))[0]
-
-
-def _lock_conda(
-    descriptor: Descriptor,
-    place: Path,
-    upgrade: bool,
-    upgrade_package: tuple[str, ...],
-    as_of: str,
-    check: bool,
-) -> int:
-    from projrun.console import print_error, say
-    from projrun.disk.file_operations import temporary_directory
-    from projrun.environments.project_lock import unfit_conda_lock, write_conda_lock
-    from projrun.sources.git.repository import moment
-
-    if check:
-        problem = unfit_conda_lock(descriptor, place)
-        if problem:
-            print_error(f"{problem}; run: projrun lock")
-        return int(bool(problem))
-    with temporary_directory() as temporary:
-        date = moment(as_of, place) if as_of else ""
-        say(write_conda_lock(descriptor, place, temporary / "log", upgrade, upgrade_package, date))
-    return 0

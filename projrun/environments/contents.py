@@ -52,8 +52,11 @@ def fingerprint(dest: Path) -> str:
     return sha256_text("\n".join(lines))
 
 
-def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
-    """How the packages found differ from the locked ones, in one line; empty when they do not."""
+def mismatch(lock: Lock, found: tuple[Package, ...], pylock_is_complete: bool) -> str:
+    """Return the differences of the packages found from the locked ones in one line; empty without any.
+
+    pylock_is_complete: every package that is neither in the pylock nor local is a difference.
+    """
     from projrun.documents import toml_file
 
     entries = toml_file.parse(lock.pylock, "pylock.toml").get("packages", []) if lock.pylock else []
@@ -61,7 +64,7 @@ def mismatch(lock: Lock, found: tuple[Package, ...]) -> str:
     there = {package.name: package for package in found}
     local = {normal(one.name) for one in lock.local}
     more = there.keys() - locked.keys() - local
-    faults = [] if lock.conda or lock.image else [f"{name} is not in the lock" for name in sorted(more)]
+    faults = [f"{name} is not in the lock" for name in sorted(more)] if pylock_is_complete else []
     faults += [f"{name} is missing" for name in sorted(local - there.keys())]
     for name, entry in sorted(locked.items()):
         version = entry.get("version", "")

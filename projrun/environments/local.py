@@ -7,11 +7,23 @@ import re
 import sys
 from pathlib import Path
 
+from projrun import environments
 from projrun.console import say
 from projrun.plan import Descriptor, Launch, Lock
-from projrun.record import Package
+from projrun.record import Environment, Package
 
 BUILDS = False
+IN_CONTAINERS = False
+LOCK_ARTIFACTS: tuple[str, ...] = ()
+PYLOCK_IS_COMPLETE = False
+LOCKS_ONE_PLATFORM = False
+suits = environments.suits_none
+find_lock = environments.find_pylock
+holds = environments.holds_always
+staleness = environments.pylock_staleness
+new_lock = unfit = environments.refuse_new_lock
+record = environments.record
+download_packages = environments.refuse_download
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -25,7 +37,11 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
         say(f"running in the current environment, not in one made from {file}")
         differences = _differences(wanted, descriptor.python, file, python, version)
     notices = (differences,) if differences else ()
-    return Lock(manager="local", python=version, interpreter="", pylock="", notices=notices)
+    return Lock(manager="local", files={}, python=version, notices=notices)
+
+
+def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:
+    return {}
 
 
 def key(lock: Lock) -> dict[str, object]:
@@ -47,6 +63,10 @@ def contents(dest: Path) -> tuple[Package, ...]:
     python = _python()
     found = [package for site in _sites(python) for package in packages_in(site)] if python else []
     return tuple(sorted(found, key=lambda package: (package.name, package.version)))
+
+
+def from_record(environment: Environment, files: environments.LockFiles, descriptor: Descriptor) -> Lock:
+    return Lock(manager="local", files={}, python=environment.python)
 
 
 def launch(dest: Path) -> Launch:

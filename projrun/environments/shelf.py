@@ -15,7 +15,7 @@ from projrun.disk.file_operations import remove_tree
 from projrun.environments.docker import image_build
 from projrun.environments.docker.image_build import freeable_size, list_shelf_images, try_remove
 from projrun.environments.docker.images import KEY_LABEL, Image
-from projrun.environments.store import READY, Ready, lock_of, read
+from projrun.environments.environment_store import READY, Ready, lock_of, read
 from projrun.errors import UsageError
 
 IMAGES = "docker"

@@ -11,13 +11,12 @@ import msgspec
 
 from projrun.bundle_layout import PACKAGES
 from projrun.disk import Home
-from projrun.disk.file_operations import sha256_text
-from projrun.environments import manager_named
-from projrun.environments.locks import recorded_lock
+from projrun.environments import lock_digest, manager_named
+from projrun.environments.lock_store import recorded_lock
 from projrun.errors import ProjrunError
 from projrun.inputs.digest import measure
 from projrun.plan import Checkout, Lock, PlannedInput
-from projrun.record import CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT, Input, Record
+from projrun.record import Environment, Input, Record
 from projrun.records.bundle_reader import carried_input
 from projrun.records.stored_runs import Found, restored
 
@@ -34,15 +33,15 @@ def lock_of(found: Found, directory: Path, missing: list[Missing]) -> Lock | Non
     environment = found.record.environment
     if environment is None or not manager_named(environment.manager).BUILDS:
         return None
-    conda, pylock = (_text(found, artifact) for artifact in (CONDA_LOCK_ARTIFACT, LOCK_ARTIFACT))
-    if environment.lock_sha256 and sha256_text(conda + pylock) != environment.lock_sha256:
-        state = "not what was recorded" if conda or pylock else "gone"
+    files = lock_files(found, environment)
+    if environment.lock_sha256 and lock_digest(files) != environment.lock_sha256:
+        state = "not what was recorded" if any(files.values()) else "gone"
         what = f"the lock of the environment is {state}"
-        missing.append(Missing(what, f"restore {LOCK_ARTIFACT} among the artifacts of the run"))
+        missing.append(Missing(what, f"restore {' and '.join(files)} among the artifacts of the run"))
         return None
     try:
         descriptor = found.record.plan.environment.descriptor
-        lock = recorded_lock(environment, descriptor, conda, pylock, directory)
+        lock = recorded_lock(environment, files, descriptor, directory)
         packages = found.bundle / PACKAGES if found.bundle else None
         return msgspec.structs.replace(lock, packages=str(packages)) if packages else lock
     except ProjrunError as error:
@@ -50,9 +49,10 @@ def lock_of(found: Found, directory: Path, missing: list[Missing]) -> Lock | Non
         return None
 
 
-def _text(found: Found, artifact: str) -> str:
-    file = found.artifacts.file(artifact)
-    return file.read_text() if file else ""
+def lock_files(found: Found, environment: Environment) -> dict[str, str]:
+    """The texts of the recorded lock, by artifact; empty where one is gone."""
+    files = ((name, found.artifacts.file(name)) for name in manager_named(environment.manager).LOCK_ARTIFACTS)
+    return {name: file.read_text() if file else "" for name, file in files}
 
 
 def source_of(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:

@@ -25,39 +25,33 @@ from projrun.console import warn
 from projrun.console.progress import format_size
 from projrun.disk import Home, zip_file
 from projrun.disk.file_operations import temporary_directory
-from projrun.environments.locks import recorded_lock
-from projrun.environments.virtualenv import download
+from projrun.environments import manager_named
 from projrun.errors import ProjrunError, RecordError
 from projrun.plan import PlannedInput
 from projrun.project.mlproject import find as find_mlproject
 from projrun.record import (
-    CONDA_LOCK_ARTIFACT,
     ENVIRONMENT_LOG_ARTIFACT,
     KEPT_OUTPUTS,
-    LOCK_ARTIFACT,
     OUTPUT_ARTIFACT,
     OUTPUT_INDEX_ARTIFACT,
     SOURCE_ARTIFACT,
     Input,
+    Record,
     to_json,
 )
-from projrun.records.availability import is_as_before
+from projrun.records.availability import is_as_before, lock_files
 from projrun.records.bundle_reader import carried_input
 from projrun.records.crate import Contents, key, metadata
 from projrun.records.stored_runs import Found, restored
 from projrun.tracking.supervision import settled_store
 
 ARTIFACTS = (
-    LOCK_ARTIFACT,
-    CONDA_LOCK_ARTIFACT,
     OUTPUT_ARTIFACT,
     OUTPUT_INDEX_ARTIFACT,
     ENVIRONMENT_LOG_ARTIFACT,
     SOURCE_ARTIFACT,
 )
-"""Artifacts of projrun's own that go along."""
-CARRIED = ("uv", "virtualenv")
-"""Environment managers that install from the files of a bundle."""
+"""Artifacts of projrun's own that go along, besides those of the lock."""
 MAX_SIZE = 100_000_000
 """Bytes of an input or output that goes along; a larger one is listed by its digest."""
 
@@ -79,7 +73,7 @@ def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None)
     files: Files = {RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
-        for name in ARTIFACTS if wanted.source else ():
+        for name in (*_lock_artifacts(record), *ARTIFACTS) if wanted.source else ():
             if file := found.artifacts.file(name):
                 files[f"{RUN}/{name}"] = file
         others = [*files]
@@ -212,26 +206,23 @@ def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]
 # packages
 
 
+def _lock_artifacts(record: Record) -> tuple[str, ...]:
+    return manager_named(record.environment.manager).LOCK_ARTIFACTS if record.environment else ()
+
+
 def _packages(found: Found, stack: ExitStack) -> dict[str, Path]:
     environment = found.record.environment
     if environment is None or not environment.lock_sha256:
         return {}
-    if environment.manager not in CARRIED:
-        raise RecordError(
-            f"packages of the environment manager '{environment.manager}' cannot be taken along",
-            "leave --with-packages out",
-        )
     if found.bundle and (carried := found.bundle / PACKAGES).is_dir():
         place = carried
     else:
-        file = found.artifacts.file(LOCK_ARTIFACT)
-        if file is None:
-            raise RecordError("the lock of the environment is gone", f"restore {LOCK_ARTIFACT}")
-        descriptor = found.record.plan.environment.descriptor
-        from_index = msgspec.structs.replace(environment, local=())
-        lock = recorded_lock(from_index, descriptor, "", file.read_text(), file.parent)
+        texts = lock_files(found, environment)
+        if not any(texts.values()):
+            raise RecordError("the lock of the environment is gone", f"restore {' and '.join(texts)}")
         place = stack.enter_context(temporary_directory())
-        download(lock, place, place.with_name(f"{place.name}.log"))
+        log = place.with_name(f"{place.name}.log")
+        manager_named(environment.manager).download_packages(environment, texts, place, log)
     files = sorted(place.iterdir())
     for path in files:
         if path.suffix != ".whl":

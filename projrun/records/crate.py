@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from projrun.bundle_layout import METADATA, RECORD, RUN, TREE
-from projrun.record import LOCK_ARTIFACT, OUTPUT_ARTIFACT, Input, Output, Record
+from projrun.plan import PYLOCK_ARTIFACT
+from projrun.record import OUTPUT_ARTIFACT, Input, Output, Record
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
@@ -264,7 +265,7 @@ def _output(one: Output, name: str | None) -> Entity:
 
 _NAMES = {
     RECORD: ("The record of the run", "application/json"),
-    f"{RUN}/{LOCK_ARTIFACT}": ("The packages of the environment, with hashes", "application/toml"),
+    f"{RUN}/{PYLOCK_ARTIFACT}": ("The packages of the environment, with hashes", "application/toml"),
     f"{RUN}/{OUTPUT_ARTIFACT}": ("What the command wrote to the terminal", "text/plain"),
 }
 

@@ -10,7 +10,7 @@ import msgspec
 from projrun import inputs
 from projrun.console import explain, say, warn
 from projrun.console.masking import MASK
-from projrun.environments import lock_in_project, manager_named
+from projrun.environments import manager_for, manager_named
 from projrun.errors import ProjrunError, UsageError
 from projrun.inputs import Storage
 from projrun.net import without_secrets
@@ -20,13 +20,6 @@ from projrun.project.command import render
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Input
 from projrun.request import Request
-
-WRITTEN_FOR = {
-    **dict.fromkeys(("python_env", "script", "pyproject", "requirements", "pylock", "none"), "uv"),
-    "conda_env": "conda",
-    "docker_env": "docker",
-}
-"""Kind of descriptor -> the manager that it is written for."""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +60,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         warn(warning)
     environment = plan_environment(request, project, entry_point)
     container, values = None, dict[str, str]()
-    if environment.manager == "docker":
+    if manager_named(environment.manager).IN_CONTAINERS:
         from projrun.runner import container_options
 
         given = container_options.planned(request, environment.descriptor, checkout.directory)
@@ -112,7 +105,7 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
         warn(warning)
     manager = _manager_for(descriptor, request.env_manager)
     explain(f"environment manager {manager}: {_because(request, descriptor)}")
-    if manager == "docker":
+    if manager_named(manager).IN_CONTAINERS:
         from projrun.runner.container_options import with_base_image
 
         descriptor = with_base_image(descriptor, request)
@@ -167,7 +160,7 @@ def _refuse_container_options(request: Request, manager: str) -> None:
 
 
 def _resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
-    lock = lock_in_project(manager, descriptor)
+    lock = manager_named(manager).find_lock(descriptor, directory)
     if lock and (request.upgrade or request.as_of):
         option = "--upgrade" if request.upgrade else "--as-of"
         raise UsageError(
@@ -188,20 +181,11 @@ def _resolving(request: Request, manager: str, descriptor: Descriptor, directory
 
 def _manager_for(descriptor: Descriptor, asked: str) -> str:
     """The manager that the user asked for, or the one that the descriptor is written for."""
-    if descriptor.kind == "docker_env" and asked not in ("", "docker", "local"):
+    manager = manager_named(asked) if asked else None
+    in_container = manager is None or manager.IN_CONTAINERS or not manager.BUILDS
+    if descriptor.kind == "docker_env" and not in_container:
         raise UsageError(
             f"the project runs in a container (docker_env), which --env-manager {asked} has not",
             "leave --env-manager out, or use --env-manager local to run it without one",
         )
-    name = asked or written_for(descriptor)
-    manager_named(name)
-    return name
-
-
-def written_for(descriptor: Descriptor) -> str:
-    """A conda file that lists nothing but what PyPI has as well needs no conda."""
-    if descriptor.kind != "conda_env":
-        return WRITTEN_FOR[descriptor.kind]
-    from projrun.environments.conda.pypi_names import needs_conda
-
-    return "conda" if needs_conda(descriptor) else "uv"
+    return asked or manager_for(descriptor)

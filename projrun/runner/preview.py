@@ -11,8 +11,8 @@ from projrun.console.masking import hide_values, mask_text, mask_value
 from projrun.console.tables import format_pairs
 from projrun.disk import Home
 from projrun.environments import manager_named
-from projrun.environments.locks import kept_lock
-from projrun.environments.store import is_built
+from projrun.environments.environment_store import is_built
+from projrun.environments.lock_store import stored_lock
 from projrun.inputs import storage_for
 from projrun.net import without_secrets
 from projrun.plan import Lock, Plan, PlannedEnvironment
@@ -58,7 +58,7 @@ def preview(request: Request, home: Home) -> Preview:
         planned = make_plan(request, checkout, storage_for(request.storage_dir, home))
         wanted = planned.plan.environment
         builds = manager_named(wanted.manager).BUILDS
-        lock = kept_lock(wanted, checkout.directory, home) if builds else None
+        lock = stored_lock(wanted, checkout.directory, home) if builds else None
     built = lock is not None and is_built(wanted.manager, lock, home)
     packages = _packages(lock)
     environment = EnvironmentPreview(

@@ -22,7 +22,7 @@ from projrun.console import warn
 from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.environments import manager_named
-from projrun.environments.store import Provided, provide
+from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, UsageError
 from projrun.inputs import discard, make, storage_for
 from projrun.net import offline
@@ -184,7 +184,7 @@ def perform(
         record = known.record()
         with defer_signals():
             lock = known.provided.lock if known.provided else None
-            remember(store, record, lock.pylock if lock else "", lock.conda if lock else "")
+            remember(store, record, lock.files if lock else {})
     return record
 
 

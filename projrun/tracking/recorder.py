@@ -13,9 +13,7 @@ from projrun.plan import Checkout, Plan
 from projrun.processes import signal_number
 from projrun.processes.usage import now_ms
 from projrun.record import (
-    CONDA_LOCK_ARTIFACT,
     ENVIRONMENT_LOG_ARTIFACT,
-    LOCK_ARTIFACT,
     OUTPUT_ARTIFACT,
     OUTPUT_INDEX_ARTIFACT,
     RECORD_ARTIFACT,
@@ -155,14 +153,13 @@ def experiment_for(store: Store, request: Request) -> str:
         raise
 
 
-def remember(store: Store, record: Record, pylock: str, conda_lock: str = "") -> None:
+def remember(store: Store, record: Record, lock_files: Mapping[str, str]) -> None:
     """Keep the record, the locks and the logs with the run, and settle it."""
     try:
         store.write_artifact(record.run_id, RECORD_ARTIFACT, to_json(record))
-        if pylock:
-            store.write_artifact(record.run_id, LOCK_ARTIFACT, pylock.encode())
-        if conda_lock:
-            store.write_artifact(record.run_id, CONDA_LOCK_ARTIFACT, conda_lock.encode())
+        for artifact, text in lock_files.items():
+            if text:
+                store.write_artifact(record.run_id, artifact, text.encode())
         for log in (ENVIRONMENT_LOG_ARTIFACT, OUTPUT_ARTIFACT, OUTPUT_INDEX_ARTIFACT):
             store.finish_file(record.run_id, log)
     except TrackingError as error:  # a full disk, a server that is away: how it ended is known all the same

@@ -10,7 +10,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
-from projrun.environments.store import lock_of
+from projrun.environments.environment_store import lock_of
 from tests.conftest import MakeProject, Projrun
 
 MLPROJECT = "name: shop\npython_env: python_env.yaml\nentry_points: {main: {command: 'true'}}\n"

@@ -99,6 +99,6 @@ def test_an_image_made_from_an_environments_is_not_taken_for_it_and_its_base_sta
 
 
 def test_labels_say_what_they_are_given() -> None:
-    lock = Lock(manager="docker", python="3.11.7", interpreter="", pylock="", image="base")
+    lock = Lock(manager="docker", files={}, python="3.11.7", facts={"image": "base", "platform": ""})
     text = render_standalone(lock, "python3", {"title": 'R&D "ü" $HOME \\ it\'s <b>\nFROM other'}, "/code")
     assert 'LABEL title="R&D \\"ü\\" \\$HOME \\\\ it\'s <b> FROM other"\n' in text

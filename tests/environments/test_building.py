@@ -22,7 +22,7 @@ import pytest
 from projrun.disk import Home
 from projrun.disk.file_operations import remove_tree
 from projrun.environments.contents import altered, mismatch
-from projrun.environments.store import READY, Provided, provide, read
+from projrun.environments.environment_store import READY, Provided, provide, read
 from projrun.errors import BuildError
 from projrun.plan import Descriptor
 from tests.chaos import MARK, processes_marked
@@ -35,7 +35,7 @@ BUILD = """
 import os, sys
 from pathlib import Path
 from projrun.disk import home_from
-from projrun.environments.store import provide
+from projrun.environments.environment_store import provide
 from tests.environments.test_building import TINY
 directory, count = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
@@ -122,7 +122,7 @@ def assert_no_half_environment_is_ready(home: Home, environment: Provided) -> No
     for mark in home.environments.glob(f"*/*/{READY}"):
         ready = read(mark.parent)
         assert ready is not None
-        assert mismatch(environment.lock, ready.environment.packages) == ""
+        assert mismatch(environment.lock, ready.environment.packages, True) == ""
         assert altered(mark.parent) == []
 
 

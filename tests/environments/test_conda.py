@@ -16,8 +16,8 @@ import pytest
 from projrun.disk import Home
 from projrun.environments.conda import conda_manager, rattler
 from projrun.environments.conda.pypi_names import needs_conda
+from projrun.environments.environment_store import Provided
 from projrun.environments.interpreters import choice
-from projrun.environments.store import Provided
 from projrun.errors import BuildError, UnavailableError
 from projrun.plan import Descriptor
 from projrun.processes import merge_environ

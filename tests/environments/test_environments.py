@@ -17,12 +17,12 @@ import pytest
 
 from projrun.disk import Home, home_from
 from projrun.environments import KINDS, manager_named
+from projrun.environments.environment_store import READY, Provided, provide
 from projrun.environments.interpreters import choice
 from projrun.environments.interpreters.choice import Interpreter
-from projrun.environments.store import READY, Provided, provide
 from projrun.environments.uv import program
 from projrun.errors import BuildError, UsageError
-from projrun.plan import Descriptor
+from projrun.plan import PYLOCK_ARTIFACT, Descriptor
 from projrun.processes import merge_environ
 from projrun.processes.programs import run_program
 from tests.chaos import MARK, processes_marked
@@ -295,7 +295,9 @@ def test_virtualenv_refuses_what_has_another_hash(home: Home, tmp_path: Path) ->
     lock = msgspec.structs.replace(
         first.lock,
         access=None,
-        pylock=re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{"0" * 64}"', first.lock.pylock),
+        files={
+            PYLOCK_ARTIFACT: re.sub(r'sha256 = "[0-9a-f]{64}"', f'sha256 = "{"0" * 64}"', first.lock.pylock)
+        },
     )
     kept.write_bytes(msgspec.json.encode(lock))
     with pytest.raises(BuildError, match=r"(?i)hash"):

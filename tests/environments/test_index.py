@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
+from projrun.environments.environment_store import provide
 from projrun.environments.pip_settings import for_uv, pip_settings
 from projrun.environments.requirement_access import access_of, with_credentials, without_access
-from projrun.environments.store import provide
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun

@@ -10,7 +10,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.documents import toml_file
-from projrun.environments.store import Provided, provide
+from projrun.environments.environment_store import Provided, provide
 from projrun.environments.uv import program
 from projrun.errors import BuildError
 from projrun.plan import Resolving

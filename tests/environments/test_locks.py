@@ -10,7 +10,7 @@ import pytest
 from projrun.disk import Home
 from projrun.documents import toml_file
 from projrun.environments.conda.pypi_names import convert_version, translate_to_pypi
-from projrun.environments.store import Provided, provide
+from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Resolving
 from projrun.project import read_project

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.environments import manager_named
 from projrun.environments.interpreters import choice
-from projrun.environments.locks import lock_once
+from projrun.environments.lock_store import lock_once
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 from tests.conftest import MakeProject, Projrun
@@ -187,7 +186,7 @@ def test_an_interpreter_that_was_upgraded_in_its_place_is_another_lock(
 ) -> None:
     def lock() -> Lock:
         descriptor = Descriptor(kind="none", python="3.9")
-        return lock_once(manager_named("uv"), "uv", descriptor, tmp_path, home, tmp_path / "log")
+        return lock_once("uv", descriptor, tmp_path, home, tmp_path / "log")
 
     first = lock()
     python = Path(first.interpreter)

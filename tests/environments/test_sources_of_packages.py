@@ -13,7 +13,7 @@ from projrun.disk import Home
 from projrun.disk.file_operations import sha256_file
 from projrun.documents import toml_file
 from projrun.environments import local_requirements
-from projrun.environments.store import Provided, provide
+from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError
 from projrun.plan import Resolving
 from projrun.project import read_project

@@ -11,18 +11,43 @@ from typing import NoReturn
 
 import msgspec
 
+from projrun import environments
 from projrun.disk.file_operations import remove_tree, temporary_target, write_atomically
 from projrun.environments.conda import activation, pip_section
 from projrun.environments.conda.condarc import Settings, read_settings
-from projrun.environments.conda.lock_stamp import explain_staleness, read_pip_lock
+from projrun.environments.conda.lock_stamp import (
+    explain_staleness,
+    former_texts,
+    project_lock,
+    read_pip_lock,
+    unfit_conda_lock,
+)
+from projrun.environments.conda.pypi_names import needs_conda
 from projrun.environments.conda.rattler import Channels, CondaPackage, RattlerAnswer, run_rattler
 from projrun.environments.contents import normal, origin
 from projrun.environments.local_requirements import install_local, local_facts
+from projrun.environments.uv.configuration import resolution_settings
 from projrun.errors import BuildError
-from projrun.plan import Descriptor, Launch, LocalRequirement, Lock
-from projrun.record import Package
+from projrun.plan import (
+    CONDA_LOCK_ARTIFACT,
+    PYLOCK_ARTIFACT,
+    Descriptor,
+    Launch,
+    LocalRequirement,
+    Lock,
+)
+from projrun.record import Environment, Package
 
 BUILDS = True
+IN_CONTAINERS = False
+LOCK_ARTIFACTS: tuple[str, ...] = (CONDA_LOCK_ARTIFACT, PYLOCK_ARTIFACT)
+PYLOCK_IS_COMPLETE = False
+LOCKS_ONE_PLATFORM = True
+holds = environments.holds_always
+staleness = explain_staleness
+unfit = unfit_conda_lock
+record = environments.record
+download_packages = environments.refuse_download
 
 LINK_SCRIPTS_VARIABLE = "PROJRUN_CONDA_LINK_SCRIPTS"
 NO_DEFAULTS = "nodefaults"
@@ -56,6 +81,25 @@ class TargetPlatform(msgspec.Struct, frozen=True):
 
 
 THIS_PLATFORM = TargetPlatform()
+
+
+def suits(descriptor: Descriptor) -> bool:
+    return descriptor.kind == "conda_env" and needs_conda(descriptor)
+
+
+def find_lock(descriptor: Descriptor, directory: Path) -> str:
+    return descriptor.conda_lock_file
+
+
+def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:
+    return {**resolution_settings(directory), "conda": read_settings().facts()}
+
+
+def new_lock(request: environments.LockRequest) -> environments.ProjectLock:
+    former = former_texts(request)
+    before = NO_PREVIOUS_LOCK if request.upgrade else PreviousLock(*former, request.packages)
+    descriptor = msgspec.structs.replace(request.descriptor, conda_lock_file="", conda_lock_sha256="")
+    return project_lock(request, lock(descriptor, request.directory, request.log, request.as_of, before))
 
 
 def lock(
@@ -93,14 +137,21 @@ def lock(
         notices += said
     return Lock(
         manager="conda",
+        files={CONDA_LOCK_ARTIFACT: answer.lock, PYLOCK_ARTIFACT: pylock},
+        facts={"channels": descriptor.channels, "variables": descriptor.variables},
         python=python,
-        interpreter="",
-        pylock=pylock,
         local=local,
-        conda=answer.lock,
-        channels=tuple(descriptor.channels),
-        variables=descriptor.variables,
         notices=notices,
+    )
+
+
+def from_record(environment: Environment, files: environments.LockFiles, descriptor: Descriptor) -> Lock:
+    return Lock(
+        manager=environment.manager,
+        files={name: files.get(name, "") for name in LOCK_ARTIFACTS},
+        facts={"channels": descriptor.channels, "variables": descriptor.variables},
+        python=environment.python,
+        local=environment.local,
     )
 
 
@@ -109,7 +160,7 @@ def key(lock: Lock) -> dict[str, object]:
         "conda": lock.conda,
         "pylock": lock.pylock,
         "local": local_facts(lock),
-        "variables": lock.variables,
+        "variables": lock.facts["variables"],
         "platform": [sys.platform, os.uname().machine],
     }
 
@@ -123,7 +174,8 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         if lock.pylock:
             pip_section.install_pip_section(lock.pylock, final, current.offline, log)
         install_local(lock, final / "bin" / "python", log, PIP_OPTIONS)
-        write_atomically(final / STATE_FILE, msgspec.json.encode({"version": 1, "env_vars": lock.variables}))
+        state = {"version": 1, "env_vars": lock.facts["variables"]}
+        write_atomically(final / STATE_FILE, msgspec.json.encode(state))
         final.rename(dest)
     finally:
         remove_tree(final)
@@ -170,7 +222,7 @@ def launch(dest: Path) -> Launch:
     return activation.make_launch(dest, state.env_vars)
 
 
-def _channels(written: tuple[str, ...], current: Settings, directory: Path) -> Channels:
+def _channels(written: Sequence[str], current: Settings, directory: Path) -> Channels:
     """As conda has it: the project's own, then the user's unless the project says `nodefaults`."""
     names = [name for name in written if name != NO_DEFAULTS]
     if NO_DEFAULTS not in written:
@@ -210,7 +262,7 @@ def _read_project_lock(
 
 
 def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
-    channels = _channels(lock.channels, current, prefix)
+    channels = _channels(lock.facts["channels"], current, prefix)
     if program := activation.chosen_program():
         activation.create_with_program(
             program, _describe_packages(lock, channels, current, log), prefix, current.offline, log
@@ -227,7 +279,7 @@ def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
 def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
     """Conda's packages at `prefix`, as they are to be at the path `final` of another machine."""
     current = msgspec.structs.replace(read_settings(), subdir=subdir)
-    channels = _channels(lock.channels, current, prefix)
+    channels = _channels(lock.facts["channels"], current, prefix)
     answer = run_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
     if answer.link_scripts:
         refuse_link_scripts(answer.link_scripts, "do without it, or use --env-manager conda")
@@ -236,7 +288,7 @@ def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Pa
 def list_packages(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
     """What `lock` has of conda."""
     current = msgspec.structs.replace(read_settings(), subdir=subdir)
-    return _describe_packages(lock, _channels(lock.channels, current, Path.cwd()), current, log)
+    return _describe_packages(lock, _channels(lock.facts["channels"], current, Path.cwd()), current, log)
 
 
 def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:

@@ -53,12 +53,12 @@ def lock_prefix(
     platform = f"{machine}-manylinux_{(version or _OLD_GLIBC).replace('.', '_')}"
     target = conda_manager.TargetPlatform(_conda_subdir(platform), version, platform)
     found = conda_manager.lock(descriptor, directory, log, as_of, target=target)
-    return msgspec.structs.replace(found, platform=platform)
+    return msgspec.structs.replace(found, facts={**found.facts, "platform": platform})
 
 
 def install_prefix(lock: Lock, prefix: Path, final: str, log: Path) -> None:
     """Conda's packages at `prefix`, as they are to be at `final` in the image."""
-    conda_manager.install_for_image(lock, prefix, final, _conda_subdir(lock.platform), log)
+    conda_manager.install_for_image(lock, prefix, final, _conda_subdir(lock.facts["platform"]), log)
     for directory, _, _ in os.walk(prefix):
         os.chmod(directory, 0o755)  # noqa: S103 - whatever our umask, others use it
 
@@ -67,7 +67,7 @@ def list_packages(lock: Lock, inside: ImageContents, log: Path) -> tuple[Package
     """Conda's packages, and those that uv installed from PyPI, which may have replaced some."""
     found = {
         one.name: Package(one.name, one.version)
-        for one in conda_manager.list_packages(lock, _conda_subdir(lock.platform), log)
+        for one in conda_manager.list_packages(lock, _conda_subdir(lock.facts["platform"]), log)
     }
     found |= {one.name: one for one in inside.packages if one.name in inside.by_uv}
     return tuple(package for _, package in sorted(found.items()))

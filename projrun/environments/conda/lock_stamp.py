@@ -13,10 +13,13 @@ from typing import Any
 
 import msgspec
 
+from projrun.console import warn
 from projrun.disk.file_operations import cache_key, sha256_text
 from projrun.documents import toml_file
-from projrun.errors import BuildError
-from projrun.plan import Descriptor
+from projrun.environments import LockRequest, ProjectLock
+from projrun.environments.uv.resolution import with_local
+from projrun.errors import BuildError, UsageError
+from projrun.plan import Descriptor, Lock
 
 PIXI_LOCK = "pixi.lock"
 PIP_LOCK = "pylock.conda.toml"
@@ -86,3 +89,47 @@ def _read_pip_text(descriptor: Descriptor, directory: Path) -> str:
 
 def _pip_lock_path(descriptor: Descriptor, directory: Path) -> Path:
     return (directory / descriptor.conda_lock_file).with_name(PIP_LOCK)
+
+
+def former_texts(request: LockRequest) -> tuple[str, str]:
+    """Return the two files that `projrun lock` is to write anew, as they are; empty where there is none."""
+    name = request.descriptor.conda_lock_file
+    if name and (os.path.basename(name) != PIXI_LOCK or request.descriptor.file.endswith(".toml")):
+        raise UsageError(f"{name} is the lock of another program", "update it with that program")
+    base = request.directory / os.path.dirname(request.descriptor.file)
+    pixi, pip = (path.read_text() if path.is_file() else "" for path in (base / PIXI_LOCK, base / PIP_LOCK))
+    return pixi, pip
+
+
+def project_lock(request: LockRequest, lock: Lock) -> ProjectLock:
+    """Return the two files that `projrun lock` writes for `lock`."""
+    for notice in lock.notices:
+        warn(notice)
+    base = os.path.dirname(request.descriptor.file)
+    pylock = _with_local(lock)
+    count = lock.conda.count("\n- conda: ")
+    pip = f", and {PIP_LOCK} what pip installs" if pylock else ""
+    return ProjectLock(
+        # The pip section's comes first: a pixi.lock that names one which is not there is refused.
+        files={
+            os.path.join(base, PIP_LOCK): pylock,
+            os.path.join(base, PIXI_LOCK): add_stamp(lock.conda, request.descriptor, pylock),
+        },
+        summary=f"{PIXI_LOCK} locks {count} packages of {request.descriptor.file}{pip}, for this platform",
+    )
+
+
+def _with_local(lock: Lock) -> str:
+    """Return the lock of the pip section with the requirements that lie in the project."""
+    if not lock.local:
+        return lock.pylock
+    empty = {"lock-version": "1.0", "created-by": "projrun"}
+    document: dict[str, Any] = toml_file.parse(lock.pylock, PIP_LOCK) if lock.pylock else empty
+    return toml_file.dump(with_local(document, lock.local))
+
+
+def unfit_conda_lock(request: LockRequest) -> str:
+    """Return why the conda lock is not that of its descriptor; empty when it is."""
+    if not request.descriptor.conda_lock_file:
+        return f"there is no {PIXI_LOCK}"
+    return explain_staleness(request.descriptor, request.directory)

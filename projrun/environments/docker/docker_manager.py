@@ -13,20 +13,60 @@ from typing import Any
 
 import msgspec
 
-from projrun import engine
+from projrun import engine, environments
 from projrun.console import say
 from projrun.disk.file_operations import cache_key
-from projrun.environments.conda import image_prefix
+from projrun.environments.conda import conda_manager, image_prefix
 from projrun.environments.docker import image_contents, images
 from projrun.environments.docker.image_contents import ImageContents, inspect_contents
 from projrun.environments.docker.images import Image
 from projrun.environments.local_requirements import local_facts
+from projrun.environments.uv import uv_manager
 from projrun.environments.uv.resolution import document_of, text_of, without_local
 from projrun.errors import BuildError
-from projrun.plan import Descriptor, Launch, Lock
-from projrun.record import Package
+from projrun.plan import PYLOCK_ARTIFACT, Descriptor, Launch, Lock
+from projrun.record import Environment, Package
 
 BUILDS = True
+IN_CONTAINERS = True
+LOCK_ARTIFACTS: tuple[str, ...] = conda_manager.LOCK_ARTIFACTS
+PYLOCK_IS_COMPLETE = False
+LOCKS_ONE_PLATFORM = False
+new_lock = unfit = environments.refuse_new_lock
+download_packages = environments.refuse_download
+
+
+def suits(descriptor: Descriptor) -> bool:
+    return descriptor.kind == "docker_env"
+
+
+def find_lock(descriptor: Descriptor, directory: Path) -> str:
+    return descriptor.conda_lock_file or descriptor.lock_file
+
+
+def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:
+    if descriptor.kind == "docker_env":
+        return {}
+    if descriptor.kind == "conda_env":
+        return conda_manager.settings(descriptor, directory)
+    return uv_manager.settings(descriptor, directory)
+
+
+def staleness(descriptor: Descriptor, directory: Path) -> str:
+    if descriptor.conda_lock_file:
+        return conda_manager.staleness(descriptor, directory)
+    return uv_manager.staleness(descriptor, directory)
+
+
+def holds(lock: Lock, stored: Path) -> bool:
+    """Return False when the image's name means another one now, or when its project builds it."""
+    if lock.facts.get("by_author"):
+        return False
+    tag = lock.facts["tag"]
+    if not tag:
+        return True
+    facts = engine.inspect_image(tag)
+    return facts is not None and str(facts["Id"]).endswith(lock.facts["image"].removeprefix("sha256:"))
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -35,11 +75,15 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
 
 
 def key(lock: Lock) -> dict[str, object]:
-    facts: dict[str, object] = {"image": lock.image, "pylock": lock.pylock, "engine": engine.address()}
+    facts: dict[str, object] = {
+        "image": lock.facts["image"],
+        "pylock": lock.pylock,
+        "engine": engine.address(),
+    }
     if lock.local:
         facts["local"] = local_facts(lock)
     if lock.conda:
-        facts |= {"conda": lock.conda, "variables": lock.variables}
+        facts |= {"conda": lock.conda, "variables": lock.facts["variables"]}
     return facts
 
 
@@ -58,6 +102,22 @@ def unhealthy(dest: Path) -> str | None:
 
 def contents(dest: Path) -> tuple[Package, ...]:
     return image_contents.read_environment(dest).packages
+
+
+def record(lock: Lock) -> Environment:
+    image, platform = lock.facts["image"], lock.facts["platform"]
+    return msgspec.structs.replace(environments.record(lock), image=image, platform=platform)
+
+
+def from_record(environment: Environment, files: environments.LockFiles, descriptor: Descriptor) -> Lock:
+    """Return the lock, whose image the engine has then: it is pulled if need be."""
+    from projrun.environments.docker.image_build import require_image
+
+    lock = conda_manager.from_record(environment, files, descriptor)
+    facts = {**lock.facts, "image": environment.image, "platform": environment.platform, "tag": ""}
+    lock = msgspec.structs.replace(lock, facts=facts)
+    require_image(lock, cache_key(key(lock)))
+    return lock
 
 
 def launch(dest: Path) -> Launch:
@@ -89,8 +149,7 @@ def _lock_image(descriptor: Descriptor, directory: Path, log: Path, as_of: str) 
         found,
         manager="docker",
         local=tuple(msgspec.structs.replace(one, editable=False) for one in found.local),
-        image=base.pin,
-        tag="" if base.digest else base.name,
+        facts={**found.facts, "image": base.pin, "tag": "" if base.digest else base.name},
         notices=(*found.notices, *editable),
     )
 
@@ -107,11 +166,10 @@ def _lock_by_uv(
     )
     return Lock(
         manager="docker",
+        files={PYLOCK_ARTIFACT: text_of(document)},
+        facts={"platform": inside.platform},
         python=inside.python,
-        interpreter="",
-        pylock=text_of(document),
         local=local,
-        platform=inside.platform,
         notices=tuple(notices),
     )
 
@@ -124,12 +182,13 @@ def _lock_authors_image(docker: dict[str, Any], directory: Path, log: Path) -> L
         image = images.find_or_pull(docker["image"], log)
     return Lock(
         manager="docker",
-        python="",
-        interpreter="",
-        pylock="",
-        image=image.id if build else image.pin,
-        tag="" if build or image.digest else image.name,
-        kept=not build,
+        files={},
+        facts={
+            "image": image.id if build else image.pin,
+            "tag": "" if build or image.digest else image.name,
+            "platform": "",
+            "by_author": bool(build),
+        },
     )
 
 

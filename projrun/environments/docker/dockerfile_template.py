@@ -91,14 +91,14 @@ def _render(
     )
     environment.filters["quoted"] = _quote
     return environment.get_template("Dockerfile.j2").render(
-        base=lock.image,
+        base=lock.facts["image"],
         python=program,
         prefix=PREFIX if lock.conda else "",
         packages=bool(lock.pylock or lock.local),
         pylock=bool(lock.pylock),
         local=[shlex.quote(f"./{LOCAL}/{path}") for path in local],
         local_directory=LOCAL,
-        venv=VENV if lock.platform else "",
+        venv=VENV if lock.facts["platform"] else "",
         workdir=workdir,
         labels={**labels, STAGE_LABEL: ""} if stage else dict(labels),
         files=files,
@@ -124,7 +124,7 @@ def _find_uv(lock: Lock) -> str:
     from uv import find_uv_bin
 
     machine = os.uname()
-    alike = machine.sysname == "Linux" and lock.platform.startswith(f"{machine.machine}-manylinux")
+    alike = machine.sysname == "Linux" and lock.facts["platform"].startswith(f"{machine.machine}-manylinux")
     return os.fspath(find_uv_bin()) if alike else ""
 
 

@@ -146,18 +146,18 @@ def _stage_lock_path(shelf: Path, name: str) -> Path:
 
 def build_environment(lock: Lock, key: str, shelf: Path, log: Path) -> ImageEnvironment:
     """key: of the environment. shelf: the directory that holds those of its kind."""
-    if lock.platform:
+    if lock.facts["platform"]:
         image = images.find_environment_image(key) or _build_image(
             lock, _image_labels(lock, key, shelf), shelf, log
         )
     else:
-        image = images.find_or_pull(lock.image, log)
+        image = images.find_or_pull(lock.facts["image"], log)
     inside = inspect_contents(image)
     return ImageEnvironment(
         engine=engine.address(),
         container=_describe_container(image, inside.shell),
         packages=image_prefix.list_packages(lock, inside, log) if lock.conda else inside.packages,
-        variables=image_prefix.read_activated_variables(image, inside.shell, lock.variables)
+        variables=image_prefix.read_activated_variables(image, inside.shell, lock.facts["variables"])
         if lock.conda
         else {},
     )
@@ -165,13 +165,13 @@ def build_environment(lock: Lock, key: str, shelf: Path, log: Path) -> ImageEnvi
 
 def require_image(lock: Lock, key: str) -> None:
     """Have the image of a lock on the engine, pulled if need be. Raises BuildError or EngineError."""
-    if not (lock.platform and images.find_environment_image(key)):
+    if not (lock.facts["platform"] and images.find_environment_image(key)):
         with temporary_directory() as temporary:
-            images.find_or_pull(lock.image, temporary / "log")
+            images.find_or_pull(lock.facts["image"], temporary / "log")
 
 
 def _build_image(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> Image:
-    base = images.find_or_pull(lock.image, log)
+    base = images.find_or_pull(lock.facts["image"], log)
     program = f"{dockerfile_template.VENV}/bin/python" if lock.conda else inspect_contents(base).program
     local = msgspec.structs.replace(lock, image=base.digest or base.id)
     with build_stage(shelf) as stage, temporary_directory() as context:
@@ -184,7 +184,7 @@ def _build_image(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> 
 
 
 def _image_labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
-    repository, _, digest = lock.image.rpartition("@")
+    repository, _, digest = lock.facts["image"].rpartition("@")
     return {
         KEY_LABEL: key,
         SHELF_LABEL: shelf_name(shelf),

@@ -9,16 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from projrun.disk.file_operations import temporary_directory
+from projrun.disk.file_operations import sha256_file, sha256_text, temporary_directory
+from projrun.environments import pip_settings
 from projrun.environments.installer_settings import (
+    IN_KEY,
     INSTALLING,
     RESOLVING,
     Place,
     of_document,
     options_of_pip,
     variable_of_pip,
+    variables_of,
 )
 from projrun.environments.pip_settings import TRUE, settings_in_files, settings_in_variables, uv_files
+from projrun.errors import ProjrunError
 from projrun.net import without_secrets
 
 _PLACES_OF_FILES = ("index-url", "extra-index-url", "find-links")
@@ -73,6 +77,54 @@ def users_text(places: tuple[Place, ...]) -> str:
 
     document = user_document(places)
     return without_secrets(toml_file.dump(document)) if document else ""
+
+
+_FILES_IN_VARIABLES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT")
+"""Their values are names of files, whose content counts."""
+
+
+def resolution_settings(directory: Path) -> dict[str, object]:
+    """Return the user's and the project's settings that uv resolves with, without credentials."""
+    settings = variables_of({**pip_settings.for_uv(), **os.environ}, IN_KEY)
+    files = {
+        path: sha256_file(Path(path))
+        for name in _FILES_IN_VARIABLES
+        for path in settings.get(name, "").split()
+        if os.path.isfile(path)
+    }
+    index = {
+        **{name: without_secrets(value) for name, value in settings.items()},
+        "files": files,
+        "packages": pip_settings.packages_for_compile(),
+        "uv.toml": sha256_text(users_text(IN_KEY)),
+        "no index": pip_settings.no_index(),
+    }
+    return {"index": index, "project settings": _project_digests(directory)}
+
+
+def _project_digests(directory: Path) -> dict[str, str]:
+    """Return digests of the project's own settings for uv, which reads them when it resolves there."""
+    digests: dict[str, str] = {}
+    for name in ("uv.toml", "pyproject.toml"):
+        try:
+            text = (directory / name).read_text(errors="replace")
+        except OSError:
+            continue
+        if name == "uv.toml":
+            digests[name] = sha256_text(without_secrets(text))
+        elif "tool.uv" in text:  # all else that changes in the file changes no resolution
+            digests[name] = sha256_text(without_secrets(_uv_table(text, name)))
+    return digests
+
+
+def _uv_table(text: str, name: str) -> str:
+    from projrun.documents import toml_file
+
+    try:
+        tool = toml_file.parse(text, name).get("tool")
+    except ProjrunError:  # uv does not read it either
+        return ""
+    return repr(tool.get("uv")) if isinstance(tool, dict) else ""
 
 
 def _is_harmless(document: Mapping[str, Any]) -> bool:

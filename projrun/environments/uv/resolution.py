@@ -24,7 +24,7 @@ from projrun.environments.requirement_access import (
 )
 from projrun.environments.uv.program import run_uv
 from projrun.errors import BuildError
-from projrun.plan import Access, Descriptor, LocalRequirement, Lock
+from projrun.plan import PYLOCK_ARTIFACT, Access, Descriptor, LocalRequirement, Lock
 
 
 def descriptor_digest(descriptor: Descriptor) -> str:
@@ -88,7 +88,7 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
         manager=manager,
         python=python.version_text,
         interpreter=str(python.path),
-        pylock=text_of(document),
+        files={PYLOCK_ARTIFACT: text_of(document)},
         local=local,
         notices=tuple(notices),
     )

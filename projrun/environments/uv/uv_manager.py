@@ -6,24 +6,61 @@ import os
 import sys
 from pathlib import Path
 
+from projrun import environments
 from projrun.disk.file_operations import temporary_directory
 from projrun.environments import contents as installed
 from projrun.environments.local_requirements import install_local, local_facts
 from projrun.environments.package_files import with_files
 from projrun.environments.requirement_access import installable
+from projrun.environments.uv.configuration import resolution_settings
 from projrun.environments.uv.program import ask_uv, run_uv
-from projrun.plan import Descriptor, Launch, Lock
-from projrun.record import Package
+from projrun.plan import PYLOCK_ARTIFACT, Descriptor, Launch, Lock
+from projrun.record import Environment, Package
 
 BUILDS = True
+IN_CONTAINERS = False
+LOCK_ARTIFACTS: tuple[str, ...] = (PYLOCK_ARTIFACT,)
+PYLOCK_IS_COMPLETE = True
+LOCKS_ONE_PLATFORM = False
+find_lock = environments.find_pylock
+holds = environments.holds_with_interpreter
+staleness = environments.pylock_staleness
+record = environments.record
+from_record = environments.lock_with_interpreter
+
 _NO_PYTHONS_OF_ITS_OWN = {"UV_PYTHON_INSTALL_DIR": os.devnull}
 """So that it uses the very interpreter: of its own it would take the link `cpython-3.X`, which changes."""
+
+
+def suits(descriptor: Descriptor) -> bool:
+    """A conda file that lists only packages that PyPI has as well needs no conda."""
+    if descriptor.kind != "conda_env":
+        return descriptor.kind != "docker_env"
+    from projrun.environments.conda.pypi_names import needs_conda
+
+    return not needs_conda(descriptor)
+
+
+def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:
+    return resolution_settings(directory)
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     from projrun.environments.uv.resolution import resolve
 
     return resolve("uv", descriptor, directory, log, as_of)
+
+
+def new_lock(request: environments.LockRequest) -> environments.ProjectLock:
+    from projrun.environments.uv import project_lock
+
+    return project_lock.new_lock(request)
+
+
+def unfit(request: environments.LockRequest) -> str:
+    from projrun.environments.uv import project_lock
+
+    return project_lock.unfit(request)
 
 
 def key(lock: Lock) -> dict[str, object]:
@@ -69,3 +106,12 @@ def launch(dest: Path) -> Launch:
         variables={"VIRTUAL_ENV": str(dest), "PYTHONHOME": None, "__PYVENV_LAUNCHER__": None},
         path_entries=(str(dest / "bin"),),
     )
+
+
+def download_packages(
+    environment: Environment, files: environments.LockFiles, target: Path, log: Path
+) -> None:
+    """By pip: uv does not keep files, it keeps what was in them."""
+    from projrun.environments import pip_program
+
+    pip_program.download_packages(environment, files, target, log)

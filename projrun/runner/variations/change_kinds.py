@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.environments import manager_named
 from projrun.errors import LaunchError, UsageError
 from projrun.processes.programs import run_program
 from projrun.record import Record
@@ -44,7 +45,7 @@ def changes(kind: str, scene: Scene) -> Iterator[Change]:
 
 
 def _is_in_container(record: Record) -> bool:
-    return record.plan.environment.manager == "docker"
+    return manager_named(record.plan.environment.manager).IN_CONTAINERS
 
 
 # the changes

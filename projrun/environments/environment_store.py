@@ -22,13 +22,7 @@ import msgspec
 from projrun.console import explain, say, warn
 from projrun.disk import Home
 from projrun.disk.file_locks import FileLock, hold_lock
-from projrun.disk.file_operations import (
-    cache_key,
-    remove_tree,
-    sha256_text,
-    temporary_beside,
-    write_atomically,
-)
+from projrun.disk.file_operations import cache_key, remove_tree, temporary_beside, write_atomically
 from projrun.environments import EnvironmentManager, manager_named
 from projrun.errors import FREE_SPACE, BuildError
 from projrun.plan import Descriptor, Launch, Lock, Resolving
@@ -68,8 +62,6 @@ def lock_of(dest: Path) -> Path:
     return dest.with_name(f"{dest.name}.lock")
 
 
-__all__ = ["READY", "Provided", "provide"]
-
 USER_PATIENCE_S = 1.0
 """How long a spoilt environment may be looked at by others before it counts as in use."""
 
@@ -108,12 +100,14 @@ def provide(
         environment = Environment(manager=name, python=lock.python, packages=packages)
         yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
         return
-    from projrun.environments.locks import lock_once  # late: an environment that is not built has no lock
+    from projrun.environments.lock_store import (
+        lock_once,  # late: an environment that is not built has no lock
+    )
     from projrun.environments.requirement_access import with_access
 
     with _full_disk_told():
         home.mark_cache()
-        lock = lock or lock_once(manager, name, descriptor, directory, home, log, resolving)
+        lock = lock or lock_once(name, descriptor, directory, home, log, resolving)
     key = cache_key(manager.key(lock))
     origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
@@ -180,33 +174,27 @@ def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, d
 
     if ready := read(dest):
         warn(f"the {name} environment {dest.name} is built again: {spoilt_by(manager, dest, ready)}")
-    made_of = f"with Python {lock.python}" if lock.python else f"from the image {lock.image}"
-    say(f"building the {name} environment {dest.name} {made_of}")
+    with_python = f" with Python {lock.python}" if lock.python else ""
+    say(f"building the {name} environment {dest.name}{with_python}")
     for leftover in (dest / READY, dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
         remove_tree(leftover)
     with temporary_beside(dest) as temporary:
         manager.build(lock, temporary, log)
         packages = manager.contents(temporary)
-        if fault := mismatch(lock, packages):
+        if fault := mismatch(lock, packages, manager.PYLOCK_IS_COMPLETE):
             raise BuildError(
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
         temporary.rename(dest)
     from projrun.environments.requirement_access import cleaned
 
-    environment = Environment(
-        manager=name,
+    environment = msgspec.structs.replace(
+        manager.record(lock),
         key=dest.name,
-        python=lock.python,
-        interpreter=lock.interpreter,
         packages=tuple(
             msgspec.structs.replace(one, source=cleaned(one.source, lock.access)) if one.source else one
             for one in packages
         ),
-        lock_sha256=sha256_text(lock.conda + lock.pylock) if lock.conda or lock.pylock else "",
-        local=lock.local,
-        image=lock.image,
-        platform=lock.platform,
     )
     ready = Ready(
         environment=environment,
