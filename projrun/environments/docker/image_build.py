@@ -173,7 +173,7 @@ def require_image(lock: Lock, key: str) -> None:
 def _build_image(lock: Lock, labels: dict[str, str], shelf: Path, log: Path) -> Image:
     base = images.find_or_pull(lock.facts["image"], log)
     program = f"{dockerfile_template.VENV}/bin/python" if lock.conda else inspect_contents(base).program
-    local = msgspec.structs.replace(lock, image=base.digest or base.id)
+    local = msgspec.structs.replace(lock, facts={**lock.facts, "image": base.digest or base.id})
     with build_stage(shelf) as stage, temporary_directory() as context:
         if lock.conda:
             image_prefix.install_prefix(
