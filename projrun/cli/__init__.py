@@ -1,1 +1,1 @@
-"""Doors: one small file per verb. Their bodies import what they need."""
+"""The command line: a module for each verb. Functions import what they need, so that `--help` is fast."""

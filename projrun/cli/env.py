@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import strict_python_option
 from projrun.cli.quantities import age_s, size_in_gb
-from projrun.cli.run import complete_uri
+from projrun.cli.run import complete_uri, strict_python_option
 from projrun.cli.verb import VerbGroup
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The command line, and the one door that every error leaves by."""
+"""The entry point of the command line; every error is reported here."""
 
 from __future__ import annotations
 
@@ -19,58 +19,57 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    gc.set_threshold(50_000)  # importing makes many objects that live on: looking through them is wasted
+    gc.set_threshold(50_000)  # imported objects live until the end: collecting them often only costs time
     code = guarded(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    os._exit(code)  # all is closed by now; taking the interpreter apart would cost a tenth of a no-op run
+    os._exit(code)  # all files are closed; finalizing the interpreter would take a tenth of a no-op run
 
 
 def guarded(arguments: list[str]) -> int:
-    """Run the command line; the exit code. No error of the user's shows a traceback."""
+    """Run the command line and return its exit code. Errors that the user can mend show no traceback."""
     from projrun.processes import raise_on_termination, signal_number
 
     raise_on_termination()
     try:
-        return _performed(arguments)
+        return _dispatch(arguments)
     except ProjrunError as error:
         print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if is_terminal(sys.stderr):
-            sys.stderr.write("\n")  # what the terminal shows of the key has a line of its own
+            sys.stderr.write("\n")  # the terminal has shown ^C: begin a new line after it
         say("interrupted")
         return 128 + signal_number(interrupt)
     except BrokenPipeError:
         return 141
     except Exception as error:
-        if isinstance(error, OSError) and (told := _of_our_places(error)):
-            print_error(told)
+        if isinstance(error, OSError) and (message := _describe_full_or_read_only(error)):
+            print_error(message)
             return ProjrunError.exit_code
-        print_error(
-            f"a bug in projrun: {type(error).__name__}: {error}; please report it with {_bug_report()}"
-        )
+        report = _write_bug_report()
+        print_error(f"a bug in projrun: {type(error).__name__}: {error}; please report it with {report}")
         return 3
 
 
-def _performed(arguments: list[str]) -> int:
-    """The exit code. A plain `run` does without click, which would be a sixth of what a no-op run costs."""
-    from projrun.cli.run_options import options_of
+def _dispatch(arguments: list[str]) -> int:
+    """Run a plain `projrun run` without click, which would take a sixth of a no-op run; all else with it."""
+    from projrun.cli.run_options import parse_run
 
-    options = options_of(arguments, os.environ)
+    options = parse_run(arguments, os.environ)
     if options is not None:
         import_lightly()
         from projrun.cli.run_request import run
 
         return run(**options)
-    from projrun.cli.verbs import by_click
+    from projrun.cli.verbs import run_with_click
 
-    return by_click(arguments)
+    return run_with_click(arguments)
 
 
-def _of_our_places(error: OSError) -> str:
-    """What to say of a directory of ours that cannot be written to; empty when that is not the trouble."""
+def _describe_full_or_read_only(error: OSError) -> str:
+    """Describe an error of writing to the cache or data directory; return an empty text for other errors."""
     from pathlib import Path
 
     from projrun.disk import home_from
@@ -83,14 +82,14 @@ def _of_our_places(error: OSError) -> str:
         hint = "make it writable"
     else:
         return ""
-    for place, variable in ((home.cache, "PROJRUN_CACHE_DIR"), (home.data, "PROJRUN_HOME")):
-        if path.is_relative_to(place):
-            return f"cannot write {path}: {error.strerror}; {hint}, or name another place: {variable}"
+    for directory, variable in ((home.cache, "PROJRUN_CACHE_DIR"), (home.data, "PROJRUN_HOME")):
+        if path.is_relative_to(directory):
+            return f"cannot write {path}: {error.strerror}; {hint}, or set {variable} to another directory"
     return ""
 
 
-def _bug_report() -> Path:
-    """A file that can be pasted into a bug report, and its path."""
+def _write_bug_report() -> Path:
+    """Write a file that can be pasted into a bug report, and return its path."""
     import platform
     import tempfile
     import traceback
@@ -107,33 +106,33 @@ def _bug_report() -> Path:
     return report
 
 
-class _Late(ModuleType):
-    """Stands for a module, which is imported when something of it is asked for."""
+class _LazyModule(ModuleType):
+    """A stand-in for a module, which is imported when one of its attributes is asked for."""
 
-    def __init__(self, name: str, **known: Any) -> None:
+    def __init__(self, name: str, **attributes: Any) -> None:
         super().__init__(name)
-        vars(self).update(known)
+        vars(self).update(attributes)
 
     def __getattr__(self, name: str) -> Any:
-        _remove(self.__name__, self)  # or it would find itself
+        _remove(self.__name__, self)  # otherwise the import below would return this stand-in
         return getattr(import_module(self.__name__), name)
 
 
 def import_lightly() -> None:
-    """msgspec, pathlib and what starts processes, in two thirds of the time.
+    """Import msgspec, pathlib and projrun.processes without the modules that they need only in rare cases.
 
-    For programs, not for libraries: other threads would see what stands in. typing_extensions, which msgspec
-    takes where it is installed, gives it nothing that our nouns use, and imports `inspect`; `textwrap` is for
-    its schemas, `msgspec.inspect` for nobody here. `uuid` asks `platform` one question, whether this is AIX.
-    `urllib.parse` and `ipaddress` are for paths as URLs, `locale` for processes whose output is text.
+    This takes two thirds of the usual time. It is for programs, not for libraries: other threads would see
+    the stand-ins. msgspec imports typing_extensions (and with it `inspect`) where it is installed, but our
+    types do not need it; it uses `textwrap` for schemas only. `uuid` asks `platform` whether this is AIX.
+    pathlib needs `urllib.parse` and `ipaddress` for paths as URLs, subprocess `locale` for output as text.
     """
-    late = [_Late(name) for name in ("ipaddress", "locale", "msgspec.inspect", "textwrap")]
-    late.append(_Late("platform", system=lambda: os.uname().sysname))
-    late.append(_Late("urllib.parse", quote_from_bytes=_quote_from_bytes))
-    stand_ins = {module.__name__: cast(ModuleType, module) for module in late}
-    stand_ins["typing_extensions"] = cast(ModuleType, None)  # the import system's sign for: not there
-    ours = {name: module for name, module in stand_ins.items() if name not in sys.modules}
-    sys.modules.update(ours)
+    lazy = [_LazyModule(name) for name in ("ipaddress", "locale", "msgspec.inspect", "textwrap")]
+    lazy.append(_LazyModule("platform", system=lambda: os.uname().sysname))
+    lazy.append(_LazyModule("urllib.parse", quote_from_bytes=_quote_from_bytes))
+    stand_ins = {module.__name__: cast(ModuleType, module) for module in lazy}
+    stand_ins["typing_extensions"] = cast(ModuleType, None)  # None makes the import system raise ImportError
+    added = {name: module for name, module in stand_ins.items() if name not in sys.modules}
+    sys.modules.update(added)
     try:
         import pathlib  # noqa: F401
 
@@ -141,7 +140,7 @@ def import_lightly() -> None:
 
         from projrun import processes  # noqa: F401
     finally:
-        for name, module in ours.items():
+        for name, module in added.items():
             _remove(name, module)
 
 

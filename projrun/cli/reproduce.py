@@ -29,7 +29,7 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
     """
     from contextlib import ExitStack
 
-    from projrun.cli.run_request import say_goodbye
+    from projrun.cli.run_request import report_end
     from projrun.disk import home_from
     from projrun.records.stored_runs import find
     from projrun.runner.reproduction import Again, reproduce
@@ -39,6 +39,6 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
         found = find(run, home, stack)
         again = Again(experiment_name=experiment_name, run_name=run_name, strict=strict)
         record = reproduce(found, home, again)
-    say_goodbye(record, home)
+    report_end(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import grouped
-from projrun.cli.run_options import GROUPS
-from projrun.cli.verb import Verb, verbosity_options
+from projrun.cli.run_options import GROUPS, OFFLINE, STRICT_PYTHON, Group, Option
+from projrun.cli.verb import F, Verb, verbosity_options
 
 if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint
@@ -17,8 +17,28 @@ _ARGUMENTS = "projrun.arguments"
 _SUBJECTS = {option.name: group.subject for group in GROUPS for option in group.options}
 
 
+def add_option(option: Option) -> Callable[[F], F]:
+    return click.option(*option.names, **option.settings)
+
+
+def add_options(*groups: Group) -> Callable[[F], F]:
+    """Return one decorator that adds all options; the help shows them in the order given."""
+
+    def decorate(function: F) -> F:
+        for group in reversed(groups):
+            for option in reversed(group.options):
+                function = add_option(option)(function)
+        return function
+
+    return decorate
+
+
+offline_option = add_option(OFFLINE)
+strict_python_option = add_option(STRICT_PYTHON)
+
+
 class _Run(Verb):
-    """Its help goes on with the parameters of the entry point that the command line names."""
+    """The help shows also the parameters of the entry point that the command line names."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         context.meta[_ARGUMENTS] = list(args)
@@ -27,17 +47,17 @@ class _Run(Verb):
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         _write_options(context, formatter)
         arguments = context.meta.get(_ARGUMENTS, [])
-        given = self.make_context("run", list(arguments), resilient_parsing=True).params
-        if given["uri"]:
-            _write_parameters(formatter, given)
+        values = self.make_context("run", list(arguments), resilient_parsing=True).params
+        if values["uri"]:
+            _write_parameters(formatter, values)
 
 
 def _write_options(context: click.Context, formatter: click.HelpFormatter) -> None:
-    """By subject, as they are declared."""
+    """Write the options below the heading of their subject, in the order of their declaration."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for parameter in context.command.get_params(context):
         if isinstance(parameter, click.Argument):
-            continue  # its name alone says nothing that the first lines do not
+            continue  # the first lines of the help explain it
         if record := parameter.get_help_record(context):
             sections.setdefault(_SUBJECTS.get(parameter.name or "", "Other options"), []).append(record)
     sections["Other options"] = sections.pop("Other options")
@@ -46,13 +66,13 @@ def _write_options(context: click.Context, formatter: click.HelpFormatter) -> No
             formatter.write_dl(records)
 
 
-def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> None:
+def _write_parameters(formatter: click.HelpFormatter, values: dict[str, Any]) -> None:
     from projrun.console import one_line, warn
     from projrun.errors import ProjrunError
     from projrun.project.parameters import summary
 
     try:
-        entry_point = _entry_point(given)
+        entry_point = _read_entry_point(values)
     except ProjrunError as error:
         warn(f"the project's parameters cannot be shown: {error}")
         return
@@ -61,13 +81,13 @@ def _write_parameters(formatter: click.HelpFormatter, given: dict[str, Any]) -> 
         formatter.write_dl(rows) if rows else formatter.write_text("It declares none.")
 
 
-def _entry_point(given: dict[str, Any]) -> EntryPoint:
+def _read_entry_point(values: dict[str, Any]) -> EntryPoint:
     from projrun.disk import home_from
     from projrun.project import read_project
     from projrun.sources import fetched
 
-    with fetched(given["uri"], given["version"], home_from(), offline=given["offline"]) as checkout:
-        return read_project(checkout.directory).entry_point(given["entry_point"])
+    with fetched(values["uri"], values["version"], home_from(), offline=values["offline"]) as checkout:
+        return read_project(checkout.directory).entry_point(values["entry_point"])
 
 
 def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
@@ -78,18 +98,18 @@ def complete_uri(context: click.Context, parameter: click.Parameter, incomplete:
 
 @click.command(cls=_Run)
 @click.argument("uri", shell_complete=complete_uri)
-@grouped(*GROUPS)
+@add_options(*GROUPS)
 @verbosity_options
 def run(**arguments: Any) -> int:
     """Run the project at URI: a directory, a Git URL or an archive.
 
-    Each may be followed by #subdirectory; archives are zip and tar, on this machine or behind http(s).
+    Each may be followed by #subdirectory. Archives are zip and tar files, on this machine or behind http(s).
 
-    The project's environment is built if need be, the entry point's command runs in it, and the run is
-    recorded with its parameters, commit, environment, output and exit code. projrun exits with the command's
-    own exit code; 125 means that the command could not be run.
+    projrun builds the project's environment if it is missing, runs the entry point's command in it, and
+    records parameters, commit, environment, output and exit code. It exits with the command's own exit code;
+    125 means that the command could not be run.
 
-    `projrun run URI -e NAME --help` shows the parameters of that entry point too.
+    `projrun run URI -e NAME --help` also shows the parameters of that entry point.
     """
     from projrun.cli import run_request
 

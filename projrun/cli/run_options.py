@@ -1,4 +1,4 @@
-"""The options of `projrun run`, by subject, as data: click is made of them, and what does without click."""
+"""The options of `projrun run` by subject, as data for click and for the parser below, which is faster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Option:
-    """names, settings: as `click.option` takes them. name: of the argument that the value is given as."""
+    """names and settings are the arguments of `click.option`; name is the keyword that receives the value."""
 
     def __init__(self, *names: str, **settings: Any) -> None:
         self.names, self.settings = names, settings
@@ -21,7 +21,7 @@ class Option:
 
 
 class Group:
-    """subject: the heading that they stand under in the help."""
+    """Options that stand below one heading, the subject, in the help."""
 
     def __init__(self, subject: str, *options: Option) -> None:
         self.subject, self.options = subject, options
@@ -70,18 +70,17 @@ ENTRY_POINT = Group(
         "--storage-dir",
         default="",
         metavar="DIR",
-        help="Where remote values of path parameters are downloaded to, to stay. Default: a directory that "
-        "goes when the run ends.",
+        help="Download remote values of path parameters to this directory and keep them. Default: a "
+        "directory that is removed when the run ends.",
     ),
 )
-"""What of the project is run, with which values."""
 
 OFFLINE = Option(
     "--offline",
     is_flag=True,
     envvar="PROJRUN_OFFLINE",
     show_envvar=True,
-    help="Ask no network: what was fetched and downloaded before must do. A branch is what it was when its "
+    help="Use no network, only what was fetched and downloaded before. A branch is where it was when its "
     "remote was last asked.",
 )
 
@@ -97,15 +96,15 @@ SOURCE = Group(
     Option(
         "--isolated",
         is_flag=True,
-        help="Run a local directory from a temporary checkout of exactly what is recorded of it, so that "
-        "ignored files and the like cannot matter.",
+        help="Run a local directory from a temporary checkout of exactly what is recorded of it, without "
+        "ignored files.",
     ),
     Option(
         "--require-clean",
         is_flag=True,
-        help="Refuse a local directory that is not as its commit: changed, staged or untracked files.",
+        help="Refuse a local directory with changed, staged or untracked files.",
     ),
-    Option("--sha256", default="", metavar="HEX", help="Refuse an archive whose sha256 is another."),
+    Option("--sha256", default="", metavar="HEX", help="Refuse an archive with another sha256."),
     OFFLINE,
     Option(
         "--keep",
@@ -113,12 +112,11 @@ SOURCE = Group(
         help="Keep the checkout of a project in Git when the run has ended; `projrun runs path` says where.",
     ),
 )
-"""Which tree is run."""
 
 STRICT_PYTHON = Option(
     "--strict-python",
     is_flag=True,
-    help="Refuse another patch of Python than the one that the project names.",
+    help="Refuse another patch version of Python than the one that the project names.",
 )
 
 ENVIRONMENT = Group(
@@ -127,16 +125,20 @@ ENVIRONMENT = Group(
         "--env-manager",
         default="",
         metavar="MANAGER",
-        help="local (no environment of its own), uv, virtualenv, conda or docker. Default: what the project "
-        "is written for.",
+        help="local (no environment of its own), uv, virtualenv, conda or docker. Default: the one that the "
+        "project is written for.",
     ),
-    Option("--locked", is_flag=True, help="Refuse to resolve: there must be a lock."),
-    Option("--upgrade", is_flag=True, help="Resolve anew, though an earlier run left a lock."),
-    Option("--as-of", default="", metavar="DATE|COMMIT", help="Resolve as the package index stood then."),
+    Option("--locked", is_flag=True, help="Refuse to resolve requirements: there must be a lock."),
+    Option("--upgrade", is_flag=True, help="Resolve again, even if an earlier run left a lock."),
+    Option(
+        "--as-of",
+        default="",
+        metavar="DATE|COMMIT",
+        help="Resolve with the packages of that time.",
+    ),
     STRICT_PYTHON,
     Option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local."),
 )
-"""In which environment."""
 
 CONTAINERS = Group(
     "Containers",
@@ -151,17 +153,16 @@ CONTAINERS = Group(
         "--docker-image",
         default="",
         metavar="IMAGE",
-        help="The image to run in, or to install the project's packages in. Default: the project's, "
+        help="Run in this image, or install the project's packages in it. Default: the project's, "
         "PROJRUN_DOCKER_BASE_IMAGE, or python:X.Y-slim.",
     ),
     Option(
         "--build-image",
         is_flag=True,
-        help="Copy the project into an image of its own, instead of mounting its directory.",
+        help="Copy the project into an image of its own instead of mounting its directory.",
     ),
-    Option("--read-only-source", is_flag=True, help="The command may not write to the project's tree."),
+    Option("--read-only-source", is_flag=True, help="Mount the project's directory read-only."),
 )
-"""In which container."""
 
 EXECUTION = Group(
     "Backend",
@@ -174,8 +175,6 @@ EXECUTION = Group(
         help="A .json file or JSON text for the backend.",
     ),
 )
-"""Where and how the command executes."""
-
 
 LIFE = Group(
     "Life of the run",
@@ -184,7 +183,7 @@ LIFE = Group(
         "timeout_s",
         callback=_time_s,
         metavar="TIME",
-        help="Stop the command after this time (90, 5m, 2h); the run is KILLED, the exit code 124.",
+        help="Stop the command after this time (90, 5m, 2h). The run is then KILLED, the exit code 124.",
     ),
     Option(
         "--stop-timeout",
@@ -193,87 +192,94 @@ LIFE = Group(
         show_default=True,
         callback=_time_s,
         metavar="TIME",
-        help="How long the command may take to end when it is stopped; then it is killed.",
+        help="Kill a command that has not ended this long after it was stopped.",
     ),
     Option(
         "--env",
         "env",
         multiple=True,
         metavar="NAME[=VALUE]",
-        help="An environment variable for the command; without a value, the one of projrun's own "
-        "environment. Repeatable. Values are kept out of everything that projrun writes or prints.",
+        help="Set an environment variable for the command; without a value, take it from projrun's own "
+        "environment. Repeatable. projrun neither stores nor prints these values.",
     ),
     Option(
         "--env-file",
         multiple=True,
         metavar="FILE",
-        help="Variables for the command, one NAME=VALUE a line; treated as those of --env.",
+        help="Read variables for the command from FILE, one NAME=VALUE per line, as with --env.",
     ),
-    Option("--no-mask", is_flag=True, help="Leave those values in the output of the command as they are."),
+    Option("--no-mask", is_flag=True, help="Do not mask the values of --env and --env-file in the output."),
     Option(
         "--detach",
         is_flag=True,
-        help="Print the run's id and return; a process of its own supervises the run.",
+        help="Start the run in the background, print its id and return.",
     ),
-    Option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    Option("--dry-run", is_flag=True, help="Show what would be done and do nothing."),
     Option("--json", "as_json", is_flag=True, help="With --dry-run or --detach: print JSON."),
     Option("--supervision", default="", hidden=True),
     Option("--request-fd", type=int, hidden=True),
 )
-"""How long the run lives, what it is told, and who waits for it."""
 
 TRACKING = Group(
     "Tracking",
-    Option("--experiment-name", default="", metavar="NAME", help="Experiment of the run; made if missing."),
+    Option(
+        "--experiment-name",
+        default="",
+        metavar="NAME",
+        help="Experiment of the run; created if missing.",
+    ),
     Option("--experiment-id", default="", metavar="ID", help="Experiment of the run, by its id."),
-    Option("--run-id", default="", metavar="ID", help="Use this run instead of creating one."),
+    Option("--run-id", default="", metavar="ID", help="Use this run instead of creating a new one."),
     Option("--run-name", default="", metavar="NAME", help="Name of the run."),
 )
-"""Which run it is, of which experiment."""
 
 GROUPS = (ENTRY_POINT, SOURCE, ENVIRONMENT, CONTAINERS, EXECUTION, LIFE, TRACKING)
 
 
 _LEFT_TO_CLICK = {"callback", "hidden"}
-"""Settings of an option that click follows."""
+"""Settings that only click implements; an option that has one is left to it."""
 
 
-def options_of(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """The arguments of `running.run` that the command line gives; None where click is to be asked."""
+def parse_run(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the arguments of `run_request.run`, or None for a command line that click must parse.
+
+    Errors, help, completion and all that is doubtful are left to click. A test compares both parsers over
+    thousands of command lines.
+    """
     if arguments[:1] != ["run"] or "_PROJRUN_COMPLETE" in environ:
         return None
     known = {name: option for group in GROUPS for option in group.options for name in option.names}
     if any(option.settings.get("envvar", "") in environ for option in known.values()):
         return None
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     rest = list(reversed(arguments[1:]))
     while rest:
         word = rest.pop()
         if not word.startswith("-"):
-            if "uri" in given:
+            if "uri" in values:
                 return None
-            given["uri"] = word
+            values["uri"] = word
             continue
-        name, value = _apart(word)
+        name, value = _split_option(word)
         option = known.get(name)
         if option is None or _LEFT_TO_CLICK & option.settings.keys():
             return None
         if option.settings.get("is_flag"):
             if value is not None:
                 return None
-            given[option.name] = True
+            values[option.name] = True
             continue
         if value is None:
             if not rest or rest[-1].startswith("-"):
                 return None
             value = rest.pop()
-        before = given.get(option.name, ())
-        given[option.name] = (*before, value) if option.settings.get("multiple") else value
-    return given if "uri" in given else None
+        before = values.get(option.name, ())
+        values[option.name] = (*before, value) if option.settings.get("multiple") else value
+    return values if "uri" in values else None
 
 
-def _apart(word: str) -> tuple[str, str | None]:
-    """The name of an option, and the value that is in one word with it: `--name=value`, `-nvalue`."""
+def _split_option(word: str) -> tuple[str, str | None]:
+    """Return the name of an option and the value in the same word, as in `--name=value` and `-nvalue`."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, value if equals else None

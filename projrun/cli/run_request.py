@@ -1,4 +1,4 @@
-"""What `projrun run` does with its arguments. Click is not needed here."""
+"""Perform `projrun run`. This module needs no click: a plain run does not import it."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ def run(
     as_json: bool = False,
     supervision: str = "",
     request_fd: int | None = None,
-    **same_named: Any,
+    **request_fields: Any,
 ) -> int:
-    """The arguments are the options of `runoptions`, by name; the exit code."""
+    """Perform a run and return its exit code. The arguments are the options of `run_options`, by name."""
     from projrun.disk import home_from
     from projrun.request import Request
-    from projrun.runner.run import run as run_request
+    from projrun.runner.run import run as perform_run
 
     if as_json and not (dry_run or detach):
         raise UsageError("--json goes with --dry-run or --detach", "see also projrun runs show --json")
     if no_conda:
         from projrun.console import warn
 
-        warn("--no-conda is deprecated; say --env-manager local")
-        env_manager = _no_conda(env_manager)
+        warn("--no-conda is deprecated; use --env-manager local")
+        if env_manager not in ("", "local"):
+            raise UsageError("--no-conda and --env-manager exclude each other", "leave --no-conda out")
+        env_manager = "local"
     request = Request(
         uri=uri,
-        parameters=parameters_of(param_list),
-        docker_args=_docker_args(docker_args),
+        parameters=parse_parameters(param_list),
+        docker_args=_parse_docker_args(docker_args),
         backend_config=_backend_config(backend_config) if backend_config else {},
         env_manager=env_manager,
-        variables=_variables(env, env_file),
+        variables=_read_variables(env, env_file),
         mask_output=not no_mask,
-        **same_named,
+        **request_fields,
     )
     home = home_from()
     if dry_run:
@@ -61,16 +63,10 @@ def run(
         from projrun.runner.detached import received
 
         request = received(request_fd)
-    record = run_request(request, home, supervision)
-    say_goodbye(record, home)
+    record = perform_run(request, home, supervision)
+    report_end(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code
-
-
-def _no_conda(env_manager: str) -> str:
-    if env_manager not in ("", "local"):
-        raise UsageError("--no-conda and --env-manager exclude each other", "leave --no-conda out")
-    return "local"
 
 
 def _backend_config(text: str) -> dict[str, Any]:
@@ -79,20 +75,20 @@ def _backend_config(text: str) -> dict[str, Any]:
     return read_config(text)
 
 
-def parameters_of(pairs: tuple[str, ...]) -> dict[str, str]:
+def parse_parameters(pairs: tuple[str, ...]) -> dict[str, str]:
     values: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"-P {pair!r}: that is no NAME=VALUE", "write it as in -P alpha=0.5")
+            raise UsageError(f"-P {pair!r} is not NAME=VALUE", "write it as in -P alpha=0.5")
         if name in values:
             raise UsageError(f"-P {name} is given twice", "give it once")
         values[name] = value
     return values
 
 
-def _variables(given: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, str]:
-    if not given and not env_files:
+def _read_variables(env: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, str]:
+    if not env and not env_files:
         return {}
     import os
     from pathlib import Path
@@ -101,7 +97,7 @@ def _variables(given: tuple[str, ...], env_files: tuple[str, ...]) -> dict[str, 
 
     from_files = [read_env_file(Path(file), os.environ) for file in env_files]
     variables: dict[str, str] = {}
-    for layer in (*from_files, given_variables(given, os.environ)):
+    for layer in (*from_files, given_variables(env, os.environ)):
         variables.update(layer)
     return variables
 
@@ -110,8 +106,8 @@ def _show_plan(request: Request, home: Home, as_json: bool) -> int:
     from projrun.console import json_text, print_data
     from projrun.runner.preview import as_text, preview
 
-    found = preview(request, home)
-    print_data(json_text(found) if as_json else as_text(found))
+    plan = preview(request, home)
+    print_data(json_text(plan) if as_json else as_text(plan))
     return 0
 
 
@@ -128,27 +124,26 @@ def _detach(request: Request, home: Home, as_json: bool) -> int:
     return 0
 
 
-def _docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
+def _parse_docker_args(pairs: tuple[str, ...]) -> dict[str, object]:
     arguments: dict[str, list[object]] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        one = value if equals else True
-        arguments[name] = [*arguments[name], one] if name in arguments else [one]
+        arguments.setdefault(name, []).append(value if equals else True)
     return dict(arguments)
 
 
-def say_goodbye(record: Record, home: Home) -> None:
-    """What was run, where it is kept, and how to look at it."""
+def report_end(record: Record, home: Home) -> None:
+    """Say how the run ended, where it is kept, and how to look at it."""
     import os
     import sys
 
     from projrun.console import say, style_state
     from projrun.net import without_credentials
 
-    place = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
+    store = without_credentials(os.environ.get("MLFLOW_TRACKING_URI", "")) or str(home.data)
     outcome, plan = record.outcome, record.plan
     seconds = (outcome.end_time - outcome.start_time) / 1000
-    why = f" ({outcome.reason})" if outcome.reason else ""
+    reason = f" ({outcome.reason})" if outcome.reason else ""
     status = style_state(outcome.status, sys.stderr)
-    say(f"{plan.project}, entry point {plan.entry_point}: {status} after {seconds:.1f} s{why}")
-    say(f"kept in {place}; look at it with: projrun runs show {record.run_id[:8]}")
+    say(f"{plan.project}, entry point {plan.entry_point}: {status} after {seconds:.1f} s{reason}")
+    say(f"kept in {store}; look at it with: projrun runs show {record.run_id[:8]}")

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from projrun.cli.options import strict_python_option
-from projrun.cli.run import complete_uri
+from projrun.cli.run import complete_uri, strict_python_option
 from projrun.cli.verb import Verb
 
 

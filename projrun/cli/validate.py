@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import offline_option
-from projrun.cli.run import complete_uri
+from projrun.cli.run import complete_uri, offline_option
 from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What every verb has: help like a page of a manual; and how much projrun says."""
+"""The base classes of all verbs, and the options that say how much projrun tells."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def verbosity_options(function: F) -> F:
         "--verbose",
         is_flag=True,
         expose_value=False,
-        callback=_set,
-        help="Say also which commands are started, what is taken from the cache, and why; with times.",
+        callback=_set_verbosity,
+        help="Also show which commands are started, and what is taken from the cache and why, with times.",
     )
     quiet = click.option(
         "-q",
         "--quiet",
         is_flag=True,
         expose_value=False,
-        callback=_set,
-        help="Say nothing but errors. What goes to stdout is the same.",
+        callback=_set_verbosity,
+        help="Show only errors on stderr; stdout stays the same.",
     )
     return quiet(verbose(function))
 
 
-def _set(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+def _set_verbosity(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
     quiet = parameter.name == "quiet"

@@ -1,4 +1,4 @@
-"""The verbs of the command line, for click."""
+"""The table of all verbs, and the group of click that holds them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from projrun.version import __version__
 
 VERBS = {
     "run": ("projrun.cli.run", "Run a project from a directory, a Git URL or an archive."),
-    "init": ("projrun.cli.init", "Write an MLproject file for a directory, by looking at it."),
+    "init": ("projrun.cli.init", "Write an MLproject file for a directory."),
     "describe": (
         "projrun.cli.describe",
         "Show what a project offers: entry points, parameters, environment.",
     ),
     "validate": ("projrun.cli.validate", "Find what is wrong with a project's files."),
-    "reproduce": ("projrun.cli.reproduce", "Do a run again, from its record alone."),
-    "verify": ("projrun.cli.verify", "Do a run again and compare the results."),
-    "diff": ("projrun.cli.diff", "Show two runs side by side: source, packages, results, surroundings."),
-    "bundle": ("projrun.cli.bundle", "Pack a run into one zip, from which anyone can do it again."),
+    "reproduce": ("projrun.cli.reproduce", "Repeat a run, from its record alone."),
+    "verify": ("projrun.cli.verify", "Repeat a run and compare the results."),
+    "diff": ("projrun.cli.diff", "Show how two runs differ: source, packages, results, machine."),
+    "bundle": ("projrun.cli.bundle", "Pack a run into one zip file, from which anyone can reproduce it."),
     "runs": ("projrun.cli.runs", "List and show runs, their output and their source."),
     "lock": ("projrun.cli.lock", "Write the lock of a project's environment, or check it."),
     "env": ("projrun.cli.env", "List, build, compare and remove environments."),
     "shell": ("projrun.cli.shell", "Open a shell in a project's environment."),
     "dockerfile": ("projrun.cli.dockerfile", "Write a Dockerfile of a project's environment."),
-    "cache": ("projrun.cli.cache", "See what the cache holds, and take away what is not used."),
-    "doctor": ("projrun.cli.doctor", "Say what of the things that projrun works with works."),
+    "cache": ("projrun.cli.cache", "Show what is in the cache, and remove what is not used."),
+    "doctor": ("projrun.cli.doctor", "Check the programs and services that projrun uses."),
     "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
-"""Verb -> module that holds a command of that name, and its line in the help text."""
+"""Map each verb to the module that holds a command of that name, and to its line in the help."""
 
 
 class _Verbs(VerbGroup):
@@ -62,20 +62,20 @@ class _Verbs(VerbGroup):
 def cli() -> None:
     """Run projects in exactly the environment that they were made for, and keep a record of every run.
 
-    Reads the MLproject format. Start with `projrun run DIRECTORY`, then `projrun runs list`.
+    Projects are described by MLproject files. Start with `projrun run DIRECTORY`, then `projrun runs list`.
     """
 
 
-def by_click(arguments: list[str]) -> int:
-    """The exit code. Raises what the verb raises."""
+def run_with_click(arguments: list[str]) -> int:
+    """Run a verb and return its exit code. The errors of the verb are raised."""
     if "_PROJRUN_COMPLETE" in os.environ:
         import_module("projrun.cli.completion")
         cli.main(arguments, prog_name="projrun")  # answers the shell, and exits
     try:
         with cli.make_context("projrun", list(arguments)) as context:
             code = cli.invoke(context)
-    except click.exceptions.Exit as wanted:
-        return wanted.exit_code
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -10,13 +10,13 @@ import click
 import pytest
 
 from projrun.cli.run import run
-from projrun.cli.run_options import GROUPS, options_of
+from projrun.cli.run_options import GROUPS, parse_run
 
 NAMES = [name for group in GROUPS for option in group.options for name in option.names if name[0] == "-"]
 VALUES = ["main", "a=1", "a=b=c", "", " ", "-1", "--x", "=", "é", "x y", ".", "https://example.org/p.git#d"]
 
 
-def by_click(arguments: list[str]) -> dict[str, Any] | None:
+def parse_with_click(arguments: list[str]) -> dict[str, Any] | None:
     """What click makes of the arguments of `run`, but for what is as if it were not given."""
     try:
         given = run.make_context("run", list(arguments)).params
@@ -27,7 +27,7 @@ def by_click(arguments: list[str]) -> dict[str, Any] | None:
 
 
 def plainly(arguments: list[str], **environ: str) -> dict[str, Any] | None:
-    given = options_of(["run", *arguments], environ)
+    given = parse_run(["run", *arguments], environ)
     absent = run.make_context("run", ["."]).params
     return given and {name: value for name, value in given.items() if name == "uri" or value != absent[name]}
 
@@ -45,7 +45,7 @@ def plainly(arguments: list[str], **environ: str) -> dict[str, Any] | None:
 )
 def test_usual_lines_need_no_click(line: str) -> None:
     arguments = shlex.split(line)
-    assert plainly(arguments) == by_click(arguments) is not None
+    assert plainly(arguments) == parse_with_click(arguments) is not None
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_usual_lines_need_no_click(line: str) -> None:
     ],
 )
 def test_what_is_special_is_left_to_click(line: str) -> None:
-    assert options_of(["run", *shlex.split(line)], {}) is None
+    assert parse_run(["run", *shlex.split(line)], {}) is None
 
 
 def test_other_verbs_variables_and_completion_are_left_to_click() -> None:
-    assert options_of(["runs", "list"], {}) is None
-    assert options_of(["--verbose", "run", "."], {}) is None
-    assert options_of([], {}) is None
+    assert parse_run(["runs", "list"], {}) is None
+    assert parse_run(["--verbose", "run", "."], {}) is None
+    assert parse_run([], {}) is None
     assert plainly(["."], PROJRUN_OFFLINE="0") is None
     assert plainly(["."], _PROJRUN_COMPLETE="bash_complete") is None
 
@@ -90,5 +90,5 @@ def test_any_line_that_is_read_plainly_is_read_as_click_reads_it() -> None:
             arguments += chance.choice([[name, value], [joined], [name], [value]])
         if (found := plainly(arguments)) is not None:
             plain += 1
-            assert found == by_click(arguments), arguments
+            assert found == parse_with_click(arguments), arguments
     assert plain > 100

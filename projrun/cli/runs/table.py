@@ -108,13 +108,13 @@ def csv_of(runs: Sequence[dict[str, Any]]) -> str:
     """runs: as `runs list --json` has them."""
     plain = [key for key in (runs[0] if runs else {"run_id": ""}) if key not in GROUPS]
     keys = {group: sorted({key for run in runs for key in run[group]}) for group in GROUPS}
-    grouped = [(group, key) for group in GROUPS for key in keys[group]]
-    head = [*plain, *(f"{group}.{key}" for group, key in grouped)]
+    add_options = [(group, key) for group in GROUPS for key in keys[group]]
+    head = [*plain, *(f"{group}.{key}" for group, key in add_options)]
     return rows_as_csv(
         [
             head,
             *(
-                [*(run[key] for key in plain), *(run[group].get(key) for group, key in grouped)]
+                [*(run[key] for key in plain), *(run[group].get(key) for group, key in add_options)]
                 for run in runs
             ),
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import grouped
+from projrun.cli.run import add_options
 from projrun.cli.run_options import Group, Option
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".zip", ".json")
 
-baseline_options = grouped(
+baseline_options = add_options(
     Group(
         "Baseline",
         Option(
@@ -61,7 +61,7 @@ def against_baseline(
     """The run in the file and the project's new run; twice the new one where it has become the baseline."""
     from pathlib import Path
 
-    from projrun.cli.run_request import parameters_of
+    from projrun.cli.run_request import parse_parameters
     from projrun.net import is_offline
     from projrun.request import Request
     from projrun.runner.reproduction import against, make
@@ -73,7 +73,7 @@ def against_baseline(
         uri=uri,
         entry_point=project["entry_point"],
         version=project["version"],
-        parameters=parameters_of(project["param_list"]),
+        parameters=parse_parameters(project["param_list"]),
         env_manager=project["env_manager"],
         offline=is_offline(),
     )
