@@ -10,6 +10,8 @@ from projrun.cli.run import complete_uri, offline_option
 from projrun.cli.verb import Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from projrun.plan import Descriptor
     from projrun.project.mlproject import Project
 
@@ -22,17 +24,17 @@ if TYPE_CHECKING:
     "--entry-point",
     default="main",
     metavar="NAME",
-    help="Whose environment: a script may have its own (PEP 723).",
+    help="Lock the environment of this entry point: a script may have its own (PEP 723).",
 )
-@click.option("-o", "--output", default="", metavar="DIR", help="Write the lock below DIR; `-`: to stdout.")
+@click.option("-o", "--output", default="", metavar="DIR", help="Write the lock to DIR; `-` means stdout.")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions of all packages.")
 @click.option(
     "--upgrade-package",
     multiple=True,
     metavar="NAME",
-    help="Take the newest version of it; repeatable.",
+    help="Take the newest version of this package; repeatable.",
 )
-@click.option("--as-of", default="", metavar="DATE|COMMIT", help="Resolve as the package index stood then.")
+@click.option("--as-of", default="", metavar="DATE|COMMIT", help="Resolve with the packages of that time.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the lock does not fit.")
 @offline_option
 def lock(
@@ -46,18 +48,16 @@ def lock(
     check: bool,
     offline: bool,
 ) -> int:
-    """Resolve the environment of the project at URI (default: this directory) into its lock.
+    """Resolve the environment of the project at URI (default: this directory) and write its lock.
 
-    The lock, a pylock.toml beside the descriptor, holds exact versions with hashes, for every platform, and
-    wins over resolving from then on. Versions that it already has are kept unless an option says otherwise.
-    That of a project that is fetched goes to stdout, unless -o names a directory for it.
-    A conda project has a pixi.lock for this platform instead, and a pylock.conda.toml for its pip section.
+    The lock is a pylock.toml beside the descriptor. It holds exact versions with hashes for every platform;
+    from then on it is used instead of resolving. Versions that it already holds are kept, unless an option
+    says otherwise. The lock of a fetched project goes to stdout, unless -o names a directory for it.
+    A conda project gets a pixi.lock for this platform instead, and a pylock.conda.toml for its pip section.
     """
-    from pathlib import Path
-
-    from projrun.console import print_data, print_error, say
+    from projrun.console import print_error, say
     from projrun.disk import home_from
-    from projrun.disk.file_operations import temporary_directory, write_atomically
+    from projrun.disk.file_operations import temporary_directory
     from projrun.environments import LockRequest, manager_for, manager_named
     from projrun.errors import UsageError
     from projrun.project import read_project
@@ -89,15 +89,25 @@ def lock(
                 print_error(f"{problem}; run: projrun lock")
             return int(bool(problem))
         lock = manager.new_lock(request)
-        for name, text in lock.files.items():
-            if output == "-" or (checkout.temporary and not output):
-                print_data(text.rstrip("\n"))
-            elif text:
-                write_atomically(Path(output or directory, name), text)
-            else:
-                Path(directory, name).unlink(missing_ok=True)
+        _write(lock.files, "-" if checkout.temporary and not output else output or str(directory))
     say(lock.summary)
     return 0
+
+
+def _write(files: Mapping[str, str], target: str) -> None:
+    """Write the files to the directory `target`, or to stdout where it is `-`; remove those without text."""
+    from pathlib import Path
+
+    from projrun.console import print_data
+    from projrun.disk.file_operations import write_atomically
+
+    for name, text in files.items():
+        if target == "-":
+            print_data(text.rstrip("\n"))
+        elif text:
+            write_atomically(Path(target, name), text)
+        else:
+            Path(target, name).unlink(missing_ok=True)
 
 
 def _descriptor(project: Project, entry_point: str) -> Descriptor:

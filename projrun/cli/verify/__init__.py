@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 def vary_options(command: Callable[..., Any]) -> Callable[..., Any]:
     times = click.option(
-        "--times", type=click.IntRange(1), default=1, show_default=True, help="Do the run again so often."
+        "--times",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Repeat the run so many times.",
     )
     vary = click.option(
         "--vary",
         metavar="KIND[,KIND…]|all",
         default="",
-        help="Do it again once more for each thing that may not matter, with that thing changed: hash-seed, "
+        help="Repeat the run once for each of these things, changed, which should not matter: hash-seed, "
         "time-zone, locale, clock, threads, directory, home, user, file-order, umask, network.",
     )
     return times(vary(command))
@@ -36,7 +40,7 @@ def kinds_to_vary(vary: str, times: int, baseline: str) -> tuple[str, ...]:
     from projrun.runner.variations.change_kinds import kinds_of
 
     if baseline and (vary or times > 1):
-        raise click.UsageError("--vary and --times do a recorded run again: they do not go with --baseline.")
+        raise click.UsageError("--vary and --times repeat a recorded run: they do not go with --baseline.")
     return kinds_of(vary) if vary else ()
 
 
@@ -50,8 +54,8 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
 
 @click.command(cls=Verb)
 @click.argument("run")
-@click.option("--rtol", default=0.0, help="Let numbers differ by this much, relative to the first run's.")
-@click.option("--atol", default=0.0, help="Let numbers differ by this much.")
+@click.option("--rtol", default=0.0, help="Allow this relative difference of numbers from the first run's.")
+@click.option("--atol", default=0.0, help="Allow this absolute difference of numbers.")
 @click.option(
     "--metric", "metrics", multiple=True, metavar="PATTERN=RULE", help="A rule for metrics; repeatable."
 )
@@ -60,7 +64,11 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option(
-    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Write a report there too; repeatable."
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="FORMAT=FILE",
+    help="Also write a report to FILE.",
 )
 @baseline_options
 @vary_options
@@ -77,62 +85,79 @@ def verify(
     times: int,
     **project: Any,
 ) -> int:
-    """Do a run again and compare: exit code 0 if the results are the same, 1 if not.
+    """Repeat a run and compare: exit code 0 if the results are the same, 1 if not.
 
-    RUN is what `projrun reproduce` takes. Compared are status, metrics, and outputs: artifacts, and files
-    that the run made in its tree. What may differ is said by the MLproject's `verify:` section, by --rtol
-    and --atol, and by rules: `exact`, `value`, `ignore`, or tolerances such as `rtol=1e-6,atol=1e-9`.
+    RUN is named as for `projrun reproduce`. projrun compares the status, the metrics, and the outputs:
+    artifacts, and files that the run made in its directory. To allow differences, use the `verify:` section
+    of MLproject, --rtol and --atol, or rules: `exact`, `value`, `ignore`, or tolerances such as
+    `rtol=1e-6,atol=1e-9`.
 
-    When the results are not the same, the report says where they differ first and what of all that
-    determines results is not the same. The command's own output goes to stderr and to the new run's log.
+    If the results differ, the report shows the first difference, and which of the things that determine
+    results differ. The command's own output goes to stderr and to the new run's log.
 
-    With --baseline FILE, RUN is the URI of a project. It is run as it is now and compared with the run in
-    FILE; where there is no FILE, the run becomes the baseline and is written there.
+    With --baseline FILE, RUN is the URI of a project. projrun runs it as it is now and compares it with the
+    run in FILE. If there is no FILE, projrun writes the new run there, as the baseline.
 
-    With --vary, the report has one line for each thing that was changed, and names those under which the
-    results are not the same. What this machine cannot change is said and left out.
+    With --vary, the report has one line for each change, and names those that changed the results. projrun
+    names and leaves out what it cannot change on this machine.
     """
+    from projrun.cli.verify.baseline import write_reports
+    from projrun.console import print_data
+    from projrun.plan import VerifyRules
+
+    files = [_parse_report(pair) for pair in reports]
+    options = _RuleOptions(metrics, outputs, rtol, atol)
+    options.merge_with(VerifyRules())  # a wrong rule is refused before anything runs
+    kinds = kinds_to_vary(vary, times, baseline)
+    with _stdout_on_stderr():
+        if baseline:
+            result = _compare_with_baseline(baseline, run, project, options)
+        else:
+            result = _repeat_and_compare(run, project, options, kinds, times)
+    write_reports({file: _format(result, name) for name, file in files})
+    print_data(_format(result, form, on_screen=True))
+    return 0 if result.same else 1
+
+
+def _compare_with_baseline(
+    file: str, uri: str, project: dict[str, Any], options: _RuleOptions
+) -> Comparison | Trials:
     from contextlib import ExitStack
 
-    from projrun.cli.verify.baseline import against_baseline, refuse_project_options, write_reports
+    from projrun.cli.verify.baseline import against_baseline
     from projrun.compare.results import compare
-    from projrun.console import print_data
     from projrun.disk import home_from
-    from projrun.plan import VerifyRules
+
+    with ExitStack() as stack:
+        first, second = against_baseline(file, uri, project, home_from(), stack)
+        rules = options.merge_with(second.record.plan.verify)
+        return compare(first.record, second.record, rules, (first.content, second.content))
+
+
+def _repeat_and_compare(
+    run: str, project: dict[str, Any], options: _RuleOptions, kinds: tuple[str, ...], times: int
+) -> Comparison | Trials:
+    from contextlib import ExitStack
+
+    from projrun.cli.verify.baseline import refuse_project_options
+    from projrun.compare.results import compare
+    from projrun.disk import home_from
     from projrun.records.stored_runs import find
     from projrun.runner.reproduction import reproduce
     from projrun.runner.variations.repetition import trials_of
 
+    refuse_project_options(project)
     home = home_from()
-    written = [_report(pair) for pair in reports]
-    _rules(VerifyRules(), metrics, outputs, rtol, atol)  # said before anything runs
-    kinds = kinds_to_vary(vary, times, baseline)
     with ExitStack() as stack:
-        if baseline:
-            with _talking():
-                first, second = against_baseline(baseline, run, project, home, stack)
-            own = second.record.plan.verify
-        else:
-            refuse_project_options(project)
-            first = find(run, home, stack)
-            own = first.record.plan.verify
-        rules = _rules(own, metrics, outputs, rtol, atol)
-        result: Comparison | Trials
+        first = find(run, home, stack)
+        rules = options.merge_with(first.record.plan.verify)
         if kinds or times > 1:
-            with _talking():
-                result = trials_of(first, rules, kinds, times, home, stack)
-        else:
-            if not baseline:
-                with _talking():
-                    record = reproduce(first, home, staying=stack)
-                second = find(record.run_id, home, stack)
-            result = compare(first.record, second.record, rules, (first.content, second.content))
-    write_reports({file: _shown(result, name) for name, file in written})
-    print_data(_shown(result, form, on_screen=True))
-    return 0 if result.same else 1
+            return trials_of(first, rules, kinds, times, home, stack)
+        second = find(reproduce(first, home, staying=stack).run_id, home, stack)
+        return compare(first.record, second.record, rules, (first.content, second.content))
 
 
-def _shown(result: Comparison | Trials, form: str, *, on_screen: bool = False) -> str:
+def _format(result: Comparison | Trials, form: str, *, on_screen: bool = False) -> str:
     from projrun.compare import Comparison, reports, trials
 
     if isinstance(result, Comparison):
@@ -141,8 +166,8 @@ def _shown(result: Comparison | Trials, form: str, *, on_screen: bool = False) -
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
-    """What the command writes to stdout goes to stderr: our stdout is for the report."""
+def _stdout_on_stderr() -> Iterator[None]:
+    """Send to stderr what the command writes to stdout, which is for the report alone."""
     import os
     import sys
 
@@ -156,7 +181,7 @@ def _talking() -> Iterator[None]:
         os.close(kept)
 
 
-def _report(pair: str) -> tuple[str, str]:
+def _parse_report(pair: str) -> tuple[str, str]:
     form, equals, file = pair.partition("=")
     if form not in FORMATS or not equals or not file:
         known = ", ".join(FORMATS)
@@ -164,30 +189,34 @@ def _report(pair: str) -> tuple[str, str]:
     return form, file
 
 
-def _rules(
-    own: VerifyRules, metrics: tuple[str, ...], outputs: tuple[str, ...], rtol: float, atol: float
-) -> VerifyRules:
-    """Those of the command line come first, then the author's, then the tolerances for all the rest."""
-    from projrun.plan import Rule, VerifyRules
+class _RuleOptions(NamedTuple):
+    metrics: tuple[str, ...]
+    outputs: tuple[str, ...]
+    rtol: float
+    atol: float
 
-    rest = {"**": Rule(how="value", rtol=rtol, atol=atol)} if rtol or atol else {}
-    return VerifyRules(
-        metrics={**_given("--metric", metrics), **own.metrics, **rest},
-        outputs={**_given("--output", outputs), **own.outputs, **rest},
-    )
+    def merge_with(self, own: VerifyRules) -> VerifyRules:
+        """Return the rules of the command line, those of the project, and the tolerances for the rest."""
+        from projrun.plan import Rule, VerifyRules
+
+        rest = {"**": Rule(how="value", rtol=self.rtol, atol=self.atol)} if self.rtol or self.atol else {}
+        return VerifyRules(
+            metrics={**_parse_rules("--metric", self.metrics), **own.metrics, **rest},
+            outputs={**_parse_rules("--output", self.outputs), **own.outputs, **rest},
+        )
 
 
-def _given(option: str, pairs: tuple[str, ...]) -> dict[str, Rule]:
+def _parse_rules(option: str, pairs: tuple[str, ...]) -> dict[str, Rule]:
     rules = {}
     for pair in pairs:
         pattern, equals, text = pair.partition("=")
         if not equals or not pattern:
             raise click.UsageError(f"{option} {pair!r}: expected PATTERN=RULE, for example 'rmse=rtol=1e-6'.")
-        rules[pattern] = _rule(option, pair, text)
+        rules[pattern] = _parse_rule(option, pair, text)
     return rules
 
 
-def _rule(option: str, pair: str, text: str) -> Rule:
+def _parse_rule(option: str, pair: str, text: str) -> Rule:
     from projrun.plan import Rule
 
     if text in _WORDS:
