@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree.
+"""All errors of projrun, in one tree.
 
 ProjrunError                one line for the user, exit code 125 unless said otherwise
 ├── UsageError              the command line or the call makes no sense (exit code 2)
@@ -12,18 +12,18 @@ ProjrunError                one line for the user, exit code 125 unless said oth
 ├── RecordError             a record or a bundle could not be read, or is of a newer version
 ├── ExecutionError          the run's command ran and failed (raised by the Python API alone)
 ├── TrackingError           the store of runs could not be read or written, or refused
-│   └── LostAnswerError     (`tracking.client`) the server may have done what it was asked to, or not
-├── WebError                (`web`) what became of a request; its maker tells it as an error of its own
+│   └── LostAnswerError     (`tracking.rest.client`) the server may have done what it was asked to, or not
+├── WebError                (`net.web_client`) a request failed; its caller turns it into an error of its own
 └── EngineError             (`engine`) the container engine could not be asked, or refused
 
-Everything else that escapes is a bug in projrun; the door in ``projrun.cli.main`` writes it to a file.
+Any other exception is a bug in projrun; ``projrun.cli.main`` writes it to a file.
 """
 
 from __future__ import annotations
 
 
 class ProjrunError(Exception):
-    """An error that the user can mend.
+    """An error that the user can correct.
 
     message: what is wrong, one line, no final full stop.
     hint: the next step, one line, imperative; may be empty.
@@ -53,9 +53,9 @@ class SourceError(ProjrunError):
 
 
 class ProjectError(ProjrunError):
-    """file: as the user would name it; line and column count from 1, 0 where there is none.
+    """file: its name for the user; line and column count from 1, 0 without one.
 
-    rule: the id under which `projrun validate` reports it; empty for those of no rule of their own.
+    rule: the id under which `projrun validate` reports it; empty if it has no rule.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BuildError(ProjrunError):
 
 
 FREE_SPACE = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
-"""What to do when the disk of the cache is full."""
+"""The hint when the disk of the cache is full."""
 
 
 class LaunchError(ProjrunError):
@@ -102,7 +102,7 @@ class RecordError(ProjrunError):
 
 
 class ExecutionError(ProjrunError):
-    """run_id: the failed run's; exit_code: what its command exited with."""
+    """run_id: id of the failed run; exit_code: exit code of its command."""
 
     def __init__(self, message: str, hint: str, *, run_id: str, exit_code: int) -> None:
         super().__init__(message, hint)
@@ -110,7 +110,7 @@ class ExecutionError(ProjrunError):
 
 
 class TrackingError(ProjrunError):
-    """error_code: MLflow's name for it, as its REST API answers (INVALID_PARAMETER_VALUE, …)."""
+    """error_code: the code in MLflow's REST API (INVALID_PARAMETER_VALUE, …)."""
 
     def __init__(self, message: str, hint: str = "", *, error_code: str = "INTERNAL_ERROR") -> None:
         super().__init__(message, hint)

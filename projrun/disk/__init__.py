@@ -1,4 +1,4 @@
-"""Where projrun keeps things: a cache that may be thrown away and data that may not."""
+"""The directories of projrun: a cache that may be removed at any time, and data that may not."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 """
 
 SOURCES_STAY_S = 24 * 3600.0
-"""How long an archive of a tree is left alone that no run holds: one may be about to."""
+"""Seconds for which an archive of a tree is kept that no run links to: a run may be about to."""
 
 
 class Home(msgspec.Struct, frozen=True):
-    """The two directories. Neither need exist yet; whoever writes below them makes them."""
+    """The two directories. Neither need exist; whoever writes below them makes them."""
 
     cache: Path
     data: Path
@@ -69,7 +69,7 @@ class Home(msgspec.Struct, frozen=True):
         return self.data / "supervisors"
 
     def mark_cache(self) -> None:
-        """Make the cache directory and say in it what it is, for backup programs."""
+        """Make the cache directory, with a tag that tells backup programs to skip it."""
         tag = self.cache / "CACHEDIR.TAG"
         if not tag.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Home(msgspec.Struct, frozen=True):
 
 
 def home_from(environ: Mapping[str, str] = os.environ) -> Home:
-    """The home that the environment names: PROJRUN_CACHE_DIR and PROJRUN_HOME, else the platform's."""
+    """Return the directories that PROJRUN_CACHE_DIR and PROJRUN_HOME name, else those of the platform."""
     cache = environ.get("PROJRUN_CACHE_DIR") or _platform_dir(environ, "XDG_CACHE_HOME", ".cache", "Caches")
     data = environ.get("PROJRUN_HOME") or _platform_dir(
         environ, "XDG_DATA_HOME", ".local/share", "Application Support"

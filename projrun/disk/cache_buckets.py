@@ -1,6 +1,6 @@
-"""What lies in the cache, how much place it takes, and taking away what nobody uses.
+"""The entries of the cache, their size, and the removal of those that nobody uses.
 
-Each bucket of `Home` has a shape of its own. What has no such shape is not ours and is left alone.
+The names in each bucket of `Home` have a fixed form. A file of another name is not ours and is left alone.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from projrun.disk import SOURCES_STAY_S, Home, file_locks, file_operations
 from projrun.disk.file_locks import FileLock
 
 _KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
-"""The number is that of an environment which was built anew beside one that is in use."""
+"""The number belongs to an environment that was built beside one in use."""
 _TEMPORARY = re.compile(rf"\.({_KEY.pattern})(?:\.git)?\.[0-9a-f]{{16}}\.tmp")
 _ARCHIVE = re.compile(r"[0-9a-f]{64}\.tar\.gz")
-_HALF_AN_ARCHIVE = re.compile(r"\.(?:new|[0-9a-f]{64}\.tar\.gz)\.[0-9a-f]{16}\.tmp")
+_PARTIAL_ARCHIVE = re.compile(r"\.(?:new|[0-9a-f]{64}\.tar\.gz)\.[0-9a-f]{16}\.tmp")
 _READY = ".ready.json"
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One thing in the cache that is used, and removed, as a whole."""
+    """A part of the cache that is used and removed as a whole."""
 
     bucket: str
     """`git-v1`, `envs-v1`, …"""
     path: Path
     locks: tuple[Path, ...] = ()
-    """Files whose locks its users share; whoever removes it holds them all."""
+    """Files whose locks its users share, and whoever removes it holds exclusively."""
     marks: tuple[Path, ...] = ()
-    """Files beside it that go with it."""
+    """Files beside it that are removed with it."""
     used_at: float = 0.0
     """Seconds since the epoch."""
     size: int = 0
-    """Bytes on disk that no earlier entry of a listing has."""
+    """Bytes on disk that no earlier entry of the listing contains."""
     in_use: bool = False
     lost: bool = False
-    """Its run is gone: what is left of it serves nobody."""
+    """True if its run is gone, so that nobody can use it."""
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was taken away, or would be."""
+    """The entries that were removed, or would be, and those that were left."""
 
     removed: list[CacheEntry] = field(default_factory=list)
     left: list[CacheEntry] = field(default_factory=list)
 
 
 def entries(home: Home) -> list[CacheEntry]:
-    """Everything in the cache, least recently used first."""
-    rooms = (_repositories, _sources, _environments, _locks, _yaml, _scratch, _temporary)
-    found = [entry for room in rooms for entry in room(home)]
+    """Return all entries of the cache, least recently used first."""
+    buckets = (_repositories, _sources, _environments, _locks, _yaml, _scratch, _temporary)
+    found = [entry for bucket in buckets for entry in bucket(home)]
     found.sort(key=lambda entry: entry.used_at)
     seen: set[tuple[int, int]] = set()
     return [replace(entry, size=_size(entry.path, seen)) for entry in found]
@@ -64,18 +64,18 @@ def entries(home: Home) -> list[CacheEntry]:
 def prune(
     home: Home, *, older_than_s: float | None = None, max_size: int | None = None, dry_run: bool = False
 ) -> Pruned:
-    """Take away what lost runs left, what was not used for so long, and the least recently used above a size.
+    """Remove lost entries, those not used for so long, and the least recently used above a size in bytes.
 
-    What is in use stays, whatever the limits say.
+    Entries in use stay, whatever the limits are.
     """
-    found = entries(home)
-    total = sum(entry.size for entry in found)
+    candidates = entries(home)
+    total = sum(entry.size for entry in candidates)
     now, result = time.time(), Pruned()
-    for entry in found:
+    for entry in candidates:
         too_old = older_than_s is not None and now - entry.used_at >= older_than_s
         too_much = max_size is not None and total > max_size
-        wanted = (entry.lost or too_old or too_much) and not entry.in_use
-        if wanted and (dry_run or _take_away(entry, home)):
+        removable = (entry.lost or too_old or too_much) and not entry.in_use
+        if removable and (dry_run or _remove(entry, home)):
             result.removed.append(entry)
             total -= entry.size
         else:
@@ -87,37 +87,37 @@ def _repositories(home: Home) -> Iterator[CacheEntry]:
     borrowed = _borrowed(home)
     for path in _matching(home.git, ".git"):
         locks = (path.with_suffix(".used"), path.with_suffix(".lock"))
-        in_use = path in borrowed or _is_held(locks)
-        yield CacheEntry("git-v1", path, locks, used_at=_time_of(locks[0], path), in_use=in_use)
+        in_use = path in borrowed or _is_locked(locks)
+        yield CacheEntry("git-v1", path, locks, used_at=_modified_at(locks[0], path), in_use=in_use)
 
 
 def _sources(home: Home) -> Iterator[CacheEntry]:
-    """Archives of trees: in use when a run holds one by a link of its own, or may be about to."""
+    """Yield archives of trees. One is in use when a run has a hard link to it, or may soon make one."""
     for path in _files(home.sources):
         status = path.lstat()
         is_young = time.time() - status.st_mtime < SOURCES_STAY_S
         in_use, is_whole = status.st_nlink > 1 or is_young, bool(_ARCHIVE.fullmatch(path.name))
-        if is_whole or _HALF_AN_ARCHIVE.fullmatch(path.name):
+        if is_whole or _PARTIAL_ARCHIVE.fullmatch(path.name):
             lost = not is_whole and not in_use
             yield CacheEntry(home.sources.name, path, used_at=status.st_mtime, in_use=in_use, lost=lost)
 
 
 def _yaml(home: Home) -> Iterator[CacheEntry]:
-    """Small, and of use together: whoever finds one file gone reads the project's own."""
+    """Yield the bucket as one entry: it is small, and a file that is gone is read from the project again."""
     if home.yaml.is_dir():
-        yield CacheEntry(home.yaml.name, home.yaml, used_at=_time_of(home.yaml))
+        yield CacheEntry(home.yaml.name, home.yaml, used_at=_modified_at(home.yaml))
 
 
 def _environments(home: Home) -> Iterator[CacheEntry]:
     for manager in _directories(home.environments):
         for path in _matching(manager):
             lock = path.with_name(f"{path.name}.lock")
-            in_use, half_built = _is_held((lock,)), not (path / _READY).exists()
+            in_use, half_built = _is_locked((lock,)), not (path / _READY).exists()
             yield CacheEntry(
                 "envs-v1",
                 path,
                 (lock,),
-                used_at=_time_of(lock, path),
+                used_at=_modified_at(lock, path),
                 in_use=in_use,
                 lost=half_built and not in_use,
             )
@@ -126,43 +126,49 @@ def _environments(home: Home) -> Iterator[CacheEntry]:
 def _locks(home: Home) -> Iterator[CacheEntry]:
     for path in _matching(home.locks):
         lock = path.with_name(f"{path.name}.lock")
-        newest = max(_time_of(path), _time_of(lock), _time_of(path / "lock.json"))
-        yield CacheEntry("locks-v1", path, (lock,), used_at=newest, in_use=_is_held((lock,)))
+        newest = max(_modified_at(path), _modified_at(lock), _modified_at(path / "lock.json"))
+        yield CacheEntry("locks-v1", path, (lock,), used_at=newest, in_use=_is_locked((lock,)))
 
 
 def _scratch(home: Home) -> Iterator[CacheEntry]:
-    """Checkouts and downloads of runs: in use, kept, or lost."""
-    for room in (home.checkouts, home.inputs):
-        for path in _matching(room):
+    """Yield checkouts and downloads of runs: in use, kept, or lost."""
+    for bucket in (home.checkouts, home.inputs):
+        for path in _matching(bucket):
             kept, lock = path.with_suffix(file_locks.KEPT), path.with_suffix(".lock")
             if kept.exists():
-                yield CacheEntry(room.name, path, marks=(kept,), used_at=_time_of(kept))
+                yield CacheEntry(bucket.name, path, marks=(kept,), used_at=_modified_at(kept))
             else:
-                in_use = _is_held((lock,))
+                in_use = _is_locked((lock,))
                 yield CacheEntry(
-                    room.name, path, (lock,), (lock,), used_at=_time_of(path), in_use=in_use, lost=not in_use
+                    bucket.name,
+                    path,
+                    (lock,),
+                    (lock,),
+                    used_at=_modified_at(path),
+                    in_use=in_use,
+                    lost=not in_use,
                 )
 
 
 def _temporary(home: Home) -> Iterator[CacheEntry]:
-    """What a killed process was making, or taking away."""
-    rooms = (home.git, home.locks, home.checkouts, home.inputs, *_directories(home.environments))
-    for room in rooms:
-        for path in _directories(room):
+    """Yield directories that a killed process was making or removing."""
+    buckets = (home.git, home.locks, home.checkouts, home.inputs, *_directories(home.environments))
+    for bucket in buckets:
+        for path in _directories(bucket):
             if match := _TEMPORARY.fullmatch(path.name):
-                lock = room / f"{match[1]}.lock"
-                in_use = _is_held((lock,))
-                bucket = path.relative_to(home.cache).parts[0]
+                lock = bucket / f"{match[1]}.lock"
+                in_use = _is_locked((lock,))
+                bucket_name = path.relative_to(home.cache).parts[0]
                 yield CacheEntry(
-                    bucket, path, (lock,), used_at=_time_of(path), in_use=in_use, lost=not in_use
+                    bucket_name, path, (lock,), used_at=_modified_at(path), in_use=in_use, lost=not in_use
                 )
 
 
-def _take_away(entry: CacheEntry, home: Home) -> bool:
-    """False when somebody uses it after all."""
+def _remove(entry: CacheEntry, home: Home) -> bool:
+    """Remove an entry; return False when it has come into use."""
     with ExitStack() as stack:
         if entry.path.parent in (home.checkouts, home.inputs):
-            gate = FileLock(entry.path.parent / "gate")  # nobody claims a place meanwhile
+            gate = FileLock(entry.path.parent / "gate")  # nobody claims a directory meanwhile
             gate.acquire()
             stack.callback(gate.release)
         for path in entry.locks:
@@ -172,16 +178,16 @@ def _take_away(entry: CacheEntry, home: Home) -> bool:
                 return False
         if entry.path.parent == home.git and entry.path in _borrowed(home):
             return False
-        doomed = entry.path.with_name(f".{entry.path.name}.{os.urandom(8).hex()}.tmp")
-        os.rename(entry.path, doomed)  # gone in one step, whenever we are killed
-        file_operations.remove_tree(doomed)
+        temporary = entry.path.with_name(f".{entry.path.name}.{os.urandom(8).hex()}.tmp")
+        os.rename(entry.path, temporary)  # it disappears in one step, even if we are killed
+        file_operations.remove_tree(temporary)
         for mark in entry.marks:
             mark.unlink(missing_ok=True)
     return True
 
 
 def _borrowed(home: Home) -> set[Path]:
-    """Repositories whose objects a kept checkout needs."""
+    """Return the repositories whose objects a kept checkout borrows."""
     borrowed: set[Path] = set()
     for kept in _directories(home.checkouts):
         if kept.with_suffix(file_locks.KEPT).exists():
@@ -200,31 +206,31 @@ def _alternates(file: Path) -> Iterator[Path]:
     yield from (Path(line).parent for line in lines)
 
 
-def _matching(room: Path, suffix: str = "") -> Iterator[Path]:
-    """Directories in `room` that are named as ours are."""
-    for path in _directories(room):
+def _matching(bucket: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield the directories in `bucket` whose names are keys."""
+    for path in _directories(bucket):
         if path.name.endswith(suffix) and _KEY.fullmatch(path.name.removesuffix(suffix)):
             yield path
 
 
-def _directories(room: Path) -> Iterable[Path]:
-    return (Path(entry.path) for entry in _in(room) if entry.is_dir(follow_symlinks=False))
+def _directories(bucket: Path) -> Iterable[Path]:
+    return (Path(entry.path) for entry in _scan(bucket) if entry.is_dir(follow_symlinks=False))
 
 
-def _files(room: Path) -> Iterable[Path]:
-    return (Path(entry.path) for entry in _in(room) if entry.is_file(follow_symlinks=False))
+def _files(bucket: Path) -> Iterable[Path]:
+    return (Path(entry.path) for entry in _scan(bucket) if entry.is_file(follow_symlinks=False))
 
 
-def _in(room: Path) -> list[os.DirEntry[str]]:
+def _scan(bucket: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(room) as found:
-            return list(found)
+        with os.scandir(bucket) as directory:
+            return list(directory)
     except OSError:
         return []
 
 
-def _is_held(locks: Iterable[Path]) -> bool:
-    """True when somebody holds one of them; asking leaves no file behind."""
+def _is_locked(locks: Iterable[Path]) -> bool:
+    """Return True if a process holds one of the locks. No lock file is created."""
     for path in locks:
         if path.exists():
             lock = FileLock(path)
@@ -235,8 +241,8 @@ def _is_held(locks: Iterable[Path]) -> bool:
     return False
 
 
-def _time_of(*paths: Path) -> float:
-    """When the first of them that exists was last changed."""
+def _modified_at(*paths: Path) -> float:
+    """Return the modification time of the first path that exists; 0 without one."""
     for path in paths:
         try:
             return path.stat().st_mtime
@@ -246,15 +252,15 @@ def _time_of(*paths: Path) -> float:
 
 
 def _size(path: Path, seen: set[tuple[int, int]]) -> int:
-    """Bytes on disk below `path`; a file of several names counts once, where it is met first."""
+    """Return bytes on disk below `path`; a file with several names counts once, where it is met first."""
     below = (os.path.join(directory, name) for directory, _, names in os.walk(path) for name in (".", *names))
     total = 0
-    for one in below if path.is_dir() else (path,):
+    for name in below if path.is_dir() else (path,):
         try:
-            found = os.lstat(one)
+            status = os.lstat(name)
         except OSError:
             continue
-        if (found.st_dev, found.st_ino) not in seen:
-            seen.add((found.st_dev, found.st_ino))
-            total += found.st_blocks * 512
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            total += status.st_blocks * 512
     return total

@@ -1,4 +1,9 @@
-"""Locks between processes, on files: released by the kernel when their holder dies."""
+"""Locks between processes: flocks, which the kernel drops when a process dies, however it dies.
+
+They also guard directories that belong to one process (checkouts, downloads): `ID.lock` beside a directory is
+held while it is used, and `gate` is held shared while one is claimed, so that a sweep meets no half-claimed
+one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ DEFAULT_TIMEOUT_S = 3600.0
 
 
 class FileLock:
-    """An flock on a file that stays where it is (removing it would let two holders in)."""
+    """An flock on a file that is not removed, because removing it would let two processes hold the lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,7 +30,10 @@ class FileLock:
 
     @classmethod
     def inherited(cls, path: Path, fd: int) -> FileLock:
-        """The lock that the process that started us held on `fd`; nothing that we start inherits it."""
+        """Return the lock that we inherited as `fd`; processes that we start do not inherit it.
+
+        An flock belongs to the open file, which a child shares: the lock is held without a gap.
+        """
         os.set_inheritable(fd, False)
         lock = cls(path)
         lock._fd = fd
@@ -51,7 +59,7 @@ class FileLock:
         return True
 
     def acquire(self, *, shared: bool = False, waiting: Callable[[], None] | None = None) -> None:
-        """Wait until the lock is ours. `waiting` is called once if somebody else holds it."""
+        """Acquire the lock, waiting for it if necessary. waiting: called once if another process holds it."""
         if self.try_acquire(shared=shared):
             return
         from projrun.documents.variables import number
@@ -95,45 +103,45 @@ KEPT = ".kept"
 _held: dict[Path, FileLock] = {}
 
 
-def new_directory_name(room: Path) -> Path:
-    """A name in `room` that nobody else has."""
-    return room / os.urandom(16).hex()
+def new_directory_name(parent: Path) -> Path:
+    """Return a path in `parent` that no other process uses."""
+    return parent / os.urandom(16).hex()
 
 
-def claim_directory(place: Path) -> None:
-    """Make the directory; it is this process's own until `release_directory`."""
-    room = place.parent
-    room.mkdir(mode=0o700, parents=True, exist_ok=True)
-    remove_stale(room)
-    lock = FileLock(room / f"{place.name}.lock")
+def claim_directory(directory: Path) -> None:
+    """Make the directory, which belongs to this process until `release_directory`."""
+    parent = directory.parent
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_stale(parent)
+    lock = FileLock(parent / f"{directory.name}.lock")
     try:
-        with hold_lock(room / "gate", shared=True):
+        with hold_lock(parent / "gate", shared=True):
             lock.acquire(shared=True)
-        _held[place] = lock
-        place.mkdir(mode=0o700)
+        _held[directory] = lock
+        directory.mkdir(mode=0o700)
     except BaseException:
-        _drop(place, lock)
+        _drop(directory, lock)
         raise
 
 
-def release_directory(place: Path) -> None:
-    """Remove the directory; once more, or of what this process did not claim, is fine."""
-    if lock := _held.get(place):
-        _drop(place, lock)
+def release_directory(directory: Path) -> None:
+    """Remove the directory; does nothing if this process has not claimed it or has removed it already."""
+    if lock := _held.get(directory):
+        _drop(directory, lock)
 
 
-def keep_directory(place: Path) -> None:
-    """Let the directory stay when its run ends: `ID.kept` takes the place of its lock."""
-    if lock := _held.pop(place, None):
-        place.with_suffix(KEPT).touch()
+def keep_directory(directory: Path) -> None:
+    """Keep the directory when its run ends: `ID.kept` takes the place of its lock."""
+    if lock := _held.pop(directory, None):
+        directory.with_suffix(KEPT).touch()
         lock.path.unlink(missing_ok=True)
         lock.release()
 
 
-def remove_stale(room: Path) -> None:
-    """Remove what lost runs left. Whoever holds the gate claims nothing meanwhile."""
-    stale = [Path(entry.path) for entry in os.scandir(room) if entry.name.endswith(".lock")]
-    gate = FileLock(room / "gate")
+def remove_stale(parent: Path) -> None:
+    """Remove the directories of processes that are gone. The gate keeps others from claiming meanwhile."""
+    stale = [Path(entry.path) for entry in os.scandir(parent) if entry.name.endswith(".lock")]
+    gate = FileLock(parent / "gate")
     if not stale or not gate.try_acquire():
         return
     try:
@@ -146,13 +154,13 @@ def remove_stale(room: Path) -> None:
         gate.release()
 
 
-def _drop(place: Path, lock: FileLock) -> None:
+def _drop(directory: Path, lock: FileLock) -> None:
     try:
-        file_operations.remove_tree(place)
-        place.with_suffix(KEPT).unlink(missing_ok=True)
+        file_operations.remove_tree(directory)
+        directory.with_suffix(KEPT).unlink(missing_ok=True)
         lock.path.unlink(missing_ok=True)
     except OSError:
-        pass  # something is still writing there: the next sweep removes it
+        pass  # a process is still writing there; the next sweep removes it
     finally:
-        _held.pop(place, None)
+        _held.pop(directory, None)
         lock.release()

@@ -1,4 +1,4 @@
-"""Writing and removing files so that nothing is ever seen half done."""
+"""Files written and removed in one step, and their digests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 WRITERS_S = 30.0
-"""How long others may still write into a tree that is removed."""
+"""Seconds for which others may still write into a tree that is being removed."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace `path` in one step: a reader sees the old content or the new, never a part."""
+    """Replace `path` in one step: a reader sees the old content or the new one, never a part."""
     data = content.encode() if isinstance(content, str) else content
     with temporary_beside(path) as temporary:
         with open(temporary, "xb") as file:
@@ -31,7 +31,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """A fresh name in the same directory, to be renamed to `path`; whatever is left there goes."""
+    """Yield a new name beside `path`, to be renamed to it; at the end remove what is left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
     try:
@@ -41,13 +41,13 @@ def temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def temporary_target(temporary: Path) -> Path:
-    """What the name that `temporary_beside` gave is going to be renamed to."""
+    """Return the path that the name that `temporary_beside` yields will be renamed to."""
     return temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])
 
 
 @contextmanager
 def temporary_directory() -> Iterator[Path]:
-    """A directory of our own, gone at the end. Its import is late: it costs more than most runs need."""
+    """Yield a new directory, which is removed at the end. The import is late because most runs need none."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="projrun-") as name:
@@ -55,14 +55,15 @@ def temporary_directory() -> Iterator[Path]:
 
 
 def utf8_name(name: str) -> str:
-    """A file's name as text that JSON can hold: what is not UTF-8 in it has escapes."""
+    """Return a file name as text for JSON: bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a whole tree, read-only directories included; a missing one is fine.
+    """Remove a file or a whole tree, read-only directories included; it need not exist.
 
-    A process that a killed one had started may still write there: it is given time to come to its end.
+    A process that a killed one had started may still write there, so this waits up to `WRITERS_S` for its
+    end.
     """
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
@@ -83,13 +84,13 @@ def remove_tree(path: Path) -> None:
 
 CHUNK = 1 << 20
 PARALLEL = 16 * CHUNK
-"""Bytes from which on several threads are faster: hashing does not hold the interpreter's lock."""
+"""Bytes from which several threads are faster: hashing releases the interpreter's lock."""
 
 
 def new_sha256(size: int) -> Any:
-    """As `hashlib.sha256()`, for about so many bytes.
+    """Return a `hashlib.sha256()` for about `size` bytes.
 
-    hashlib loads OpenSSL, which takes longer than the interpreter's own code takes for a megabyte or two.
+    hashlib loads OpenSSL, which takes longer than the interpreter's own module needs for a megabyte or two.
     """
     if size <= CHUNK:
         with suppress(ImportError):
@@ -112,7 +113,7 @@ def sha256_text(text: str) -> str:
 
 
 def sha256_file(path: Path, done: Callable[[int], None] | None = None) -> str:
-    """done: told of every part, by its number of bytes."""
+    """Return the digest of a file. done: called with the number of bytes of every chunk."""
     with path.open("rb") as file:
         digest = new_sha256(os.fstat(file.fileno()).st_size)
         while chunk := file.read(CHUNK):
@@ -123,7 +124,7 @@ def sha256_file(path: Path, done: Callable[[int], None] | None = None) -> str:
 
 
 def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:
-    """The digest of each, in order. size: of all in bytes; doing: what the progress line says."""
+    """Return the digests in order. size: bytes of all files; doing: verb of the progress line."""
     if size < PARALLEL:
         return [sha256_file(path) for path in paths]
     from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +141,7 @@ def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:
 
 
 def sha256_of_readable(paths: Sequence[Path], size: int, doing: str) -> list[str]:
-    """As `sha256_files`, but what goes away meanwhile or is not ours to read has an empty digest."""
+    """As `sha256_files`, but with an empty digest for a file that is gone or unreadable."""
     try:
         return sha256_files(paths, size, doing)
     except OSError:
@@ -155,7 +156,7 @@ def _readable(path: Path) -> str:
 
 
 def cache_key(facts: Mapping[str, object]) -> str:
-    """The name of a cache entry: 24 hex digits over every fact that determines its content."""
+    """Return the name of a cache entry: 24 hex digits of a digest of the facts that determine its content."""
     return sha256_text(msgspec.json.encode(facts, order="sorted").decode())[:24]
 
 

@@ -1,4 +1,4 @@
-"""Patterns of names: `*` stays in a directory, `**` spans several; without a slash any directory will do."""
+"""Patterns of paths: `*` stays in a directory, `**` spans several, and one without a slash fits in any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEANS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 def rule_for(name: str, rules: Mapping[str, T], default: T) -> T:
-    """The rule of the first pattern that matches `name`."""
+    """Return the rule of the first pattern that matches `name`, else `default`."""
     return next((rule for pattern, rule in rules.items() if matches(name, pattern)), default)
 
 

@@ -1,4 +1,4 @@
-"""Writing a zip that depends on its content alone: the same files give the same bytes."""
+"""Zip archives whose bytes depend on their content alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from projrun.disk.file_operations import CHUNK, temporary_beside
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
-"""Compressed already."""
+"""Suffixes of files that are compressed already."""
 
 
 class ZipWriter:
-    """Adds to an open archive; `digests` has name -> (size, sha256) of all that was added."""
+    """Add files to an open archive. digests: name -> (size, sha256) of each."""
 
     def __init__(self, archive: zipfile.ZipFile, progress: Progress) -> None:
         self._archive, self._progress = archive, progress
         self.digests: dict[str, tuple[int, str]] = {}
 
     def add(self, name: str, content: Path | bytes) -> None:
-        """A file, or the symbolic link that a path is. Raises OSError."""
+        """Add content, a file, or a symbolic link as such. Raises OSError."""
         if isinstance(content, bytes):
             self._text(name, content, stat.S_IFREG | 0o644)
         elif content.is_symlink():
@@ -53,7 +53,7 @@ class ZipWriter:
 
 def _info(name: str, mode: int) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _EPOCH)
-    info.create_system = 3  # Unix: the upper half of what follows is a mode
+    info.create_system = 3  # Unix, so the upper half of external_attr is a mode
     info.external_attr = mode << 16
     info.compress_type = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
     return info
@@ -64,13 +64,13 @@ def write_zip(
     content: Mapping[str, Path | bytes],
     last: tuple[str, Callable[[Mapping[str, tuple[int, str]]], bytes]],
 ) -> None:
-    """The files by name, sorted; whole or not at all. Raises OSError.
+    """Write an archive in one step, sorted by name. Raises OSError.
 
-    last: name of a file that is written after the others, and what makes it of their size and sha256.
+    last: name of a file to write after the others, and the function that makes it of their size and sha256.
     """
     with temporary_beside(target) as temporary:
         with Progress(target.name, "packing") as progress, zipfile.ZipFile(temporary, "x") as archive:
-            progress.total = sum(_size(one) for one in content.values())
+            progress.total = sum(_size(entry) for entry in content.values())
             writer = ZipWriter(archive, progress)
             for name in sorted(content):
                 writer.add(name, content[name])

@@ -13,13 +13,13 @@ _forbidden = 0
 
 
 def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
-    """What the user said, for this process or for the work at hand."""
+    """Return True if PROJRUN_OFFLINE or an enclosing `offline` block forbids the network."""
     return bool(_forbidden) or environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
 
 
 @contextmanager
 def offline(wanted: bool) -> Iterator[None]:
-    """While the block runs the network is not asked, if that is wanted."""
+    """Forbid the network while the block runs, if `wanted`."""
     global _forbidden
     _forbidden += wanted
     try:
@@ -28,13 +28,13 @@ def offline(wanted: bool) -> Iterator[None]:
         _forbidden -= wanted
 
 
-# The user part ends at the last @ before the path; without one there, and where what follows the colon is no
-# port and so is a password with a slash in it, at the last @ of all.
+# The user part ends at the last @ before the path. It ends at the very last @ if a colon is followed by no
+# port: then it holds a password with a slash in it.
 _USER_PART = r"([A-Za-z][A-Za-z0-9+.-]*://)((?:[^/\s]*|[^/\s:@]*:(?!\d+(?:/|$))\S*)@)"
 
 
 def without_credentials(text: str) -> str:
-    """`text` with the user part of every URL removed; the user name of an ssh URL is an address and stays."""
+    """Return `text` without the user part of any URL; the user name of an ssh URL is an address and stays."""
     return re.sub(_USER_PART, _keep_ssh_user, text) if "://" in text else text
 
 
@@ -43,13 +43,13 @@ def _keep_ssh_user(match: re.Match[str]) -> str:
     return f"{scheme}{user}@" if "ssh" in scheme.lower() else scheme
 
 
-# compiled when they are needed: most texts are no URLs
+# Not compiled here, because most texts hold no URL.
 _FIELD = r"([?&])([^=&?#\s]*)=([^&#\s]*)"
 _SIGNS = r"(?i)signature|token|secret|password|credential|key|\Asig\Z"
 
 
 def without_secrets(text: str) -> str:
-    """`text` without credentials, and without what signs the query of a URL: that opens the door as well."""
+    """Return `text` without credentials and without signatures in URL queries, which grant access too."""
     return (
         re.sub(_FIELD, _without_value, without_credentials(text))
         if "=" in text
@@ -66,9 +66,9 @@ _VARIABLES_AS_USER = r"://\$\{?\w+\}?(:\$\{?\w+\}?)?@"
 
 
 def channel_without_credentials(url: str) -> str:
-    """The URL of a conda channel without a user part and without the `t/TOKEN/` that conda puts in its path.
+    """Return the URL of a conda channel without its user part and the `t/TOKEN/` in its path.
 
-    Variables of the environment (`${TOKEN}`) are names, not credentials: they stay.
+    Names of environment variables (`${TOKEN}`) are no credentials and stay.
     """
     kept = url if re.search(_VARIABLES_AS_USER, url) else without_credentials(url)
     return re.sub(_IN_CHANNEL, "", kept)

@@ -1,4 +1,4 @@
-"""http and https through the standard library, careful with credentials and with where servers send us."""
+"""GET requests over http and https by the standard library; credentials do not follow a redirect."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from urllib.request import OpenerDirector, Request
 
 TIMEOUT_S = 60.0
-"""How long nothing may come."""
+"""Seconds for which a server may send nothing."""
 
 
 class WebError(ProjrunError):
-    """What became of a request; whoever made it says it in an error of their own."""
+    """A request failed. The caller turns it into an error of its own."""
 
 
 def is_web_url(url: str) -> bool:
@@ -28,26 +28,26 @@ def is_web_url(url: str) -> bool:
 
 
 def is_valid_url(url: str) -> bool:
-    """True if the URL names a host and is written as a URL has to be."""
+    """Return True if the URL names a host and holds printable ASCII alone."""
     from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
         host = parts.hostname if parts.port != 0 else ""
-    except ValueError:  # the port is no number
+    except ValueError:  # the port is not a number
         host = ""
     return bool(host) and not re.search(r"[^!-~]", url)
 
 
 @contextmanager
 def open_url(url: str) -> Iterator[Any]:
-    """The response to a GET. Raises WebError, for what goes wrong in the block too."""
-    with _told(), _opener().open(_request(url), timeout=TIMEOUT_S) as response:
+    """Yield the response to a GET. Raises WebError, also for errors while the block reads the response."""
+    with _web_errors(), _opener().open(_request(url), timeout=TIMEOUT_S) as response:
         yield response
 
 
 def _request(url: str) -> Request:
-    """The user part of the URL becomes a header, which a redirect does not carry on to another place."""
+    """Return a request. The user part of the URL becomes a header that is not sent along a redirect."""
     import base64
     from urllib.parse import unquote, urlsplit, urlunsplit
     from urllib.request import Request
@@ -65,7 +65,7 @@ def _request(url: str) -> Request:
 
 
 def _opener() -> OpenerDirector:
-    """Speaks http and https and nothing else: a server cannot send us to `file:` or `ftp:`."""
+    """Return an opener for http and https alone, so a server cannot redirect us to `file:` or `ftp:`."""
     from urllib import request as library
 
     class Redirects(library.HTTPRedirectHandler):
@@ -80,7 +80,7 @@ def _opener() -> OpenerDirector:
             return super().redirect_request(req, *rest)
 
         def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
-            # the library refuses other schemes itself, in words that name neither side
+            # The library refuses other schemes too, but its message names neither address.
             to = headers.get("Location") or headers.get("URI") or ""
             if re.match(r"[a-z][a-z0-9+.-]*:", to, re.IGNORECASE) and not is_web_url(to):
                 self.redirect_request(req, fp, code, msg, headers, to)
@@ -103,8 +103,8 @@ def _opener() -> OpenerDirector:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong on the way, as WebError."""
+def _web_errors() -> Iterator[None]:
+    """Turn errors of the library into WebError."""
     from http.client import HTTPException, IncompleteRead
     from urllib.error import HTTPError, URLError
 

@@ -1,7 +1,7 @@
-"""Artifact URIs as clients see them, and back.
+"""Artifact URIs as clients see them: written, and resolved.
 
-Of a run `mlflow-artifacts:/<experiment id>/<run id>/artifacts`,
-of a logged model `mlflow-artifacts:/<experiment id>/models/<model id>/artifacts`.
+A run has `mlflow-artifacts:/<experiment id>/<run id>/artifacts`,
+a logged model `mlflow-artifacts:/<experiment id>/models/<model id>/artifacts`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def experiment_uri(store: Store, experiment: Experiment) -> str:
 
 
 def run_uri(store: Store, run: Run) -> str:
-    """Another place, if the experiment asked for one; its clients go there by themselves."""
+    """Return the URI of a run's artifacts; clients reach a location of the experiment's own by themselves."""
     if _is_ours(store, run.artifact_uri):
         return f"{SCHEME}/{run.experiment_id}/{run.run_id}/artifacts"
     return run.artifact_uri
@@ -62,7 +62,7 @@ class RunFiles:
 
 
 def resolve_artifact(store: Store, address: str) -> tuple[Files, str]:
-    """What follows `…/mlflow-artifacts/artifacts/`: whose files, and the path there; '' for all of them."""
+    """Return the files that `address` (behind `…/mlflow-artifacts/artifacts/`) is in, and its path there."""
     experiment_id, _, rest = address.strip("/").partition("/")
     owner, _, rest = rest.partition("/")
     files: Files
@@ -73,8 +73,8 @@ def resolve_artifact(store: Store, address: str) -> tuple[Files, str]:
         files = models.artifacts(owner)
     else:
         found_in = store.get_run(owner).experiment_id
-        if isinstance(store, RunView) and store.has_told(owner, experiment_id):
-            found_in = experiment_id  # the run has moved since
+        if isinstance(store, RunView) and store.has_answered(owner, experiment_id):
+            found_in = experiment_id  # the run has moved since the client was told its address
         files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
     if fixed != "artifacts" or found_in != experiment_id:
@@ -91,7 +91,7 @@ def require_models(store: Store) -> KeepsModels:
 
 
 def strip_slash(path: str) -> str:
-    """A directory to list: a slash at its end says nothing."""
+    """Return the path of a directory without a slash at its end."""
     return path.removesuffix("/")
 
 

@@ -1,4 +1,4 @@
-"""The web application: MLflow's REST API as a list of routes. The one file that knows starlette."""
+"""The web application: MLflow's REST API as a list of routes, made with starlette."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TextPages:
-    """Answers GET and HEAD of the paths of `pages` with what the function there returns."""
+    """Answer GET and HEAD of each path in `pages` with the text that its function returns."""
 
     def __init__(self, app: App, pages: Mapping[str, Callable[[], str]]) -> None:
         self._app, self._pages = app, pages
@@ -39,7 +39,7 @@ class TextPages:
 
 
 class LateApp:
-    """The application that `make` gives, made when the first request comes to it."""
+    """An application that `make` creates when the first request comes to it."""
 
     def __init__(self, make: Callable[[], App]) -> None:
         self._make = make
@@ -56,10 +56,10 @@ RequestFunction = Callable[["Request"], Awaitable["Response"]]
 EVERY = (*HANDLERS, *model_handlers.MODEL_HANDLERS, *model_handlers.REGISTRY_HANDLERS)
 
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
-"""What stands before mlflow/… and mlflow-artifacts/…; `preview` is what clients before 1.0 ask for."""
+"""Prefixes of mlflow/… and mlflow-artifacts/…; clients before 1.0 use `preview`."""
 
 NO_PARTS = "Multipart upload is not supported for the current artifact repository, it comes in one piece"
-"""Clients know the refusal by the words up to the comma, and then send the file in one piece."""
+"""Clients recognise the words up to the comma, and then send the file in one piece."""
 
 FEATURES = {
     "datasets": "evaluation datasets",
@@ -77,17 +77,17 @@ FEATURES = {
     "webhooks": "webhooks",
     "workspaces": "workspaces",
 }
-"""Parts of MLflow's API, by the first part of the path, that this version does not have."""
+"""Parts of MLflow's API that this version lacks, by the first part of the path."""
 
 
 def create_app(
     store: Store, *, token: str = "", hosts: Iterable[str] = (), requests: RequestCounts | None = None
 ) -> App:
-    """MLflow's REST API over `store`. The framework is imported when a request comes that needs it.
+    """Return MLflow's REST API over `store`. The framework is imported when a request needs it.
 
     token: what clients must present (MLFLOW_TRACKING_TOKEN, or as a password); '' lets everyone in.
     hosts: names by which clients may call the server, besides localhost and loopback addresses.
-    requests: counts what is answered, and is served as /metrics.
+    requests: counts the answers, and is served as /metrics.
     """
     pages = {"/health": lambda: "OK", "/version": lambda: f"projrun {__version__}"}
     if requests:
@@ -101,7 +101,7 @@ def create_app(
 def _framework(store: Store) -> App:
     from starlette.applications import Starlette
 
-    # A path with a line break matches no route at all.
+    # 404: a path with a line break matches no route at all.
     return Starlette(routes=routes(store), exception_handlers={404: _unrouted})
 
 
@@ -127,9 +127,9 @@ def routes(store: Store) -> list[BaseRoute]:
 
 
 def _answering(endpoint: RequestFunction) -> RequestFunction:
-    """`endpoint` with every error answered in MLflow's shape."""
+    """Return `endpoint` with every error answered in MLflow's format."""
 
-    async def handle_request(request: Request) -> Response:
+    async def answer_errors(request: Request) -> Response:
         from starlette.requests import ClientDisconnect
         from starlette.responses import Response
 
@@ -140,7 +140,7 @@ def _answering(endpoint: RequestFunction) -> RequestFunction:
         except Exception as error:
             return artifact_files.json_response(*error_answer(error, f"{request.method} {request.url.path}"))
 
-    return handle_request
+    return answer_errors
 
 
 async def _handle(store: Store, handler: Handler, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Artifacts over HTTP: listing, uploads, and downloads, whole or in ranges."""
+"""Artifacts over HTTP: listing, upload, deletion, and download of whole files or of ranges."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _list(store: Store, request: Request) -> Response:
     def work() -> Json:
         files, path = addresses.resolve_artifact(store, request.query_params.get("path", ""))
         infos = files.listed(addresses.strip_slash(path))
-        # Here, unlike in artifacts/list, a path is relative to the directory that was asked for.
+        # Unlike in artifacts/list, paths here are relative to the directory that is listed.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
     return json_response(200, await run_in_threadpool(work))
@@ -69,9 +69,9 @@ async def _download(store: Store, request: Request) -> Response:
 
 
 def parse_range(header: str, size: int) -> range | None:
-    """The bytes that a Range header asks for; None when there are none such.
+    """Return the bytes that a Range header asks for; None when the file has no such bytes.
 
-    All of them for what is not one range of bytes: the header may be ignored (RFC 9110, 14.2).
+    A header that is not one range of bytes is ignored, as RFC 9110, 14.2, allows.
     """
     found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
     if found is None or found[0].endswith("=-"):
@@ -87,7 +87,7 @@ def parse_range(header: str, size: int) -> range | None:
 
 
 async def _chunks(files: Files, path: str, part: range) -> AsyncIterator[bytes]:
-    """Exactly these bytes: a log that grows meanwhile must not outgrow the length that was announced."""
+    """Yield exactly these bytes: a log that grows meanwhile must not exceed the announced length."""
     from starlette.concurrency import run_in_threadpool
 
     size = len(part)
@@ -144,4 +144,4 @@ ENDPOINTS: tuple[tuple[str, str, Callable[[Store, Request], Awaitable[Response]]
     ("PUT", "artifacts/{address:path}", _upload),
     ("DELETE", "artifacts/{address:path}", _delete),
 )
-"""Method, path below …/mlflow-artifacts/, what answers."""
+"""Method, path below …/mlflow-artifacts/, and function of each request."""

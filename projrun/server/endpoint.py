@@ -1,8 +1,12 @@
-"""The run's own MLflow REST API on loopback. The web server is imported when the first client connects."""
+"""The run's own MLflow REST API on loopback.
+
+Its socket is bound at once and the web server imported when the first client connects, so a project that logs
+nothing pays a millisecond. The endpoint of a run in a container listens on the engine's bridge instead.
+"""
 
 from __future__ import annotations
 
-import _socket  # which `socket` is made of, in a third of its time to import
+import _socket  # the extension below `socket`, at a third of its import time
 import os
 import select
 import threading
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
+    from projrun.server.guard import App
     from projrun.server.run_view import RunView
 
 
@@ -31,15 +36,16 @@ GRACE_S = 2
 class Endpoint:
     """The store as an MLflow server, for the processes of one run.
 
-    host, url: 127.0.0.1 and http://127.0.0.1:PORT, good as MLFLOW_TRACKING_URI; or the address at which
-        containers find this machine.
-    token: good as MLFLOW_TRACKING_TOKEN; without it every request is refused.
+    host, url: the address and the value of MLFLOW_TRACKING_URI: 127.0.0.1, or where containers find this
+    machine. token: the value of MLFLOW_TRACKING_TOKEN; requests without it are refused.
     """
 
     def __init__(
         self, store: Store, host: str = "", device: str = "", *, run_id: str = "", pinned: bool = False
     ) -> None:
-        """host, device: listen there instead of on loopback, to what comes through that device alone.
+        """Listen, and serve in a thread.
+
+        host, device: listen there instead of on loopback, to what comes through that device alone.
 
         run_id, pinned: clients see the store as `RunView` of that run shows it; without a run id, as it is.
         """
@@ -59,7 +65,7 @@ class Endpoint:
         if self._closed:
             return
         self._closed = True
-        os.close(self._waker)  # makes the other end readable
+        os.close(self._waker)  # this makes the other end readable
         self._thread.join(2 * GRACE_S)
         if not self._thread.is_alive():
             os.close(self._wakeup)
@@ -73,7 +79,7 @@ class Endpoint:
             return
         try:
             _serve(self._store_of_clients(), self.token, self.host, self._socket, self._wakeup)
-        except Exception as error:  # clients must not wait for a server that will never answer
+        except Exception as error:  # or clients would wait for a server that never answers
             warn(f"the run's tracking endpoint ended: {type(error).__name__}: {error}")
             self._socket.close()
 
@@ -103,11 +109,8 @@ def _listening(host: str, device: str) -> _socket.socket:
 def _serve(store: Store, token: str, host: str, listening: _socket.socket, wakeup: int) -> None:
     """Serve until `wakeup` is readable."""
     import asyncio
-    import logging
     import socket
 
-    # A logger without a handler would write to the user's terminal.
-    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     asyncio.run(_server(store, token, host, wakeup).serve([socket.socket(fileno=listening.detach())]))
 
 
@@ -120,7 +123,7 @@ def _server(store: Store, token: str, host: str, wakeup: int) -> uvicorn.Server:
 
     class Server(uvicorn.Server):
         async def main_loop(self) -> None:
-            """Returns at once when it is time, where uvicorn would look every 0.1 s."""
+            """Return as soon as `wakeup` is readable; uvicorn itself would check every 0.1 s."""
             stop = asyncio.Event()
             loop = asyncio.get_running_loop()
             loop.add_reader(wakeup, stop.set)
@@ -128,34 +131,47 @@ def _server(store: Store, token: str, host: str, wakeup: int) -> uvicorn.Server:
             loop.remove_reader(wakeup)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            """Without open connections there is nothing for uvicorn to wait for."""
+            """Skip uvicorn's waiting when there are no open connections."""
             for server in self.servers:
                 server.close()
             if self.server_state.connections or self.server_state.tasks:
                 await super().shutdown(sockets)
 
-    return Server(
-        uvicorn.Config(
-            create_app(store, token=token, hosts=[host]),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            date_header=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
+    return Server(server_config(create_app(store, token=token, hosts=[host])))
+
+
+def server_config(app: App, certificate: str = "", key: str = "") -> uvicorn.Config:
+    """Return the configuration of a server for `app`. certificate, key: PEM files; '' for plain HTTP."""
+    import logging
+
+    import uvicorn
+
+    # A logger without a handler would write to the user's terminal.
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        server_header=False,
+        ssl_certfile=certificate or None,
+        ssl_keyfile=key or None,
+        timeout_graceful_shutdown=GRACE_S,
     )
 
 
 ENDPOINT = "PROJRUN_ENDPOINT"
-"""Says that a tracking URI is the endpoint of a run, which ends with it."""
+"""Names the tracking URI that is the endpoint of a run and ends with it."""
 
 
 def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for a process that outlives the run that we are part of: it opens the store itself."""
+    """Return `environ` for a process that outlives the run that we are part of, and so opens the store
+    itself.
+    """
     given = environ.get("MLFLOW_TRACKING_URI")
     of_a_run = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
     if not given or given != environ.get(ENDPOINT):
@@ -167,10 +183,11 @@ def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
 def tracking_variables(
     store: Store, run: Run, reach: tuple[str, str] = ("", ""), *, pinned: bool = False
 ) -> Iterator[dict[str, str | None]]:
-    """Environment variables from which an unmodified mlflow client logs into `run`, while the block runs.
+    """Serve `run` while the block runs; yield the variables with which an unmodified mlflow client logs into
+    it.
 
     reach: address and device at which a process in a container finds this machine.
-    pinned: the user named its experiment, so that the client cannot.
+    pinned: the user named the experiment of the run, so the client cannot change it.
     """
     variables: dict[str, str | None] = {
         "MLFLOW_RUN_ID": run.run_id,
@@ -179,7 +196,7 @@ def tracking_variables(
         "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),  # output is live in a pipe too
     }
     if store.uri.startswith("http"):
-        # The server's address and credentials are in the environment already.
+        # The environment holds the server's address and credentials already.
         with hide_in_output(os.environ.get("MLFLOW_TRACKING_TOKEN", "")):
             yield variables
         return

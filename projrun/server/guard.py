@@ -1,4 +1,4 @@
-"""Who may talk to the server. One gate before every route, as ASGI middleware without a framework."""
+"""ASGI middleware that refuses requests of strangers before any route is looked for."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Refusal(NamedTuple):
 
 
 class Guard:
-    """Refuses by Host (DNS rebinding), Origin and content type (forged requests from web pages) and token.
+    """Refuse requests by Host (DNS rebinding), Origin and content type (forgery by web pages), and token.
 
-    hosts: the names or addresses that the server was bound to, as clients may call it.
+    hosts: names and addresses by which clients may call the server.
     """
 
     def __init__(self, app: App, token: str = "", hosts: Iterable[str] = ()) -> None:
@@ -48,7 +48,7 @@ class Guard:
             await _refuse(refusal, send)
 
     def refusal(self, scope: Scope) -> Refusal | None:
-        """Why the request is refused; None when it is not."""
+        """Return the reason to refuse a request, or None."""
         hosts = _values(scope, b"host")
         if len(hosts) != 1 or not self._is_known(hosts[0]):
             return Refusal(403, "PERMISSION_DENIED", "the Host header does not name this server")
@@ -86,7 +86,7 @@ def _values(scope: Scope, name: bytes) -> list[str]:
 
 
 def _without_port(header: str) -> str:
-    """The host of a Host header, '' for one that is malformed."""
+    """Return the host of a Host header; '' for a malformed one."""
     if header.startswith("["):
         host, bracket, port = header[1:].partition("]")
         return host if bracket and (not port or _is_port(port)) else ""
@@ -131,7 +131,7 @@ async def send_response(
     *,
     head: bool = False,
 ) -> None:
-    """A whole answer. more: headers; head: the method was HEAD, so that the body is only announced."""
+    """Send a whole response. more: headers; head: the method is HEAD, so the body is only announced."""
     headers = {
         "content-type": content_type,
         "content-length": str(len(body)),

@@ -1,4 +1,4 @@
-"""MLflow's REST API over a store: what each request does and answers. No web framework in here."""
+"""MLflow's REST API over a store: one function for each request. No web framework is used here."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MAX_BULK_RUNS = 100
 class Handler(NamedTuple):
     methods: tuple[str, ...]
     path: str
-    """Below …/mlflow/."""
+    """The path below …/mlflow/."""
     message: type[m.RequestMessage]
     answer: Callable[[Store, Any], Json]
     max_body: int = MAX_BODY
     is_quick: bool = False
-    """Takes a few milliseconds at most, unless another process is writing."""
+    """True if it takes a few milliseconds at most, unless another process is writing."""
 
 
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
@@ -119,7 +119,7 @@ def restore_run(store: Store, message: m.RunMessage) -> Json:
 
 
 def search_runs(store: Store, message: m.SearchRuns) -> Json:
-    if not message.experiment_ids:  # MLflow finds nothing then; a Store would search everywhere
+    if not message.experiment_ids:  # in MLflow this finds nothing; a Store would search all experiments
         return {"runs": []}
     found, token = store.search_runs(
         message.experiment_ids,

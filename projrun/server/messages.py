@@ -1,4 +1,4 @@
-"""What clients send: one type per request of MLflow's REST API, checked as it is decoded."""
+"""The requests of MLflow's REST API: one type for each, checked while it is decoded."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import msgspec
 from projrun.errors import ProjrunError, TrackingError
 from projrun.tracking.entities import DatasetInput, Metric, RunStatus
 from projrun.tracking.limits import invalid, shown
+from projrun.tracking.model_wire import STATUSES as MODEL_STATUSES
+from projrun.tracking.models import Dataset, ModelOrder
 from projrun.tracking.wire import Json
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
-"""In the order of MLflow's numbers for them, from 1."""
+"""MLflow numbers them in this order, from 1."""
 VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
 
 
 class RequestMessage(msgspec.Struct, kw_only=True):
     lists: ClassVar[tuple[str, ...]] = ()
-    """Fields that a query string may give several times."""
+    """Fields that a query string may repeat."""
 
 
 M = TypeVar("M", bound=RequestMessage)
@@ -194,6 +196,157 @@ class ListArtifacts(RunMessage, kw_only=True):
     page_token: str | None = None
 
 
+class ModelMessage(RequestMessage, kw_only=True):
+    model_id: str | None = None
+
+    def model(self) -> str:
+        return require("model_id", self.model_id)
+
+
+class CreateLoggedModel(ExperimentMessage, kw_only=True):
+    name: str | None = None
+    model_type: str | None = None
+    source_run_id: str | None = None
+    params: list[KeyValueItem] | None = None
+    tags: list[KeyValueItem] | None = None
+
+
+class GetLoggedModel(ModelMessage, kw_only=True):
+    allow_deleted: bool | None = None
+
+
+class FinalizeLoggedModel(ModelMessage, kw_only=True):
+    status: str | int | None = None
+
+    def state(self) -> str:
+        for number, (name, wire_name) in enumerate(MODEL_STATUSES.items(), 1):
+            if self.status in (wire_name, number, str(number)):
+                return name
+        raise invalid(
+            f"{shown(str(self.status))} is no status", f"use one of {', '.join(MODEL_STATUSES.values())}"
+        )
+
+
+class ModelTags(ModelMessage, kw_only=True):
+    tags: list[KeyValueItem] | None = None
+
+
+class ModelTag(ModelMessage, kw_only=True):
+    tag_key: str | None = None
+
+
+class ModelParams(ModelMessage, kw_only=True):
+    params: list[KeyValueItem] | None = None
+
+
+class ListModelArtifacts(ModelMessage, kw_only=True):
+    artifact_directory_path: str | None = None
+    page_token: str | None = None
+
+
+class DatasetFilter(msgspec.Struct):
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+    def dataset(self) -> Dataset:
+        return Dataset(require("dataset_name", self.dataset_name), self.dataset_digest or "")
+
+
+class OrderItem(DatasetFilter):
+    field_name: str | None = None
+    ascending: bool | None = None
+
+    def order(self) -> ModelOrder:
+        field = require("field_name", self.field_name)
+        named = self.dataset_name or self.dataset_digest
+        return ModelOrder(field, self.ascending is not False, self.dataset() if named else None)
+
+
+class SearchLoggedModels(RequestMessage, kw_only=True):
+    experiment_ids: list[str] | None = None
+    filter: str | None = None
+    datasets: list[DatasetFilter] | None = None
+    max_results: Int64 | None = None
+    order_by: list[OrderItem] | None = None
+    page_token: str | None = None
+
+
+class LogOutputs(RunMessage, kw_only=True):
+    models: list[ModelItem] | None = None
+
+
+class NameMessage(RequestMessage, kw_only=True):
+    name: str | None = None
+
+    def model(self) -> str:
+        return require("name", self.name)
+
+
+class CreateRegisteredModel(NameMessage, kw_only=True):
+    description: str | None = None
+    tags: list[KeyValueItem] | None = None
+
+
+class RenameRegisteredModel(NameMessage, kw_only=True):
+    new_name: str | None = None
+
+
+class DescribeModel(NameMessage, kw_only=True):
+    description: str | None = None
+
+
+class SearchRegistry(RequestMessage, kw_only=True):
+    lists = ("order_by",)
+    filter: str | None = None
+    max_results: Int64 | None = None
+    order_by: list[str] | None = None
+    page_token: str | None = None
+
+
+class GetLatestVersions(NameMessage, kw_only=True):
+    lists = ("stages",)
+    stages: list[str] | None = None
+
+
+class NameTag(NameMessage, kw_only=True):
+    key: str
+    value: str = ""
+
+
+class VersionMessage(NameMessage, kw_only=True):
+    version: str | int | None = None
+
+    def number(self) -> str:
+        return require("version", "" if self.version is None else str(self.version))
+
+
+class CreateVersion(NameMessage, kw_only=True):
+    source: str | None = None
+    run_id: str | None = None
+    model_id: str | None = None
+    run_link: str | None = None
+    description: str | None = None
+    tags: list[KeyValueItem] | None = None
+
+
+class DescribeVersion(VersionMessage, kw_only=True):
+    description: str | None = None
+
+
+class MoveVersion(VersionMessage, kw_only=True):
+    stage: str | None = None
+    archive_existing_versions: bool | None = None
+
+
+class VersionTag(VersionMessage, kw_only=True):
+    key: str
+    value: str = ""
+
+
+class AliasMessage(VersionMessage, kw_only=True):
+    alias: str | None = None
+
+
 def _metric(item: MetricItem | LogMetric) -> Metric:
     measured = (item.model_id or "", item.dataset_name or "", item.dataset_digest or "")
     return Metric(item.key, item.value, item.timestamp, item.step or 0, *measured)
@@ -206,11 +359,11 @@ def require(name: str, value: str | None) -> str:
 
 
 def decode_body(message: type[M], body: bytes) -> M:
-    """INVALID_PARAMETER_VALUE for whatever does not fit. Numbers may come as strings."""
+    """Decode a JSON body. Numbers may be strings. Raises TrackingError (INVALID_PARAMETER_VALUE)."""
     try:
         return msgspec.json.decode(body or b"{}", type=message, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _unfit(error) from None
+        raise _decoding_error(error) from None
 
 
 def decode_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
@@ -221,7 +374,7 @@ def decode_query(message: type[M], query: Sequence[tuple[str, str]]) -> M:
     try:
         return msgspec.convert(fields, type=message, strict=False)
     except msgspec.MsgspecError as error:
-        raise _unfit(error) from None
+        raise _decoding_error(error) from None
 
 
 def items_to_dict(pairs: Sequence[KeyValueItem] | None) -> dict[str, str]:
@@ -229,12 +382,12 @@ def items_to_dict(pairs: Sequence[KeyValueItem] | None) -> dict[str, str]:
 
 
 def unique_params(pairs: Sequence[KeyValueItem] | None) -> Mapping[str, str]:
-    """Parameters; one that is named twice is an error even if both values are the same, as in MLflow."""
+    """Return parameters by key. As in MLflow, a repeated key is an error even with the same value."""
     result = items_to_dict(pairs)
     if len(result) != len(pairs or ()):
         keys = [pair.key for pair in pairs or ()]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise invalid(f"the parameter {shown(twice)} is in the batch more than once")
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise invalid(f"the parameter {shown(repeated)} is in the batch more than once")
     return result
 
 
@@ -259,7 +412,7 @@ def _number(kind: str, value: str | int, names: Sequence[str]) -> int:
     raise invalid(f"{shown(text)} is not a {kind}", f"use one of {', '.join(names)}")
 
 
-def _unfit(error: Exception) -> TrackingError:
+def _decoding_error(error: Exception) -> TrackingError:
     text = "too deeply nested" if isinstance(error, RecursionError) else str(error)
     return invalid(f"The request does not fit: {text}")
 
@@ -279,15 +432,15 @@ _log = logging.getLogger("projrun.server")
 _log.addHandler(logging.NullHandler())
 
 
-def error_answer(error: Exception, asked: str) -> tuple[int, Json]:
-    """What is answered to a request that raised `error`. asked: method and path, for the log."""
+def error_answer(error: Exception, request: str) -> tuple[int, Json]:
+    """Return status and content for a request that raised `error`. request: method and path, for the log."""
     if isinstance(error, TrackingError):
-        return _failure(error.error_code, str(error))
+        return _answer(error.error_code, str(error))
     if isinstance(error, ProjrunError):
-        return _failure("INTERNAL_ERROR", str(error))
-    _log.error("%s", asked, exc_info=error)
-    return _failure("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
+        return _answer("INTERNAL_ERROR", str(error))
+    _log.error("%s", request, exc_info=error)
+    return _answer("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
 
 
-def _failure(error_code: str, message: str) -> tuple[int, Json]:
+def _answer(error_code: str, message: str) -> tuple[int, Json]:
     return HTTP_STATUSES.get(error_code, 500), {"error_code": error_code, "message": message}

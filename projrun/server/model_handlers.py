@@ -1,8 +1,8 @@
-"""Logged models (MLflow 3): what each request does and answers."""
+"""Logged models (MLflow 3) and the model registry: one function for each request."""
 
 from __future__ import annotations
 
-from projrun.server import model_messages as m
+from projrun.server import messages as m
 from projrun.server.addresses import model_uri, require_models, strip_slash
 from projrun.server.handlers import GET, POST, Handler, page
 from projrun.server.messages import items_to_dict, require, unique_params

@@ -1,4 +1,4 @@
-"""What the server has answered, as Prometheus reads it. ASGI middleware without a library."""
+"""Counts of the server's answers in the text format of Prometheus, kept by ASGI middleware."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from projrun.server.guard import App, Receive, Scope, Send
 from projrun.version import __version__
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""As Prometheus wants it; others see plain text."""
+"""The content type that Prometheus asks for; browsers show plain text."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class RequestCounts:
-    """Counts by method and status, never by path: clients choose paths, and every label value is kept."""
+    """Counts by method and status, never by path: clients choose paths, and Prometheus keeps every label."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class RequestCounts:
 
 
 class RequestCounter:
-    """Counts what passes. The outermost layer, so that refused requests are counted too."""
+    """Count the requests that pass. This is the outermost layer, so that refused ones count too."""
 
     def __init__(self, app: App, requests: RequestCounts) -> None:
         self._app, self._requests = app, requests

@@ -1,7 +1,9 @@
-"""The short way to a handler. ASGI middleware without a framework.
+"""ASGI middleware that calls the handlers of fixed paths without the web framework.
 
-Nearly all requests name one of a few fixed paths, and log one metric after the other: what a framework does
-for each (patterns to match, objects for request and answer, another thread) takes longer than the work.
+Nearly all requests name one of a few fixed paths and log a metric. Matching patterns, making objects for
+request and response and changing threads takes a framework longer than the work. So quick requests are
+answered in the thread that reads the connections, on a store that does not wait for locks; while another
+process is writing, the request is repeated in a thread that waits.
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ class CanBeImpatient(Protocol):
 
 
 class DisconnectedError(Exception):
-    """The client went away in the middle of its request."""
+    """The client closed the connection in the middle of its request."""
 
 
 class ShortPath:
-    """Answers requests for the fixed paths of `handlers`, below each of `prefixes`; all others go to `app`.
+    """Answer requests for the fixed paths of `handlers`, below each of `prefixes`; pass others to `app`.
 
     in_thread: calls a function in another thread, for work that may take long.
     """
@@ -84,7 +86,7 @@ class ShortPath:
 def handle_request(
     handler: Handler, store: Store, method: str, query: Query, body: bytes, **in_path: object
 ) -> Json:
-    """in_path: values of the message that the path gave."""
+    """Decode a request and answer it. in_path: fields of the message that the path holds."""
     if query and (method == "GET" or not body):
         message = decode_query(handler.message, query)
     else:
@@ -95,7 +97,7 @@ def handle_request(
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
-    """INVALID_PARAMETER_VALUE if it is longer than `limit` bytes."""
+    """Return the body of a request. Raises TrackingError if it is longer than `limit` bytes."""
     parts: list[bytes] = []
     size = 0
     while True:

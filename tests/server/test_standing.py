@@ -19,7 +19,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.errors import TrackingError, UsageError
-from projrun.server.standalone import ServerSettings, _bound, is_loopback, serve
+from projrun.server.standalone import ServerSettings, _listen, is_loopback, serve
 from projrun.tracking import Store, open_store
 from tests.conftest import MakeProject, Projrun
 
@@ -221,5 +221,5 @@ def test_clients_may_call_it_by_a_name_that_it_was_given() -> None:
 
 def test_asyncio_will_not_delay_small_answers() -> None:
     """It sets TCP_NODELAY where the protocol is named."""
-    with closing(_bound("127.0.0.1", 0)) as listening:
+    with closing(_listen("127.0.0.1", 0)) as listening:
         assert listening.proto == socket.IPPROTO_TCP
