@@ -92,7 +92,7 @@ def style_state(word: str, stream: TextIO) -> str:
 
 
 def _wants_colours(stream: TextIO) -> bool:
-    """Return True for a terminal. NO_COLOR (no-color.org), then FORCE_COLOR (force-color.org) overrule that."""
+    """Return True for a terminal, unless NO_COLOR (no-color.org) or FORCE_COLOR (force-color.org) is set."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

@@ -36,7 +36,7 @@ def hide_values(values: Iterable[str], *, in_output: bool = True) -> None:
 
 @contextmanager
 def hide_in_output(value: str) -> Iterator[None]:
-    """Mask `value` in what the run's own process prints, while the block runs; projrun itself never shows it."""
+    """Mask `value` in what the run's own process prints, while the block runs; we never show it."""
     values = [value] if _is_secret(value) else []
     _only_in_output.extend(values)
     try:

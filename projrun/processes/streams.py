@@ -124,7 +124,7 @@ class OutputSource:
         self.fd, self._copy = fd, copy
 
     def parts(self, chunk: bytes) -> Iterable[tuple[OutputCopy, bytes]]:
-        """Return the parts of a chunk with their destinations; an empty chunk marks the end of every stream."""
+        """Return the parts of a chunk with their destinations; an empty chunk is the end of all."""
         return [(self._copy, chunk)]
 
 
