@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -55,6 +56,8 @@ OF_THE_MACHINE = {
 
 # Before any fixture, those of modules and of the session too.
 machine.keep_index_settings_alone()
+# A shell ignores SIGINT for what it starts in the background, and programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
