@@ -174,7 +174,7 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
     from projrun.backends.local import local_backend
-    from projrun.environments import local, virtualenv
+    from projrun.environments import local, pixi, virtualenv
     from projrun.environments.conda import conda_manager
     from projrun.environments.docker import docker_manager
     from projrun.environments.uv import uv_manager
@@ -184,7 +184,9 @@ def test_every_kind_fulfils_its_contract() -> None:
     from projrun.sources.git import repository
 
     kinds: list[SourceKind] = [directory, archive, repository]
-    managers: list[EnvironmentManager] = [conda_manager, docker_manager, local, uv_manager, virtualenv]
+    managers: list[EnvironmentManager] = [
+        *(conda_manager, docker_manager, local, pixi, uv_manager, virtualenv)
+    ]
     places: list[InputKind] = [web, run_artifact, filesystem]
     here: list[Backend] = [local_backend]
     assert len(managers) == len(environments.KINDS)

@@ -132,6 +132,7 @@ KINDS = {
     "conda": "projrun.environments.conda.conda_manager",
     "docker": "projrun.environments.docker.docker_manager",
     "virtualenv": "projrun.environments.virtualenv",
+    "pixi": "projrun.environments.pixi",
     "local": "projrun.environments.local",
 }
 """The managers, in the order in which they are asked whether they suit a descriptor. uv comes first: it suits

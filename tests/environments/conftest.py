@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from projrun.disk import Home
+from projrun.documents import toml_file
+from projrun.environments.environment_store import provide
 from projrun.environments.interpreters import choice
+from projrun.project import read_project
 from tests import condachannel
 from tests.condachannel import PLACEHOLDER, Channel
 
@@ -49,3 +56,23 @@ def conda_settings(
     """Conda knows that channel alone, and its packages are kept from the user's cache."""
     monkeypatch.setenv("CONDA_CHANNELS", conda_channel.url)
     monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path_factory.mktemp("rattler")))
+
+
+@pytest.fixture
+def pixi_lock(tmp_path: Path, home: Home) -> str:
+    """The lock of python, tinylib and, from PyPI, six, as pixi writes it."""
+    directory = tmp_path / "locked"
+    directory.mkdir()
+    listed = {"dependencies": ["python", "tinylib=1", {"pip": ["six==1.16.0"]}]}
+    (directory / "environment.yml").write_text(json.dumps(listed))
+    descriptor = read_project(directory).descriptor
+    with provide("conda", descriptor, directory, home, directory / "log") as provided:
+        lock = provided.lock
+    (package,) = toml_file.parse(lock.pylock, "pylock.toml")["packages"]
+    (wheel,) = package["wheels"]
+    url, sha256 = wheel["url"], wheel["hashes"]["sha256"]
+    conda, mark, packages = lock.conda.partition("\npackages:\n")
+    last = conda.rstrip().rpartition("\n")[2]
+    indent = last[: len(last) - len(last.lstrip())]
+    entry = f"- pypi: {url}\n  name: six\n  version: 1.16.0\n  sha256: {sha256}\n"
+    return f"{conda}\n{indent}- pypi: {url}{mark}{packages.rstrip()}\n{entry}"

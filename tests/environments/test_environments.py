@@ -30,8 +30,12 @@ from tests.conftest import Projrun
 
 SIX = Descriptor(kind="python_env", file="python_env.yaml", dependencies=("six==1.16.0",))
 MANY = 6
-BUILDING = [name for name in KINDS if manager_named(name).BUILDS and name != "docker"]
-"""Every manager that builds passes the tests with this parameter; images have a driver in tests/docker."""
+OF_A_LOCK = ("pixi",)
+"""Managers that build only from a lock in the project; each has tests of its own."""
+BUILDING = [
+    name for name in KINDS if manager_named(name).BUILDS and name != "docker" and name not in OF_A_LOCK
+]
+"""Every other manager that builds passes the tests with this parameter; images are tested in tests/docker."""
 FROM_PYPI = ("uv", "virtualenv")
 VERSION = "import six, sys; print(six.__version__, sys.prefix)"
 
@@ -62,7 +66,7 @@ def python_says(environment: Provided, script: str) -> str:
     return answer.stdout.strip()
 
 
-ON_THIS_MACHINE = [name for name in KINDS if name != "docker"]
+ON_THIS_MACHINE = ["local", *BUILDING]
 
 
 @pytest.mark.parametrize("name", ON_THIS_MACHINE)

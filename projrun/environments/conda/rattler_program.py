@@ -180,8 +180,11 @@ def channels_of(records: list[RepoDataRecord]) -> list[Channel]:
 
 
 def _pypi(package: PypiLockedPackage) -> Answer:
-    hashes = package.hashes
-    sha256 = hashes.sha256.hex() if hashes and hashes.sha256 else ""
+    try:
+        hashes = package.hashes
+        sha256 = hashes.sha256.hex() if hashes and hashes.sha256 else ""
+    except AttributeError:  # py-rattler 0.28 raises it for a package without hashes, such as a directory
+        sha256 = ""
     return {
         "name": package.name,
         "version": package.version,
