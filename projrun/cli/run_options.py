@@ -125,8 +125,8 @@ ENVIRONMENT = Group(
         "--env-manager",
         default="",
         metavar="MANAGER",
-        help="local (no environment of its own), uv, virtualenv, conda, pixi or docker. Default: the one that "
-        "the project is written for.",
+        help="local (no environment of its own), uv, virtualenv, conda, pixi or docker. Default: the one "
+        "that the project is written for.",
     ),
     Option("--locked", is_flag=True, help="Refuse to resolve requirements: there must be a lock."),
     Option("--upgrade", is_flag=True, help="Resolve again, even if an earlier run left a lock."),
