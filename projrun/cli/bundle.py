@@ -10,24 +10,26 @@ from projrun.cli.verb import Verb
 
 @click.command(cls=Verb)
 @click.argument("run")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write it, such as run.zip.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="Write the bundle to FILE, for example run.zip."
+)
 @click.option(
     "--max-size",
     default="100MB",
     show_default=True,
     callback=size,
     metavar="SIZE",
-    help="Larger inputs and outputs are listed by size and digest alone; for example 2GB.",
+    help="Leave out larger inputs and outputs, except for their size and digest; for example 2GB.",
 )
 @click.option(
     "--with-packages",
     is_flag=True,
-    help="Take the files of the locked packages along: no index is needed then.",
+    help="Include the files of the locked packages, so that no index is needed.",
 )
 def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
-    """Pack a run into one zip, from which anyone can do it again.
+    """Pack a run into one zip file, from which anyone can reproduce it.
 
-    RUN is what `projrun reproduce` takes. The zip holds the source, the record, the lock, inputs, outputs
+    RUN is named as for `projrun reproduce`. The zip holds the source, the record, the lock, inputs, outputs
     and logs, and is a Workflow Run RO-Crate. `projrun reproduce`, `verify` and `diff` take it in place of
     a run, `projrun run` in place of a project; neither the repository nor the inputs need be there.
 
@@ -45,12 +47,12 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     from projrun.records.bundle_writer import bundle as write_bundle
     from projrun.records.stored_runs import find
 
-    wanted = Wanted(packages=with_packages, max_size=max_size)
+    options = Wanted(packages=with_packages, max_size=max_size)
     home, target = home_from(), Path(output).absolute()
     if not output.endswith(".zip"):
         raise click.UsageError(f"-o {output}: a bundle is a zip; let its name end in .zip.")
     with ExitStack() as stack:
-        found = find(run, home, stack)
-        for line in write_bundle(found, target, home, wanted):
+        stored_run = find(run, home, stack)
+        for line in write_bundle(stored_run, target, home, options):
             warn(line)
-    say(f"run {found.record.run_id[:8]} is in {output} ({format_size(target.stat().st_size)})")
+    say(f"run {stored_run.record.run_id[:8]} is in {output} ({format_size(target.stat().st_size)})")

@@ -19,10 +19,10 @@ _DEFAULT_AGE_S = 30 * 86400.0
 
 @click.group(cls=VerbGroup)
 def cache() -> None:
-    """See what the cache holds, and take away what is no longer used.
+    """Show what is in the cache, and remove what is no longer used.
 
-    It holds repositories, checkouts and archives of trees, resolved locks, environments and downloads. All
-    of it can be had again; runs and their artifacts are elsewhere.
+    The cache holds repositories, checkouts, archives, resolved locks, environments and downloads. projrun can
+    fetch or build all of it again; runs and their artifacts are stored elsewhere.
     """
 
 
@@ -35,31 +35,34 @@ def info(as_json: bool) -> None:
     from projrun.disk.cache_buckets import entries
 
     home = home_from()
-    found = entries(home)
+    cached = entries(home)
     if as_json:
         print_data(
-            json_text({"directory": str(home.cache), "size": _total(found), "entries": _listed(found)})
+            json_text({"directory": str(home.cache), "size": _total(cached), "entries": _listed(cached)})
         )
         return
-    print_data(f"{home.cache}\n{_table(found)}" if found else f"{home.cache}: nothing is in it")
+    print_data(f"{home.cache}\n{_table(cached)}" if cached else f"{home.cache}: nothing is in it")
 
 
 @cache.command()
 @click.option(
-    "--older-than", callback=age_s, metavar="AGE", help="Not used for so long: 12h, 30d, 4w. Default: 30d."
+    "--older-than",
+    callback=age_s,
+    metavar="AGE",
+    help="Remove what was not used for this long: 12h, 30d, 4w. Default: 30d.",
 )
 @click.option(
     "--max-size",
     callback=size,
     metavar="SIZE",
-    help="Until no more is left, least recently used first: 500MB, 5GB.",
+    help="Remove the least recently used until the rest fits: 500MB, 5GB.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be taken away, and take nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
-    """Take away what was not used for 30 days, or as the options say, and what killed runs left.
+    """Remove what was not used for 30 days, or as the options say, and what killed runs left behind.
 
-    Nothing that a run is using is taken. With --max-size alone, age does not matter.
+    Nothing that a run is using is removed. With --max-size alone, age does not matter.
     """
     from projrun.console import json_text, print_data, say
     from projrun.console.progress import format_size
@@ -83,11 +86,11 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     )
 
 
-def _total(found: Sequence[CacheEntry]) -> int:
-    return sum(entry.size for entry in found)
+def _total(cached: Sequence[CacheEntry]) -> int:
+    return sum(entry.size for entry in cached)
 
 
-def _listed(found: Sequence[CacheEntry]) -> list[dict[str, Any]]:
+def _listed(cached: Sequence[CacheEntry]) -> list[dict[str, Any]]:
     return [
         {
             "bucket": entry.bucket,
@@ -96,7 +99,7 @@ def _listed(found: Sequence[CacheEntry]) -> list[dict[str, Any]]:
             "last_used": int(entry.used_at * 1000),
             "state": _state(entry),
         }
-        for entry in found
+        for entry in cached
     ]
 
 
@@ -108,7 +111,7 @@ def _state(entry: CacheEntry) -> str:
     return "kept" if entry.marks else "unused"
 
 
-def _table(found: Sequence[CacheEntry]) -> str:
+def _table(cached: Sequence[CacheEntry]) -> str:
     import time
 
     from projrun.console.progress import format_size
@@ -122,9 +125,9 @@ def _table(found: Sequence[CacheEntry]) -> str:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at)),
             _state(entry),
         )
-        for entry in found
+        for entry in cached
     ]
-    total = ("total", "", format_size(_total(found)), "", "")
+    total = ("total", "", format_size(_total(cached)), "", "")
     return format_table(("BUCKET", "NAME", "SIZE", "LAST USED", "STATE"), [*rows, total])
 
 

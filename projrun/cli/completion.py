@@ -1,4 +1,4 @@
-"""projrun completion, and what it offers: names from a project that lies on this machine.
+"""projrun completion, and the entry points and parameters that it offers for projects on this machine.
 
 The variable `_PROJRUN_COMPLETE`, which the scripts set, is click's protocol; `main` imports this file when it
 is set, so that the class below takes the place of click's own for bash.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VARIABLE = "_PROJRUN_COMPLETE"
 
 _HARMLESS = re.compile(r"\w[\w.,:+/@-]*")
-"""What means nothing to a shell: a stranger's project must not put `$( … )` on the user's command line."""
+"""Words that no shell interprets: a stranger's project must not put `$( … )` on the user's command line."""
 
 _BASH = """\
 %(complete_func)s() {
@@ -98,7 +98,7 @@ def directories(incomplete: str) -> list[CompletionItem]:
 
 
 def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Declared ones, or the scripts of a project that declares none."""
+    """Offer the declared entry points, or the scripts of a project that declares none."""
     project = _project(context)
     if project is None:
         return []
@@ -111,7 +111,7 @@ def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem
 
 
 def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """`NAME=` of those that are not given yet, and behind it the values that are known."""
+    """Offer `NAME=` for parameters that are not given yet, and after it the possible values."""
     from projrun.errors import ProjrunError
 
     project = _project(context)
@@ -123,8 +123,8 @@ def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
         return []
     name, equals, _ = incomplete.partition("=")
     if equals:
-        found = declared.get(name)
-        values = _values(found) if found else ()
+        parameter = declared.get(name)
+        values = _values(parameter) if parameter else ()
         return _matching(((f"{name}={value}", "") for value in values), incomplete)
     given = {pair.partition("=")[0] for pair in context.params.get("param_list") or ()}
     offered = (parameter for parameter in declared.values() if parameter.name not in given)
@@ -144,7 +144,7 @@ def _values(parameter: Parameter) -> tuple[str, ...]:
 
 
 def _matching(offered: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
-    """offered: words, and what to say about each."""
+    """Return the offered words, each with a description, that begin with the incomplete one."""
     return [
         CompletionItem(word, help=about or None)
         for word, about in offered
@@ -153,7 +153,7 @@ def _matching(offered: Iterable[tuple[str, str]], incomplete: str) -> list[Compl
 
 
 def _project(context: click.Context) -> Project | None:
-    """The project at the URI typed so far, or here; None when it is not a directory: no network is asked."""
+    """Return the project at the URI typed so far, or here; None for a remote one: no network is used."""
     from pathlib import Path
 
     from projrun.errors import ProjrunError

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
 @offline_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
-    """Show what the project at URI (default: this directory) offers, and run nothing.
+    """Show the project at URI (default: this directory) without running it.
 
-    That is where it comes from, its entry points with their parameters, and its environment.
+    The output names its source, its entry points with their parameters, and its environment.
     """
     import json
 
@@ -67,7 +67,7 @@ def _warning(finding: Finding) -> str:
 
 
 def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
-    """`required`: a run without a value of the user's is refused."""
+    """Return the facts of an entry point. `required` means that a run without a value is refused."""
     from msgspec import to_builtins
 
     from projrun.project.parameters import is_needed, summary
@@ -170,7 +170,7 @@ def _environment_text(environment: dict[str, Any]) -> str:
 
 
 def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
-    """Two columns; rows without a value are left out."""
+    """Return the rows in two columns, without those that have no value."""
     from projrun.console import one_line
     from projrun.console.tables import format_pairs
 

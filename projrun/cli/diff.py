@@ -13,13 +13,13 @@ FORMATS = ("text", "json", "html")
 @click.argument("first")
 @click.argument("second")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("-o", "--output", default="", metavar="FILE", help="Write it there. Default: to stdout.")
+@click.option("-o", "--output", default="", metavar="FILE", help="Write to FILE instead of stdout.")
 def diff(first: str, second: str, form: str, output: str) -> int:
     """Show two runs side by side: exit code 0 if nothing differs, 1 if something does.
 
-    FIRST and SECOND are what `projrun reproduce` takes. Shown are the files of the source that differ,
-    packages, parameters, metrics and outputs, and what else determines results: inputs, Python, variables,
-    machine. Nothing is run. Results are compared exactly.
+    FIRST and SECOND are named as for `projrun reproduce`. The report shows differing source files, packages,
+    parameters, metrics and outputs, and what else determines results: inputs, Python, variables, machine.
+    Nothing is run. Results are compared exactly.
     """
     from contextlib import ExitStack
     from pathlib import Path
@@ -34,14 +34,14 @@ def diff(first: str, second: str, form: str, output: str) -> int:
 
     home = home_from()
     with ExitStack() as stack:
-        found = differing(find(first, home, stack), find(second, home, stack), home)
+        comparison = differing(find(first, home, stack), find(second, home, stack), home)
     if not output:
-        print_data(text(found, on_screen=True) if form == "text" else REPORTS[form](found))
-        return 0 if found.same else 1
-    report = REPORTS[form](found)
+        print_data(text(comparison, on_screen=True) if form == "text" else REPORTS[form](comparison))
+        return 0 if comparison.same else 1
+    report = REPORTS[form](comparison)
     try:
         write_atomically(Path(output), f"{report}\n")
     except OSError as error:
         raise RecordError(f"{output} cannot be written: {error.strerror}", "name another place") from None
-    say(f"{'nothing differs' if found.same else 'they differ'}: see {output}")
-    return 0 if found.same else 1
+    say(f"{'nothing differs' if comparison.same else 'they differ'}: see {output}")
+    return 0 if comparison.same else 1

@@ -10,17 +10,21 @@ from projrun.cli.verb import Verb
 
 @click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
-@click.option("-e", "--entry-point", default="main", metavar="NAME", help="Whose environment; default: main.")
-@click.option("--docker-image", default="", metavar="IMAGE", help="The image to install the packages in.")
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@click.option("-e", "--entry-point", default="main", metavar="NAME", help="Entry point; default: main.")
+@click.option("--docker-image", default="", metavar="IMAGE", help="Install the packages in this image.")
 @click.option(
-    "-o", "--output", default="", metavar="DIR", help="Write Dockerfile and pylock.toml there; - is stdout."
+    "-o",
+    "--output",
+    default="",
+    metavar="DIR",
+    help="Write Dockerfile and pylock.toml to DIR; - means stdout.",
 )
 def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, output: str) -> None:
     """Write a Dockerfile of the environment of the project at URI (default: this directory).
 
-    It is what `projrun run --env-manager docker` builds: the base image by its digest, the packages by
-    their hashes in the pylock.toml beside it, and nothing of this machine.
+    It builds the same image as `projrun run --env-manager docker`: the base image by its digest, the packages
+    by their hashes in the pylock.toml beside it, and nothing of this machine.
     """
     from pathlib import Path
 

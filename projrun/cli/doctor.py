@@ -10,22 +10,22 @@ from projrun.cli.verb import Verb
 @click.command(cls=Verb)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(as_json: bool) -> int:
-    """Say what of git, uv, Pythons, docker, conda, cgroups, the store, the disk and the network works.
+    """Check git, uv, Pythons, docker, conda, cgroups, the store, the disk and the network.
 
-    The exit code is 1 when something is broken; what is missing and needed by some projects alone leaves
-    it 0.
+    The exit code is 1 if something is broken. A missing program that only some projects need leaves it 0.
     """
     from projrun.console import json_text, print_data
     from projrun.console.tables import format_table
     from projrun.disk import home_from
     from projrun.runner.installation import examine
 
-    found = examine(home_from())
+    checks = examine(home_from())
     if as_json:
-        print_data(json_text(found))
+        print_data(json_text(checks))
     else:
         rows = [
-            (one.name, one.state, f"{one.detail}; {one.hint}" if one.hint else one.detail) for one in found
+            (check.name, check.state, f"{check.detail}; {check.hint}" if check.hint else check.detail)
+            for check in checks
         ]
         print_data(format_table(("WHAT", "STATE", "DETAIL"), rows, states="STATE", wrapped=True))
-    return int(any(one.state == "broken" for one in found))
+    return int(any(check.state == "broken" for check in checks))

@@ -28,51 +28,53 @@ def env() -> None:
 def list_(as_json: bool) -> None:
     """List environments, the one used last first.
 
-    FREES is what removing it gives back: files shared with uv's cache stay there, and an image's base.
+    FREES is the space that removing it frees: files shared with uv's cache and the base image stay.
     """
     from projrun.console import json_text, print_data
     from projrun.console.tables import format_table
     from projrun.disk import home_from
     from projrun.environments.shelf import shelved
 
-    facts = [_facts(one) for one in shelved(home_from())]
+    facts = [_facts(environment) for environment in shelved(home_from())]
     if as_json:
         print_data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
-    print_data(format_table(header, [_row(one) for one in facts], whole=header[:-1]))
+    print_data(format_table(header, [_row(environment) for environment in facts], whole=header[:-1]))
 
 
 @env.command()
 @click.argument("key")
 @click.argument("other", default="")
 @click.option(
-    "--verify", is_flag=True, help="Compare every file of its packages with its digest; exit code 1."
+    "--verify",
+    is_flag=True,
+    help="Compare every file of its packages with its digest; exit code 1 if one was altered.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(key: str, other: str, verify: bool, as_json: bool) -> int:
-    """Show one environment, or why two differ."""
+    """Show one environment, or how two differ."""
     from projrun.console import json_text, print_data
     from projrun.disk import home_from
     from projrun.environments.contents import altered
     from projrun.environments.shelf import find
 
     home = home_from()
-    one = find(home, key)
+    environment = find(home, key)
     if other:
-        difference = _difference(_details(one), _details(find(home, other)))
+        difference = _difference(_details(environment), _details(find(home, other)))
         print_data(json_text(difference) if as_json else _difference_text(difference))
         return 0
-    facts = _details(one)
+    facts = _details(environment)
     if verify:
-        facts["altered"] = altered(one.path)
+        facts["altered"] = altered(environment.path)
     print_data(json_text(facts) if as_json else _text(facts))
     return 1 if facts.get("altered") else 0
 
 
 def _project_options(function: Any) -> Any:
     for option in (
-        click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`."),
+        click.option("--env-manager", default="", metavar="MANAGER", help="As for `projrun run`."),
         click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it."),
         click.option("-e", "--entry-point", default="main", show_default=True, metavar="NAME"),
         strict_python_option,
@@ -85,90 +87,92 @@ def _project_options(function: Any) -> Any:
 @env.command()
 @_project_options
 def build(**options: Any) -> None:
-    """Build the environment of a project without running it, and print its directory."""
+    """Build the environment of a project without running the project, and print its directory."""
     _print_path(_request(options))
 
 
 @env.command()
 @_project_options
 def path(**options: Any) -> None:
-    """Print the directory of a project's environment, which is built if it is not there."""
+    """Print the directory of a project's environment; build it first if it is missing."""
     _print_path(_request(options))
 
 
 @env.command()
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def remove(keys: tuple[str, ...]) -> int:
-    """Remove environments, with their images. One that is in use stays, and the exit code is 1."""
+    """Remove environments and their images. One that is in use stays, and the exit code is then 1."""
     from projrun.disk import home_from
     from projrun.environments.shelf import find
 
     home = home_from()
-    removed = [_remove(one) for one in [find(home, key) for key in keys]]
+    removed = [_remove(environment) for environment in [find(home, key) for key in keys]]
     return 0 if all(removed) else 1
 
 
 @env.command()
-@click.option("--older-than", callback=age_s, metavar="AGE", help="Those not used for so long: 12h, 30d, 4w.")
+@click.option(
+    "--older-than", callback=age_s, metavar="AGE", help="Remove those not used for this long: 12h, 30d, 4w."
+)
 @click.option(
     "--max-size",
     callback=size_in_gb,
     metavar="SIZE",
-    help="The longest unused, until the rest is no larger: 500MB, 5GB; a bare number means GB.",
+    help="Remove the least recently used until the rest fits: 500MB, 5GB; a bare number means GB.",
 )
-@click.option("--unused", is_flag=True, help="All that no run is using.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--unused", is_flag=True, help="Remove all that no run is using.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run: bool) -> None:
-    """Remove environments that are not needed, never one in use. The rests of killed builds always go."""
+    """Remove environments that are not needed, never one in use. Remains of killed builds always go."""
     from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.environments.shelf import shelved
 
-    found = shelved(home_from())
-    doomed = _doomed(found, older_than, max_size, unused)
-    for one in doomed:
-        if one.in_use:
-            _say_in_use(one)
+    environments = shelved(home_from())
+    superfluous = _doomed(environments, older_than, max_size, unused)
+    for environment in superfluous:
+        if environment.in_use:
+            _say_in_use(environment)
         elif dry_run:
-            print_data(f"would remove {one.manager}/{one.key}")
+            print_data(f"would remove {environment.manager}/{environment.key}")
         else:
-            _remove(one)
+            _remove(environment)
 
 
 def _doomed(
-    found: list[Shelved], older_than: float | None, max_size: int | None, unused: bool
+    environments: list[Shelved], older_than: float | None, max_size: int | None, unused: bool
 ) -> list[Shelved]:
     import time
 
     from projrun.environments.shelf import size
 
     before = time.time() - older_than if older_than is not None else 0.0
-    kept, doomed = 0, []
-    for one in found:
-        room = size(one).own if max_size is not None else 0
-        too_much = max_size is not None and kept + room > max_size
-        if not one.whole or one.last_use < before or too_much or unused:
-            doomed.append(one)
+    kept, superfluous = 0, []
+    for environment in environments:
+        size_on_disk = size(environment).own if max_size is not None else 0
+        too_much = max_size is not None and kept + size_on_disk > max_size
+        if not environment.whole or environment.last_use < before or too_much or unused:
+            superfluous.append(environment)
         else:
-            kept += room
-    return doomed
+            kept += size_on_disk
+    return superfluous
 
 
-def _remove(one: Shelved) -> bool:
+def _remove(environment: Shelved) -> bool:
     from projrun.console import print_data
-    from projrun.environments.shelf import remove as take
+    from projrun.environments.shelf import remove as remove_environment
 
-    if not take(one):
-        _say_in_use(one)
+    if not remove_environment(environment):
+        _say_in_use(environment)
         return False
-    print_data(f"removed {one.manager}/{one.key}")
+    print_data(f"removed {environment.manager}/{environment.key}")
     return True
 
 
-def _say_in_use(one: Shelved) -> None:
+def _say_in_use(environment: Shelved) -> None:
     from projrun.console import warn
 
-    warn(f"{one.manager}/{one.key} is in use and stays")
+    warn(f"{environment.manager}/{environment.key} is in use and stays")
 
 
 def _request(options: dict[str, Any]) -> Request:
@@ -194,21 +198,20 @@ def _print_path(request: Request) -> None:
         print_data(str(home.environments / made.manager / made.key))
 
 
-def _facts(one: Shelved) -> dict[str, Any]:
-    """What the list shows of one environment."""
+def _facts(environment: Shelved) -> dict[str, Any]:
     from projrun.environments.shelf import size
 
-    room, ready = size(one), one.ready
+    size_on_disk, ready = size(environment), environment.ready
     return {
-        "key": one.key,
-        "manager": one.manager,
-        "path": str(one.path) if one.path.exists() else "",
-        "complete": one.whole,
-        "image": one.image.id if one.image else "",
-        "in_use": one.in_use,
-        "last_use": round(one.last_use * 1000),
-        "size": room.total,
-        "frees": room.own,
+        "key": environment.key,
+        "manager": environment.manager,
+        "path": str(environment.path) if environment.path.exists() else "",
+        "complete": environment.whole,
+        "image": environment.image.id if environment.image else "",
+        "in_use": environment.in_use,
+        "last_use": round(environment.last_use * 1000),
+        "size": size_on_disk.total,
+        "frees": size_on_disk.own,
         "python": ready.environment.python if ready else "",
         "packages": len(ready.environment.packages) if ready else 0,
         "project": ready.origin.project if ready else "",
@@ -217,23 +220,23 @@ def _facts(one: Shelved) -> dict[str, Any]:
     }
 
 
-def _details(one: Shelved) -> dict[str, Any]:
+def _details(environment: Shelved) -> dict[str, Any]:
     from msgspec import to_builtins
 
-    ready = one.ready
+    ready = environment.ready
     interpreter = ready.environment.interpreter if ready else ""
     packages = to_builtins(ready.environment.packages) if ready else []
-    return {**_facts(one), "interpreter": interpreter, "packages": packages}
+    return {**_facts(environment), "interpreter": interpreter, "packages": packages}
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
     if not facts["complete"]:
         return (facts["key"], facts["manager"], "", "", _mb(facts["size"]), "", "", "a build that was killed")
     used = "now" if facts["in_use"] else _day(facts["last_use"])
-    room = (_mb(facts["size"]), _mb(facts["frees"]))
+    size_on_disk = (_mb(facts["size"]), _mb(facts["frees"]))
     return (
         *(facts["key"], facts["manager"], facts["python"], str(facts["packages"])),
-        *(*room, used, _origin(facts)),
+        *(*size_on_disk, used, _origin(facts)),
     )
 
 
@@ -268,11 +271,11 @@ def _named(package: dict[str, str]) -> str:
     return f"{package['name']} {package['version']}{source}"
 
 
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[str]]:
-    """Fact or package -> how it is in the one and in the other."""
+def _difference(environment: dict[str, Any], other: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the facts and packages that differ, each with its value in both environments."""
     facts = ("manager", "python", "interpreter", "lock_sha256")
-    sides = [{name: side[name] for name in facts} for side in (one, other)]
-    for side, details in zip(sides, (one, other)):
+    sides = [{name: side[name] for name in facts} for side in (environment, other)]
+    for side, details in zip(sides, (environment, other)):
         side.update((package["name"], _named(package)) for package in details["packages"])
     names = [*facts, *sorted({*sides[0], *sides[1]} - set(facts))]
     pairs = {name: [str(side.get(name, "")) for side in sides] for name in names}

@@ -1,4 +1,4 @@
-"""What `--help` of a verb ends with: examples, exit codes, variables, what to read next."""
+"""The end of each verb's help: examples, exit codes, environment variables, further reading."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Rows = tuple[tuple[str, str], ...]
 
 class Page(NamedTuple):
     examples: tuple[str, ...]
-    """Command lines, each of which parses."""
+    """Command lines; a test parses each of them."""
     see_also: tuple[str, ...]
     exit_codes: Rows = ()
-    """Those of its own; COMMON are every verb's."""
+    """Exit codes of this verb, in addition to COMMON."""
     environment: Rows = ()
 
 
 COMMON: Rows = (
-    ("0", "It is done."),
-    ("2", "The command line makes no sense."),
-    ("3", "A bug in projrun; a file for the report is named."),
-    ("125", "It could not be done: the message says why, and what to do."),
+    ("0", "Success."),
+    ("2", "The command line is wrong."),
+    ("3", "A bug in projrun; the message names a file for the report."),
+    ("125", "It could not be done; the message says why and what to do."),
     ("130, 143", "Interrupted, by ^C or SIGTERM."),
 )
 RUNS_AGAIN: Rows = (("1", "The results differ."),)
 STORE: Rows = (
     ("PROJRUN_HOME", "Where runs are kept, without a tracking server."),
-    ("MLFLOW_TRACKING_URI", "The MLflow server that runs are kept on instead."),
+    ("MLFLOW_TRACKING_URI", "The MLflow server that keeps the runs instead."),
 )
 CACHE: Rows = (("PROJRUN_CACHE_DIR", "Where environments, repositories and downloads are kept."),)
 
@@ -44,8 +44,8 @@ PAGES = {
         environment=(
             *STORE,
             *CACHE,
-            ("NO_COLOR", "No colours, on a terminal neither."),
-            ("FORCE_COLOR", "Colours in pipes too."),
+            ("NO_COLOR", "Turns colours off, also on a terminal."),
+            ("FORCE_COLOR", "Turns colours on, also in pipes."),
         ),
     ),
     "run": Page(
@@ -64,7 +64,7 @@ PAGES = {
         environment=(
             *STORE,
             *CACHE,
-            ("PROJRUN_OFFLINE", "1: ask no network, as --offline."),
+            ("PROJRUN_OFFLINE", "1: use no network, as with --offline."),
             ("PROJRUN_PYTHON_DOWNLOADS", "Whether a Python that is missing may be downloaded."),
             ("PROJRUN_DOCKER_BASE_IMAGE", "The image that containers start from."),
             ("PROJRUN_GIT_TIMEOUT", "Seconds that a fetch may take."),
@@ -153,7 +153,7 @@ PAGES = {
 
 
 def write_page(name: str, formatter: click.HelpFormatter) -> None:
-    """Nothing for a name that has no page."""
+    """Write the page of a verb, if it has one."""
     page = PAGES.get(name)
     if page is None:
         return

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Print the MLproject file and write nothing.")
 def init(directory: str, name: str, dry_run: bool) -> None:
-    """Write an MLproject file for DIRECTORY (default: this directory), by looking at what lies in it.
+    """Write an MLproject file for DIRECTORY (default: this directory), made from its files.
 
-    Programs become entry points: .py files with a main, .R and .sh files, what pyproject.toml declares.
-    What a Python program hands to argparse or click becomes their parameters, with types, defaults and
-    choices. Nothing is run or imported. The environment is the one that the directory describes; where that
-    is a requirements.txt, a python_env.yaml is written that points to it, so that mlflow finds it too.
+    Programs become entry points: .py files with a main, .R and .sh files, scripts of pyproject.toml. Options
+    that a program declares with argparse or click become parameters, with types, defaults and choices.
+    Nothing is run or imported. The environment is the one that the directory describes. For a
+    requirements.txt projrun also writes a python_env.yaml that points to it, so that mlflow finds it too.
     """
     from pathlib import Path
 
@@ -33,10 +33,10 @@ def init(directory: str, name: str, dry_run: bool) -> None:
     from projrun.errors import ProjectError
     from projrun.project.propose.mlproject_file import propose
 
-    place = Path(directory)
-    if not place.is_dir():
+    root = Path(directory)
+    if not root.is_dir():
         raise ProjectError(f"there is no directory '{directory}'", "name the project's directory")
-    proposal = propose(place, name)
+    proposal = propose(root, name)
     if dry_run:
         print_data(proposal.files["MLproject"].removesuffix("\n"))
         others = [file for file in proposal.files if file != "MLproject"]
@@ -44,8 +44,8 @@ def init(directory: str, name: str, dry_run: bool) -> None:
             say(f"it goes with {', '.join(others)}, which would be written too")
     else:
         for file, text in proposal.files.items():
-            _write_new(place / file, text)
-        say(f"wrote {' and '.join(str(place / file) for file in proposal.files)}")
+            _write_new(root / file, text)
+        say(f"wrote {' and '.join(str(root / file) for file in proposal.files)}")
     for note in proposal.notes:
         warn(note)
     if not dry_run:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
 @click.option(
     "-e",
     "--entry-point",

@@ -1,4 +1,4 @@
-"""How long and how old: `90`, `12h`, `30d`, in every option that takes it."""
+"""Times, ages and sizes as options take them: `90`, `12h`, `30d`, `5GB`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Callback of an option: seconds. A bare number means seconds."""
+    """Return a time in seconds, as the callback of an option. A bare number means seconds."""
     return _converted(value, "s")
 
 
 def age_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Callback of an option: seconds since the last use. A bare number means days."""
+    """Return an age in seconds, as the callback of an option. A bare number means days."""
     return _converted(value, "d")
 
 
@@ -32,12 +32,12 @@ _UNITS = "KMGT"
 
 
 def size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Callback of an option: bytes. A bare number means bytes."""
+    """Return a size in bytes, as the callback of an option. A bare number means bytes."""
     return _bytes(value, "")
 
 
 def size_in_gb(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Callback of an option: bytes. A bare number means GB."""
+    """Return a size in bytes, as the callback of an option. A bare number means GB."""
     return _bytes(value, "G")
 
 

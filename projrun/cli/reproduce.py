@@ -14,15 +14,17 @@ from projrun.cli.verb import Verb
 )
 @click.option("--run-name", default="", metavar="NAME", help="Name of the new run.")
 @click.option(
-    "--strict", is_flag=True, help="Refuse another Python than the first run's, be it the nearest patch."
+    "--strict",
+    is_flag=True,
+    help="Refuse another Python than the first run's, even its nearest patch version.",
 )
 def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> int:
-    """Do a run again, from its record alone.
+    """Repeat a run, from its record alone.
 
-    RUN is the id of a run or its beginning, URL_OF_A_SERVER#ID, or the path of a `projrun/record.json`.
-    Source, Python, packages, inputs, parameters and the variables that matter are those of the first run;
-    nothing is taken from the project as it is now. What cannot be had any more is said before anything
-    runs.
+    RUN is the id of a run or its beginning, URL_OF_A_SERVER#ID, a bundle, or the path of a
+    `projrun/record.json`. Source, Python, packages, inputs, parameters and the variables that matter are
+    those of the first run; nothing is taken from the project as it is now. projrun names what is no longer
+    available before anything runs.
 
     The new run is linked to the first by its tag `projrun.reproduces`. projrun exits with the command's own
     exit code; 125 means that it could not be run.
@@ -36,9 +38,9 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
 
     home = home_from()
     with ExitStack() as stack:
-        found = find(run, home, stack)
+        first = find(run, home, stack)
         again = Again(experiment_name=experiment_name, run_name=run_name, strict=strict)
-        record = reproduce(found, home, again)
+        record = reproduce(first, home, again)
     report_end(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code

@@ -15,19 +15,23 @@ from projrun.cli.verb import Verb
     envvar="PROJRUN_SERVER_TOKEN",
     default="",
     metavar="TEXT",
-    help="What clients must present as MLFLOW_TRACKING_TOKEN. Others can see the command line: rather set"
-    " PROJRUN_SERVER_TOKEN. Beyond loopback one is made up if none is given.",
+    help="Token that clients must send (MLFLOW_TRACKING_TOKEN). Other users can see the command line: set"
+    " PROJRUN_SERVER_TOKEN instead. Beyond loopback, projrun makes a token if none is given.",
 )
 @click.option(
-    "--allowed-host", "names", multiple=True, metavar="NAME", help="A name by which clients may call it."
+    "--allowed-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Host name under which clients may reach the server; repeatable.",
 )
 @click.option("--cert", default="", metavar="FILE", help="Certificate (PEM), for https.")
 @click.option("--key", default="", metavar="FILE", help="The certificate's private key (PEM).")
 def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, key: str) -> None:
     """Serve the store of runs to mlflow clients: `mlflow.set_tracking_uri("http://127.0.0.1:5000")`.
 
-    Serves projrun's own store, whatever MLFLOW_TRACKING_URI says. Besides MLflow's REST API there are
-    /health, /version and, for Prometheus, /metrics.
+    It serves projrun's own store and ignores MLFLOW_TRACKING_URI. Besides MLflow's REST API it has /health,
+    /version and, for Prometheus, /metrics.
     """
     import os
     from contextlib import closing

@@ -19,16 +19,16 @@ from projrun.cli.verb import Verb
     default="main",
     show_default=True,
     metavar="NAME",
-    help="Whose environment, where entry points have their own.",
+    help="Open the environment of this entry point, where they have their own.",
 )
 @click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
-@click.option("--env-manager", default="", metavar="MANAGER", help="As of `projrun run`.")
+@click.option("--env-manager", default="", metavar="MANAGER", help="As for `projrun run`.")
 @strict_python_option
 def shell(uri: str, command: tuple[str, ...], **options: Any) -> int:
     """Open $SHELL, or run COMMAND, in the environment and the directory of the project at URI.
 
-    The environment is built if need be and kept while the shell is open. No run is recorded. Exits with the
-    code of the shell or the command.
+    projrun builds the environment if it is missing and keeps it while the shell is open. It records no run
+    and exits with the exit code of the shell or the command.
 
     \b
     projrun shell .

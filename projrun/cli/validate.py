@@ -19,7 +19,7 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 @click.command(cls=Verb)
 @click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it.")
+@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
 @offline_option
 @click.option(
     "--format",
@@ -30,10 +30,10 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
     help="How to print the findings. github: annotations of GitHub Actions.",
 )
 def validate(uri: str, version: str, form: str, offline: bool) -> int:
-    """Find what is wrong with the files of the project at URI (default: this directory).
+    """Check the files of the project at URI (default: this directory).
 
-    Every finding says where, what, why and what to do. The exit code is 1 when there are errors; warnings
-    and notes leave it 0. The rules are in docs/validate.md.
+    Every finding names the place, the fault, the reason and the fix. The exit code is 1 if there are errors;
+    warnings and notes leave it 0. The rules are in docs/validate.md.
     """
     from projrun.console import print_data
     from projrun.disk import home_from
@@ -50,7 +50,7 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
 
 
 def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list[Finding]:
-    """Files as seen from the user's directory, or from the top of a repository that was fetched."""
+    """Return the findings with paths relative to the current directory, or to the top of a fetched tree."""
     import os
 
     import msgspec
@@ -93,12 +93,13 @@ def _text(findings: Sequence[Finding]) -> str:
 
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     lines = []
-    for found in findings:
-        severity = style_text(found.severity, colours[found.severity], sys.stdout)
+    for finding in findings:
+        severity = style_text(finding.severity, colours[finding.severity], sys.stdout)
         lines.append(
-            f"{found.file}:{found.line}:{found.column}: {severity}: {found.message} [{found.rule}]\n"
-            f"    why: {RULES[found.rule].explanation}\n"
-            f"    fix: {found.fix}"
+            f"{finding.file}:{finding.line}:{finding.column}: {severity}: {finding.message}"
+            f" [{finding.rule}]\n"
+            f"    why: {RULES[finding.rule].explanation}\n"
+            f"    fix: {finding.fix}"
         )
     return "\n".join(lines)
 
@@ -111,7 +112,10 @@ def _json(findings: Sequence[Finding]) -> str:
     from projrun.project.validate.findings import RULES
 
     return json.dumps(
-        [{**msgspec.to_builtins(found), "explanation": RULES[found.rule].explanation} for found in findings],
+        [
+            {**msgspec.to_builtins(finding), "explanation": RULES[finding.rule].explanation}
+            for finding in findings
+        ],
         indent=2,
     )
 
@@ -119,14 +123,14 @@ def _json(findings: Sequence[Finding]) -> str:
 def _github(findings: Sequence[Finding]) -> str:
     commands = {"error": "error", "warning": "warning", "note": "notice"}
     return "\n".join(
-        f"::{commands[found.severity]} file={_property(found.file)},line={found.line},col={found.column},"
-        f"title={_property(found.rule)}::{_escaped(_sentence(found))}"
-        for found in findings
+        f"::{commands[finding.severity]} file={_property(finding.file)},line={finding.line},"
+        f"col={finding.column},title={_property(finding.rule)}::{_escaped(_sentence(finding))}"
+        for finding in findings
     )
 
 
 def _escaped(text: str) -> str:
-    """As https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does."""
+    """Escape as https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -134,8 +138,8 @@ def _property(text: str) -> str:
     return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _sentence(found: Finding) -> str:
-    return f"{found.message}; {found.fix}" if found.fix else found.message
+def _sentence(finding: Finding) -> str:
+    return f"{finding.message}; {finding.fix}" if finding.fix else finding.message
 
 
 def _sarif(findings: Sequence[Finding]) -> str:
@@ -157,26 +161,26 @@ def _sarif(findings: Sequence[Finding]) -> str:
             for rule in rules
         ],
     }
-    results = [_sarif_result(found, rules.index(found.rule)) for found in findings]
+    results = [_sarif_result(finding, rules.index(finding.rule)) for finding in findings]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
-def _sarif_result(found: Finding, rule_index: int) -> dict[str, Any]:
+def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
     from pathlib import PurePath
     from urllib.parse import quote
 
-    uri = quote(PurePath(found.file).as_posix(), errors="surrogateescape")
+    uri = quote(PurePath(finding.file).as_posix(), errors="surrogateescape")
     return {
-        "ruleId": found.rule,
+        "ruleId": finding.rule,
         "ruleIndex": rule_index,
-        "level": found.severity,
-        "message": {"text": _sentence(found)},
+        "level": finding.severity,
+        "message": {"text": _sentence(finding)},
         "locations": [
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": uri},
-                    "region": {"startLine": found.line, "startColumn": found.column},
+                    "region": {"startLine": finding.line, "startColumn": finding.column},
                 }
             }
         ],

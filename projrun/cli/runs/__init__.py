@@ -32,7 +32,7 @@ MORE = {
     "source": "projrun.cli.runs.files",
     "path": "projrun.cli.runs.files",
 }
-"""Command -> the file that has it, as a function of that name with an underscore behind it."""
+"""Map each command to its module, where the function has this name and a trailing underscore."""
 
 
 class _Runs(VerbGroup):
@@ -48,9 +48,9 @@ class _Runs(VerbGroup):
 
 @click.group(cls=_Runs)
 def runs() -> None:
-    """List, show, search, compare and edit runs, and bring them in and out.
+    """List, show, search, compare, edit, import and export runs.
 
-    A run may be named by the beginning of its id.
+    The beginning of an id is enough to name a run.
     """
 
 
@@ -64,8 +64,8 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
     from projrun.console import print_data
 
     with opened_store() as store:
-        found, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
-        print_data(listing(store, found, as_json=as_json, as_csv=as_csv))
+        matches, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
+        print_data(listing(store, matches, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -101,7 +101,7 @@ def experiment_ids(store: Store, name: str) -> list[str]:
 
 
 def as_dict(run: Run) -> dict[str, Any]:
-    """A run in MLflow's words; times in milliseconds since the epoch."""
+    """Return a run with MLflow's names; times are in milliseconds since the epoch."""
     from projrun.tracking.entities import EXIT_CODE_TAG
     from projrun.tracking.wire import number
 
@@ -131,25 +131,24 @@ def record_of(store: Store, run: Run) -> Any:
         with store.open_artifact(run.run_id, RECORD_ARTIFACT) as file:
             return json.load(file)
     except (TrackingError, ValueError):
-        return None  # it is still running, or no run of ours
+        return None  # the run has not ended, or projrun did not make it
 
 
-def listing(store: Store, found: list[Run], *, as_json: bool, as_csv: bool) -> str:
+def listing(store: Store, matches: list[Run], *, as_json: bool, as_csv: bool) -> str:
     if as_json:
         from projrun.console import json_text
 
-        return json_text([as_dict(run) for run in found])
+        return json_text([as_dict(run) for run in matches])
     if as_csv:
         from projrun.cli.runs.table import csv_of
 
-        return csv_of([as_dict(run) for run in found])
+        return csv_of([as_dict(run) for run in matches])
     from projrun.cli.runs.table import table_of
 
-    return table_of(store, found)
+    return table_of(store, matches)
 
 
 def _description(store: Store, run: Run) -> str:
-    """Everything about a run, for people."""
     from projrun.cli.runs.table import local_time, seconds
     from projrun.console import one_line
     from projrun.console.tables import format_pairs
@@ -204,6 +203,6 @@ def _usage(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (one["parameter"], f"{one['size']} bytes, sha256 {one['sha256'][:16]}, {one['value']}")
-        for one in record.get("inputs", ())
+        (input_["parameter"], f"{input_['size']} bytes, sha256 {input_['sha256'][:16]}, {input_['value']}")
+        for input_ in record.get("inputs", ())
     ]

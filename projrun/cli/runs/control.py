@@ -1,4 +1,4 @@
-"""projrun runs logs, wait and stop: what goes on in a run, from another shell."""
+"""projrun runs logs, wait and stop: follow and control a run from another shell."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @click.command("logs")
 @click.argument("run_id")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the run ends.")
 @click.option(
     "--stream",
     type=click.Choice(["out", "err"]),
-    help="Only what it wrote to its stdout, or to its stderr. They were one where projrun ran on a terminal.",
+    help="Print only its stdout or only its stderr. A run on a terminal has one stream for both.",
 )
 @click.option("--raw", is_flag=True, help="Print every byte as it is, on a terminal too.")
 def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
-    """Print what a run wrote to its stdout and stderr, in the order in which it came.
+    """Print the stdout and stderr of a run, in the order in which it was written.
 
-    On a terminal, what is not text and would confuse the terminal is shown as signs.
+    On a terminal, control characters that could confuse it are shown as visible signs.
     """
     from projrun.console import say
     from projrun.disk import home_from
@@ -52,7 +52,7 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
 @click.argument("run_id")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as `runs show --json` does, in short.")
 def wait_(run_id: str, as_json: bool) -> int:
-    """Wait until a run has ended, whoever started it. The exit code is the run's."""
+    """Wait until a run has ended, and exit with its exit code."""
     from projrun.disk import home_from
     from projrun.records.stored_runs import find_run
     from projrun.runner import detached
@@ -65,10 +65,10 @@ def wait_(run_id: str, as_json: bool) -> int:
 @click.argument("run_id")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as `runs show --json` does, in short.")
 def stop_(run_id: str, as_json: bool) -> None:
-    """Stop a run on this machine, with all that it started, and wait until it has ended.
+    """Stop a run on this machine with all its processes, and wait until it has ended.
 
-    Its command is asked to end, and killed when it does not within the run's --stop-timeout or when you
-    press ^C.
+    projrun asks the command to end. It kills the command after the run's --stop-timeout, or when you press
+    ^C.
     """
     from projrun.disk import home_from
     from projrun.records.stored_runs import find_run
@@ -79,7 +79,7 @@ def stop_(run_id: str, as_json: bool) -> None:
 
 
 def _report(run: Run, as_json: bool) -> int:
-    """Say how it ended; its exit code, 125 when its command never started."""
+    """Report how a run ended, and return its exit code; 125 if its command never started."""
     import json
     import sys
 
@@ -99,7 +99,7 @@ def _report(run: Run, as_json: bool) -> int:
 
 
 def _print(chunks: Iterable[bytes], raw: bool) -> bool:
-    """Whether there was anything."""
+    """Print the chunks; return False if there were none."""
     import sys
 
     from projrun.console import is_terminal

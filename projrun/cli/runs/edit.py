@@ -42,10 +42,10 @@ def delete_(run_ids: tuple[str, ...]) -> None:
     from projrun.tracking.entities import TERMINATED
 
     with opened_store() as store:
-        found = [find_run(store, run_id) for run_id in run_ids]
-        if active := [run.run_id for run in found if run.status not in TERMINATED]:
+        runs = [find_run(store, run_id) for run_id in run_ids]
+        if active := [run.run_id for run in runs if run.status not in TERMINATED]:
             raise TrackingError(f"run {active[0]} has not ended", "wait for its end")
-        for run in found:
+        for run in runs:
             store.delete_run(run.run_id)
             say(f"deleted run {run.run_id} ({run.run_name})")
 

@@ -1,4 +1,4 @@
-"""projrun runs artifacts, export"""
+"""projrun runs artifacts, export, source, path"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of path and size.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV of path and size.")
 def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
-    """List the artifacts of a run, all or those below PATH, or copy them."""
+    """List or copy the artifacts of a run, all of them or those below PATH."""
     from projrun.console import json_text, one_line, print_data
     from projrun.console.tables import format_table
     from projrun.errors import TrackingError
@@ -34,24 +34,24 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
 
     with opened_store() as store:
         run = find_run(store, run_id)
-        found = _below(store, run, path.strip("/"))
-        if path and not found:
+        artifacts = _below(store, run, path.strip("/"))
+        if path and not artifacts:
             raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
         if target:
             with _writing(Path(target), "name another directory with --download"):
-                _copied(store, run, [name for name, _ in found], Path(target))
+                _copied(store, run, [name for name, _ in artifacts], Path(target))
     if as_json:
-        print_data(json_text([{"path": name, "file_size": size} for name, size in found]))
+        print_data(json_text([{"path": name, "file_size": size} for name, size in artifacts]))
     elif as_csv:
         from projrun.cli.runs.table import rows_as_csv
 
-        print_data(rows_as_csv([("path", "file_size"), *found]))
+        print_data(rows_as_csv([("path", "file_size"), *artifacts]))
     else:
-        print_data(format_table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in found]))
+        print_data(format_table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in artifacts]))
 
 
 def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
-    """Path and size of the file `path`, or of all in the directory `path`."""
+    """Return path and size of the file `path`, or of all files in the directory `path`."""
     beside_it = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
     files = [(info.path, info.file_size or 0) for info in beside_it if info.path == path and not info.is_dir]
     return files or _all(store, run, path)
@@ -89,7 +89,7 @@ def export_(run_id: str, directory: str) -> None:
             "inputs": [_input(dataset) for dataset in run.inputs],
             "record": record_of(store, run),
         }
-        with temporary_beside(target / "run.json") as whole:  # broken off, nothing is left of it
+        with temporary_beside(target / "run.json") as whole:  # an interrupted export leaves nothing behind
             (whole / "artifacts").mkdir(parents=True)
             _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
             write_atomically(whole / "run.json", json_text(content) + "\n")
@@ -118,11 +118,11 @@ def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
     from projrun.disk.file_operations import temporary_beside
 
     for path in paths:
-        place = target / path
-        with temporary_beside(place) as temporary:
+        destination = target / path
+        with temporary_beside(destination) as temporary:
             with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy)
-            os.replace(temporary, place)
+            os.replace(temporary, destination)
 
 
 @contextmanager
@@ -140,12 +140,12 @@ def _writing(target: Path, hint: str) -> Iterator[None]:
 @click.command()
 @click.argument("run_id")
 @click.option(
-    "-o", "--output", required=True, metavar="DIR", help="Where to put it: a new or an empty directory."
+    "-o", "--output", required=True, metavar="DIR", help="Write the files to DIR, which must be new or empty."
 )
 def source_(run_id: str, output: str) -> None:
-    """Give the source of a run back: the files that it started from, byte for byte.
+    """Restore the source of a run: the files that it started from, byte for byte.
 
-    What the run did not keep itself is fetched from the Git remote that the record names.
+    projrun fetches what the run does not hold itself from the Git remote that the record names.
     """
     from contextlib import ExitStack
     from pathlib import Path
@@ -158,21 +158,19 @@ def source_(run_id: str, output: str) -> None:
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
     with ExitStack() as stack:
-        found = find(run_id, home_from(), stack)
-        files = _give_back(restored(found, home_from(), stack).root, target)
-    say(f"{files} files of run {found.record.run_id[:8]} are in {output}")
+        stored_run = find(run_id, home_from(), stack)
+        files = _give_back(restored(stored_run, home_from(), stack).root, target)
+    say(f"{files} files of run {stored_run.record.run_id[:8]} are in {output}")
 
 
 def _give_back(root: Path, target: Path) -> int:
-    """Put the tree at `target`, whole or not at all; how many files it has."""
+    """Copy the tree to `target`, all of it or nothing, and return the number of files."""
     import os
     import shutil
 
     from projrun.disk.file_operations import temporary_beside
 
-    with temporary_beside(
-        target
-    ) as temporary:  # Git's own part borrows its objects from the cache, which may go
+    with temporary_beside(target) as temporary:  # .git refers to objects in the cache, which may be removed
         shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         os.replace(temporary, target)
     return sum(len(names) for _, _, names in os.walk(target))
@@ -181,7 +179,7 @@ def _give_back(root: Path, target: Path) -> int:
 @click.command()
 @click.argument("run_id")
 def path_(run_id: str) -> None:
-    """Print the directory that a run's project is in: a local one, or a checkout kept with `run --keep`."""
+    """Print the directory of a run's project: a local one, or a checkout kept with `run --keep`."""
     import os
 
     from projrun.cli.runs.table import opened_store

@@ -37,14 +37,14 @@ def search_(
     from projrun.console import print_data
 
     with opened_store() as store:
-        found, _ = store.search_runs(
+        matches, _ = store.search_runs(
             experiment_ids(store, experiment_name),
             filter_string,
             order_by,
             max_results,
             run_view_type="DELETED_ONLY" if deleted else "ACTIVE_ONLY",
         )
-        print_data(listing(store, found, as_json=as_json, as_csv=as_csv))
+        print_data(listing(store, matches, as_json=as_json, as_csv=as_csv))
 
 
 Row = tuple[str, list[Any]]

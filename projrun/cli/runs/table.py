@@ -1,4 +1,4 @@
-"""Runs as a table for people."""
+"""Runs as tables and CSV."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 HEADER = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME", "METRICS")
 METRICS_SHOWN = 3
 DEEPEST = 5
-"""How far above a run its project is looked for."""
+"""Number of levels of parent runs that are searched for the project of a run."""
 
 
-def table_of(store: Store, found: Sequence[Run]) -> str:
-    """A row for each run; METRICS is there when a run has any."""
-    projects = _projects(store, found)
-    columns = len(HEADER) - (not any(run.metrics for run in found))
+def table_of(store: Store, runs: Sequence[Run]) -> str:
+    """Return a table with a row for each run; it has a column METRICS if a run has metrics."""
+    projects = _projects(store, runs)
+    columns = len(HEADER) - (not any(run.metrics for run in runs))
     rows = [
         (
             run.run_id[:8],
@@ -49,24 +49,24 @@ def table_of(store: Store, found: Sequence[Run]) -> str:
             one_line(run.run_name),
             _metrics(run),
         )[:columns]
-        for run in found
+        for run in runs
     ]
-    whole, spare = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
-    return format_table(HEADER[:columns], rows, states="STATUS", whole=whole, spare=spare)
+    unbroken, dispensable = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
+    return format_table(HEADER[:columns], rows, states="STATUS", whole=unbroken, spare=dispensable)
 
 
-def _projects(store: Store, found: Sequence[Run]) -> dict[str, str]:
-    """By run id. A run that a client made inside another is of that run's project."""
-    known = {run.run_id: run for run in found}
+def _projects(store: Store, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the project of each run by its id. A nested run has its parent's project."""
+    known = {run.run_id: run for run in runs}
     for _ in range(DEEPEST):
         above = {_parent(run) for run in known.values() if PROJECT_TAG not in run.tags}
-        if not (wanted := above - known.keys() - {""}):
+        if not (missing := above - known.keys() - {""}):
             break
-        ids = ", ".join(f"'{run_id}'" for run_id in sorted(wanted))
-        with suppress(TrackingError):  # of an old server, which cannot search for ids
+        ids = ", ".join(f"'{run_id}'" for run_id in sorted(missing))
+        with suppress(TrackingError):  # old servers cannot search for ids
             parents, _ = store.search_runs([], f"attributes.run_id IN ({ids})", run_view_type="ALL")
             known |= {run.run_id: run for run in parents}
-    return {run.run_id: _project(run, known) for run in found}
+    return {run.run_id: _project(run, known) for run in runs}
 
 
 def _project(run: Run, known: dict[str, Run]) -> str:
@@ -83,12 +83,12 @@ def _parent(run: Run) -> str:
 
 
 def _entry_point(run: Run) -> str:
-    """Of a run that a client made: the name of the file that made it."""
+    """Return the entry point; for a run that a client made, the name of the file that made it."""
     return run.tags.get(ENTRY_POINT_TAG) or PurePosixPath(run.tags.get(SOURCE_NAME_TAG, "")).name
 
 
 def _metrics(run: Run) -> str:
-    """The first by name, in full under `runs show`."""
+    """Return the first metrics by name; `runs show` has all."""
     shown = [f"{one_line(key, 30)}={run.metrics[key].value:g}" for key in sorted(run.metrics)]
     return " ".join([*shown[:METRICS_SHOWN], *["…"][: len(shown) > METRICS_SHOWN]])
 
@@ -105,7 +105,7 @@ GROUPS = ("metrics", "params", "tags")
 
 
 def csv_of(runs: Sequence[dict[str, Any]]) -> str:
-    """runs: as `runs list --json` has them."""
+    """Return the runs, in the shape of `runs list --json`, as CSV."""
     plain = [key for key in (runs[0] if runs else {"run_id": ""}) if key not in GROUPS]
     keys = {group: sorted({key for run in runs for key in run[group]}) for group in GROUPS}
     add_options = [(group, key) for group in GROUPS for key in keys[group]]
@@ -129,7 +129,7 @@ def rows_as_csv(rows: Sequence[Sequence[object]]) -> str:
 
 @contextmanager
 def opened_store() -> Iterator[Store]:
-    """The store of runs, with the runs of dead supervisors settled."""
+    """Open the store of runs, and settle the runs of dead supervisors."""
     from contextlib import closing
 
     from projrun.disk import home_from

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     "directories",
     multiple=True,
     metavar="DIR",
-    help="Where artifacts may be taken from, besides the place itself and mlruns and mlartifacts beside it.",
+    help="Also take artifacts from DIR, besides the store itself and mlruns and mlartifacts beside it.",
 )
 def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
-    """Bring runs and models of mlflow into projrun's own store, from its SQLite file (mlflow.db) or
+    """Import runs and models of mlflow into projrun's own store, from a SQLite file (mlflow.db) or a
     directory (mlruns).
 
-    Runs, logged models and versions of registered models keep their ids; those that are there already are
-    left as they are. What is read is not changed. With --experiment-name, registered models are left out.
+    Runs, logged models and versions of registered models keep their ids; projrun skips those that it has
+    already. The files of mlflow are not changed. With --experiment-name, registered models are left out.
     """
     from contextlib import closing
     from functools import partial
@@ -105,9 +105,9 @@ def _some(names: Sequence[str]) -> str:
 
 @click.command("sync")
 def sync_() -> None:
-    """Deliver what runs could not tell the server that MLFLOW_TRACKING_URI names, because it was away.
+    """Send results that runs could not deliver because the server of MLFLOW_TRACKING_URI was not reachable.
 
-    May be repeated: nothing is there twice.
+    The command may be repeated: nothing is delivered twice.
     """
     import os
     from contextlib import closing
@@ -164,9 +164,9 @@ def _is_delivered(store: object, place: Place) -> bool:
 
 @click.command("check")
 def check_() -> None:
-    """Read projrun's own store through and say whether it is whole. Exit code 1 when it is not.
+    """Check projrun's own store; the exit code is 1 if it is damaged.
 
-    Removes what uploads left behind that were killed more than a day ago.
+    Also removes the remains of uploads that were killed more than a day ago.
     """
     from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""projrun verify --baseline: the project as it is now against a run in a file."""
+"""projrun verify --baseline: compare the project as it is now with a run in a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ baseline_options = add_options(
 
 
 def refuse_project_options(project: Mapping[str, Any]) -> None:
-    """All that a recorded run did is in its record: whoever says more means something else."""
+    """Refuse options that belong to --baseline: a recorded run has its own values."""
     names = {"entry_point": "-e", "param_list": "-P"}
     for name, value in project.items():
         if value:
@@ -58,7 +58,7 @@ def refuse_project_options(project: Mapping[str, Any]) -> None:
 def against_baseline(
     file: str, uri: str, project: Mapping[str, Any], home: Home, stack: ExitStack
 ) -> tuple[Found, Found]:
-    """The run in the file and the project's new run; twice the new one where it has become the baseline."""
+    """Return the baseline and the project's new run; both are the new run where it becomes the baseline."""
     from pathlib import Path
 
     from projrun.cli.run_request import parse_parameters
@@ -83,8 +83,8 @@ def against_baseline(
         raise click.UsageError(f"--baseline {file}: there is no such file, and --existing wants one.")
     if not path.absolute().parent.is_dir():
         raise click.UsageError(f"--baseline {file}: there is no directory {path.parent}.")
-    found = make(path, request, home, stack)
-    return found, found
+    run = make(path, request, home, stack)
+    return run, run
 
 
 def write_reports(reports: Mapping[str, str]) -> None:
