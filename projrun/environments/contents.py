@@ -1,4 +1,4 @@
-"""What is really in a Python environment, read from its files: no process is started."""
+"""The packages that are really in a Python environment, read from its files: no process is started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from projrun.record import Package
 
 
 def packages(dest: Path) -> tuple[Package, ...]:
-    """The packages installed at `dest`, sorted by name; of those from a URL, where they came from."""
+    """Return the packages installed at `dest`, sorted by name; those from a URL with their source."""
     found: list[Package] = []
     for site in _sites(dest):
         found += packages_in(site)
@@ -23,19 +23,19 @@ def packages(dest: Path) -> tuple[Package, ...]:
 
 
 def packages_in(site: Path) -> Iterator[Package]:
-    """The packages of one directory such as `lib/python3.11/site-packages`."""
+    """Yield the packages of one directory such as `lib/python3.11/site-packages`."""
     for info in site.glob("*.dist-info"):
         name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
         yield Package(normal(name), version, origin(info / "direct_url.json"))
 
 
 def normal(name: str) -> str:
-    """A package's name as indexes compare it."""
+    """Return a package's name as indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fingerprint(dest: Path) -> str:
-    """A digest of what can be seen at a glance: what lies in site-packages, and each package's RECORD.
+    """Return a digest of what is cheap to see: the names in site-packages, and the time of each RECORD.
 
     It changes when a package is installed, removed or replaced by hand; a file edited in place takes
     `altered`. Times count in whole seconds: an image layer keeps no more of them.
@@ -77,7 +77,7 @@ def mismatch(lock: Lock, found: tuple[Package, ...], pylock_is_complete: bool) -
 
 
 def altered(dest: Path) -> list[str]:
-    """Files of packages that differ from what was installed, by the digests in RECORD: reads everything."""
+    """Return the files that differ from what was installed, by the digests in RECORD. Reads every file."""
     import base64
     import csv
 
@@ -110,7 +110,7 @@ def _stamp(path: Path) -> str:
 
 
 def origin(direct_url: Path) -> str:
-    """`URL@commit`, or the URL, of a package that did not come from an index (PEP 610)."""
+    """Return `URL@commit`, or the URL, of a package that did not come from an index (PEP 610); else ''."""
     from projrun.net import without_secrets
 
     try:

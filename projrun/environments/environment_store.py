@@ -31,8 +31,8 @@ from projrun.record import Environment
 READY = ".ready.json"
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What an environment was first built for. Projects with the same lock share it."""
+class EnvironmentOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """The project that an environment was first built for. Projects with the same lock share it."""
 
     project: str
     """Name of the project's directory."""
@@ -44,13 +44,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     launch: Launch
-    origin: Origin
+    origin: EnvironmentOrigin
     fingerprint: str
-    """What its contents looked like when it was built (contents.py)."""
+    """`contents.fingerprint` when it was built."""
 
 
 def read(dest: Path) -> Ready | None:
-    """The ready mark of `dest`; None when there is none: nothing there, or the rest of a killed build."""
+    """Return the ready mark of `dest`; None without one: nothing is there, or the rest of a killed build."""
     try:
         return msgspec.json.decode((dest / READY).read_bytes(), type=Ready)
     except (OSError, msgspec.MsgspecError):
@@ -58,12 +58,12 @@ def read(dest: Path) -> Ready | None:
 
 
 def lock_of(dest: Path) -> Path:
-    """The file that is held shared by whoever uses `dest`; its time is that of the last use."""
+    """Return the file that every user of `dest` holds shared; its time is that of the last use."""
     return dest.with_name(f"{dest.name}.lock")
 
 
 USER_PATIENCE_S = 1.0
-"""How long a spoilt environment may be looked at by others before it counts as in use."""
+"""Seconds that others may hold a spoilt environment before it counts as in use."""
 
 
 class Provided(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +84,9 @@ def provide(
     resolving: Resolving = Resolving(),  # noqa: B008 - frozen
     lock: Lock | None = None,
 ) -> Iterator[Provided]:
-    """The environment for `descriptor`, locked and built if need be, kept from removal while in use.
+    """Provide the environment for `descriptor`, locked and built if need be; it stays while the block lasts.
 
-    name: of the environment manager. directory: the project's. log: gets what resolving and building say.
+    name: of the environment manager. directory: the project's. log: gets what resolving and building print.
     lock: of the descriptor; None has it resolved.
     """
     manager = manager_named(name)
@@ -109,7 +109,7 @@ def provide(
         home.mark_cache()
         lock = lock or lock_once(name, descriptor, directory, home, log, resolving)
     key = cache_key(manager.key(lock))
-    origin = Origin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
+    origin = EnvironmentOrigin(project=directory.name, descriptor=descriptor.file, kind=descriptor.kind)
     for generation in count(1):
         dest = home.environments / name / (key if generation == 1 else f"{key}-{generation}")
         while True:  # once, unless it is pruned between our two locks
@@ -139,9 +139,10 @@ def is_built(name: str, lock: Lock, home: Home) -> bool:
 
 
 def _acquired(building: FileLock, spoilt: bool) -> bool:
-    """Whether we may build. A spoilt environment may be in use for days: then another is built beside it.
+    """Take the lock of a build; return False when another environment is to be built beside a spoilt one.
 
-    Waiting for it could be for ever: a run that changed its environment may be who asks for it again.
+    A spoilt one may be in use for days, and waiting for it could be for ever: the run that changed its
+    environment may be the one that asks for it again.
     """
     if not spoilt:
         building.acquire(waiting=_waiting)
@@ -161,7 +162,7 @@ def _usable(manager: EnvironmentManager, dest: Path) -> Ready | None:
 
 
 def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | None:
-    """Why a built environment cannot be used as it is, or None."""
+    """Return why a built environment cannot be used as it is, or None."""
     from projrun.environments.contents import fingerprint  # late: what is not built has no contents
 
     if reason := manager.unhealthy(dest):
@@ -169,7 +170,9 @@ def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | No
     return None if fingerprint(dest) == ready.fingerprint else "its packages were changed by hand"
 
 
-def _build(manager: EnvironmentManager, name: str, lock: Lock, origin: Origin, dest: Path, log: Path) -> None:
+def _build(
+    manager: EnvironmentManager, name: str, lock: Lock, origin: EnvironmentOrigin, dest: Path, log: Path
+) -> None:
     from projrun.environments.contents import fingerprint, mismatch
 
     if ready := read(dest):

@@ -14,11 +14,11 @@ from projrun.errors import BuildError, SourceError
 from projrun.plan import Descriptor, Lock
 
 TICK_NS = 2 * 10**9
-"""More than any file system's clock takes from one time to the next."""
+"""Longer than the time step of any file system: within it a file may change and keep its time."""
 
 
 class _Seen(msgspec.Struct, frozen=True, array_like=True):
-    """How a file looked when it was read."""
+    """The state of a file when it was read."""
 
     size: int
     mtime_ns: int
@@ -28,7 +28,10 @@ class _Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FileDigests:
-    """Digests that are noted down in the file `notes`; None: nowhere, every file is read."""
+    """Digests of files, kept in the file `notes` so that an unchanged one is not read again.
+
+    notes: None keeps them nowhere: every file is read.
+    """
 
     def __init__(self, notes: Path | None) -> None:
         self._notes = notes
@@ -46,7 +49,7 @@ class FileDigests:
             self._before = {}
 
     def of(self, file: Path) -> str:
-        """sha256 of a regular file."""
+        """Return the sha256 of a regular file."""
         name, facts = str(file), os.stat(file)
         looks = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
         seen = self._before.get(name)
@@ -59,7 +62,7 @@ class FileDigests:
         return seen.sha256
 
     def note(self) -> None:
-        """Keep what was found, if it is not what was known."""
+        """Write the notes, if they changed."""
         if self._notes is not None and self._now != self._before:
             write_atomically(self._notes, msgspec.json.encode(self._now))
 
@@ -92,12 +95,12 @@ def local_paths(descriptor: Descriptor) -> Iterator[str]:
 
 
 def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
-    """Digests of the files that say what local requirements need: with another one it is resolved again."""
+    """Return digests of the files that declare what local requirements need."""
     return {path: _metadata_digest(directory / path) for path in local_paths(descriptor)}
 
 
 def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
-    """`lock` with where its local requirements are and what they hold now.
+    """Return `lock` with the places and the present digests of its local requirements. Raises BuildError.
 
     in_place: the project stays where it is; else nothing can be installed editable.
     notes: file for the digests, so that what has not changed is not read the next time.
@@ -120,7 +123,7 @@ def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = No
 
 
 def local_facts(lock: Lock) -> list[list[object]]:
-    """What of the local requirements determines the environment: of an editable one, where it is."""
+    """Return what of the local requirements determines the environment; of an editable one also its place."""
     return [[one.name, one.sha256, one.editable, one.place if one.editable else ""] for one in lock.local]
 
 
@@ -137,7 +140,7 @@ def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] 
 
 
 def copy_local(lock: Lock, directory: Path) -> list[str]:
-    """Copy what the local requirements are made of into `directory`; where they lie there, relative to it."""
+    """Copy the files of the local requirements into `directory`; return their places relative to it."""
     import shutil
 
     copies = []
@@ -171,7 +174,7 @@ def _content(file: Path, digests: FileDigests) -> str:
 
 
 def _files(place: Path) -> list[Path]:
-    """The unignored files of a source tree, as Git knows them; without Git, all but what builds leave."""
+    """Return the unignored files of a source tree, or without Git all but leftovers of builds."""
     if listed := _known_to_git(place):
         return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
     found: list[Path] = []
@@ -182,7 +185,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _known_to_git(place: Path) -> list[Path]:
-    """Empty where git knows nothing there, or cannot read it."""
+    """Return Git's list; empty when Git does not know the tree or cannot read it."""
     from projrun.disk.file_operations import find_git_top
     from projrun.disk.repository_view import viewed
 

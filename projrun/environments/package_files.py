@@ -15,7 +15,7 @@ _URL = r'\burl = "([^"]*/)?([^"/]+)"'
 
 
 def with_files(pylock: str, directory: str) -> str:
-    """The lock with the paths of the files that `directory` has in place of their URLs; hashes stay."""
+    """Return the lock with paths instead of URLs for the files that `directory` has; hashes stay."""
     if not directory:
         return pylock
     from urllib.parse import unquote
@@ -28,7 +28,7 @@ def with_files(pylock: str, directory: str) -> str:
 
 
 def holds_all(pylock: str, directory: str) -> bool:
-    """Whether `directory` has a file of every package of the lock."""
+    """Return True if `directory` has a file of every package of the lock."""
     from projrun.documents import toml_file
 
     if not directory:
@@ -43,7 +43,7 @@ def holds_all(pylock: str, directory: str) -> bool:
 
 
 def copied(pylock: str, directory: str, target: Path) -> str:
-    """The lock with the files that are on this machine, or in `directory`, copied to `target`.
+    """Copy the files that this machine or `directory` has to `target`; return the lock that names them.
 
     They are named by their path from the parent of `target`, where the lock is going to be.
     """
@@ -61,14 +61,14 @@ def copied(pylock: str, directory: str, target: Path) -> str:
 
 
 def on_this_machine(pylock: str) -> list[Path]:
-    """The files of the lock that only this machine has."""
+    """Return the files of the lock that only this machine has."""
     from projrun.documents import toml_file
 
     return [place for _, place in _here(toml_file.parse(pylock, "pylock.toml"), "")] if pylock else []
 
 
 def _here(document: dict[str, Any], directory: str) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Each file of a package that can be copied, and where it is."""
+    """Yield each file of a package that can be copied, and its path."""
     from urllib.parse import unquote
 
     for package in document.get("packages", ()):

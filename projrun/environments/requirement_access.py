@@ -32,7 +32,7 @@ _MASK = "****"
 
 
 def without_access(descriptor: Descriptor) -> Descriptor:
-    """The descriptor as it may be shown and recorded."""
+    """Return the descriptor as it may be shown and recorded, without credentials."""
     if not _lines_with_urls(descriptor):
         return descriptor
     return msgspec.structs.replace(
@@ -44,7 +44,7 @@ def without_access(descriptor: Descriptor) -> Descriptor:
 
 
 def access_of(descriptor: Descriptor, directory: Path) -> Access:
-    """What resolving and installing this descriptor takes beside what may be kept."""
+    """Return the options and credentials of a descriptor, which may not be kept."""
     lines = _lines(descriptor)
     with_urls = [line for line in lines if "://" in line]
     urls = {url for line in with_urls for url in re.findall(_WHOLE_URL, line) if without_secrets(url) != url}
@@ -59,7 +59,7 @@ def access_of(descriptor: Descriptor, directory: Path) -> Access:
 
 
 def _logins_in(lock: Path) -> set[str]:
-    """URLs with credentials in a lock that another tool wrote."""
+    """Return the URLs with credentials in a lock that another tool wrote."""
     return {url.decode(errors="replace") for url in re.findall(_LOGIN, lock.read_bytes())}
 
 
@@ -68,7 +68,7 @@ def is_find_links(line: str) -> bool:
 
 
 def _in_place(line: str, directory: Path) -> str:
-    """`--find-links` with an absolute path: the file that holds the line will be elsewhere."""
+    """Return a `--find-links` line with an absolute path: the file that holds it will lie elsewhere."""
     name, value = _option(line)
     if not is_find_links(line) or "://" in value or value.startswith("file:"):
         return line
@@ -76,7 +76,7 @@ def _in_place(line: str, directory: Path) -> str:
 
 
 def with_urls(descriptor: Descriptor, access: Access) -> Descriptor:
-    """The descriptor with the credentials that `without_access` took."""
+    """Return the descriptor with the credentials that `without_access` took out."""
 
     def restored(lines: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_with_urls(line, access.urls) for line in lines)
@@ -96,12 +96,12 @@ def _with_urls(text: str, urls: Iterable[str]) -> str:
 
 
 def with_access(lock: Lock, descriptor: Descriptor, directory: Path) -> Lock:
-    """`lock` in memory, with what installing it takes."""
+    """Return `lock` with the options and credentials of its descriptor, for memory only."""
     return msgspec.structs.replace(lock, access=access_of(descriptor, directory))
 
 
 def installable(lock: Lock) -> str:
-    """The lock's text for a file of ours alone: credentials in its URLs, absolute paths."""
+    """Return the pylock with credentials and absolute paths, for a file that only the user can read."""
     from projrun.documents import toml_file
 
     text, access = lock.pylock, lock.access
@@ -113,7 +113,7 @@ def installable(lock: Lock) -> str:
 
 
 def with_paths(document: dict[str, Any], changed: Callable[[str], str]) -> dict[str, Any]:
-    """A resolution with another path for each of its local files."""
+    """Change the path of each local file of a resolution in place, and return the document."""
     for package in document.get("packages", ()):
         places = [package[key] for key in ("directory", "archive", "sdist") if key in package]
         for place in (*places, *package.get("wheels", ())):
@@ -123,7 +123,7 @@ def with_paths(document: dict[str, Any], changed: Callable[[str], str]) -> dict[
 
 
 def variable_digests(descriptor: Descriptor) -> dict[str, str]:
-    """Of the variables that the URLs of the requirements name: with other values it is resolved again."""
+    """Return digests of the variables that URLs of requirements name; another value means resolving again."""
     from projrun.disk.file_operations import sha256_text
 
     names = (name for line in _lines_with_urls(descriptor) for name in re.findall(_VARIABLE, line))
@@ -131,12 +131,12 @@ def variable_digests(descriptor: Descriptor) -> dict[str, str]:
 
 
 def option_lines(access: Access | None) -> list[str]:
-    """For a requirements file that pip reads."""
+    """Return the option lines of a requirements file for pip."""
     return list(access.options) if access else []
 
 
 def variables_for_uv(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """The project's index settings and credentials as variables for uv and the git that it starts.
+    """Return the project's index settings and credentials as variables for uv and the git that it starts.
 
     environ: the user's, already translated: their default index wins, their other indexes come first.
     """
@@ -170,7 +170,7 @@ _FOR_UV = {
 
 
 def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Credentials of `git+https` URLs as settings of git: in a URL they would be arguments of its helpers."""
+    """Return the credentials of `git+https` URLs as settings: in a URL they would show in `ps`."""
     import base64
     from urllib.parse import unquote, urlsplit
 
@@ -186,7 +186,7 @@ def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict
 
 
 def with_credentials(text: str, access: Access | None) -> str:
-    """`text`, a lock or requirements, with the credentials that its URLs lost, for a file of ours alone."""
+    """Return a lock or requirements with the credentials that its URLs lost."""
     if access is None:
         return text
     urls = [url for url in access.urls if not url.startswith("git+")]
@@ -207,12 +207,12 @@ def with_credentials(text: str, access: Access | None) -> str:
 
 
 def for_git(lines: Iterable[str]) -> tuple[str, ...]:
-    """Requirement lines in which no Git URL holds a password; git has it from `variables_for_git`."""
+    """Return the lines without passwords in Git URLs; git gets them from `variables_for_git`."""
     return tuple(without_credentials(line) if "git+http" in line else line for line in lines)
 
 
 def cleaned(text: str, access: Access | None = None) -> str:
-    """`text` that a tool said, without credentials."""
+    """Return the output of a tool without credentials."""
     plain = without_secrets(text)
     for secret in _secrets(access) if access else ():
         plain = plain.replace(secret, _MASK)
@@ -220,7 +220,7 @@ def cleaned(text: str, access: Access | None = None) -> str:
 
 
 def kept(document: Any, access: Access | None = None) -> Any:
-    """A resolution as it may be kept: no credentials, and `${NAME}` for the value of a secret variable."""
+    """Return a resolution without credentials, and with `${NAME}` for the value of a secret variable."""
     if isinstance(document, dict):
         return {key: kept(value, access) for key, value in document.items()}
     if isinstance(document, list):
@@ -249,7 +249,7 @@ def _login(url: str) -> _Login:
 
 
 def _secrets(access: Access) -> Iterator[str]:
-    """Passwords, and lone user names that are tokens, as they may show in what a tool says."""
+    """Yield passwords, and lone user names that are tokens, as they may show in the output of a tool."""
     from urllib.parse import unquote
 
     for url in access.urls:
@@ -268,7 +268,7 @@ def _option(line: str) -> tuple[str, str]:
 
 
 def _expanded(text: str, names: Iterable[str] | None = None) -> str:
-    """`${NAME}` as pip and uv expand it; one that is not set stays as it is."""
+    """Expand `${NAME}` as pip and uv do; a variable that is not set stays as written."""
     wanted = None if names is None else set(names)
 
     def value(found: re.Match[str]) -> str:

@@ -84,7 +84,7 @@ def _render(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("projrun.environments"),
+        loader=PackageLoader("projrun.environments.docker"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701
