@@ -54,12 +54,12 @@ def possible() -> None:
     if (cgroup := new_cgroup()) is None:
         pytest.skip("no control group of version 2 can be made here")
     shown = subprocess.run(
-        command_in_cgroup(cgroup.place, ["cat", "/proc/self/cgroup"], os.environ),
+        command_in_cgroup(cgroup.path, ["cat", "/proc/self/cgroup"], os.environ),
         capture_output=True,
         text=True,
     )
     cgroup.end()
-    if cgroup.place.name not in shown.stdout:
+    if cgroup.path.name not in shown.stdout:
         pytest.skip("no process can be put into a control group here")
 
 
@@ -170,9 +170,9 @@ def parent_of(pid: int) -> int:
 
 
 def test_a_group_of_a_living_supervisor_is_not_abandoned(cgroup: Cgroup) -> None:
-    with subprocess.Popen(command_in_cgroup(cgroup.place, ["sleep", "600"], os.environ)) as sleeper:
-        wait_until_entered(cgroup.place)
-        remove_abandoned(cgroup.place.parent)
+    with subprocess.Popen(command_in_cgroup(cgroup.path, ["sleep", "600"], os.environ)) as sleeper:
+        wait_until_entered(cgroup.path)
+        remove_abandoned(cgroup.path.parent)
         assert sleeper.poll() is None
         cgroup.end()
         assert sleeper.wait() == -signal.SIGKILL
@@ -184,11 +184,11 @@ def wait_until_entered(place: Path) -> None:
 
 
 def test_a_kernel_that_cannot_kill_a_group_at_once(cgroup: Cgroup) -> None:
-    inner = cgroup.place / "inner"
+    inner = cgroup.path / "inner"
     inner.mkdir()
     with subprocess.Popen(command_in_cgroup(inner, ["sleep", "600"], os.environ)) as sleeper:
         wait_until_entered(inner)
-        _kill_each(cgroup.place)
+        _kill_each(cgroup.path)
         assert sleeper.wait() == -signal.SIGKILL
 
 
@@ -223,12 +223,12 @@ def test_what_is_to_outlive_a_run_starts_outside_of_it(cgroup: Cgroup) -> None:
     script = (
         "import os, subprocess\n"
         "from projrun.processes.cgroups import new_cgroup, command_outside_runs\n"
-        "print(new_cgroup().place.parent.name)\n"
+        "print(new_cgroup().path.parent.name)\n"
         "subprocess.run(command_outside_runs(['cat', '/proc/self/cgroup'], os.environ))\n"
     )
-    argv = command_in_cgroup(cgroup.place, [sys.executable, "-c", script], os.environ)
+    argv = command_in_cgroup(cgroup.path, [sys.executable, "-c", script], os.environ)
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert cgroup.place.name in said
+    assert cgroup.path.name in said
     own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
     assert own in said
     assert command_outside_runs(["true"], os.environ) == ["true"]

@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
         print_data(json_text(facts))
         return
     header = ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "FREES", "LAST USE", "BUILT FROM")
-    print_data(format_table(header, [_row(environment) for environment in facts], whole=header[:-1]))
+    print_data(format_table(header, [_row(environment) for environment in facts], uncut=header[:-1]))
 
 
 @env.command()

@@ -22,30 +22,31 @@ def format_table(
     rows: Iterable[Sequence[str]],
     *,
     states: str = "",
-    whole: Sequence[str] = (),
-    spare: Sequence[str] = (),
+    uncut: Sequence[str] = (),
+    optional: Sequence[str] = (),
     wrapped: bool = False,
     on_screen: bool = True,
 ) -> str:
     """Return left-aligned columns, two blanks apart, without trailing blanks.
 
-    states: the column whose words are coloured. whole: columns that are never cut. on_screen: the table goes
+    states: the column whose words are coloured. uncut: columns that are never cut. on_screen: the table goes
     to stdout; where that is a terminal, the longest cells are cut to make it fit. wrapped: the last column
-    continues on further lines instead. spare: columns to leave out, in this order, before others get
-    unreadable.
+    continues on further lines instead. optional: columns to leave out, before others are unreadable.
     """
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(map(text_width, column)) for column in zip(*lines)]
-    room = screen_width() if on_screen else 0
-    if room and spare and _crowded(header, widths, whole, room):
-        rest = [number for number, name in enumerate(header) if name != spare[0]]
+    space = screen_width() if on_screen else 0
+    if space and optional and _is_crowded(header, widths, uncut, space):
+        rest = [number for number, name in enumerate(header) if name != optional[0]]
         fewer = [[line[number] for number in rest] for line in lines]
-        return format_table(fewer[0], fewer[1:], states=states, whole=whole, spare=spare[1:], wrapped=wrapped)
+        return format_table(
+            fewer[0], fewer[1:], states=states, uncut=uncut, optional=optional[1:], wrapped=wrapped
+        )
     gaps = len(GAP) * (len(header) - 1)
-    if room and wrapped:
-        lines, widths[-1] = _folded(lines, max(NARROWEST, room - sum(widths[:-1]) - gaps))
-    elif room:
-        widths = _fitted(widths, {header.index(name) for name in whole}, room - gaps)
+    if space and wrapped:
+        lines, widths[-1] = _wrap_last(lines, max(NARROWEST, space - sum(widths[:-1]) - gaps))
+    elif space:
+        widths = _fit_widths(widths, {header.index(name) for name in uncut}, space - gaps)
     coloured = header.index(states) if states else -1
     text = []
     for number, line in enumerate(lines):
@@ -54,7 +55,7 @@ def format_table(
         if number and states:
             styles[coloured] = STATE_STYLES.get(line[coloured], "")
         blanks = [" " * (size - text_width(cell)) for cell, size in zip(cells, widths)]
-        shown = [_styled(cell, style if on_screen else "") for cell, style in zip(cells, styles)]
+        shown = [_style_cell(cell, style if on_screen else "") for cell, style in zip(cells, styles)]
         text.append(GAP.join(map("".join, zip(shown, blanks))).rstrip())
     return "\n".join(text)
 
@@ -63,12 +64,12 @@ def format_pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
     """Return lines of labels and values; on a terminal a long value continues on lines below."""
     rows = list(rows)
     label_width = max((text_width(label) for label, _ in rows), default=0)
-    room = screen_width() - len(indent) - label_width - len(GAP)
+    space = screen_width() - len(indent) - label_width - len(GAP)
     blank = indent + " " * label_width + GAP
     text = []
     for label, value in rows:
-        first, *others = _wrapped(value, room) if room >= 20 else [value]
-        text.append(f"{indent}{_padded(label, label_width)}{GAP}{first}".rstrip())
+        first, *others = _wrap_text(value, space) if space >= 20 else [value]
+        text.append(f"{indent}{_pad(label, label_width)}{GAP}{first}".rstrip())
         text += [f"{blank}{other}" for other in others]
     return "\n".join(text)
 
@@ -87,11 +88,11 @@ def text_width(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
-def cut_text(text: str, room: int) -> str:
-    """Return `text` in at most `room` columns, with `…` in place of an end that is left out."""
-    if text_width(text) <= room:
+def cut_text(text: str, space: int) -> str:
+    """Return `text` in at most `space` columns, with `…` in place of an end that is left out."""
+    if text_width(text) <= space:
         return text
-    kept, left = [], room - 1
+    kept, left = [], space - 1
     for char in text:
         left -= _columns(char)
         if left < 0:
@@ -108,52 +109,52 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _padded(text: str, size: int) -> str:
+def _pad(text: str, size: int) -> str:
     return text + " " * (size - text_width(text))
 
 
-def _styled(text: str, style: str) -> str:
+def _style_cell(text: str, style: str) -> str:
     return style_text(text, style, sys.stdout) if text and style else text
 
 
-def _crowded(header: Sequence[str], widths: Sequence[int], whole: Sequence[str], room: int) -> bool:
+def _is_crowded(header: Sequence[str], widths: Sequence[int], uncut: Sequence[str], space: int) -> bool:
     """Return True if columns would have to be cut below `READABLE`."""
-    least = [size if name in whole else min(size, READABLE) for name, size in zip(header, widths)]
-    return sum(least) + len(GAP) * (len(least) - 1) > room
+    least = [size if name in uncut else min(size, READABLE) for name, size in zip(header, widths)]
+    return sum(least) + len(GAP) * (len(least) - 1) > space
 
 
-def _folded(lines: Sequence[Sequence[str]], room: int) -> tuple[list[tuple[str, ...]], int]:
-    """Return the lines with the last column wrapped to `room` columns, and that width."""
-    folded = []
+def _wrap_last(lines: Sequence[Sequence[str]], space: int) -> tuple[list[tuple[str, ...]], int]:
+    """Return the lines with the last column wrapped to `space` columns, and that width."""
+    wrapped_lines = []
     for *cells, last in lines:
-        first, *others = _wrapped(last, room)
-        folded.append((*cells, first))
-        folded += [(*("" for _ in cells), other) for other in others]
-    return folded, room
+        first, *others = _wrap_text(last, space)
+        wrapped_lines.append((*cells, first))
+        wrapped_lines += [(*("" for _ in cells), other) for other in others]
+    return wrapped_lines, space
 
 
-def _fitted(widths: list[int], whole: set[int], room: int) -> list[int]:
+def _fit_widths(widths: list[int], uncut: set[int], space: int) -> list[int]:
     """Return the widths with the widest ones reduced until all fit, or no more may be reduced."""
     widths = list(widths)
-    while sum(widths) > room:
-        widest = max((n for n in range(len(widths)) if n not in whole), key=widths.__getitem__, default=None)
+    while sum(widths) > space:
+        widest = max((n for n in range(len(widths)) if n not in uncut), key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= NARROWEST:
             break
         widths[widest] -= 1
     return widths
 
 
-def _wrapped(text: str, room: int) -> list[str]:
-    """Return lines of at most `room` columns, broken between words where possible."""
+def _wrap_text(text: str, space: int) -> list[str]:
+    """Return lines of at most `space` columns, broken between words where possible."""
     lines, line = [], ""
     for word in text.split(" "):
-        if line and text_width(line) + 1 + text_width(word) > room:
+        if line and text_width(line) + 1 + text_width(word) > space:
             lines.append(line)
             line = word
         else:
             line = f"{line} {word}" if line else word
-        while text_width(line) > room:
-            head = cut_text(line, room + 1)[:-1]
+        while text_width(line) > space:
+            head = cut_text(line, space + 1)[:-1]
             lines.append(head)
             line = line[len(head) :]
     return [*lines, line]
@@ -180,10 +181,10 @@ class Printable:
         text = self._held + self._decoder.decode(chunk, last)
         unfinished = None if last else _UNFINISHED.search(text)
         self._held = unfinished[0] if unfinished else ""
-        return _UNSAFE.sub(_shown, text[: len(text) - len(self._held)])
+        return _UNSAFE.sub(_replace_control, text[: len(text) - len(self._held)])
 
 
-def _shown(match: re.Match[str]) -> str:
+def _replace_control(match: re.Match[str]) -> str:
     if match[1]:
         return match[1]
     code = ord(match[0])

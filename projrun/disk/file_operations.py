@@ -62,8 +62,7 @@ def utf8_name(name: str) -> str:
 def remove_tree(path: Path) -> None:
     """Remove a file or a whole tree, read-only directories included; it need not exist.
 
-    A process that a killed one had started may still write there, so this waits up to `WRITERS_S` for its
-    end.
+    A process that a killed one had started may still write there, so this waits `WRITERS_S` for its end.
     """
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
@@ -141,7 +140,7 @@ def sha256_files(paths: Sequence[Path], size: int, doing: str) -> list[str]:
 
 
 def sha256_of_readable(paths: Sequence[Path], size: int, doing: str) -> list[str]:
-    """As `sha256_files`, but with an empty digest for a file that is gone or unreadable."""
+    """Return digests like `sha256_files`, with an empty one for a file that is gone or unreadable."""
     try:
         return sha256_files(paths, size, doing)
     except OSError:

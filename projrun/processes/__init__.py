@@ -96,9 +96,7 @@ GRACE_S = 10.0
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived. It is a KeyboardInterrupt, so that what cleans up after ^C cleans up here
-    too.
-    """
+    """SIGTERM or SIGHUP arrived: a KeyboardInterrupt, so that what cleans up after ^C cleans up too."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

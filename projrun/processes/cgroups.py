@@ -42,25 +42,25 @@ class CgroupUsage(msgspec.Struct, frozen=True):
 class Cgroup:
     """A new control group, locked by this process until `end`."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, path: Path) -> None:
         """Make the directory of the group. Raises OSError where that is not allowed."""
-        self.place = place
-        place.mkdir()
-        self._lock = _group_lock(place)
+        self.path = path
+        path.mkdir()
+        self._lock = _group_lock(path)
         self._lock.try_acquire()
 
     def kill(self) -> None:
-        _kill(self.place)
+        _kill(self.path)
 
     def end(self) -> CgroupUsage | None:
         """Kill what is left in the group, remove it and return its usage; None if it was ended before."""
         if not self._lock.is_held:
             return None
-        deadline, usage = time.monotonic() + PATIENCE_S, _read_usage(self.place)
-        while not _try_remove(self.place) and time.monotonic() < deadline:
+        deadline, usage = time.monotonic() + PATIENCE_S, _read_usage(self.path)
+        while not _try_remove(self.path) and time.monotonic() < deadline:
             self.kill()
             time.sleep(0.001)
-            usage = _read_usage(self.place) or usage
+            usage = _read_usage(self.path) or usage
         self._lock.release()
         return usage
 
@@ -91,7 +91,7 @@ def prepare_kernel() -> None:
     threading.Thread(target=move_in_place, daemon=True).start()
 
 
-def command_in_cgroup(place: Path, argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def command_in_cgroup(path: Path, argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """Return a command that enters the group and becomes `argv`; `argv` itself if its program is not found.
 
     A plain sh starts in half the time of bash, but drops variables whose names are not shell names.
@@ -99,7 +99,7 @@ def command_in_cgroup(place: Path, argv: Sequence[str], environ: Mapping[str, st
     if not _is_on_path(argv[0], environ):
         return list(argv)
     shell = ["/bin/sh"] if all(name.isidentifier() and name.isascii() for name in environ) else ["bash", "-p"]
-    return [*shell, "-c", _ENTER, "sh", str(place / "cgroup.procs"), *argv]
+    return [*shell, "-c", _ENTER, "sh", str(path / "cgroup.procs"), *argv]
 
 
 def command_outside_runs(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
@@ -115,13 +115,13 @@ def remove_abandoned(parent: Path) -> None:
         names = os.listdir(parent)
     except OSError:
         return
-    for place in (parent / name for name in names if name.startswith(_NAME)):
-        lock = _group_lock(place)
+    for path in (parent / name for name in names if name.startswith(_NAME)):
+        lock = _group_lock(path)
         with contextlib.suppress(OSError):
-            if place.exists() and lock.try_acquire():
+            if path.exists() and lock.try_acquire():
                 deadline = time.monotonic() + PATIENCE_S
-                while not _try_remove(place) and time.monotonic() < deadline:
-                    _kill(place)
+                while not _try_remove(path) and time.monotonic() < deadline:
+                    _kill(path)
                     time.sleep(0.001)
         lock.release()
 
@@ -130,17 +130,17 @@ def own_cgroup_directory() -> Path | None:
     """Return the directory of the group that this process is in; None without version 2."""
     try:
         with open("/proc/self/cgroup") as file:
-            path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+            relative = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
         with open("/proc/self/mountinfo") as file:
             mounts = [line.split() for line in file if " - cgroup2 " in line]
     except OSError:  # macOS
         return None
-    if path is None or ".." in path:  # outside of our cgroup namespace
+    if relative is None or ".." in relative:  # outside of our cgroup namespace
         return None
     for fields in mounts:
         root, mountpoint = (_unescaped(field) for field in fields[3:5])
-        if path == root or path.startswith(root.rstrip("/") + "/"):
-            return Path(mountpoint, path[len(root) :].strip("/"))
+        if relative == root or relative.startswith(root.rstrip("/") + "/"):
+            return Path(mountpoint, relative[len(root) :].strip("/"))
     return None
 
 
@@ -150,36 +150,36 @@ def _unescaped(field: str) -> str:
         return field
     import re
 
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
 
 
-def _parent_of_runs(place: Path) -> Path:
-    within = [parent for parent in (place, *place.parents) if parent.name.startswith(_NAME)]
-    return within[-1].parent if within else place
+def _parent_of_runs(path: Path) -> Path:
+    within = [parent for parent in (path, *path.parents) if parent.name.startswith(_NAME)]
+    return within[-1].parent if within else path
 
 
-def _group_lock(place: Path) -> FileLock:
-    """Return the lock of a group. cgroupfs lets nobody create files, so it is on one that is there."""
-    return FileLock(place / "cgroup.procs")
+def _group_lock(path: Path) -> FileLock:
+    """Return the lock of a group. cgroupfs lets nobody create files, so an existing one is locked."""
+    return FileLock(path / "cgroup.procs")
 
 
 def _is_on_path(program: str, environ: Mapping[str, str]) -> bool:
     return any(os.access(os.path.join(entry, program), os.X_OK) for entry in os.get_exec_path(environ))
 
 
-def _read_usage(place: Path) -> CgroupUsage | None:
+def _read_usage(path: Path) -> CgroupUsage | None:
     try:
-        numbers = dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())
-        memory = place / "memory.peak"
+        numbers = dict(line.split() for line in (path / "cpu.stat").read_text().splitlines())
+        memory = path / "memory.peak"
         peak = int(memory.read_text()) if memory.exists() else None
         return CgroupUsage(int(numbers["usage_usec"]) / 1e6, peak)
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _try_remove(place: Path) -> bool:
+def _try_remove(path: Path) -> bool:
     """Remove the group and its subgroups; False while a process is in one of them."""
-    for inner in _walk_upwards(place):
+    for inner in _walk_upwards(path):
         try:
             inner.rmdir()
         except FileNotFoundError:
@@ -189,16 +189,16 @@ def _try_remove(place: Path) -> bool:
     return True
 
 
-def _kill(place: Path) -> None:
+def _kill(path: Path) -> None:
     """Kill all processes of the group, at once where the kernel can (`cgroup.kill`, Linux 5.14)."""
     try:
-        (place / "cgroup.kill").write_bytes(b"1")
+        (path / "cgroup.kill").write_bytes(b"1")
     except OSError:
-        _kill_each(place)
+        _kill_each(path)
 
 
-def _kill_each(place: Path) -> None:
-    for inner in _walk_upwards(place):
+def _kill_each(path: Path) -> None:
+    for inner in _walk_upwards(path):
         with contextlib.suppress(OSError):
             for pid in map(int, (inner / "cgroup.procs").read_text().split()):
                 if pid:  # 0 stands for a process of another PID namespace, and would signal our own group
@@ -210,6 +210,6 @@ def _kill_one(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _walk_upwards(place: Path) -> Iterator[Path]:
+def _walk_upwards(path: Path) -> Iterator[Path]:
     """Return the group's directory and all below it, innermost first."""
-    return (Path(directory) for directory, _, _ in os.walk(place, topdown=False))
+    return (Path(directory) for directory, _, _ in os.walk(path, topdown=False))

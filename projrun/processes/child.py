@@ -106,9 +106,7 @@ def _read_parent(pid: int) -> int:
 
 
 def _read_environ(pid: int) -> list[bytes]:
-    """Return its variables as `NAME=value`; empty for a process of another user, a zombie, or one that is
-    gone.
-    """
+    """Return its variables as `NAME=value`; empty for processes of others, zombies and ended ones."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             return file.read().split(b"\0")
@@ -165,7 +163,7 @@ class Child:
             watcher = _Watcher(self._token, self._cgroup)
             explain_command(argv)
             if self._cgroup is not None:
-                argv = command_in_cgroup(self._cgroup.place, argv, own)
+                argv = command_in_cgroup(self._cgroup.path, argv, own)
             self._popen = start_process(
                 argv, cwd, own, stdin, stdout.write_end, stderr.write_end, explained=False
             )
@@ -207,9 +205,7 @@ class Child:
         return 128 - code if code < 0 else code
 
     def end(self, number: int, grace_s: float = GRACE_S) -> int:
-        """End the whole group with signal `number`, then SIGTERM, then SIGKILL, which a second ^C sends at
-        once.
-        """
+        """End the whole group with `number`, then SIGTERM, then SIGKILL, which a second ^C sends at once."""
         try:
             for step in stop_signals(number):
                 kill_group(self.pid, step)
@@ -277,7 +273,7 @@ class _Watcher:
         read_end, self._write_end = os.pipe()
         null = os.open(os.devnull, os.O_WRONLY)
         try:
-            argv = watcher_command(token, cgroup.place if cgroup is not None else None)
+            argv = watcher_command(token, cgroup.path if cgroup is not None else None)
             self._popen = start_process(argv, None, WATCHER_ENVIRON, read_end, null, null, explained=False)
         except BaseException:
             os.close(self._write_end)

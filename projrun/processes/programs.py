@@ -54,41 +54,16 @@ def run_program(
     stdin: bytes = b"",
     errors: str = "replace",
     timeout_s: float | None = None,
+    on_terminal: bool = False,
 ) -> ProgramResult:
-    """Run a helper program to its end, with no terminal to prompt on. Raises LaunchError, TimeoutError.
+    """Run a helper program to its end. Raises LaunchError, TimeoutError.
 
-    The helper leads a process group of its own, which is ended with all that it started when ^C interrupts
-    us. errors: how bytes of its stdout that are not UTF-8 are decoded. timeout_s: None stands for the limit
-    of `LIMIT_VARIABLE`; a helper that exceeds that raises UnavailableError.
+    It leads a process group of its own without a terminal; ^C ends it and all that it started.
+    errors: how bytes of its stdout that are not UTF-8 are decoded.
+    timeout_s: None stands for the limit of `LIMIT_VARIABLE`; exceeding that raises UnavailableError.
+    on_terminal: it may prompt on our terminal, and its stderr is shown live. Then it stays in our process
+    group, because a background group may not read from the terminal.
     """
-    return _run(argv, cwd, environ, stdin, errors, timeout_s, on_terminal=False)
-
-
-def run_on_terminal(
-    argv: Sequence[str],
-    *,
-    cwd: Path,
-    environ: Mapping[str, str] | None,
-    errors: str = "replace",
-    timeout_s: float | None,
-) -> ProgramResult:
-    """As `run_program`, on our own terminal: the helper may prompt there, and its stderr is shown live.
-
-    It stays in our process group, because a background group may not read from the terminal.
-    """
-    return _run(argv, cwd, environ, None, errors, timeout_s, on_terminal=True)
-
-
-def _run(
-    argv: Sequence[str],
-    cwd: Path | None,
-    environ: Mapping[str, str] | None,
-    stdin: bytes | None,
-    errors: str,
-    timeout_s: float | None,
-    *,
-    on_terminal: bool,
-) -> ProgramResult:
     limit_s = time_limit_s(LIMIT_S) if timeout_s is None else timeout_s
     token = new_token()
     own = merge_environ(os.environ if environ is None else environ, {HELPER_VARIABLE: token})
@@ -97,9 +72,7 @@ def _run(
         source = subprocess.DEVNULL if not stdin else pipe
         child = start_process(argv, cwd, own, source, pipe, pipe, new_session=not on_terminal)
     try:
-        stdout, stderr = _communicate(
-            child, stdin or b"", limit_s, sys.stderr.fileno() if on_terminal else None
-        )
+        stdout, stderr = _communicate(child, stdin, limit_s, sys.stderr.fileno() if on_terminal else None)
     except TimeoutError:
         _end_family(child, token, own_group=not on_terminal)
         if timeout_s is None:
@@ -269,15 +242,6 @@ def run_interactive(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str
                 _end_family(child, token, own_group=False)
 
 
-def start_on_pipe(argv: Sequence[str]) -> DetachedProcess:
-    """Start a program that outlives us and reads from a pipe of ours; its output is discarded."""
-    null = subprocess.DEVNULL
-    own = _detached_environ(os.environ)
-    return start_process(
-        command_outside_runs(argv, own), None, own, subprocess.PIPE, null, null, explained=False
-    )
-
-
 DetachedProcess = subprocess.Popen[bytes]
 
 
@@ -309,7 +273,7 @@ did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """
 _executors: list[DetachedProcess] = []
-"""Those that may still run. Nobody waits for them, but polling them keeps them from staying zombies."""
+"""Programs that may still run. Nobody waits for them, but polling keeps them from staying zombies."""
 
 
 class ExitProgram:
@@ -320,7 +284,9 @@ class ExitProgram:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._executor = start_on_pipe(["/bin/sh", "-c", _EXECUTE, "sh", *argv])
+        own, null = _detached_environ(os.environ), subprocess.DEVNULL
+        shell = command_outside_runs(["/bin/sh", "-c", _EXECUTE, "sh", *argv], own)
+        self._executor = start_process(shell, None, own, subprocess.PIPE, null, null, explained=False)
         _executors[:] = [other for other in _executors if other.poll() is None]
         _executors.append(self._executor)
 

@@ -104,10 +104,10 @@ def _cgroups(_home: Home) -> Finding:
     """Put a process into one, and see that it is there."""
     if (cgroup := new_cgroup()) is not None:
         look = "while read -r line; do echo $line; done </proc/self/cgroup"
-        said = run_program(command_in_cgroup(cgroup.place, ["/bin/sh", "-c", look], os.environ)).stdout
+        said = run_program(command_in_cgroup(cgroup.path, ["/bin/sh", "-c", look], os.environ)).stdout
         cgroup.end()
-        if cgroup.place.name in said:
-            detail = f"each run has its own in {cgroup.place.parent}"
+        if cgroup.path.name in said:
+            detail = f"each run has its own in {cgroup.path.parent}"
             return Finding(name="cgroups", state="ok", detail=detail)
     return Finding(
         name="cgroups",

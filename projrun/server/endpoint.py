@@ -169,9 +169,7 @@ ENDPOINT = "PROJRUN_ENDPOINT"
 
 
 def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` for a process that outlives the run that we are part of, and so opens the store
-    itself.
-    """
+    """Return `environ` for a process that outlives the run that we are part of: it opens the store."""
     given = environ.get("MLFLOW_TRACKING_URI")
     of_a_run = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
     if not given or given != environ.get(ENDPOINT):

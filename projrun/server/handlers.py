@@ -214,13 +214,13 @@ def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
     return {"root_uri": addresses.run_uri(store, run), "files": [file_json(info) for info in files]}
 
 
-GET, POST = ("GET",), ("POST",)
+GET, POST, PATCH, DELETE, GET_POST = ("GET",), ("POST",), ("PATCH",), ("DELETE",), ("GET", "POST")
 
 HANDLERS = (
     Handler(POST, "experiments/create", m.CreateExperiment, create_experiment, is_quick=True),
     Handler(GET, "experiments/get", m.ExperimentMessage, get_experiment, is_quick=True),
     Handler(GET, "experiments/get-by-name", m.GetExperimentByName, get_experiment_by_name, is_quick=True),
-    Handler(("GET", "POST"), "experiments/search", m.SearchExperiments, search_experiments),
+    Handler(GET_POST, "experiments/search", m.SearchExperiments, search_experiments),
     Handler(GET, "experiments/list", m.SearchExperiments, search_experiments),
     Handler(POST, "experiments/update", m.UpdateExperiment, update_experiment),
     Handler(POST, "experiments/delete", m.ExperimentMessage, delete_experiment),

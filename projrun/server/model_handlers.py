@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from projrun.server import messages as m
 from projrun.server.addresses import model_uri, require_models, strip_slash
-from projrun.server.handlers import GET, POST, Handler, page
-from projrun.server.messages import items_to_dict, require, unique_params
+from projrun.server.handlers import DELETE, GET, GET_POST, PATCH, POST, Handler, page
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid
 from projrun.tracking.model_wire import logged_model_json, registered_model_json, version_json
@@ -19,8 +18,8 @@ def create(store: Store, message: m.CreateLoggedModel) -> Json:
         name=message.name or "",
         model_type=message.model_type or "",
         source_run_id=message.source_run_id or "",
-        params=unique_params(message.params),
-        tags=items_to_dict(message.tags),
+        params=m.unique_params(message.params),
+        tags=m.items_to_dict(message.tags),
     )
     return _model_answer(store, model)
 
@@ -40,7 +39,7 @@ def delete(store: Store, message: m.ModelMessage) -> Json:
 
 
 def set_tags(store: Store, message: m.ModelTags) -> Json:
-    return _model_answer(store, _models(store).set_tags(message.model(), items_to_dict(message.tags)))
+    return _model_answer(store, _models(store).set_tags(message.model(), m.items_to_dict(message.tags)))
 
 
 def delete_tag(store: Store, message: m.ModelTag) -> Json:
@@ -49,7 +48,7 @@ def delete_tag(store: Store, message: m.ModelTag) -> Json:
 
 
 def log_params(store: Store, message: m.ModelParams) -> Json:
-    _models(store).log_params(message.model(), unique_params(message.params))
+    _models(store).log_params(message.model(), m.unique_params(message.params))
     return {}
 
 
@@ -80,16 +79,14 @@ def log_outputs(store: Store, message: m.LogOutputs) -> Json:
     return {}
 
 
-MODEL_PATCH, MODEL_DELETE = ("PATCH",), ("DELETE",)
-
 MODEL_HANDLERS = (
     Handler(POST, "logged-models", m.CreateLoggedModel, create),
     Handler(POST, "logged-models/search", m.SearchLoggedModels, search),
     Handler(GET, "logged-models/{model_id}", m.GetLoggedModel, get),
-    Handler(MODEL_PATCH, "logged-models/{model_id}", m.FinalizeLoggedModel, finalize),
-    Handler(MODEL_DELETE, "logged-models/{model_id}", m.ModelMessage, delete),
-    Handler(MODEL_PATCH, "logged-models/{model_id}/tags", m.ModelTags, set_tags),
-    Handler(MODEL_DELETE, "logged-models/{model_id}/tags/{tag_key:path}", m.ModelTag, delete_tag),
+    Handler(PATCH, "logged-models/{model_id}", m.FinalizeLoggedModel, finalize),
+    Handler(DELETE, "logged-models/{model_id}", m.ModelMessage, delete),
+    Handler(PATCH, "logged-models/{model_id}/tags", m.ModelTags, set_tags),
+    Handler(DELETE, "logged-models/{model_id}/tags/{tag_key:path}", m.ModelTag, delete_tag),
     Handler(POST, "logged-models/{model_id}/params", m.ModelParams, log_params),
     Handler(GET, "logged-models/{model_id}/artifacts/directories", m.ListModelArtifacts, list_artifacts),
     Handler(POST, "runs/outputs", m.LogOutputs, log_outputs),
@@ -109,7 +106,7 @@ VERSIONS_PER_PAGE = 10_000
 
 
 def create_model(store: Store, message: m.CreateRegisteredModel) -> Json:
-    tags = items_to_dict(message.tags)
+    tags = m.items_to_dict(message.tags)
     model = _registry(store).create_model(message.model(), message.description or "", tags)
     return {"registered_model": registered_model_json(model)}
 
@@ -119,7 +116,7 @@ def get_model(store: Store, message: m.NameMessage) -> Json:
 
 
 def rename_model(store: Store, message: m.RenameRegisteredModel) -> Json:
-    new_name = require("new_name", message.new_name)
+    new_name = m.require("new_name", message.new_name)
     return {
         "registered_model": registered_model_json(_registry(store).rename_model(message.model(), new_name))
     }
@@ -161,29 +158,29 @@ def delete_model_tag(store: Store, message: m.NameTag) -> Json:
 
 
 def set_alias(store: Store, message: m.AliasMessage) -> Json:
-    _registry(store).set_alias(message.model(), require("alias", message.alias), message.number())
+    _registry(store).set_alias(message.model(), m.require("alias", message.alias), message.number())
     return {}
 
 
 def delete_alias(store: Store, message: m.AliasMessage) -> Json:
-    _registry(store).delete_alias(message.model(), require("alias", message.alias))
+    _registry(store).delete_alias(message.model(), m.require("alias", message.alias))
     return {}
 
 
 def get_alias(store: Store, message: m.AliasMessage) -> Json:
-    alias = require("alias", message.alias)
+    alias = m.require("alias", message.alias)
     return _registry_answer(_registry(store).version_of_alias(message.model(), alias))
 
 
 def create_version(store: Store, message: m.CreateVersion) -> Json:
     version = _registry(store).create_version(
         message.model(),
-        require("source", message.source),
+        m.require("source", message.source),
         run_id=message.run_id or "",
         model_id=message.model_id or "",
         run_link=message.run_link or "",
         description=message.description or "",
-        tags=items_to_dict(message.tags),
+        tags=m.items_to_dict(message.tags),
     )
     return _registry_answer(version)
 
@@ -201,7 +198,7 @@ def transition_stage(store: Store, message: m.MoveVersion) -> Json:
     version = _registry(store).move_version(
         message.model(),
         message.number(),
-        require("stage", message.stage),
+        m.require("stage", message.stage),
         archive_others=bool(message.archive_existing_versions),
     )
     return _registry_answer(version)
@@ -241,30 +238,28 @@ def get_download_uri(store: Store, message: m.VersionMessage) -> Json:
     return {"artifact_uri": location}
 
 
-EITHER, REGISTRY_PATCH, REGISTRY_DELETE = ("GET", "POST"), ("PATCH",), ("DELETE",)
-
 REGISTRY_HANDLERS = (
     Handler(POST, "registered-models/create", m.CreateRegisteredModel, create_model),
     Handler(GET, "registered-models/get", m.NameMessage, get_model),
     Handler(POST, "registered-models/rename", m.RenameRegisteredModel, rename_model),
-    Handler(REGISTRY_PATCH, "registered-models/update", m.DescribeModel, update_model),
-    Handler(REGISTRY_DELETE, "registered-models/delete", m.NameMessage, delete_model),
+    Handler(PATCH, "registered-models/update", m.DescribeModel, update_model),
+    Handler(DELETE, "registered-models/delete", m.NameMessage, delete_model),
     Handler(GET, "registered-models/search", m.SearchRegistry, search_models),
     Handler(GET, "registered-models/list", m.SearchRegistry, search_models),
-    Handler(EITHER, "registered-models/get-latest-versions", m.GetLatestVersions, get_latest_versions),
+    Handler(GET_POST, "registered-models/get-latest-versions", m.GetLatestVersions, get_latest_versions),
     Handler(POST, "registered-models/set-tag", m.NameTag, set_model_tag),
-    Handler(REGISTRY_DELETE, "registered-models/delete-tag", m.NameTag, delete_model_tag),
+    Handler(DELETE, "registered-models/delete-tag", m.NameTag, delete_model_tag),
     Handler(POST, "registered-models/alias", m.AliasMessage, set_alias),
-    Handler(REGISTRY_DELETE, "registered-models/alias", m.AliasMessage, delete_alias),
+    Handler(DELETE, "registered-models/alias", m.AliasMessage, delete_alias),
     Handler(GET, "registered-models/alias", m.AliasMessage, get_alias),
     Handler(POST, "model-versions/create", m.CreateVersion, create_version),
     Handler(GET, "model-versions/get", m.VersionMessage, get_version),
-    Handler(REGISTRY_PATCH, "model-versions/update", m.DescribeVersion, update_version),
+    Handler(PATCH, "model-versions/update", m.DescribeVersion, update_version),
     Handler(POST, "model-versions/transition-stage", m.MoveVersion, transition_stage),
-    Handler(REGISTRY_DELETE, "model-versions/delete", m.VersionMessage, delete_version),
+    Handler(DELETE, "model-versions/delete", m.VersionMessage, delete_version),
     Handler(GET, "model-versions/search", m.SearchRegistry, search_versions),
     Handler(POST, "model-versions/set-tag", m.VersionTag, set_version_tag),
-    Handler(REGISTRY_DELETE, "model-versions/delete-tag", m.VersionTag, delete_version_tag),
+    Handler(DELETE, "model-versions/delete-tag", m.VersionTag, delete_version_tag),
     Handler(GET, "model-versions/get-download-uri", m.VersionMessage, get_download_uri),
 )
 

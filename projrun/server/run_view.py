@@ -73,9 +73,7 @@ class RunView:
         return self._store.search_runs(experiment_ids, *args, **kwargs)
 
     def create_run(self, experiment_id: str, *, tags: Mapping[str, str] | None = None, **more: Any) -> Run:
-        """Create a run. A project that a client runs is a child of this run, even if the client does not say
-        so.
-        """
+        """Create a run. A project that a client runs is a child of this run, told or not."""
         self._note_other_use(experiment_id)
         if tags and tags.get(SOURCE_TYPE_TAG) == "PROJECT":
             tags = {PARENT_RUN_ID_TAG: self._run_id, **tags}

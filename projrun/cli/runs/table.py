@@ -52,7 +52,7 @@ def table_of(store: Store, runs: Sequence[Run]) -> str:
         for run in runs
     ]
     unbroken, dispensable = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
-    return format_table(HEADER[:columns], rows, states="STATUS", whole=unbroken, spare=dispensable)
+    return format_table(HEADER[:columns], rows, states="STATUS", uncut=unbroken, optional=dispensable)
 
 
 def _projects(store: Store, runs: Sequence[Run]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from projrun.disk.repository_view import OPTIONS, QUIET
 from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.net import without_credentials
 from projrun.processes import Variables, git_config_variables, merge_environ
-from projrun.processes.programs import ProgramResult, run_on_terminal, run_program
+from projrun.processes.programs import ProgramResult, run_program
 from projrun.sources.git.address import Address
 
 SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
@@ -34,11 +34,12 @@ def git(
     on_terminal: bool = False,
 ) -> ProgramResult:
     """Run git to its end. Raises SourceError when there is no git, TimeoutError."""
-    run = run_on_terminal if on_terminal else run_program
     environ = environ or merge_environ(os.environ, QUIET)
     command = ["git", *OPTIONS, *arguments]
     try:
-        return run(command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s)
+        return run_program(
+            command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s, on_terminal=on_terminal
+        )
     except LaunchError as error:
         raise SourceError(error.message, "install git and see that it is on PATH") from None
     except UnavailableError as error:
