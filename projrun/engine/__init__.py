@@ -1,7 +1,7 @@
-"""The container engine: where it listens, how it is asked, and why it does not answer.
+"""The container engine: its address, requests to it, and its refusals as errors of one line.
 
-Docker's, or any that speaks its API, such as Podman's. What must be quick asks its socket directly; all that
-has the form of `docker run` goes through the `docker` program, which knows every option there is.
+It is Docker, or another that speaks its API, such as Podman. Questions go to its socket, which takes 1 ms;
+commands, and engines at other addresses, need the `docker` program.
 """
 
 from __future__ import annotations
@@ -84,47 +84,47 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
         "install the NVIDIA container toolkit, or leave -A gpus=… out",
     ),
 )
-"""Pattern, message and hint; the first found counts. {address}: of the engine, {said}: its own words."""
+"""Pattern, message and hint; the first match counts. {address}: of the engine, {said}: its own words."""
 DEFAULT_HINT = "see what docker_env and -A ask of it; the engine's own log may tell more"
 
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
-"""On a container: the id of the run that it belongs to."""
+"""Label of a container: the id of the run that it belongs to."""
 FRESH_S = 1.0
-"""How long it counts that an image is there."""
+"""Time for which an image that the engine has shown is taken to exist."""
 _TARGET = r"(?a)[\w./:@?=&%-]+"
-"""What may be asked for over HTTP as it is."""
+"""Match a target that needs no quoting in an HTTP request."""
 SIOCGIFADDR = 0x8915
-"""Linux: the address of a network device."""
+"""Number of Linux's ioctl that reads the address of a network device (netdevice(7))."""
 
 
 _image_seen: dict[str, float] = {}
-"""Ids of images that the engine has -> when it said so."""
+"""Ids of images -> monotonic time at which the engine last showed them."""
 _is_docker: dict[str, bool] = {}
-"""Paths of sockets -> whether Docker itself answered there."""
+"""Paths of sockets -> True if Docker itself answered there."""
 
 
 class EngineError(ProjrunError):
-    """The engine is not there, or refuses."""
+    """The engine does not answer, or refuses."""
 
 
 def address() -> str:
-    """The engine's address: of DOCKER_HOST, or of the context that the `docker` program uses."""
+    """Return the engine's address: DOCKER_HOST, or that of the context that the `docker` program uses."""
     return os.environ.get("DOCKER_HOST") or _address_of_context() or DEFAULT_ADDRESS
 
 
 def _address_of_context() -> str:
-    """Where Docker without root, or Docker Desktop, listens; empty: at the usual place."""
-    place = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-    context = os.environ.get("DOCKER_CONTEXT") or _read_docker_file(f"{place}/config.json").get(
+    """Return the context's address, as rootless Docker and Docker Desktop set it; empty for the default."""
+    directory = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    context = os.environ.get("DOCKER_CONTEXT") or _read_docker_file(f"{directory}/config.json").get(
         "currentContext"
     )
     if not context or context == "default":
         return ""
     from projrun.disk.file_operations import sha256_text
 
-    facts = _read_docker_file(f"{place}/contexts/meta/{sha256_text(context)}/meta.json")
+    facts = _read_docker_file(f"{directory}/contexts/meta/{sha256_text(context)}/meta.json")
     if not facts:
         hint = "see `docker context ls`, and choose one with `docker context use NAME`"
         raise EngineError(f"the docker context '{context}' is not there", hint)
@@ -132,7 +132,7 @@ def _address_of_context() -> str:
 
 
 def _read_docker_file(path: str) -> Any:
-    """Of a file of the docker program; nothing where it cannot be read."""
+    """Read a JSON file of the docker program; return {} if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return msgspec.json.decode(file.read())
@@ -141,8 +141,8 @@ def _read_docker_file(path: str) -> Any:
 
 
 def find_docker() -> str:
-    """The path of the `docker` program, which Podman's `podman-docker` has too."""
-    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):  # shutil.which, without its import
+    """Return the path of the `docker` program, which Podman's `podman-docker` has too."""
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):  # importing shutil costs more
         path = os.path.join(directory, "docker")
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
@@ -153,7 +153,7 @@ def find_docker() -> str:
 
 
 def docker_argv(*arguments: str) -> list[str]:
-    """The argv of a docker command for our engine, whatever context is configured."""
+    """Return the argv of a docker command for our engine, whatever context is configured."""
     return [find_docker(), "--host", address(), *arguments]
 
 
@@ -163,7 +163,7 @@ def run_docker(*arguments: str, stdin: bytes = b"") -> ProgramResult:
 
 
 def inspect_image(name: str) -> Any | None:
-    """What the engine knows of the image of this name or id; None when it has none."""
+    """Return the engine's facts about the image of this name or id, or None if it has none."""
     facts = _inspect(f"/images/{name}/json", "image", "inspect", name)
     if facts is not None:
         _image_seen[read_image_id(facts)] = time.monotonic()
@@ -171,19 +171,19 @@ def inspect_image(name: str) -> Any | None:
 
 
 def read_image_id(facts: Any) -> str:
-    """Of an image, as Docker has it: Podman leaves out what kind of digest it is."""
+    """Return the id of an image with its `sha256:`, which Podman leaves out."""
     return f"sha256:{str(facts['Id']).removeprefix('sha256:')}"
 
 
 def has_image(image_id: str) -> bool:
-    """Whether the engine has the image. One that it told of a moment ago is not asked for again."""
-    told_at = _image_seen.get(image_id)
-    recent = told_at is not None and time.monotonic() - told_at < FRESH_S
+    """Tell whether the engine has the image. The answer of a moment ago is not asked for again."""
+    seen_at = _image_seen.get(image_id)
+    recent = seen_at is not None and time.monotonic() - seen_at < FRESH_S
     return recent or inspect_image(image_id) is not None
 
 
 def list_images(label: str) -> list[Any]:
-    """What the engine knows of every image that has the label."""
+    """Return the engine's facts about every image that has the label."""
     if address().startswith("unix://"):
         from urllib.parse import quote
 
@@ -196,7 +196,7 @@ def list_images(label: str) -> list[Any]:
 
 
 def list_containers(label: str) -> list[str]:
-    """Ids of the containers that have the label, whether they run or not."""
+    """Return the ids of the containers, running or not, that have the label."""
     asked = run_docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
     if not asked.ok:
         raise engine_error(asked.stderr)
@@ -204,7 +204,7 @@ def list_containers(label: str) -> list[str]:
 
 
 def docker_socket() -> str:
-    """Path of the socket at which Docker itself has answered this process; empty: there is none."""
+    """Return the path of the socket at which Docker itself has answered this process; empty without one."""
     path = address().removeprefix("unix://")
     return path if _is_docker.get(path) else ""
 
@@ -222,7 +222,10 @@ def read_info() -> Any:
 
 
 def find_gateway() -> str:
-    """This machine's address on the engine's default network; empty: it has none."""
+    """Return this machine's address on the engine's default network, or '' if it has none.
+
+    The endpoint of a run in a container listens there instead of on loopback.
+    """
     for name in ("bridge", "podman"):
         if facts := inspect_network(name):
             return network_gateway(facts)
@@ -234,47 +237,47 @@ def network_gateway(facts: Any) -> str:
         return ""
     ranges = (facts.get("IPAM") or {}).get("Config") or []
     addresses = [range_.get("Gateway") or _first_address(range_.get("Subnet", "")) for range_ in ranges]
-    return next((found.split("/")[0] for found in addresses if "." in found), "")
+    return next((text.split("/")[0] for text in addresses if "." in text), "")
 
 
 def find_device(address: str) -> str:
-    """The network device of this machine that has the address; empty: none has.
+    """Return the network device of this machine that has the address, or ''.
 
-    That of an engine in a virtual machine is there; Podman's is made when its first container starts.
+    The device of an engine in a virtual machine is not here; Podman creates its own with the first container.
     """
     import fcntl
 
-    wanted = _socket.inet_aton(address)
+    packed = _socket.inet_aton(address)
     with closing(_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)) as asked:
         for _, name in _socket.if_nameindex():
             try:
                 facts = fcntl.ioctl(asked, SIOCGIFADDR, name.encode().ljust(256, b"\0"))
-            except OSError:  # it has no address
+            except OSError:  # the device has no address
                 continue
-            if facts[20:24] == wanted:
+            if facts[20:24] == packed:  # sin_addr of struct ifreq
                 return name
     return ""
 
 
 def _first_address(subnet: str) -> str:
-    """The first address of a subnet, which is the gateway's unless told otherwise."""
+    """Return the first address of a subnet, which is the gateway's unless the network names another."""
     import ipaddress
 
     return str(ipaddress.ip_network(subnet)[1]) if subnet else ""
 
 
 def _inspect(path: str, *arguments: str) -> Any | None:
-    """One question: of about a millisecond at a socket, of a process elsewhere."""
-    where = address()
-    if where.startswith("unix://"):
+    """Return facts from the socket, in about a millisecond; at other addresses from a docker command."""
+    base_url = address()
+    if base_url.startswith("unix://"):
         if not re.fullmatch(_TARGET, path):
             raise EngineError(f"'{arguments[-1]}' is no name that an engine knows", "check how it is written")
-        told = _send(f"GET {path}", where.removeprefix("unix://"))
-        if told.status == 404 or 300 <= told.status < 400:  # a path that it would write otherwise
+        reply = _send(f"GET {path}", base_url.removeprefix("unix://"))
+        if reply.status == 404 or 300 <= reply.status < 400:  # it redirects a name such as `a//b`
             return None
-        if told.status >= 400:
-            raise reply_error(told)
-        return msgspec.json.decode(told.body) if told.body else {}
+        if reply.status >= 400:
+            raise reply_error(reply)
+        return msgspec.json.decode(reply.body) if reply.body else {}
     asked = run_docker(*arguments, "--format", "{{json .}}")
     if asked.ok:
         return msgspec.json.decode(asked.stdout)
@@ -300,25 +303,25 @@ def _send(request: str, path: str) -> Reply:
 
 
 def remove_run_containers(run_id: str) -> None:
-    """End and remove every container that a lost run left. No engine, no containers."""
+    """Kill and remove every container that a lost run left, if an engine answers."""
     try:
-        if found := list_containers(f"{RUN_LABEL}={run_id}"):
-            run_docker("rm", "--force", "--volumes", *found)
+        if ids := list_containers(f"{RUN_LABEL}={run_id}"):
+            run_docker("rm", "--force", "--volumes", *ids)
     except (EngineError, UnavailableError, LaunchError):
         return
 
 
 def reply_error(reply: Reply) -> EngineError:
-    """A refusal of the engine's own."""
+    """Return the error of a reply with an error status."""
     try:
-        said = str(msgspec.json.decode(reply.body)["message"])
+        message = str(msgspec.json.decode(reply.body)["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        said = reply.body.decode(errors="replace").strip()
-    return engine_error(said or f"status {reply.status}")
+        message = reply.body.decode(errors="replace").strip()
+    return engine_error(message or f"status {reply.status}")
 
 
 def engine_error(said: str) -> EngineError:
-    """What an engine or its program said, as an error of one line with the next step."""
+    """Return a message of the engine or its program as an error of one line with the next step."""
     plain = one_line(re.sub(r"^(docker: )?(Error response from daemon: )?", "", said.strip()), 300)
     for pattern, message, hint in REFUSALS:
         if re.search(pattern, said, re.IGNORECASE | re.DOTALL):

@@ -1,15 +1,15 @@
-"""HTTP at a container engine's Unix socket. http.client costs more to import than most questions take."""
+"""HTTP at a container engine's Unix socket. http.client takes longer to import than most requests last."""
 
 from __future__ import annotations
 
-import _socket  # which `socket` is made of, in a third of its time to import
+import _socket  # imports in a third of the time of `socket`
 import time
 
 import msgspec
 
 CHUNK = 1 << 16
 TIMEOUT_S = 60
-"""How long an engine may take to answer what it knows, and to take a request."""
+"""Time that an engine gets to accept a request, and to answer a question about its state."""
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -17,13 +17,13 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     server: str
-    """What calls itself the one that answers, such as `Docker/28.2.2 (linux)`."""
+    """The Server header, such as `Docker/28.2.2 (linux)`."""
 
 
 class EngineRequest:
-    """A request on a connection of its own, and as much of its answer as has come.
+    """A request on a connection of its own, and the part of its answer that has arrived.
 
-    One that is not answered in time may be waited for again.
+    After a time-out, `answer` may be called again.
     """
 
     def __init__(self, path: str, request: str, body: bytes = b"", *, upgrade: bool = False) -> None:
@@ -31,17 +31,17 @@ class EngineRequest:
 
         request: such as `GET /info`. upgrade: the connection is a stream of bytes after the answer's head.
         """
-        # An older answer is in one piece, and its end is the connection's.
-        version, wish = ("1.1", "Connection: Upgrade\r\nUpgrade: tcp\r\n") if upgrade else ("1.0", "")
+        # An answer to HTTP/1.0 ends with the connection, and so needs no parser of its length.
+        version, headers = ("1.1", "Connection: Upgrade\r\nUpgrade: tcp\r\n") if upgrade else ("1.0", "")
         self.channel = _socket.socket(_socket.AF_UNIX)
-        self._came = b""
+        self._received = b""
         self._at_end = False
         self.channel.settimeout(TIMEOUT_S)
         try:
             self.channel.connect(path)
             self.channel.sendall(
                 f"{request} HTTP/{version}\r\nHost: engine\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n{wish}\r\n".encode()
+                f"Content-Length: {len(body)}\r\n{headers}\r\n".encode()
                 + body
             )
         except BaseException:
@@ -49,17 +49,17 @@ class EngineRequest:
             raise
 
     def is_accepted(self, timeout_s: float | None) -> bool:
-        """Whether the answer will be what was asked for, which its head says. Raises as `answer` does."""
+        """Wait for the answer's head and tell whether it is a success. Raises as `answer` does."""
         return self._status(timeout_s) < 400
 
     def answer(self, timeout_s: float | None) -> Reply:
-        """All of it. Raises TimeoutError, another OSError, or ValueError for what is not HTTP."""
+        """Wait for the answer. Raises TimeoutError, another OSError, or ValueError if it is not HTTP."""
         deadline = _deadline(timeout_s)
         status = self._status(timeout_s)
         while not self._at_end:
             self._receive(deadline)
         self.close()
-        head, _, body = self._came.partition(_END_OF_HEAD)
+        head, _, body = self._received.partition(_END_OF_HEAD)
         if b"transfer-encoding: chunked" in head.lower():
             body = _unchunked(body)
         lines = (line.partition(b":") for line in head.split(b"\r\n"))
@@ -71,16 +71,16 @@ class EngineRequest:
 
     def _status(self, timeout_s: float | None) -> int:
         deadline = _deadline(timeout_s)
-        while _END_OF_HEAD not in self._came and not self._at_end:
+        while _END_OF_HEAD not in self._received and not self._at_end:
             self._receive(deadline)
-        if not self._came:
-            raise ConnectionResetError(0, "it ended before it answered")
-        return int((self._came.split(None, 2)[1:2] or [b"none"])[0])
+        if not self._received:
+            raise ConnectionResetError(0, "the engine closed the connection before it answered")
+        return int((self._received.split(None, 2)[1:2] or [b"none"])[0])
 
     def _receive(self, deadline: float | None) -> None:
         self.channel.settimeout(None if deadline is None else max(deadline - time.monotonic(), 1e-6))
         chunk = self.channel.recv(CHUNK)
-        self._came += chunk
+        self._received += chunk
         self._at_end = not chunk
 
 
@@ -89,12 +89,12 @@ def _deadline(timeout_s: float | None) -> float | None:
 
 
 def _unchunked(body: bytes) -> bytes:
-    """Engines may answer a request of HTTP/1.0 in chunks all the same."""
-    whole = b""
+    """Join the chunks of a body. Some engines send chunks even to a request of HTTP/1.0."""
+    joined = b""
     while body:
         size, _, body = body.partition(b"\r\n")
         length = int(size.split(b";")[0] or b"0", 16)
         if not length:
             break
-        whole, body = whole + body[:length], body[length + 2 :]
-    return whole
+        joined, body = joined + body[:length], body[length + 2 :]
+    return joined

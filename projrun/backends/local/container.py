@@ -1,9 +1,11 @@
-"""A command in a container, which is gone when we are.
+"""A command in a container, which is removed when this process ends, however it ends.
 
-The engine is asked for it directly (`attached`) where we know how, else by the docker program (`dockerrun`).
-What removes the container is our last will: a shell that waits on a pipe that only this process holds. When
-that closes, at the end of the run or because this process was killed, the container goes, by force if it
-runs.
+`engine_container` creates the container through the engine's socket; whatever `container_spec` cannot express
+goes through the docker program, which knows every option and engine, and what its own configuration adds.
+
+An exit program removes the container: a shell that waits on a pipe that only this process holds, and so
+notices each way in which it can end. `--rm` would make each run wait for the removal. If that shell dies too,
+the next command finds the container by its label `projrun.run`.
 """
 
 from __future__ import annotations
@@ -27,31 +29,31 @@ from projrun.processes.child import Child
 from projrun.processes.programs import ExitProgram
 
 WORKDIR = "/mlflow/projects/code"
-"""Where mlflow puts the project's tree."""
+"""The project's directory in a container, as mlflow has it."""
 HOME = "/home/projrun"
 
 _TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
-"""Variables of the caller that a client of a remote tracking server needs."""
+"""Prefixes of the caller's variables that a client of a remote tracking server needs."""
 
 
 class _ContainerClient(Protocol):
-    """What has the engine run a container."""
+    """A client of the engine that runs one container."""
 
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         ...
 
     def send(self, number: int, timeout_s: float) -> bool:
-        """Signal all of its processes; False if nothing is to be waited for. Raises TimeoutError."""
+        """Signal all of its processes; return False if there is nothing to wait for. Raises TimeoutError."""
         ...
 
     def abandon(self) -> int:
-        """Follow it no longer; its exit code."""
+        """Stop following the container and return an exit code."""
         ...
 
 
 class ContainerProcess:
-    """A running container, with the two methods of a Child that a backend needs."""
+    """A running container with the interface of a Child."""
 
     def __init__(
         self,
@@ -65,15 +67,15 @@ class ContainerProcess:
     ) -> None:
         """before: see `Backend.submit`."""
         assert launch.container is not None
-        wanted = plan.container or PlannedContainer()
-        variables = container_variables(wanted, launch)
+        planned = plan.container or PlannedContainer()
+        variables = container_variables(planned, launch)
         run_id = variables.get("MLFLOW_RUN_ID", "")
-        self.id = _user_chosen_name(wanted.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
+        self.id = _user_chosen_name(planned.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
         options = [
             *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={run_id}"),
-            *_options(plan, wanted, launch.container, launch.variables, directory),
-            *_streams(wanted, out),
-            *wanted.arguments,
+            *_options(plan, planned, launch.container, launch.variables, directory),
+            *_streams(planned, out),
+            *planned.arguments,
         ]
         command = (launch.container.shell, "-c", plan.command)
         arguments = RunArguments(options, variables, launch.container.image, command)
@@ -89,7 +91,7 @@ class ContainerProcess:
             self._remove()
             raise
         self.usage = None
-        """What was taken here says nothing of the container."""
+        """Unknown: the usage of our own children does not include the container's."""
 
     def _remove(self) -> None:
         if self._will is not None:
@@ -145,41 +147,41 @@ def _start_client(
     return EngineContainer(path, name, creation, log, out, err, before)
 
 
-def container_variables(wanted: PlannedContainer, launch: Launch) -> dict[str, str]:
-    """The environment of the process: nothing of the caller's but what was asked for."""
+def container_variables(planned: PlannedContainer, launch: Launch) -> dict[str, str]:
+    """Return the variables of the container: the caller's only if asked for, or needed for tracking."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(_TRACKING)}
-    for name in wanted.copied:
+    for name in planned.copied:
         if name in os.environ:
             variables[name] = os.environ[name]
-    return merge_environ(variables, wanted.variables, launch.variables)
+    return merge_environ(variables, planned.variables, launch.variables)
 
 
 def _options(
     plan: Plan,
-    wanted: PlannedContainer,
+    planned: PlannedContainer,
     container: Container,
     variables: Mapping[str, str | None],
     directory: Path,
 ) -> Iterator[str]:
     yield f"--workdir={WORKDIR}"
-    # The first process of a container ignores signals that it has no handler for; this one passes them on
-    # to the whole group and collects orphans.
+    # The kernel drops signals that PID 1 has no handler for; tini passes them on to the whole group and reaps
+    # orphans.
     yield from ("--init", "--env=TINI_KILL_PROCESS_GROUP=1")
     yield f"--user={container_user(container, directory)}"
     yield from (f"--tmpfs={HOME}:rw,exec,mode=1777", f"--env=HOME={HOME}")
     if container.remapped:
         yield "--userns=host"
-    for source, target, mode in list_mounts(plan, wanted, container, variables, directory):
+    for source, target, mode in list_mounts(plan, planned, container, variables, directory):
         if "," in source or ",target=" in target:
             raise LaunchError(f"a comma in a path cannot be mounted: {source}", "rename it")
         read_only = ",readonly" if mode == "ro" else ""
         yield f"--mount=type=bind,source={source},target={target}{read_only}"
-    for volume in wanted.volumes:
+    for volume in planned.volumes:
         yield f"--volume={volume}"
 
 
 def container_user(container: Container, directory: Path) -> str:
-    """Whose the outputs are to be: the caller's; where that is root, the owner's of the project."""
+    """Return `UID:GID` for the outputs: the caller's, or if that is root, those of the project's owner."""
     if container.rootless:
         return "0:0"
     if os.getuid():
@@ -190,28 +192,28 @@ def container_user(container: Container, directory: Path) -> str:
 
 def list_mounts(
     plan: Plan,
-    wanted: PlannedContainer,
+    planned: PlannedContainer,
     container: Container,
     variables: Mapping[str, str | None],
     directory: Path,
 ) -> Iterator[tuple[str, str, str]]:
-    """Source, target and mode. Files lie at the paths that the command has, which are those outside."""
-    mode = "ro" if wanted.read_only_source else "rw"
+    """Yield source, target and mode. Inputs keep their paths: the command names those outside."""
+    mode = "ro" if planned.read_only_source else "rw"
     if not container.holds_project:
         yield str(directory), WORKDIR, mode
         yield str(directory), str(directory), mode
-    for source in dict.fromkeys(found.path for found in plan.inputs):
+    for source in dict.fromkeys(file.path for file in plan.inputs):
         if container.holds_project or not Path(source).is_relative_to(directory):
             yield source, source, "ro"
     for name in plan.artifact_files:
-        place = Path(str(variables[name])).parent
-        place.mkdir(parents=True, exist_ok=True)
-        yield str(place), str(place), "rw"
+        parent = Path(str(variables[name])).parent
+        parent.mkdir(parents=True, exist_ok=True)
+        yield str(parent), str(parent), "rw"
 
 
-def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
-    """A terminal stays a terminal; a pipe or a file that is our stdin is the command's too."""
-    if {"-t", "--tty", "-i", "--interactive"} & set(wanted.arguments):
+def _streams(planned: PlannedContainer, out: int | None) -> Iterator[str]:
+    """Yield --tty if stdout is a terminal, else --interactive if stdin is a pipe or a file."""
+    if {"-t", "--tty", "-i", "--interactive"} & set(planned.arguments):
         return
     if out is not None and os.isatty(out):
         yield "--tty"
@@ -220,7 +222,7 @@ def _streams(wanted: PlannedContainer, out: int | None) -> Iterator[str]:
 
 
 def _user_chosen_name(arguments: tuple[str, ...]) -> str:
-    """That the user gave the container. Nobody else's may have it: ours is removed by its name."""
+    """Return the user's --name, or ''. It must be free: we remove our container by its name."""
     name = next((text.partition("=")[2] for text in arguments if text.startswith("--name=")), "")
     taken = engine.inspect_container(name) if name and re.fullmatch(r"[\w.-]+", name, re.ASCII) else None
     if taken is not None and str(taken["Name"]).lstrip("/") == name:
@@ -231,7 +233,7 @@ def _user_chosen_name(arguments: tuple[str, ...]) -> str:
 
 
 _CLIENT_VARIABLES = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
-"""Variables that the program itself heeds."""
+"""Variables that the docker program itself reads."""
 
 
 class DockerProgram:
@@ -271,15 +273,15 @@ class DockerProgram:
         return self._child.end(SIGKILL)
 
     def _check_start(self) -> None:
-        """The program's own codes may be the command's too: the engine knows whether it ever ran.
+        """Raise EngineError if the container never ran: codes of the docker program may be the command's too.
 
-        1 is the program's where Podman takes the container and then cannot start it.
+        Podman exits with 1 if it has created the container and then cannot start it.
         """
         facts = engine.inspect_container(self._name)
         if facts is None or facts["State"]["StartedAt"].startswith("0001-"):
-            said = self._log.read_text(errors="replace")[-2000:]
+            output = self._log.read_text(errors="replace")[-2000:]
             raise engine.engine_error(
-                re.sub(r"\s*(See|Run) 'docker run --help'.*", "", said, flags=re.DOTALL)
+                re.sub(r"\s*(See|Run) 'docker run --help'.*", "", output, flags=re.DOTALL)
             )
 
 
@@ -289,6 +291,10 @@ def docker_run_argv(given: RunArguments) -> list[str]:
 
 
 def _environment(variables: Mapping[str, str]) -> Iterator[str]:
-    """By name, so that no value is on the command line; but not what the program would heed itself."""
+    """Yield --env options by name only; the docker program reads the values from its own environment.
+
+    So no value is on the command line and no file is left behind, and line breaks survive. The exceptions are
+    variables that the program would obey itself.
+    """
     for name, value in sorted(variables.items()):
         yield f"--env={name}={value}" if _CLIENT_VARIABLES.fullmatch(name) else f"--env={name}"

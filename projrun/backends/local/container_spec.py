@@ -1,7 +1,7 @@
-"""Arguments of `docker run` in the words of the engine's API, as far as they are simple.
+"""Translation of simple arguments of `docker run` to a request of the engine's API.
 
-Where all of them are known here, and nothing tells the docker program to add something of its own, the engine
-is asked directly, for the same container (`attached`).
+If all of them are known here, and the docker program's configuration adds nothing, `engine_container` creates
+the container; a test compares it with the one that `docker run` makes.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _CLIENT_VARIABLES = (
 
 
 class RunArguments(msgspec.Struct, frozen=True):
-    """Of `docker run`."""
+    """Arguments of `docker run`."""
 
     options: Sequence[str]
-    """`--name` or `--name=value`."""
+    """Options, each as `--name` or `--name=value`."""
     variables: Mapping[str, str]
     image: str
     command: Sequence[str]
@@ -50,17 +50,17 @@ class RunArguments(msgspec.Struct, frozen=True):
 
 class CreateRequest(msgspec.Struct, frozen=True):
     body: bytes
-    """Of the request that makes the container. Values of variables are in it."""
+    """JSON of the request that creates the container, with the values of its variables."""
     tty: bool
     stdin: bool
 
 
 class _UnsupportedError(Exception):
-    """Only the docker program knows what is meant."""
+    """An argument that only the docker program understands."""
 
 
 def make_create_request(given: RunArguments) -> CreateRequest | None:
-    """What makes this container; None where the docker program is to be asked."""
+    """Return the request that creates the container, or None if only the docker program can."""
     host: dict[str, Any] = {"NetworkMode": "default", "RestartPolicy": {"Name": "no"}}
     config: dict[str, Any] = {
         "Image": given.image,
@@ -77,7 +77,7 @@ def make_create_request(given: RunArguments) -> CreateRequest | None:
         )
         stdin, tty = config.get("OpenStdin", False), config.get("Tty", False)
         if stdin and tty:
-            return None  # our own terminal would have to be changed
+            return None  # our own terminal would have to be put into raw mode
         body = msgspec.json.encode({**config, "AttachStdin": stdin, "StdinOnce": stdin})
         return CreateRequest(body, tty, stdin)
     except (_UnsupportedError, UnicodeEncodeError):
@@ -115,14 +115,14 @@ def _set(config: dict[str, Any], path: str, value: object) -> None:
 
 
 def _parse_size(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([bkmg]?)", text, re.ASCII | re.IGNORECASE)
-    if not found:
+    match = re.fullmatch(r"(\d+)([bkmg]?)", text, re.ASCII | re.IGNORECASE)
+    if not match:
         raise _UnsupportedError
-    return int(found[1]) << _UNITS[found[2].lower()]
+    return int(match[1]) << _UNITS[match[2].lower()]
 
 
 def _parse_bind(text: str) -> dict[str, object]:
-    """Of the form that projrun itself writes."""
+    """Parse a --mount of the form that projrun itself writes."""
     kind, source, target, *more = [*text.split(","), "", ""]
     known = kind == "type=bind" and source.startswith("source=/") and target.startswith("target=/")
     if not known or more not in (["", ""], ["readonly", "", ""]):
@@ -136,12 +136,12 @@ def _parse_bind(text: str) -> dict[str, object]:
 
 
 def is_client_plain() -> bool:
-    """Whether the docker program is told nothing that it would pass on, such as the proxies of a company."""
+    """Tell whether the docker program's configuration adds nothing to a container, such as proxies."""
     if any(os.environ.get(name) for name in _CLIENT_VARIABLES):
         return False
-    place = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
+    directory = Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))
     try:
-        settings = (place / "config.json").read_bytes()
+        settings = (directory / "config.json").read_bytes()
     except FileNotFoundError:
         return True
     except OSError:

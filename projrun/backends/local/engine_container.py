@@ -1,7 +1,7 @@
-"""A container that the engine is asked for directly: its streams are ours, its end an answer to come.
+"""A container that this process creates, follows and ends through the engine's socket.
 
-This does what `docker run` does once it has read its arguments, and starts no process: it has the container
-made, attaches to its streams, has it started and waits. Each is a request on a connection of its own.
+`docker run` would have to start, needs a process that watches it, and passes on what we copy again. This does
+the same: create the container, attach to its streams, start it and wait, each on a connection of its own.
 """
 
 from __future__ import annotations
@@ -26,27 +26,30 @@ from projrun.engine.unix_http import CHUNK, TIMEOUT_S, EngineRequest
 from projrun.processes.streams import OutputCopy, OutputSource, Pump, watch_terminal_size
 
 PROMPT_S = 1.0
-"""Within this time a container is usually made; one with large volumes is not."""
+"""Time within which a container is usually created; one with large volumes takes longer."""
 DRAIN_S = 1.0
-"""How long a thread that reads our stdin may take to notice the end."""
+"""Time that the thread which reads our stdin gets to end."""
 HEADER_BYTES = 8
-"""Bytes before each part of a stream that is two: which of them, three of nothing, four of its length."""
+"""Bytes before each frame of a multiplexed stream: stream number, three zeros, length in four bytes.
+
+Source: "Stream format" of ContainerAttach in the Docker Engine API.
+"""
 STDERR = 2
 
 
 class _Running(msgspec.Struct, frozen=True):
     streams: ContainerStreams
     starting: EngineRequest
-    """Answered when it has started."""
+    """Request that is answered when the container has started."""
     ending: EngineRequest
-    """Answered when it has ended."""
+    """Request that is answered when the container has ended."""
 
 
 class EngineContainer:
-    """A container of that name, which is started as soon as it is made.
+    """A container of the given name, which is started as soon as it is created.
 
-    path: of the engine's socket. out, err: our own streams, which get a copy of its own; None for nowhere.
-    before: what is done while it is made.
+    path: of the engine's socket. out, err: our own streams, which get copies of its output, or None.
+    before: called while the engine creates the container.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class EngineContainer:
         err: int | None,
         before: Callable[[], None],
     ) -> None:
-        """Raises EngineError where the engine refuses at once."""
+        """Ask for the container. Raises EngineError if the engine refuses at once."""
         self._path, self._container = path, f"/containers/{name}"
         self._creation, self._log, self._out, self._err = creation, log, out, err
         self._open = ExitStack()
@@ -68,7 +71,8 @@ class EngineContainer:
         try:
             self._making = self._post(f"/containers/create?name={name}", creation.body)
             before()
-            with suppress(TimeoutError):  # `wait` goes on
+            # Starting takes the engine a quarter of a second: `wait` reads the answer, after other work.
+            with suppress(TimeoutError):  # `wait` continues it
                 self._start(time.monotonic() + PROMPT_S)
         except BaseException:
             self._open.close()
@@ -89,7 +93,7 @@ class EngineContainer:
         return code
 
     def send(self, number: int, timeout_s: float) -> bool:
-        """Signal it, unless it has ended; False if it is not even made. Raises TimeoutError."""
+        """Signal the container; return False if it is not created yet. Raises TimeoutError."""
         if self._running is None:
             return False
         self._started(time.monotonic() + timeout_s)
@@ -97,12 +101,12 @@ class EngineContainer:
         return True
 
     def abandon(self) -> int:
-        """Follow it no longer; the code of what is ended by force."""
+        """Close all connections and return the exit code of a killed container."""
         self._open.close()
         return 128 + SIGKILL
 
     def _start(self, deadline: float | None) -> _Running:
-        """Have it made, attach to it, and ask to have it started."""
+        """Wait for its creation, attach to it, and send the request to start it."""
         if self._running is None:
             for warning in _decode(self._answer(self._making, deadline)).get("Warnings") or ():
                 warn(f"the container engine: {warning}")
@@ -135,7 +139,7 @@ class EngineContainer:
     def _resize(self) -> None:
         """Give the container's terminal the size of ours."""
         if self._out is not None:
-            with suppress(OSError):  # it is none
+            with suppress(OSError):  # ours is no terminal
                 size = os.get_terminal_size(self._out)
                 self._try(f"/resize?h={size.lines}&w={size.columns}")
 
@@ -147,7 +151,7 @@ class EngineContainer:
         return self._open.enter_context(closing(question))
 
     def _begun(self, target: str, *, upgrade: bool = False) -> EngineRequest:
-        """A question of this container whose answer has begun, and goes on for as long as it runs."""
+        """Send a request whose answer begins at once and ends with the container."""
         question = self._post(self._container + target, upgrade=upgrade)
         try:
             is_begun = question.is_accepted(TIMEOUT_S)
@@ -159,7 +163,7 @@ class EngineContainer:
         return question
 
     def _answer(self, question: EngineRequest, deadline: float | None) -> bytes:
-        """Its body. Raises EngineError for a refusal or none at all, TimeoutError before it is there."""
+        """Return the answer's body. Raises EngineError for a refusal or a lost engine, TimeoutError."""
         try:
             reply = question.answer(_left_s(deadline))
         except TimeoutError:
@@ -171,7 +175,7 @@ class EngineContainer:
         return reply.body
 
     def _try(self, target: str) -> None:
-        """Of a container that may not run yet, or not any more."""
+        """Send a request about the container and ignore errors: it may not run."""
         with (
             suppress(OSError, ValueError),
             closing(EngineRequest(self._path, f"POST {self._container}{target}")) as question,
@@ -180,7 +184,7 @@ class EngineContainer:
 
 
 class ContainerStreams:
-    """What goes to and fro between a container and us."""
+    """The streams between a container and this process."""
 
     def __init__(self, channel: _socket.socket, pump: Pump, *, stdin: bool) -> None:
         self._channel, self._pump = channel, pump
@@ -190,27 +194,27 @@ class ContainerStreams:
             self._feeder.start()
 
     def drain(self, deadline: float | None) -> None:
-        """Wait until all of its output has been shown. Raises TimeoutError."""
+        """Wait until all output has been copied. Raises TimeoutError."""
         if not self._pump.join(_left_s(deadline)):
             raise TimeoutError
 
     def close(self) -> None:
-        """Nothing more is read of our stdin."""
-        with suppress(OSError):  # its other end was first
+        """Close the connection and stop reading our stdin."""
+        with suppress(OSError):  # the engine closed it first
             self._channel.shutdown(_socket.SHUT_RDWR)
         if self._feeder is not None:
             self._feeder.join(DRAIN_S)
 
     def _feed(self) -> None:
-        """Give the container our stdin, and its end."""
+        """Copy our stdin to the container, and its end."""
         poller, channel = select.poll(), self._channel.fileno()
         poller.register(0, select.POLLIN)
-        poller.register(channel, 0)  # which tells its end all the same
-        with suppress(OSError):  # it reads no more
+        poller.register(channel, 0)  # without events, poll still reports a hang-up
+        with suppress(OSError):  # the container reads no more
             while channel not in dict(poller.poll()):
                 try:
                     chunk = os.read(0, CHUNK)
-                except BlockingIOError:  # somebody who shares it was first
+                except BlockingIOError:  # another process that shares our stdin read it first
                     continue
                 if not chunk:
                     break
@@ -220,7 +224,7 @@ class ContainerStreams:
 
 
 class MultiplexedSource(OutputSource):
-    """A connection on which stdout and stderr come in parts of both."""
+    """A connection on which frames of stdout and stderr alternate."""
 
     def __init__(self, fd: int, out: OutputCopy, err: OutputCopy) -> None:
         super().__init__(fd, out)
@@ -246,17 +250,17 @@ class MultiplexedSource(OutputSource):
 
 
 def _exit_code(answer: bytes) -> int:
-    told = _decode(answer)
-    if said := (told.get("Error") or {}).get("Message"):
-        raise engine.engine_error(said)
-    return int(told["StatusCode"])
+    facts = _decode(answer)
+    if problem := (facts.get("Error") or {}).get("Message"):
+        raise engine.engine_error(problem)
+    return int(facts["StatusCode"])
 
 
 def _decode(answer: bytes) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = msgspec.json.decode(answer)
-        return told
-    except msgspec.DecodeError:  # it was cut off
+        facts: dict[str, Any] = msgspec.json.decode(answer)
+        return facts
+    except msgspec.DecodeError:  # the engine ended while it answered
         raise _engine_lost() from None
 
 

@@ -75,7 +75,7 @@ def _result(handle: Handle, exit_code: int) -> Result:
 
 
 def _check_programs(programs: Mapping[str, str], path: str) -> None:
-    """bash would only say 127."""
+    """Raise LaunchError with a hint for a missing program: bash would only exit with 127."""
     if not programs:
         return
     import shutil
@@ -86,7 +86,7 @@ def _check_programs(programs: Mapping[str, str], path: str) -> None:
 
 
 def _descriptor(number: int, stream: object) -> int | None:
-    """Our own stream's descriptor; None where it is closed."""
+    """Return our own stream's descriptor, or None if it is closed."""
     if stream is None:
         return None
     try:

@@ -1,4 +1,8 @@
-"""What activating a conda environment does to the variables, computed once so that a start needs no shell."""
+"""The changes that activating a conda environment makes to the variables of a process.
+
+The scripts of activate.d run once, when the environment is built; the result is kept in its ready mark. So a
+warm start needs no shell, and none of the builder's own variables gets into the environment.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +24,8 @@ _RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS_DIRECTORY}/*.sh; do . "$script";
 
 
 def make_launch(prefix: Path, variables: dict[str, str]) -> Launch:
-    """How to start a process in the environment at `prefix`, whose author wants `variables` set.
-
-    The scripts run in a plain environment, not the user's: the result belongs to the environment alone, and
-    nothing of the user's is written to its files.
-    """
-    set_: dict[str, str | None] = {
+    """Return the launch of a process in the environment at `prefix`. variables: those that its author set."""
+    changes: dict[str, str | None] = {
         "CONDA_PREFIX": str(prefix),
         "CONDA_DEFAULT_ENV": str(prefix),
         "CONDA_SHLVL": "1",
@@ -38,27 +38,28 @@ def make_launch(prefix: Path, variables: dict[str, str]) -> Launch:
     path = (str(prefix / "bin"),)
     scripts = prefix / SCRIPTS_DIRECTORY
     if not scripts.is_dir() or not any(scripts.glob("*.sh")):
-        return Launch(variables=set_, path_entries=path)
-    before = {name: value for name, value in set_.items() if value is not None}
+        return Launch(variables=changes, path_entries=path)
+    # The scripts see a plain environment, not the user's: the result is stored with the environment.
+    before = {name: value for name, value in changes.items() if value is not None}
     before["PATH"] = os.pathsep.join((*path, os.defpath))
     for name in ("HOME", "LANG"):
         if name in os.environ:
             before[name] = os.environ[name]
     after = _activated(before)
     for name in before.keys() - after.keys():
-        set_[name] = None
+        changes[name] = None
     for name, value in after.items():
         if before.get(name) != value and name not in SHELL_VARIABLES:
-            set_[name] = value
+            changes[name] = value
     added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
     usual = os.defpath.split(os.pathsep)
     return Launch(
-        variables=set_, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
+        variables=changes, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
     )
 
 
 def _activated(before: dict[str, str]) -> dict[str, str]:
-    """The variables after the scripts ran. A command in them may fail; conda passes over that as well."""
+    """Return the variables after the scripts ran. A failing command in a script is ignored, as conda does."""
     answer = run_program(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
     if not answer.ok:
         raise activation_error(answer.stderr)
@@ -73,7 +74,7 @@ def activation_error(stderr: str) -> BuildError:
 
 
 def parse_variables(text: str) -> dict[str, str]:
-    """What `env -0` printed."""
+    """Parse the output of `env -0`."""
     pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
     return {name: value for name, _, value in pairs}
 
@@ -82,14 +83,14 @@ PROGRAM_VARIABLE = "PROJRUN_CONDA_EXE"
 
 
 def chosen_program() -> str:
-    """The program; empty for rattler."""
+    """Return the conda-like program that the user chose; empty for rattler."""
     return os.environ.get(PROGRAM_VARIABLE, "")
 
 
 def create_with_program(
     program: str, packages: Sequence[CondaPackage], prefix: Path, offline: bool, log: Path
 ) -> None:
-    """Exactly `packages` at `prefix`: the program solves nothing."""
+    """Install exactly `packages` at `prefix`: an explicit list leaves the program nothing to solve."""
     with temporary_directory() as temporary:
         explicit = temporary / "explicit.txt"
         lines = ["@EXPLICIT", *(f"{package.url}#sha256:{package.sha256}" for package in packages)]

@@ -1,4 +1,4 @@
-"""Conda environments without conda: solved and installed by rattler, their pip section by uv."""
+"""The manager of conda environments: rattler solves and installs them, uv their pip section."""
 
 from __future__ import annotations
 
@@ -52,32 +52,32 @@ download_packages = environments.refuse_download
 LINK_SCRIPTS_VARIABLE = "PROJRUN_CONDA_LINK_SCRIPTS"
 NO_DEFAULTS = "nodefaults"
 PIP_OPTIONS = ("--break-system-packages",)
-"""Conda marks its Python as managed by others: what the project's own pip section says is meant."""
+"""Conda marks its Python as externally managed (PEP 668), but the project's own pip section is intended."""
 STATE_FILE = "conda-meta/state"
-"""Where conda keeps the variables of an environment."""
+"""The file in which conda keeps the variables of an environment."""
 
 
 class PreviousLock(msgspec.Struct, frozen=True):
-    """A lock whose versions are kept where they still fit."""
+    """An earlier lock, whose versions are kept where they still fit."""
 
     conda: str = ""
     pylock: str = ""
     change: tuple[str, ...] = ()
-    """Packages that need not stay as they are."""
+    """Names of packages that may change."""
 
 
 NO_PREVIOUS_LOCK = PreviousLock()
 
 
 class TargetPlatform(msgspec.Struct, frozen=True):
-    """The machine that is solved for, where that is not this one."""
+    """The platform to solve for, if it is not this machine's."""
 
     subdir: str = ""
-    """As conda names platforms, such as `linux-64`; empty: the user's."""
+    """Conda's name of the platform, such as `linux-64`; empty for the user's."""
     glibc: str = ""
-    """Its version; empty: what this machine has."""
+    """Version of glibc; empty for this machine's."""
     platform: str = ""
-    """As uv names platforms; empty: this one's."""
+    """uv's name of the platform; empty for this machine's."""
 
 
 THIS_PLATFORM = TargetPlatform()
@@ -110,7 +110,7 @@ def lock(
     before: PreviousLock = NO_PREVIOUS_LOCK,
     target: TargetPlatform = THIS_PLATFORM,
 ) -> Lock:
-    """as_of: a date or RFC 3339 time; what came to the channels and the index later does not count."""
+    """Solve the descriptor. as_of: date or RFC 3339 time; packages published later are ignored."""
     current = read_settings()
     if target.subdir:
         current = msgspec.structs.replace(current, subdir=target.subdir)
@@ -131,10 +131,10 @@ def lock(
         pylock, local = pip_section.split_local(document, descriptor, directory)
     elif not pylock and python:
         wish = pip_section.PipOptions(as_of, before.pylock, before.change, target.platform)
-        pylock, local, said = pip_section.lock_pip_section(
+        pylock, local, pip_notices = pip_section.lock_pip_section(
             descriptor, answer.packages, python, directory, log, wish
         )
-        notices += said
+        notices += pip_notices
     return Lock(
         manager="conda",
         files={CONDA_LOCK_ARTIFACT: answer.lock, PYLOCK_ARTIFACT: pylock},
@@ -166,7 +166,8 @@ def key(lock: Lock) -> dict[str, object]:
 
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
-    """Paths are written into a conda environment: it is made where it is going to be, and handed over."""
+    # Conda's programs, uv and byte code all write the prefix into files, and not all accept another one: the
+    # environment is built at its final path, then renamed to the directory that the shelf asked for.
     final = temporary_target(dest)
     current = read_settings()
     try:
@@ -191,25 +192,27 @@ def unhealthy(dest: Path) -> str | None:
 
 
 class _Installed(msgspec.Struct):
-    """What of a file in conda-meta counts."""
+    """The fields of a file in conda-meta that are read."""
 
     name: str
     version: str
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    """Conda's packages, and those that uv installed from PyPI."""
-    found = {}
+    """Return the packages that conda and uv installed."""
+    packages = {}
     for file in (dest / "conda-meta").glob("*.json"):
         package = msgspec.json.decode(file.read_bytes(), type=_Installed)
-        found[package.name] = Package(package.name, package.version)
+        packages[package.name] = Package(package.name, package.version)
     for info in dest.glob("lib/python*/site-packages/*.dist-info"):
         installer = info / "INSTALLER"
-        if installer.is_file() and installer.read_text().strip() == "uv":  # what it replaced is gone
+        if (
+            installer.is_file() and installer.read_text().strip() == "uv"
+        ):  # replaces conda's package of that name
             name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
             name = normal(name)
-            found[name] = Package(name, version, origin(info / "direct_url.json"))
-    return tuple(package for _, package in sorted(found.items()))
+            packages[name] = Package(name, version, origin(info / "direct_url.json"))
+    return tuple(package for _, package in sorted(packages.items()))
 
 
 class _State(msgspec.Struct):
@@ -217,13 +220,13 @@ class _State(msgspec.Struct):
 
 
 def launch(dest: Path) -> Launch:
-    """Runs the activation scripts: it is called once, and what it returns is kept with the environment."""
+    """Return the launch. Runs the activation scripts: it is called once, and the result is kept."""
     state = msgspec.json.decode((dest / STATE_FILE).read_bytes(), type=_State)
     return activation.make_launch(dest, state.env_vars)
 
 
 def _channels(written: Sequence[str], current: Settings, directory: Path) -> Channels:
-    """As conda has it: the project's own, then the user's unless the project says `nodefaults`."""
+    """Return the project's channels, then the user's unless the project says `nodefaults`, as conda does."""
     names = [name for name in written if name != NO_DEFAULTS]
     if NO_DEFAULTS not in written:
         names += current.channels
@@ -231,7 +234,7 @@ def _channels(written: Sequence[str], current: Settings, directory: Path) -> Cha
 
 
 def _match_specs(descriptor: Descriptor) -> list[str]:
-    """The match specs to be solved, Python among them where anything is to be run or installed by it."""
+    """Return the match specs to solve; Python is added if pip packages or the default environment need it."""
     specs = list(descriptor.conda_specs)
     named = any(re.match(r"(\S+::)?python(?![\w.-])", spec) for spec in specs)
     if named or descriptor.conda_lock_file:
@@ -277,7 +280,7 @@ def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
 
 
 def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Path) -> None:
-    """Conda's packages at `prefix`, as they are to be at the path `final` of another machine."""
+    """Install conda's packages at `prefix` for use at the path `final` of an image."""
     current = msgspec.structs.replace(read_settings(), subdir=subdir)
     channels = _channels(lock.facts["channels"], current, prefix)
     answer = run_rattler("install", channels, current, log, lock=lock.conda, prefix=str(prefix), final=final)
@@ -286,14 +289,14 @@ def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Pa
 
 
 def list_packages(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
-    """What `lock` has of conda."""
+    """Return the conda packages of `lock`."""
     current = msgspec.structs.replace(read_settings(), subdir=subdir)
     return _describe_packages(lock, _channels(lock.facts["channels"], current, Path.cwd()), current, log)
 
 
 def refuse_link_scripts(names: Sequence[str], hint: str) -> NoReturn:
-    said = "wants to run a script of its own at installation, which can be any program"
-    raise BuildError(f"{', '.join(names)}: {said}", hint)
+    problem = "wants to run a script of its own at installation, which can be any program"
+    raise BuildError(f"{', '.join(names)}: {problem}", hint)
 
 
 def _describe_packages(

@@ -1,4 +1,4 @@
-"""What the user's conda configuration says about channels: condarc files, and CONDA_ variables on top."""
+"""The user's conda configuration: condarc files, and CONDA_ variables on top."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from projrun.errors import BuildError
 from projrun.net import channel_without_credentials, is_offline
 
 DEFAULT_CHANNELS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
-"""What the channel name `defaults` means where nobody says otherwise."""
+"""Channels that the name `defaults` means unless the configuration names others."""
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 _PRIORITIES = {"true": "strict", "false": "disabled"}
 _TRUE = ("1", "true", "yes", "on")
@@ -22,20 +22,20 @@ _TRUE = ("1", "true", "yes", "on")
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
-    """As written; those of the more particular file first."""
+    """Names, paths or URLs as written; those of the more specific file first."""
     default_channels: tuple[str, ...] = DEFAULT_CHANNELS
     custom_channels: dict[str, str] = {}
     custom_multichannels: dict[str, tuple[str, ...]] = {}
     channel_alias: str = CHANNEL_ALIAS
     priority: str = "flexible"
-    """As conda has it by default: strict, flexible or disabled."""
+    """Channel priority: strict, flexible (conda's default) or disabled."""
     subdir: str = ""
     offline: bool = False
     ssl_verify: str = "true"
     proxies: dict[str, str] = {}
 
     def urls(self, channel: str, directory: Path) -> list[str]:
-        """The URLs that a channel's name, path (from `directory`) or URL means, with their credentials."""
+        """Return the URLs, with credentials, of a channel given by name, path (from `directory`) or URL."""
         channel = os.path.expandvars(channel).rstrip("/")
         if channel == "defaults":
             return [url for name in self.default_channels for url in self.urls(name, directory)]
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return [f"{os.path.expandvars(base).rstrip('/')}/{channel}"]
 
     def facts(self) -> dict[str, Any]:
-        """What of it a resolution depends on, without credentials."""
+        """Return the settings that a resolution depends on, without credentials."""
         facts: dict[str, Any] = msgspec.to_builtins(self)
         for name in ("offline", "ssl_verify", "proxies"):
             del facts[name]
@@ -63,36 +63,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for file in _condarc_files(environ):
-        _merge(found, _read(file))
+        _merge(values, _read(file))
     for name in ("channels", "default_channels", "channel_alias", "channel_priority", "subdir", "offline"):
         if value := environ.get(f"CONDA_{name.upper()}"):
-            found[name] = value.split(",") if name.endswith("channels") else value
+            values[name] = value.split(",") if name.endswith("channels") else value
     if value := environ.get("CONDA_SSL_VERIFY"):
-        found["ssl_verify"] = value
-    offline = "true" if is_offline(environ) else str(found.get("offline", ""))
-    priority = str(found.get("channel_priority", "flexible")).lower()
+        values["ssl_verify"] = value
+    offline = "true" if is_offline(environ) else str(values.get("offline", ""))
+    priority = str(values.get("channel_priority", "flexible")).lower()
     priority = _PRIORITIES.get(priority, priority)
     if priority not in ("strict", "flexible", "disabled"):
         raise BuildError(f"'{priority}' is no channel_priority", "write strict, flexible or disabled")
-    multi = found.get("custom_multichannels") or {}
+    multi = values.get("custom_multichannels") or {}
     return Settings(
-        channels=_as_strings(found.get("channels")),
-        default_channels=_as_strings(found.get("default_channels")) or DEFAULT_CHANNELS,
-        custom_channels={str(name): str(url) for name, url in (found.get("custom_channels") or {}).items()},
+        channels=_as_strings(values.get("channels")),
+        default_channels=_as_strings(values.get("default_channels")) or DEFAULT_CHANNELS,
+        custom_channels={str(name): str(url) for name, url in (values.get("custom_channels") or {}).items()},
         custom_multichannels={str(name): _as_strings(channels) for name, channels in multi.items()},
-        channel_alias=str(found.get("channel_alias") or CHANNEL_ALIAS),
+        channel_alias=str(values.get("channel_alias") or CHANNEL_ALIAS),
         priority=priority,
-        subdir=str(found.get("subdir") or ""),
+        subdir=str(values.get("subdir") or ""),
         offline=offline.lower() in _TRUE,
-        ssl_verify=str(found.get("ssl_verify", True)),
-        proxies={str(name): str(url) for name, url in (found.get("proxy_servers") or {}).items()},
+        ssl_verify=str(values.get("ssl_verify", True)),
+        proxies={str(name): str(url) for name, url in (values.get("proxy_servers") or {}).items()},
     )
 
 
 def _condarc_files(environ: Mapping[str, str]) -> Iterator[Path]:
-    """condarc files as conda looks for them, the most general first."""
+    """List the files in the order in which conda reads them, the most general first.
+
+    Source: "Searching for .condarc" in conda's user guide.
+    """
     home = Path(environ.get("HOME") or os.path.expanduser("~"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     roots = [Path("/etc/conda"), Path("/var/lib/conda")]
@@ -118,16 +121,16 @@ def _read(file: Path) -> dict[str, Any]:
     return data or {}
 
 
-def _merge(found: dict[str, Any], more: dict[str, Any]) -> None:
-    """Lists of the more particular file come first, mappings are joined, else the last one counts."""
+def _merge(values: dict[str, Any], more: dict[str, Any]) -> None:
+    """Merge as conda does: lists of the more specific file first, mappings joined, other values replaced."""
     for key, value in more.items():
-        before = found.get(key)
+        before = values.get(key)
         if isinstance(value, list) and isinstance(before, list):
-            found[key] = [*value, *(item for item in before if item not in value)]
+            values[key] = [*value, *(item for item in before if item not in value)]
         elif isinstance(value, dict) and isinstance(before, dict):
-            found[key] = {**before, **value}
+            values[key] = {**before, **value}
         else:
-            found[key] = value
+            values[key] = value
 
 
 def _as_strings(value: object) -> tuple[str, ...]:

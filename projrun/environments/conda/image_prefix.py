@@ -1,7 +1,7 @@
-"""Conda environments in images: solved for the image, and placed here as they are to lie in it.
+"""Conda environments in images: solved for the image, installed on the host and copied into the image.
 
-rattler writes another path into what it installs than the one where it does so. That needs no conda in the
-image, no credentials of channels in its build, and shares the packages that this machine has already.
+rattler can write the prefix of the image into the files that it installs here. So the image needs no conda,
+its build no credentials of channels, and packages in the user's cache are not downloaded again.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from projrun.plan import Descriptor, Lock
 from projrun.record import Package
 
 DEFAULT_BASE = "debian:stable-slim"
-"""What is taken for the rest of the image: glibc and a shell. Python comes from conda."""
+"""The base image if none is named: it gives glibc and a shell, and conda gives Python."""
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""An engine's names of architectures -> the kernel's, where they differ."""
+"""Names of architectures that differ between engine and kernel."""
 _SUBDIRS = {"x86_64": "linux-64"}
 _OLD_GLIBC = "2.28"
-"""Taken for granted where an image does not tell its version."""
+"""Assumed for an image that does not tell its version."""
 
 
 def uses_conda(descriptor: Descriptor) -> bool:
-    """Whether it is conda's, by the rule that chooses conda outside of images."""
+    """Tell whether conda builds this environment, by the rule that holds outside of images too."""
     return descriptor.kind == "conda_env" and needs_conda(descriptor)
 
 
@@ -52,29 +52,29 @@ def lock_prefix(
     machine = _MACHINES.get(base.architecture, base.architecture)
     platform = f"{machine}-manylinux_{(version or _OLD_GLIBC).replace('.', '_')}"
     target = conda_manager.TargetPlatform(_conda_subdir(platform), version, platform)
-    found = conda_manager.lock(descriptor, directory, log, as_of, target=target)
-    return msgspec.structs.replace(found, facts={**found.facts, "platform": platform})
+    conda_lock = conda_manager.lock(descriptor, directory, log, as_of, target=target)
+    return msgspec.structs.replace(conda_lock, facts={**conda_lock.facts, "platform": platform})
 
 
 def install_prefix(lock: Lock, prefix: Path, final: str, log: Path) -> None:
-    """Conda's packages at `prefix`, as they are to be at `final` in the image."""
+    """Install conda's packages at `prefix` for use at `final` in the image."""
     conda_manager.install_for_image(lock, prefix, final, _conda_subdir(lock.facts["platform"]), log)
     for directory, _, _ in os.walk(prefix):
-        os.chmod(directory, 0o755)  # noqa: S103 - whatever our umask, others use it
+        os.chmod(directory, 0o755)  # noqa: S103 - other users use it, whatever our umask
 
 
 def list_packages(lock: Lock, inside: ImageContents, log: Path) -> tuple[Package, ...]:
-    """Conda's packages, and those that uv installed from PyPI, which may have replaced some."""
-    found = {
-        one.name: Package(one.name, one.version)
-        for one in conda_manager.list_packages(lock, _conda_subdir(lock.facts["platform"]), log)
+    """Return conda's packages, and those that uv installed from PyPI, which may have replaced some."""
+    packages = {
+        package.name: Package(package.name, package.version)
+        for package in conda_manager.list_packages(lock, _conda_subdir(lock.facts["platform"]), log)
     }
-    found |= {one.name: one for one in inside.packages if one.name in inside.by_uv}
-    return tuple(package for _, package in sorted(found.items()))
+    packages |= {package.name: package for package in inside.packages if package.name in inside.by_uv}
+    return tuple(package for _, package in sorted(packages.items()))
 
 
 def read_activated_variables(image: Image, shell: str, variables: dict[str, str]) -> dict[str, str]:
-    """What a process is to have set: the author's variables and what activation scripts make of them."""
+    """Return the author's variables, and the changes that the activation scripts make in a container."""
     pairs = [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
     options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", shell, *pairs]
     answer = engine.run_docker("run", *options, image.id, "-c", _ACTIVATION_SCRIPT)
@@ -96,6 +96,6 @@ _IGNORED_VARIABLES = SHELL_VARIABLES - {"PATH"}
 
 
 def _conda_subdir(platform: str) -> str:
-    """What conda calls it: `linux-64`, `linux-aarch64`."""
+    """Return conda's name of the platform, such as `linux-64` or `linux-aarch64`."""
     machine = platform.partition("-")[0]
     return _SUBDIRS.get(machine, f"linux-{machine}")

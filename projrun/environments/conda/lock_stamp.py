@@ -1,7 +1,7 @@
-"""What `projrun lock` says in a pixi.lock that it writes: what it was made from, and its pip section's lock.
+"""The stamp in a pixi.lock of `projrun lock`: digests of its descriptor and of its pip section's lock.
 
-Comments at the head of the file, which every reader of such locks passes over. A lock without them is another
-program's, which has its own ways to tell whether it is stale.
+It is a comment at the head of the file, so other programs read the lock as theirs, and neither of the two
+locks is used without the other. A lock without a stamp is another program's, which knows if it is stale.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from projrun.plan import Descriptor, Lock
 
 PIXI_LOCK = "pixi.lock"
 PIP_LOCK = "pylock.conda.toml"
-"""Not pylock.toml, which locks the whole environment for the managers that install from PyPI alone."""
+"""The pip section's lock. Managers other than conda would take a pylock.toml for the whole environment."""
 _STAMP = re.compile(r"# projrun: descriptor ([0-9a-f]+), pip ([0-9a-f]+|none)\n")
 NO_PIP = "none"
 
 
 class Stamp(msgspec.Struct, frozen=True):
     descriptor: str
-    """Digest of what was solved."""
+    """Digest of the descriptor's conda and pip packages."""
     pip: str
-    """sha256 of the file PIP_LOCK beside it, or NO_PIP."""
+    """SHA-256 of the file PIP_LOCK beside it, or NO_PIP."""
 
 
 def digest_descriptor(descriptor: Descriptor) -> str:
-    """Digest of what the author wrote and a conda lock depends on."""
+    """Return the digest of those parts of the descriptor that a conda lock depends on."""
     pip = [descriptor.build_dependencies, descriptor.dependencies, descriptor.constraints]
     return cache_key({"conda": [descriptor.conda_specs, descriptor.channels], "pip": pip})
 
@@ -47,7 +47,7 @@ def add_stamp(lock: str, descriptor: Descriptor, pip_lock: str) -> str:
 
 
 def explain_staleness(descriptor: Descriptor, directory: Path) -> str:
-    """Why the project's conda lock is not that of its descriptor; empty when it is, or we cannot know."""
+    """Return the reason why the project's conda lock is stale; empty if it is not, or has no stamp."""
     stamp = _read_stamp(descriptor, directory)
     if stamp is None:
         return ""
@@ -61,7 +61,7 @@ def explain_staleness(descriptor: Descriptor, directory: Path) -> str:
 
 
 def read_pip_lock(descriptor: Descriptor, directory: Path) -> dict[str, Any] | None:
-    """The pip section's lock that belongs to the project's conda lock. Raises BuildError when it is lost."""
+    """Return the pip section's lock that the stamp names. Raises BuildError when it is lost or changed."""
     stamp = _read_stamp(descriptor, directory)
     if stamp is None or stamp.pip == NO_PIP:
         return None
@@ -76,8 +76,8 @@ def _read_stamp(descriptor: Descriptor, directory: Path) -> Stamp | None:
     if os.path.basename(descriptor.conda_lock_file) != PIXI_LOCK:
         return None
     with (directory / descriptor.conda_lock_file).open(errors="replace") as file:
-        found = _STAMP.match(file.readline(500))
-    return Stamp(found[1], found[2]) if found else None
+        match = _STAMP.match(file.readline(500))
+    return Stamp(match[1], match[2]) if match else None
 
 
 def _read_pip_text(descriptor: Descriptor, directory: Path) -> str:

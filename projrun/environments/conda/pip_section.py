@@ -1,4 +1,4 @@
-"""The pip section of a conda environment: locked for its Python before it exists, installed into it by uv."""
+"""The pip section of a conda environment, locked and installed by uv; locked before its Python exists."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from projrun.plan import Descriptor, LocalRequirement
 
 
 class PipOptions(msgspec.Struct, frozen=True):
-    """How the pip section is to be resolved."""
+    """Options of resolving a pip section."""
 
     as_of: str = ""
     before: str = ""
-    """A lock whose versions are kept where they still fit."""
+    """An earlier pylock.toml, whose versions are kept where they still fit."""
     change: tuple[str, ...] = ()
-    """Packages that need not."""
+    """Names of packages that may change."""
     platform: str = ""
-    """That is resolved for, as uv names platforms; empty: this one."""
+    """uv's name of the platform to resolve for; empty for this machine's."""
 
 
 def lock_pip_section(
@@ -38,9 +38,9 @@ def lock_pip_section(
     log: Path,
     wish: PipOptions,
 ) -> tuple[str, tuple[LocalRequirement, ...], tuple[str, ...]]:
-    """The pylock.toml of the pip section ('' without one), what of it lies on this machine, and notices.
+    """Return the pylock.toml of the pip section ('' without one), its local requirements, and notices.
 
-    What conda installs stays; where the pip section demands otherwise it has its way, as with pip itself.
+    The versions that conda installs are kept unless the pip section demands others, which replace them.
     """
     lines = descriptor.dependencies
     if descriptor.kind != "conda_env":
@@ -52,13 +52,13 @@ def lock_pip_section(
     target += ["--python-platform", wish.platform] if wish.platform else []
     target += ["--exclude-newer", wish.as_of] if wish.as_of else []
     target += [f"--upgrade-package={name}" for name in wish.change]
-    there = [f"{package.name}=={package.version}" for package in packages if _constrains_pip(package)]
+    installed = [f"{package.name}=={package.version}" for package in packages if _constrains_pip(package)]
     notices: tuple[str, ...] = ()
     access = access_of(descriptor, directory)
     try:
-        document = compiled(lines, (*descriptor.constraints, *there), target, access, log, wish.before)
+        document = compiled(lines, (*descriptor.constraints, *installed), target, access, log, wish.before)
     except BuildError:
-        if not there:
+        if not installed:
             raise
         document = compiled(lines, descriptor.constraints, target, access, log, wish.before)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
@@ -68,7 +68,7 @@ def lock_pip_section(
 def split_local(
     document: dict[str, Any], descriptor: Descriptor, directory: Path
 ) -> tuple[str, tuple[LocalRequirement, ...]]:
-    """The pylock.toml of a lock in the project, and what of it lies on this machine."""
+    """Return the document as pylock.toml without its local requirements, and those."""
     document, local = without_local(document, descriptor, directory)
     return text_of(document), local
 
@@ -84,7 +84,7 @@ def _constrains_pip(package: CondaPackage) -> bool:
 
 
 def pylock_of_packages(packages: Sequence[PypiPackage]) -> str:
-    """The PyPI packages of another program's lock as a pylock.toml."""
+    """Return the PyPI packages of another program's lock as a pylock.toml."""
     parts = ['lock-version = "1.0"\ncreated-by = "projrun"\n']
     for package in packages:
         if not package.location.startswith(("http://", "https://")) or not package.sha256:

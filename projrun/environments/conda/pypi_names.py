@@ -1,4 +1,4 @@
-"""Conda packages as requirements of PyPI, for the managers that install from there."""
+"""Translation of conda packages to requirements of PyPI, for the managers that install from there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from projrun.plan import Descriptor
 _SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
 _WELL_KNOWN = frozenset(("defaults", "nodefaults", "main", "anaconda", "conda-forge", "pytorch"))
 _BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
-"""`name[version='>=1,<2']`"""
+"""Match the version in `name[version='>=1,<2']`."""
 _TABLE = Path(__file__).with_name("pypi_names.toml")
 
 
@@ -23,12 +23,12 @@ class PypiTranslation(msgspec.Struct, frozen=True):
 
 
 def translate_to_pypi(descriptor: Descriptor) -> PypiTranslation:
-    """What the conda packages of `descriptor` are on PyPI. Raises BuildError naming those that it lacks."""
+    """Return the conda packages of `descriptor` as requirements. Raises BuildError for those PyPI lacks."""
     if not descriptor.conda_dependencies:
         return PypiTranslation((), ())
     names, kinds = _read_table()
     requirements: list[str] = []
-    said: list[str] = []
+    translated: list[str] = []
     left_out: list[str] = []
     absent: list[str] = []
     for spec in descriptor.conda_dependencies:
@@ -40,27 +40,25 @@ def translate_to_pypi(descriptor: Descriptor) -> PypiTranslation:
         else:
             requirement = names.get(name, name) + convert_version(version)
             requirements.append(requirement)
-            said.append(requirement if name not in names else f"{requirement} for {name}")
+            translated.append(requirement if name not in names else f"{requirement} for {name}")
     if absent:
         raise BuildError(
             f"{descriptor.file} lists conda packages that PyPI does not have: {', '.join(absent)}",
             "use --env-manager conda, or remove those that the project does without",
         )
     notices = []
-    if said:
-        notices.append(f"conda packages installed from PyPI: {', '.join(said)}")
+    if translated:
+        notices.append(f"conda packages installed from PyPI: {', '.join(translated)}")
     if left_out:
         notices.append(f"system libraries of {descriptor.file} left out: {', '.join(left_out)}")
     return PypiTranslation(tuple(requirements), tuple(notices))
 
 
 def needs_conda(descriptor: Descriptor) -> bool:
-    """Whether the descriptor lists what PyPI does not have, or brings a lock of conda's.
-
-    What a channel of somebody's own has is theirs: another package may have its name on PyPI.
-    """
+    """Tell whether the descriptor has a conda lock, or packages that PyPI does not have."""
     if descriptor.conda_lock_file:
         return True
+    # A private channel's package is not the package that has its name on PyPI.
     if descriptor.conda_dependencies and not _WELL_KNOWN.issuperset(descriptor.channels):
         return True
     _, kinds = _read_table()
@@ -69,7 +67,7 @@ def needs_conda(descriptor: Descriptor) -> bool:
 
 
 def _read_table() -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Names on PyPI that differ, and names that PyPI does not have, by kind."""
+    """Return the names that differ on PyPI, and lists of names that PyPI does not have, by kind."""
     from projrun.documents import toml_file
 
     table = toml_file.load(_TABLE, _TABLE.name)
@@ -81,28 +79,28 @@ def _is_absent(name: str, kinds: dict[str, list[str]]) -> bool:
 
 
 def add_conda_hint(error: BuildError, descriptor: Descriptor) -> BuildError:
-    """A failed resolution, with the conda packages that PyPI may have under another name or not at all."""
+    """Return the error with a hint at the conda packages in it, which PyPI may have under another name."""
     if not descriptor.conda_dependencies:
         return error
-    names = [re.split(r"[^\w.-]", one)[0] for one in translate_to_pypi(descriptor).requirements]
-    told = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
-    if not told:
+    names = [re.split(r"[^\w.-]", text)[0] for text in translate_to_pypi(descriptor).requirements]
+    named = [name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", error.message)]
+    if not named:
         return error
-    which = f"{', '.join(told)} {'is a conda package' if len(told) == 1 else 'are conda packages'}"
+    which = f"{', '.join(named)} {'is a conda package' if len(named) == 1 else 'are conda packages'}"
     hint = f"{which} of {descriptor.file}: install with --env-manager conda, or write what PyPI calls it"
     return BuildError(error.message, f"{hint} under pip:")
 
 
 def _split_spec(spec: str) -> tuple[str, str]:
-    found = _SPEC.match(spec.strip())
-    if found is None:
+    match = _SPEC.match(spec.strip())
+    if match is None:
         return "", ""
     bracketed = _BRACKETED.search(spec)
-    return found["name"].lower(), bracketed[1] if bracketed else found["version"].strip()
+    return match["name"].lower(), bracketed[1] if bracketed else match["version"].strip()
 
 
 def convert_version(version: str) -> str:
-    """A conda version as PEP 440: `=1.2` is any 1.2, `==1.2=build` and `1.2=build` are exactly 1.2."""
+    """Return a conda version as PEP 440: `=1.2` is any 1.2, `==1.2=build` and `1.2=build` are exactly 1.2."""
     if "|" in version:
         raise BuildError(f"the conda version '{version}' has alternatives, which PyPI cannot say", "pin one")
     text = re.sub(r"\s*([,<>=!~])\s*", r"\1", version.strip())

@@ -1,4 +1,8 @@
-"""Asking rattler: starts `rattlerprogram`, and tells what went wrong in one line."""
+"""Calls of rattler, which runs in a process of its own (`rattler_program`), and its errors in one line.
+
+JSON goes in and out through files. A process that has used rattler can crash while Python shuts down, so that
+program ends with `os._exit`, and no other process loads rattler.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class CondaPackage(msgspec.Struct, frozen=True):
     url: str
     sha256: str
     python: bool
-    """It is a library of Python."""
+    """True for a Python library, which pip must know of."""
 
 
 class PypiPackage(msgspec.Struct, frozen=True):
@@ -44,13 +48,16 @@ class RattlerAnswer(msgspec.Struct, frozen=True):
     packages: tuple[CondaPackage, ...] = ()
     pypi: tuple[PypiPackage, ...] = ()
     link_scripts: tuple[str, ...] = ()
-    """Packages with link scripts, which were not run."""
+    """Names of packages whose link scripts were not run."""
     error: str = ""
     kind: str = ""
 
 
 class Channels:
-    """The channels of an environment: as locks hold them, and what opens them."""
+    """The channels of an environment: clean URLs, as locks hold them, and apart from these their credentials.
+
+    Credentials are looked up again at each download: rattler's store, netrc, condarc, `${VARIABLES}` of URLs.
+    """
 
     def __init__(self, written: Sequence[str], settings: Settings, directory: Path) -> None:
         self._settings, self._directory = settings, directory
@@ -58,7 +65,7 @@ class Channels:
         self.urls = list(dict.fromkeys(url for channel in written for url in self.add(channel)))
 
     def add(self, channel: str) -> list[str]:
-        """The URLs of a channel, without credentials, which are remembered for `mirrors` and `netrc`."""
+        """Return a channel's URLs without credentials; these are remembered for `mirrors` and `netrc`."""
         urls = self._settings.urls(channel, self._directory)
         for url in urls:
             if unset := re.search(r"\$\{?(\w+)\}?", url):
@@ -70,7 +77,7 @@ class Channels:
         return [channel_without_credentials(url) for url in urls]
 
     def spec(self, written: str) -> str:
-        """A match spec whose channel, if it names one, is a URL; that channel is added."""
+        """Return the match spec with its channel, if it names one, as a URL; that channel is added."""
         channel, mark, rest = written.strip().partition("::")
         if not mark:
             return written
@@ -81,14 +88,14 @@ class Channels:
 
     @property
     def mirrors(self) -> dict[str, list[str]]:
-        """Where a channel really is, for those that have a token in their path."""
-        found = {}
+        """Return the real URLs of channels that have a token in their path."""
+        mirrors = {}
         for clean, url in self._opened.items():
             parts = urlsplit(url)
             without_user = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
             if without_user != clean:
-                found[clean] = [without_user]
-        return found
+                mirrors[clean] = [without_user]
+        return mirrors
 
     @property
     def netrc(self) -> str:
@@ -117,9 +124,9 @@ def require_rattler() -> None:
 def run_rattler(
     operation: str, channels: Channels, settings: Settings, log: Path, **request: Any
 ) -> RattlerAnswer:
-    """Raises BuildError in one line. The request goes through a file, for credentials are not to be seen."""
+    """Run an operation of `rattler_program` and return its answer. Raises BuildError in one line."""
     require_rattler()
-    whole = {
+    message = {
         "operation": operation,
         "channels": channels.urls,
         "platform": settings.subdir,
@@ -130,13 +137,14 @@ def run_rattler(
         **request,
     }
     with temporary_directory() as temporary:
-        asked, answered = temporary / "request.json", temporary / "answer.json"
-        asked.write_bytes(msgspec.json.encode(whole))
+        # A file, not an argument: the request may hold credentials, which `ps` would show.
+        request_file, answer_file = temporary / "request.json", temporary / "answer.json"
+        request_file.write_bytes(msgspec.json.encode(message))
         environ = merge_environ(os.environ, _network_variables(channels, settings, temporary))
-        argv = [sys.executable, "-m", PROGRAM, str(asked), str(answered)]
+        argv = [sys.executable, "-m", PROGRAM, str(request_file), str(answer_file)]
         run_with_progress(argv, log=log, cwd=temporary, environ=environ)
         try:
-            answer = msgspec.json.decode(answered.read_bytes(), type=RattlerAnswer)
+            answer = msgspec.json.decode(answer_file.read_bytes(), type=RattlerAnswer)
         except (OSError, msgspec.MsgspecError):
             raise BuildError("rattler ended without an answer", f"look at {log}") from None
     if answer.error:
@@ -169,7 +177,7 @@ def _build_error(answer: RattlerAnswer, settings: Settings) -> BuildError:
 
 
 def _rattler_config(channels: Channels, settings: Settings) -> str:
-    """TOML on top of rattler's own configuration files. JSON strings are TOML strings."""
+    """Return TOML that is merged over rattler's own configuration files. JSON strings are TOML strings."""
     lines = []
     if settings.ssl_verify.lower() == "false":
         lines.append("tls-no-verify = true")
@@ -188,8 +196,8 @@ def _network_variables(channels: Channels, settings: Settings, temporary: Path) 
     if os.path.isfile(os.path.expanduser(settings.ssl_verify)):
         variables["SSL_CERT_FILE"] = os.path.expanduser(settings.ssl_verify)
     if channels.netrc:
-        users = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
-        kept = users.read_text() if users.is_file() else ""
+        user_netrc = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
+        kept = user_netrc.read_text() if user_netrc.is_file() else ""
         netrc = temporary / "netrc"
         netrc.touch(mode=0o600)
         netrc.write_text(channels.netrc + kept)
@@ -198,7 +206,7 @@ def _network_variables(channels: Channels, settings: Settings, temporary: Path) 
 
 
 def _cache_directory() -> Path:
-    """Rattler's own cache, which other programs share: repodata and packages."""
+    """Return rattler's own cache of repodata and packages, which other programs share."""
     if named := os.environ.get("RATTLER_CACHE_DIR"):
         return Path(named).absolute()
     home = Path.home()

@@ -41,7 +41,7 @@ Request = dict[str, Any]
 Answer = dict[str, Any]
 
 CONFIG_OF = "pixi"
-"""Its configuration files are read besides rattler's own: mirrors and proxies are kept there."""
+"""Program whose configuration files are read besides rattler's own: mirrors and proxies are set there."""
 
 
 class RefusedError(Exception):
@@ -51,7 +51,7 @@ class RefusedError(Exception):
 
 
 class Session:
-    """What every operation needs of a request."""
+    """The settings and clients of rattler that every operation needs."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -106,7 +106,7 @@ def locked(session: Session, channels: list[Channel], records: list[RepoDataReco
 
 
 def described(records: list[RepoDataRecord]) -> list[Answer]:
-    """python: whether it is a library of Python, of which pip is to know."""
+    """Describe records as `rattler.CondaPackage`; `python` marks libraries of Python."""
     return [
         {
             "name": record.name.normalized,
@@ -136,7 +136,7 @@ def sha256(path: Path) -> str:
 
 
 async def read_lock(session: Session) -> Answer:
-    """`file` in the project as a lock of ours, for this platform, and its packages of PyPI."""
+    """Convert `file` of the project to our lock for this platform, and list its packages of PyPI."""
     path = Path(session.request["file"])
     if "@EXPLICIT" in path.read_text(errors="replace"):
         records = await _explicit(session, path)
@@ -158,7 +158,7 @@ async def records_of(session: Session, path: Path) -> tuple[list[RepoDataRecord]
     environment = lock.default_environment()
     if environment is None:
         raise RefusedError("the lock has no environment 'default'")
-    for platform in environment.platforms():  # a query takes the lock's own platform object, no other
+    for platform in environment.platforms():  # `packages` accepts only the lock's own platform object
         if str(platform.subdir) != session.platform:
             continue
         packages = environment.packages(platform) or []
@@ -203,7 +203,7 @@ async def _explicit(session: Session, path: Path) -> list[RepoDataRecord]:
 
 
 async def _entry(session: Session, url: str) -> RepoDataRecord:
-    """The record of one line: `URL`, `URL#MD5` or `URL#sha256:SHA256`."""
+    """Return the record of a line `URL`, `URL#MD5` or `URL#sha256:SHA256`."""
     url, _, digest = url.partition("#")
     digest = digest.removeprefix("sha256:")
     channel, subdir, file = url.rsplit("/", 2)
@@ -217,7 +217,7 @@ async def _entry(session: Session, url: str) -> RepoDataRecord:
 
 
 async def _whole(session: Session, record: RepoDataRecord) -> RepoDataRecord:
-    """A lock may name a package without its sha256."""
+    """Return the record with its SHA-256, which a lock may lack."""
     if record.sha256 is not None:
         return record
     md5 = f"#{record.md5.hex()}" if record.md5 else ""
@@ -227,15 +227,15 @@ async def _whole(session: Session, record: RepoDataRecord) -> RepoDataRecord:
 async def _listed(session: Session, channel: str, subdir: Any, file: str) -> RepoDataRecord | None:
     name = file.rsplit("-", 2)[0]
     try:
-        found = await session.gateway.query([Channel(channel)], [subdir], [name], recursive=False)
+        parts = await session.gateway.query([Channel(channel)], [subdir], [name], recursive=False)
     except Exception:
         return None
-    records = (record for part in found for record in part)
+    records = (record for part in parts for record in part)
     return next((record for record in records if record.file_name == file and record.sha256), None)
 
 
 async def _downloaded(session: Session, url: str) -> RepoDataRecord:
-    """The record of a package that its channel no longer lists, from the package itself."""
+    """Read the record of a package that its channel no longer lists from the package itself."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, url.rpartition("/")[2])
         if (here := local_file(url)) is not None:
@@ -250,8 +250,8 @@ async def _downloaded(session: Session, url: str) -> RepoDataRecord:
         return record
 
 
-OTHERS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
-_SIGNS = {
+COMMON_PLATFORMS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
+_ERROR_PATTERNS = {
     "network": re.compile(
         r"error sending request|tcp connect|dns error|timed out|connection (refused|reset)", re.IGNORECASE
     ),
@@ -259,14 +259,14 @@ _SIGNS = {
 }
 
 
-# solve
-
-
 async def solve_specs(session: Session) -> Answer:
     specs = [parsed(text) for text in session.request["specs"]]
     channels = session.channels()
     priority = getattr(ChannelPriority, session.request["priority"].capitalize())
-    named = _bare(specs) if priority is ChannelPriority.Strict else []
+    # Under strict priority the solver is shown the other versions of a stricter channel only by bare names.
+    named = [MatchSpec(spec.name.normalized) for spec in specs if spec.name and spec.channel is None]
+    if priority is not ChannelPriority.Strict:
+        named = []
     virtual = VirtualPackage.detect(_overrides(session))
     try:
         records = await solve(
@@ -285,7 +285,7 @@ async def solve_specs(session: Session) -> Answer:
 
 
 def _overrides(session: Session) -> VirtualPackageOverrides:
-    """What the user says this machine has; `glibc` is that of the image which is solved for."""
+    """Return the user's CONDA_OVERRIDE_ variables, and the glibc of the image that is solved for."""
     overrides = VirtualPackageOverrides.from_env()
     if (glibc := session.request.get("glibc")) and "CONDA_OVERRIDE_GLIBC" not in os.environ:
         overrides.libc = Override.string(glibc)
@@ -293,7 +293,7 @@ def _overrides(session: Session) -> VirtualPackageOverrides:
 
 
 async def _kept(session: Session) -> list[RepoDataRecord]:
-    """The packages of `lock`, which stay where they fit, except those of `change`."""
+    """Return the packages of `lock` that stay if they fit: all but those of `change`."""
     if not session.request.get("lock"):
         return []
     changing = set(session.request["change"])
@@ -301,30 +301,24 @@ async def _kept(session: Session) -> list[RepoDataRecord]:
 
 
 def _moment(text: str) -> datetime | None:
-    """A date or RFC 3339 time; rattler takes the figures for UTC."""
+    """Parse a date or RFC 3339 time; rattler ignores its time zone and takes it as UTC."""
     if not text:
         return None
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return moment if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
-def _bare(specs: list[MatchSpec]) -> list[MatchSpec]:
-    """The names alone: without them the solver is not shown what a stricter channel has of other versions."""
-    return [MatchSpec(spec.name.normalized) for spec in specs if spec.name and spec.channel is None]
-
-
-async def _explained(session: Session, specs: list[MatchSpec], said: str) -> str:
-    """What cannot be had on this platform and what it is there for; else the solver's own words."""
+async def _explained(session: Session, specs: list[MatchSpec], problem: str) -> str:
+    """Name specs that no channel has for this platform, and a platform that has them; else `problem`."""
     missing = [spec for spec in specs if not await _there(session, session.platforms, spec)]
     if not missing:
-        return said
-    others = [platform for platform in OTHERS if platform != session.platform]
+        return problem
+    others = [platform for platform in COMMON_PLATFORMS if platform != session.platform]
     text = f"for {session.platform} the channels have no {', '.join(map(str, missing))}"
     for other in others:
-        found = [str(spec) for spec in missing if await _there(session, [other], spec)]
-        if found:
-            return f"{text} ({', '.join(found)} {'is' if len(found) == 1 else 'are'} there for {other})"
-    return f"{text}; {said}"
+        if names := [str(spec) for spec in missing if await _there(session, [other], spec)]:
+            return f"{text} ({', '.join(names)} {'is' if len(names) == 1 else 'are'} there for {other})"
+    return f"{text}; {problem}"
 
 
 async def _there(session: Session, platforms: list[Any], spec: MatchSpec) -> bool:
@@ -332,25 +326,22 @@ async def _there(session: Session, platforms: list[Any], spec: MatchSpec) -> boo
     if name.startswith("__"):
         return True
     try:
-        found = await session.gateway.query(session.channels(), platforms, [spec], recursive=False)
+        parts = await session.gateway.query(session.channels(), platforms, [spec], recursive=False)
     except Exception:
         return False  # a channel need not have every platform
-    return any(spec.matches(record) for part in found for record in part)
-
-
-# install
+    return any(spec.matches(record) for part in parts for record in part)
 
 
 async def install_lock(session: Session) -> Answer:
-    """The packages of `lock` at `prefix`; `link_scripts`: whether their scripts may run.
+    """Install the packages of `lock` at `prefix`.
 
-    `final`: where it is going to be, on another machine.
+    Of the request, `link_scripts` lets their scripts run, and `final` is the prefix to write into files.
     """
     records = await _records(session)
     for record in records:
-        here = local_file(record.url)
-        if here is not None and record.sha256 is not None and sha256(here) != record.sha256.hex():
-            raise RefusedError(f"{here} is not the file that was locked: its sha256 is another", "damaged")
+        path = local_file(record.url)  # rattler does not check the digest of a local file
+        if path is not None and record.sha256 is not None and sha256(path) != record.sha256.hex():
+            raise RefusedError(f"{path} is not the file that was locked: its sha256 is another", "damaged")
     if session.offline:
         await _refuse_what_is_not_cached(session, records)
     allowed = bool(session.request.get("link_scripts"))
@@ -390,9 +381,9 @@ async def _refuse_what_is_not_cached(session: Session, records: list[RepoDataRec
     if session.packages is None:
         return
     index = await PackageCache(session.packages).index()
-    away = [r.file_name for r in records if local_file(r.url) is None and not index.contains_record(r)]
-    if away:
-        raise RefusedError(f"not in the package cache: {', '.join(away)}", "network")
+    missing = [r.file_name for r in records if local_file(r.url) is None and not index.contains_record(r)]
+    if missing:
+        raise RefusedError(f"not in the package cache: {', '.join(missing)}", "network")
 
 
 OPERATIONS = {"solve": solve_specs, "read": read_lock, "install": install_lock, "describe": describe_lock}
@@ -405,18 +396,19 @@ def answer(request: Request) -> Answer:
         return {"error": str(error), "kind": error.kind}
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # what panics in rattler is no Exception
-        kind = next((kind for kind, sign in _SIGNS.items() if sign.search(str(error))), "other")
+    except BaseException as error:  # a panic of rattler's Rust code is not an Exception
+        kinds = (kind for kind, pattern in _ERROR_PATTERNS.items() if pattern.search(str(error)))
+        kind = next(kinds, "other")
         return {"error": str(error) or type(error).__name__, "kind": kind}
 
 
 if __name__ == "__main__":
     code = 1
     try:
-        said = json.dumps(answer(json.loads(Path(sys.argv[1]).read_text())))
-        Path(sys.argv[2]).write_text(said)
+        text = json.dumps(answer(json.loads(Path(sys.argv[1]).read_text())))
+        Path(sys.argv[2]).write_text(text)
         code = 0
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(code)  # rattler's threads can crash Python while it shuts down

@@ -1,6 +1,6 @@
-"""Environments that are images: the author's own, or one with the packages that uv or conda would install.
+"""The manager of environments that are images: the author's own, or one with packages of uv or conda.
 
-A warm run asks for the key and whether the image is there; what resolves and builds is imported when needed.
+A warm run computes the key and asks whether the image exists; the code that builds is imported when needed.
 """
 
 from __future__ import annotations
@@ -69,11 +69,6 @@ def holds(lock: Lock, stored: Path) -> bool:
     return facts is not None and str(facts["Id"]).endswith(lock.facts["image"].removeprefix("sha256:"))
 
 
-def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
-
-    return _lock_image(descriptor, directory, log, as_of)
-
-
 def key(lock: Lock) -> dict[str, object]:
     facts: dict[str, object] = {
         "image": lock.facts["image"],
@@ -90,14 +85,14 @@ def key(lock: Lock) -> dict[str, object]:
 def build(lock: Lock, dest: Path, log: Path) -> None:
     from projrun.environments.docker.image_build import build_environment
 
-    made = build_environment(lock, cache_key(key(lock)), dest.parent, log)
+    environment = build_environment(lock, cache_key(key(lock)), dest.parent, log)
     dest.mkdir()
-    image_contents.write_environment(dest, made)
+    image_contents.write_environment(dest, environment)
 
 
 def unhealthy(dest: Path) -> str | None:
-    built = image_contents.read_environment(dest)
-    return None if engine.has_image(built.container.image) else f"the image {built.container.image} is gone"
+    image = image_contents.read_environment(dest).container.image
+    return None if engine.has_image(image) else f"the image {image} is gone"
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
@@ -121,36 +116,36 @@ def from_record(environment: Environment, files: environments.LockFiles, descrip
 
 
 def launch(dest: Path) -> Launch:
-    built = image_contents.read_environment(dest)
-    return Launch(container=built.container, variables=dict(built.variables))
+    environment = image_contents.read_environment(dest)
+    return Launch(container=environment.container, variables=dict(environment.variables))
 
 
 DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
-"""Versions tried, in this order, for a project that leaves it open."""
+"""Versions tried, in this order, after our own for a project that gives a range."""
 
 
-def _lock_image(descriptor: Descriptor, directory: Path, log: Path, as_of: str) -> Lock:
+def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     if descriptor.kind == "docker_env":
         return _lock_authors_image(descriptor.docker, directory, log)
     by_conda = image_prefix.uses_conda(descriptor)
-    usual = image_prefix.DEFAULT_BASE if by_conda else choose_base(descriptor.python)
-    base = images.find_or_pull(descriptor.docker.get("image") or usual, log)
+    default = image_prefix.DEFAULT_BASE if by_conda else choose_base(descriptor.python)
+    base = images.find_or_pull(descriptor.docker.get("image") or default, log)
     inside = inspect_contents(base)
     if by_conda:
-        found = image_prefix.lock_prefix(descriptor, directory, log, as_of, base, inside)
+        draft = image_prefix.lock_prefix(descriptor, directory, log, as_of, base, inside)
     else:
-        found = _lock_by_uv(descriptor, directory, log, as_of, base, inside)
+        draft = _lock_by_uv(descriptor, directory, log, as_of, base, inside)
     editable = [
-        f"{one.path} is installed as it is now, not editable: it is part of an image"
-        for one in found.local
-        if one.editable
+        f"{requirement.path} is installed as it is now, not editable: it is part of an image"
+        for requirement in draft.local
+        if requirement.editable
     ]
     return msgspec.structs.replace(
-        found,
+        draft,
         manager="docker",
-        local=tuple(msgspec.structs.replace(one, editable=False) for one in found.local),
-        facts={**found.facts, "image": base.pin, "tag": "" if base.digest else base.name},
-        notices=(*found.notices, *editable),
+        local=tuple(msgspec.structs.replace(requirement, editable=False) for requirement in draft.local),
+        facts={**draft.facts, "image": base.pin, "tag": "" if base.digest else base.name},
+        notices=(*draft.notices, *editable),
     )
 
 
@@ -175,7 +170,10 @@ def _lock_by_uv(
 
 
 def _lock_authors_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
-    """The author's image. One that is built here, or that no registry knows, may be another one next time."""
+    """Lock the author's image: by id if it is built here, else by digest.
+
+    An image without a digest exists on this machine only, and its owner rebuilds it: so its tag is followed.
+    """
     if build := docker.get("build"):
         image = _build_authors_image(build, directory, log)
     else:
@@ -205,7 +203,7 @@ def _build_authors_image(build: str | dict[str, Any], directory: Path, log: Path
 
 
 def choose_base(python: str) -> str:
-    """The official image for what a descriptor asks: `3.11`, `3.11.7`, `>=3.10`, ''."""
+    """Return the official image for the Python of a descriptor: `3.11`, `3.11.7`, `>=3.10`, ''."""
     if re.fullmatch(r"\d+\.\d+(\.\d+)?", python):
         return f"python:{'.'.join(python.split('.')[:2])}-slim"
     ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -214,17 +212,17 @@ def choose_base(python: str) -> str:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        wanted = SpecifierSet(python.replace(" ", ""))
+        versions = SpecifierSet(python.replace(" ", ""))
     except InvalidSpecifier:
         hint = "write one such as '3.11', '3.11.7' or '>=3.10'"
         raise BuildError(f"'{python}' is not a Python version", hint) from None
     for minor in (ours, *DEFAULT_PYTHONS):
-        if any(wanted.contains(f"{minor}.{patch}") for patch in range(30)):
+        if any(versions.contains(f"{minor}.{patch}") for patch in range(30)):
             return f"python:{minor}-slim"
     raise BuildError(f"no Python fits {python}", "widen it, or name an image with --docker-image")
 
 
-def _python_notices(wanted: str, got: str, base: Image) -> list[str]:
-    if re.fullmatch(r"\d+\.\d+\.\d+", wanted) and wanted != got:
-        return [f"Python {wanted} is not in the image {base.name}; using its {got}"]
+def _python_notices(versions: str, got: str, base: Image) -> list[str]:
+    if re.fullmatch(r"\d+\.\d+\.\d+", versions) and versions != got:
+        return [f"Python {versions} is not in the image {base.name}; using its {got}"]
     return []

@@ -1,4 +1,8 @@
-"""The Dockerfile of an environment, and the files that it copies. Owns the template engine."""
+"""The Dockerfile of an environment, and the files that it copies. Owns the template engine.
+
+Packages are installed in a stage of its own, which is removed after the build, so that index settings and
+certificates are in no image that stays. Secret mounts would do that too, but only with BuildKit.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +27,30 @@ from projrun.environments.uv.program import variables_for
 from projrun.plan import Lock
 
 VENV = "/opt/projrun"
-"""Where the environment lies in its image."""
+"""Directory of the environment in its image."""
 PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
 PREFIX = "prefix"
-"""A conda environment in the context, made for its place in the image."""
+"""Directory of the context with a conda environment."""
 WHEELS = "wheels"
-"""Where files of the lock that this machine has lie in the context."""
+"""Directory of the context with the lock's files that are on this machine."""
 LOCAL = "local"
-"""Where the local requirements lie in the context."""
+"""Directory of the context with the local requirements."""
 NO_STAGE: Mapping[str, str] = {}
 
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
 
 
 def render_standalone(lock: Lock, program: str, labels: Mapping[str, str], workdir: str) -> str:
-    """A Dockerfile that needs `pylock.toml` beside it and nothing of this machine."""
+    """Return a Dockerfile that needs `pylock.toml` beside it and nothing of this machine."""
     return _render(lock, program, labels, files=[PYLOCK], workdir=workdir)
 
 
 def write_context(
     lock: Lock, program: str, labels: Mapping[str, str], stage: Mapping[str, str], directory: Path
 ) -> None:
-    """The Dockerfile in `directory`, with all that building it here needs: our uv, certificates, settings.
+    """Write the Dockerfile and the files that building it here needs: our uv, certificates, settings.
 
-    stage: labels of all that the build leaves on its way.
+    stage: labels of the intermediate images.
     """
     import shutil
 
@@ -115,12 +119,12 @@ def _render(
 
 
 def _quote(value: str) -> str:
-    """As one word of a Dockerfile, in which nothing is expanded."""
+    """Return the value as one word of a Dockerfile, in which nothing is expanded."""
     return '"' + re.sub(r'(["$\\])', r"\\\1", one_line(value)) + '"'
 
 
 def _find_uv(lock: Lock) -> str:
-    """Our own uv where it runs in the image too; else the image's pip gets one."""
+    """Return the path of our uv if it runs in the image too, else '': the image's pip then installs one."""
     from uv import find_uv_bin
 
     machine = os.uname()
@@ -129,22 +133,22 @@ def _find_uv(lock: Lock) -> str:
 
 
 def _find_certificates() -> str:
-    """The authorities that the user trusts, where the environment names a file of its own."""
+    """Return the file of certificate authorities that SSL_CERT_FILE names, or ''."""
     named = os.environ.get("SSL_CERT_FILE", "")
     return named if os.path.isfile(named) else ""
 
 
 def _index_settings(lock: Lock) -> str:
-    """The user's and the project's settings of the package index, for the shell, credentials included."""
+    """Return the index settings of user and project, credentials included, as shell commands."""
     variables = variables_for(lock.access)
-    found = {
+    settings = {
         name: _without_local_paths(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)
     }
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if value)
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items() if value)
 
 
 def _without_local_paths(value: str) -> str:
-    """A setting without directories of this machine: what the lock has of them is in the context."""
+    """Return a setting without directories of this machine: the lock's files of them are in the context."""
     return "".join(
         part for part in re.split(r"(?<=[ ,])", value) if not re.match(r"(\w+=)?(file:|/|\.)", part)
     )

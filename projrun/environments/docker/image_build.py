@@ -1,4 +1,4 @@
-"""The image of a lock: found again or made, and looked into."""
+"""The images of environments: built from a lock, labelled with their shelf, and removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from projrun.processes import defer_signals
 from projrun.version import __version__
 
 SHELF_LABEL = "projrun.shelf"
-"""On an image: whose it is. Users who share an engine do not tidy each other's images away."""
+"""Label of an image: a digest of the shelf's path. Users who share an engine, or one user with two caches,
+must not prune each other's images; a user's name would be published when the image is pushed."""
 BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
 
@@ -35,24 +36,24 @@ def shelf_name(shelf: Path) -> str:
 
 
 def list_shelf_images(shelf: Path) -> dict[str, Image]:
-    """By id, the images that were made for this shelf. None where no engine answers."""
+    """Return the images that were built for this shelf, by id; no images if no engine answers."""
     try:
-        found = images.list_environment_images()
+        candidates = images.list_environment_images()
     except (EngineError, UnavailableError, LaunchError):
         return {}
-    ours = shelf_name(shelf)
-    return {image.id: image for image in found if image.labels.get(SHELF_LABEL) == ours}
+    name = shelf_name(shelf)
+    return {image.id: image for image in candidates if image.labels.get(SHELF_LABEL) == name}
 
 
 def freeable_size(image: Image) -> int:
-    """Bytes that are its own: the layers of its base stay while the base is there."""
+    """Return the bytes that removing the image frees: the layers of its base stay while the base exists."""
     repository, digest = image.labels.get(BASE_NAME_LABEL), image.labels.get(BASE_DIGEST_LABEL, "")
     base = images.find_image(f"{repository}@{digest}" if repository else digest) if digest else None
     return image.size - base.size if base else image.size
 
 
 def try_remove(image: Image) -> bool:
-    """False while a container uses it."""
+    """Remove the image. Return False if a container uses it."""
     try:
         images.remove(image)
     except EngineError:
@@ -61,17 +62,20 @@ def try_remove(image: Image) -> bool:
 
 
 ABANDONED_S = 3600.0
-"""After how long the rest of a build for another shelf, whose locks we cannot see, is taken away."""
+"""Age at which the remains of a build for another shelf are removed: we cannot see that shelf's locks."""
 PATIENCE_S = 10.0
-"""How long the engine may take to let go of what a build has left."""
+"""Time that the engine gets to release the remains of a build."""
 SETTLED_S = 0.5
-"""How long nothing may appear before a build that was given up counts as over."""
+"""Time without a new container or image after which a cancelled build counts as over."""
 PAUSE_S = 0.05
 
 
 @contextmanager
 def build_stage(shelf: Path) -> Iterator[dict[str, str]]:
-    """Labels for what a build leaves on its way. It is gone when the block ends."""
+    """Yield labels for the intermediate images of a build, which are removed when the block ends.
+
+    A lock file of the stage's name is held meanwhile: images with the label but no locked file are abandoned.
+    """
     remove_abandoned_builds(shelf)
     name = os.urandom(8).hex()
     lock = FileLock(_stage_lock_path(shelf, name))
@@ -88,12 +92,12 @@ def build_stage(shelf: Path) -> Iterator[dict[str, str]]:
 
 
 def remove_abandoned_builds(shelf: Path) -> None:
-    """Take away what killed builds left. No engine, nothing to take."""
+    """Remove the intermediate images and containers of killed builds, if an engine answers."""
     try:
-        found = images.list_labelled(STAGE_LABEL)
+        candidates = images.list_labelled(STAGE_LABEL)
     except (EngineError, UnavailableError, LaunchError):
         return
-    builds = {image.labels[STAGE_LABEL]: image for image in found if image.labels[STAGE_LABEL]}
+    builds = {image.labels[STAGE_LABEL]: image for image in candidates if image.labels[STAGE_LABEL]}
     if sum(_remove_if_abandoned(name, image, shelf) for name, image in builds.items()):
         say("took away what a killed build of an image had left")
 
@@ -114,10 +118,10 @@ def _remove_if_abandoned(name: str, image: Image, shelf: Path) -> bool:
 
 
 def _remove_stage(name: str, settled_s: float = 0.0) -> None:
-    """Take away all that a build left. What cannot go yet is for the next sweep.
+    """Remove the remains of a build; the next build removes those that are still in use.
 
-    settled_s: how long nothing may be there. An engine takes a moment to notice that nobody waits for a build
-    any more, and ends its step first.
+    settled_s: time without a new one. An engine takes a moment to notice that the client of a build is gone,
+    and finishes its step first.
     """
     begun = quiet_since = time.monotonic()
     with suppress(EngineError, UnavailableError, LaunchError):
@@ -130,14 +134,14 @@ def _remove_stage(name: str, settled_s: float = 0.0) -> None:
 
 
 def _remove_labelled(label: str) -> bool:
-    """Whether there was anything. Containers go first: they hold images."""
+    """Remove containers, then images, which containers hold. Return True if there were any."""
     if containers := engine.list_containers(label):
         engine.run_docker("rm", "--force", "--volumes", *containers)
-    left = images.list_labelled(label)
-    for image in left:
+    remaining = images.list_labelled(label)
+    for image in remaining:
         with suppress(EngineError):  # a container that is just ending holds it
             images.remove(image)
-    return bool(containers or left)
+    return bool(containers or remaining)
 
 
 def _stage_lock_path(shelf: Path, name: str) -> Path:
@@ -145,7 +149,7 @@ def _stage_lock_path(shelf: Path, name: str) -> Path:
 
 
 def build_environment(lock: Lock, key: str, shelf: Path, log: Path) -> ImageEnvironment:
-    """key: of the environment. shelf: the directory that holds those of its kind."""
+    """Find or build the image of a lock. key: of the environment. shelf: directory of the environments."""
     if lock.facts["platform"]:
         image = images.find_environment_image(key) or _build_image(
             lock, _image_labels(lock, key, shelf), shelf, log
@@ -164,7 +168,7 @@ def build_environment(lock: Lock, key: str, shelf: Path, log: Path) -> ImageEnvi
 
 
 def require_image(lock: Lock, key: str) -> None:
-    """Have the image of a lock on the engine, pulled if need be. Raises BuildError or EngineError."""
+    """Pull the image of a lock unless the engine has it. Raises BuildError or EngineError."""
     if not (lock.facts["platform"] and images.find_environment_image(key)):
         with temporary_directory() as temporary:
             images.find_or_pull(lock.facts["image"], temporary / "log")

@@ -1,4 +1,4 @@
-"""What is in an image, found by starting a container of it once."""
+"""The contents of an image, read by starting a container of it once."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from projrun.record import Package
 class ImageContents(msgspec.Struct, frozen=True):
     shell: str
     libc: str = ""
-    """`glibc 2.36`, or `glibc` where its version cannot be told; empty for another."""
+    """`glibc 2.36`, or `glibc` if its version is unknown; empty for another libc."""
     python: str = ""
-    """Exact version of the first Python on its PATH; empty without one."""
+    """Exact version of the first Python on the PATH; empty without one."""
     program: str = ""
-    """How it is called: python3 or python."""
+    """Name of that Python's program: python3 or python."""
     platform: str = ""
-    """As uv names platforms, such as `x86_64-manylinux_2_36`; empty without Python."""
+    """uv's name of the platform, such as `x86_64-manylinux_2_36`; empty without Python."""
     packages: tuple[Package, ...] = ()
-    """Of that Python."""
+    """Packages of that Python."""
     by_uv: tuple[str, ...] = ()
-    """Those of them that uv installed."""
+    """Names of the packages that uv installed."""
 
 
 def inspect_contents(image: Image) -> ImageContents:
-    """Start a container of the image and ask it what it has. Raises EngineError or BuildError."""
+    """Read the contents in a container of the image. Raises EngineError or BuildError."""
     options = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "sh"]
     answer = engine.run_docker("run", *options, image.id, "-c", _SHELL_PROBE, "sh", _PYTHON_PROBE)
     if re.search(r'exec: "sh"|executable file.*not found', answer.stderr):
@@ -46,16 +46,16 @@ def inspect_contents(image: Image) -> ImageContents:
     if not report.strip():
         return ImageContents(shell=shell, libc=libc)
     facts = msgspec.json.decode(report)
-    found = {normal(name): (version, installer) for name, version, installer in facts.pop("packages")}
-    packages = tuple(Package(name, version) for name, (version, _) in sorted(found.items()))
-    by_uv = tuple(name for name, (_, installer) in sorted(found.items()) if installer == "uv")
+    rows = {normal(name): (version, installer) for name, version, installer in facts.pop("packages")}
+    packages = tuple(Package(name, version) for name, (version, _) in sorted(rows.items()))
+    by_uv = tuple(name for name, (_, installer) in sorted(rows.items()) if installer == "uv")
     return ImageContents(shell=shell, libc=libc, program=program, packages=packages, by_uv=by_uv, **facts)
 
 
 _SHELL_PROBE = """
 command -v bash >/dev/null && echo bash || echo sh
-loader() { for one in /lib*/ld-linux*; do [ -e "$one" ] && echo glibc; break; done; }
-getconf GNU_LIBC_VERSION 2>/dev/null || { found=$(loader); echo "$found"; }
+loader() { for file in /lib*/ld-linux*; do [ -e "$file" ] && echo glibc; break; done; }
+getconf GNU_LIBC_VERSION 2>/dev/null || { libc=$(loader); echo "$libc"; }
 for program in python3 python; do
     if command -v $program >/dev/null; then echo $program; $program -I -c "$1"; exit 0; fi
 done
@@ -64,13 +64,13 @@ _PYTHON_PROBE = """
 import json, platform, sys
 try:
     from importlib.metadata import distributions
-    found = [(d.metadata["Name"], d.version, (d.read_text("INSTALLER") or "").strip())
+    packages = [(d.metadata["Name"], d.version, (d.read_text("INSTALLER") or "").strip())
              for d in distributions() if d.metadata["Name"]]
 except ImportError:
-    found = []
+    packages = []
 name, version = platform.libc_ver()
 libc = "manylinux_" + version.replace(".", "_") if name == "glibc" else "unknown-linux-musl"
-print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": found,
+print(json.dumps({"python": "%d.%d.%d" % sys.version_info[:3], "packages": packages,
                   "platform": platform.machine().replace("arm64", "aarch64") + "-" + libc}))
 """
 
@@ -79,18 +79,18 @@ _FILE = "image.json"
 
 
 class ImageEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start it, where it is, what is in it."""
+    """An environment that is an image."""
 
     engine: str
     container: Container
     packages: tuple[Package, ...]
     variables: dict[str, str] = {}
-    """To be set for a process in it."""
+    """Variables to set for a process in a container of it."""
 
 
-def read_environment(place: Path) -> ImageEnvironment:
-    return msgspec.json.decode((place / _FILE).read_bytes(), type=ImageEnvironment)
+def read_environment(dest: Path) -> ImageEnvironment:
+    return msgspec.json.decode((dest / _FILE).read_bytes(), type=ImageEnvironment)
 
 
-def write_environment(place: Path, built: ImageEnvironment) -> None:
-    (place / _FILE).write_bytes(msgspec.json.encode(built))
+def write_environment(dest: Path, environment: ImageEnvironment) -> None:
+    (dest / _FILE).write_bytes(msgspec.json.encode(environment))

@@ -1,4 +1,7 @@
-"""Images: found, pulled, built, listed and removed. Owns the engine's SDK."""
+"""Images of the container engine: pull, build, list and remove them. Owns the engine's SDK.
+
+The SDK is imported to pull and to build only; other questions ask the engine's socket.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +27,18 @@ if TYPE_CHECKING:
 
 
 LAST_LINES = 4
-"""How many of a failed step's are told."""
+"""Number of output lines of a failed step that its error quotes."""
 
-_ALARMING = re.compile(r"\b(error|failed|fatal|not found|no such|cannot|unable|denied)\b", re.IGNORECASE)
+_ERROR_WORDS = re.compile(r"\b(error|failed|fatal|not found|no such|cannot|unable|denied)\b", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RUNNING = "---> Running in "
 
 
 class EngineMessages:
-    """Messages of one pull or build."""
+    """The messages that an engine sends during one pull or build."""
 
     def __init__(self, log: TextIO, progress: Progress | None = None) -> None:
-        """progress: shows how much of the layers has come."""
+        """progress: shows the bytes of the layers that have arrived."""
         self._log = log
         self._progress = progress
         self._shows = is_terminal(sys.stderr) and not is_quiet()
@@ -43,12 +46,12 @@ class EngineMessages:
         self._pieces: list[str] = []
 
     @property
-    def said(self) -> str:
-        """By the steps of a build."""
+    def output(self) -> str:
+        """The output of the build's steps."""
         return "".join(self._pieces)
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Raises EngineError when it tells of a failure."""
+    def handle(self, message: Mapping[str, Any]) -> None:
+        """Log and show a message. Raises EngineError for a failure."""
         if problem := message.get("error"):
             raise engine.engine_error(str(problem))
         if piece := message.get("stream"):
@@ -61,15 +64,15 @@ class EngineMessages:
             self._log.write(f"{text}\n")
 
     def container(self) -> str:
-        """Of the step that the build was last in."""
-        found = re.findall(rf"{_RUNNING}(\w+)", self.said)
-        return found[-1] if found else ""
+        """Return the id of the last step's container; empty without one."""
+        ids = re.findall(rf"{_RUNNING}(\w+)", self.output)
+        return ids[-1] if ids else ""
 
     def failure(self, error: engine.EngineError) -> BuildError | engine.EngineError:
-        """A step that failed says only its code: what its program said before is what people must know."""
+        """Return the error of a failed build with its step's output: the engine gives an exit code only."""
         if "returned a non-zero code" not in error.message:
             return error
-        before, _, last = _COLOURS.sub("", self.said).rpartition(_RUNNING)
+        before, _, last = _COLOURS.sub("", self.output).rpartition(_RUNNING)
         step = (re.findall(r"^Step \d+/\d+ : (.*)", before, re.MULTILINE) or ["a step"])[-1]
         last = re.sub(r"Removing intermediate container.*", "", last.partition("\n")[2])
         plain = _relevant_lines(re.sub(r"[│├╰─▶×]", "", last)) or error.message
@@ -77,7 +80,7 @@ class EngineMessages:
             return engine.engine_error("no space left")
         return BuildError(
             f"the image could not be built: {one_line(step, 80)}: {one_line(plain, 400)}",
-            "mend that, then run it again",
+            "correct it, then run it again",
         )
 
     def _tell(self, piece: str) -> None:
@@ -95,25 +98,25 @@ class EngineMessages:
         self._progress.add(max(0, current - before))
 
 
-def _relevant_lines(said: str) -> str:
-    """From the tool's own word for an error on; or the lines that sound like one; or the last lines."""
-    if found := re.search(r"^\W*(?:error|E):.*", said, re.DOTALL | re.MULTILINE | re.IGNORECASE):
-        return found[0]
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    alarming = [line for line in lines if _ALARMING.search(line)]
-    return " | ".join((alarming or lines)[-LAST_LINES:])
+def _relevant_lines(output: str) -> str:
+    """Return the output from `error:` on, or the last lines with a word for an error, or the last lines."""
+    if error := re.search(r"^\W*(?:error|E):.*", output, re.DOTALL | re.MULTILINE | re.IGNORECASE):
+        return error[0]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR_WORDS.search(line)]
+    return " | ".join((errors or lines)[-LAST_LINES:])
 
 
 KEY_LABEL = "projrun.environment"
-"""On an image: the key of the environment that it is."""
+"""Label of an image: the key of its environment."""
 DOCKERFILE_NAME = ".projrun.Dockerfile"
-"""Name of a Dockerfile of ours beside somebody's files."""
+"""Name of our Dockerfile in a context with the project's files."""
 WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
-"""On what a build leaves behind: which build it was."""
+"""Label of intermediate images: the name of their build."""
 TIMEOUT_S = 600
 REPOSITORY = "projrun-environment"
-"""Of the names of environments' images."""
+"""Repository of the environments' images."""
 
 _logins: list[dict[str, str]] = []
 
@@ -122,16 +125,16 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     digest: str
-    """`name@sha256:…`; empty when no registry has it as it is."""
+    """`name@sha256:…`; empty for an image that no registry has."""
     labels: dict[str, str] = {}
     tags: tuple[str, ...] = ()
-    """Its names, without those registries that an engine puts before a name that has none."""
+    """Names of the image, without the registry that an engine puts before a name that has none."""
     size: int = 0
-    """Bytes, shared layers counted."""
+    """Bytes, including shared layers."""
     created: float = 0.0
     """Seconds since the epoch."""
     architecture: str = ""
-    """Such as `amd64`; empty where the engine was asked for many."""
+    """Such as `amd64`; empty for an image from a list."""
 
     @property
     def pin(self) -> str:
@@ -139,7 +142,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def log_in(account: Mapping[str, str]) -> None:
-    """Have the engine check an account at a registry; this process then pulls with it.
+    """Log in to a registry; this process then pulls with the account.
 
     account: username, password and registry, as the SDK's `login` takes them.
     """
@@ -149,17 +152,17 @@ def log_in(account: Mapping[str, str]) -> None:
 
 
 def find_or_pull(name: str, log: Path) -> Image:
-    """The image of this name, digest or id; pulled if the engine has none. Raises EngineError."""
-    if here := find_image(name):
-        return here
+    """Return the image of a name, digest or id, pulling it if necessary. Raises EngineError or BuildError."""
+    if image := find_image(name):
+        return image
     if name.startswith("sha256:"):
         raise BuildError(
             f"the image {name[:19]}… is not on this machine, and no registry knows it",
             "build or load it again, then remove the kept lock with the cache (PROJRUN_CACHE_DIR)",
         )
     _pull(name, log)
-    if here := find_image(name):
-        return here
+    if image := find_image(name):
+        return image
     raise BuildError(f"the image {name} is not there although it was pulled", "run it again")
 
 
@@ -190,13 +193,13 @@ def _parse_image(facts: dict[str, Any], name: str = "") -> Image:
 
 
 def _parse_time(moment: int | str) -> float:
-    """Engines list images with a number, and tell of one with a text in UTC."""
+    """Parse a time of the engine: lists of images hold a number, an image's own facts a text in UTC."""
     if isinstance(moment, int):
         return float(moment)
     from datetime import datetime, timezone
 
-    whole = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", moment)
-    return datetime.fromisoformat(whole[0]).replace(tzinfo=timezone.utc).timestamp() if whole else 0.0
+    match = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", moment)
+    return datetime.fromisoformat(match[0]).replace(tzinfo=timezone.utc).timestamp() if match else 0.0
 
 
 def _pull(name: str, log: Path) -> None:
@@ -210,13 +213,13 @@ def _pull(name: str, log: Path) -> None:
     with client() as sdk, log.open("a") as lines, Progress(name, "pulling") as progress:
         repository, tag = _split_name(name)
         auth = {"auth_config": dict(account)} if account else {}
-        talk = EngineMessages(lines, progress)
+        messages = EngineMessages(lines, progress)
         for message in sdk.api.pull(repository, tag=tag, stream=True, decode=True, **auth):
-            talk.hear(message)
+            messages.handle(message)
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Repository, and tag or digest."""
+    """Split a name into repository, and tag or digest."""
     if "@" in name:
         repository, _, digest = name.partition("@")
         return repository, digest
@@ -226,25 +229,25 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def build_dockerfile(context: Path, log: Path, *, dockerfile: str = "Dockerfile", **options: Any) -> Image:
-    """The image of a Dockerfile, which is relative to `context`. options: as the SDK's `build` takes them."""
+    """Build a Dockerfile, whose path is relative to `context`. options: as the SDK's `build` takes them."""
     return _build(log, path=str(context), dockerfile=dockerfile, **options)
 
 
 def _build(log: Path, **options: Any) -> Image:
     with client() as sdk, log.open("a") as lines:
-        talk = EngineMessages(lines)
+        messages = EngineMessages(lines)
         try:
             for message in sdk.api.build(rm=True, forcerm=True, decode=True, **options):
-                talk.hear(message)
+                messages.handle(message)
         except EngineError as error:
-            raise talk.failure(error) from None
+            raise messages.failure(error) from None
         except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
             with defer_signals():
-                if container := talk.container():
+                if container := messages.container():
                     engine.run_docker("rm", "--force", "--volumes", container)
             raise
-    done = re.findall(r"Successfully built (\w+)", talk.said)
-    image = find_image(done[-1]) if done else None
+    ids = re.findall(r"Successfully built (\w+)", messages.output)
+    image = find_image(ids[-1]) if ids else None
     if image is None:
         raise BuildError("the engine built no image", f"see the log {log}")
     return image
@@ -253,12 +256,12 @@ def _build(log: Path, **options: Any) -> Image:
 def build_with_tree(
     base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path
 ) -> Image:
-    """An image `tag` of `base` and the tree, in the directory where mlflow puts it. .dockerignore counts.
+    """Build an image `tag` of `base` and the tree, at the path that mlflow uses. .dockerignore counts.
 
-    labels: one without a value takes away what the base says there. owner: `UID:GID` of the tree inside.
+    labels: an empty value clears the base's label. owner: `UID:GID` of the tree in the image.
     """
     say(f"building the image {tag} with the project in it")
-    # copied first: the directory would be root's if WORKDIR made it
+    # COPY comes first: WORKDIR would create the directory as root
     text = f"FROM {base}\nCOPY --chown={owner} . {WORKDIR}/\nWORKDIR {WORKDIR}\n"
     inherited = (find_image(base) or Image(id="", name="", digest="")).labels
     given = {name: value for name, value in labels.items() if value or inherited.get(name)}
@@ -270,7 +273,7 @@ def build_with_tree(
 
 
 def _pack_context(tree: Path, dockerfile: str) -> IO[bytes]:
-    """The tree with a Dockerfile that is not in it. The SDK's own way of that, Podman does not understand."""
+    """Pack the tree with a Dockerfile that is not in it. Podman does not understand how the SDK does this."""
     from docker.utils.build import tar
 
     ignore = tree / ".dockerignore"
@@ -280,16 +283,16 @@ def _pack_context(tree: Path, dockerfile: str) -> IO[bytes]:
     return archive
 
 
-# the images of environments
-
-
 def find_environment_image(key: str) -> Image | None:
-    """The image that was built for this key."""
+    """Return the image that was built for the key, or None."""
     return next((image for image in list_environment_images() if image.labels[KEY_LABEL] == key), None)
 
 
 def list_environment_images() -> list[Image]:
-    """Every image that was built for an environment; not what others made from one, which has its labels."""
+    """List the images that were built for environments.
+
+    An image that is made from one inherits its labels, so the name must be an environment's too.
+    """
     return [image for image in list_labelled(KEY_LABEL) if _own_name(image) in image.tags]
 
 
@@ -302,22 +305,25 @@ def _own_name(image: Image) -> str:
 
 
 def remove(image: Image) -> None:
-    """With what its build left under it, not with its base. Raises EngineError while a container uses it."""
-    under = list(_stage_images(image))
+    """Remove an image and the intermediate images under it, but not its base.
+
+    Raises EngineError while a container uses it.
+    """
+    parents = list(_stage_images(image))
     _remove(image)
-    for below in under:
-        with suppress(EngineError):  # Podman took it away with the first
-            _remove(below)
+    for parent in parents:
+        with suppress(EngineError):  # Podman has removed it with the first
+            _remove(parent)
 
 
 def _stage_images(image: Image) -> Iterator[Image]:
     facts = engine.inspect_image(image.id)
-    while facts and (below := engine.inspect_image(facts.get("Parent") or "none")):
-        image = _parse_image(below)
+    while facts and (parent := engine.inspect_image(facts.get("Parent") or "none")):
+        image = _parse_image(parent)
         if not image.labels.get(STAGE_LABEL):
             return
         yield image
-        facts = below
+        facts = parent
 
 
 def _remove(image: Image) -> None:
@@ -327,7 +333,7 @@ def _remove(image: Image) -> None:
 
 @contextmanager
 def client() -> Iterator[DockerClient]:
-    """The engine's SDK, whose import costs a tenth of a second; what it raises becomes one line."""
+    """Open the engine's SDK, whose import costs a tenth of a second. Its errors become errors of one line."""
     try:
         import docker
         from docker.errors import APIError, DockerException
