@@ -16,7 +16,7 @@ from projrun.compare import Comparison
 from projrun.compare.reports import FORMATS
 from projrun.compare.results import compare
 from projrun.compare.values import differences
-from projrun.disk.globs import matches
+from projrun.disk.file_tree import matches
 from projrun.errors import UnavailableError
 from projrun.plan import Rule, VerifyRules
 from projrun.record import Output, Record, from_json

@@ -10,7 +10,7 @@ from projrun.compare import Comparison, Difference, Finding, Verdict
 from projrun.compare.values import differences as differences_of_files
 from projrun.compare.values import first_difference, within
 from projrun.disk.file_operations import sha256_file
-from projrun.disk.globs import rule_for
+from projrun.disk.file_tree import rule_for
 from projrun.plan import Rule, Source, VerifyRules
 from projrun.record import Environment, Input, Outcome, Output, Platform, Record
 

@@ -12,6 +12,7 @@ import msgspec
 
 from projrun.compare import Comparison, Difference, Finding
 from projrun.disk.file_operations import sha256_file
+from projrun.disk.file_tree import list_files
 from projrun.history import History
 from projrun.record import Environment, Record
 
@@ -117,23 +118,11 @@ MAX_TEXT = 1_000_000
 
 def changed(first: Path, second: Path) -> Iterator[Changed]:
     """Files and links, by name; what is Git's own is left out."""
-    ones, others = _files(first), _files(second)
+    ones, others = list_files(first), list_files(second)
     for name in sorted({*ones, *others}):
         one, other = ones.get(name), others.get(name)
         if one is None or other is None or not _same(one, other):
             yield _change(os.fsencode(name).decode(errors="backslashreplace"), one, other)
-
-
-def _files(root: Path) -> dict[str, Path]:
-    found = {}
-    for directory, names, files in os.walk(root):
-        names[:] = [name for name in names if name != ".git"]
-        links = [name for name in names if os.path.islink(os.path.join(directory, name))]
-        for name in (*files, *links):
-            path = Path(directory, name)
-            found[path.relative_to(root).as_posix()] = path
-    found.pop(".git", None)
-    return found
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from projrun.disk.file_operations import sha256_files, sha256_text, utf8_name
+from projrun.disk.file_tree import walk_tree
 from projrun.errors import InputError
 from projrun.plan import PlannedInput
 from projrun.record import Input
@@ -41,15 +41,9 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         if stat.S_ISREG(path.stat().st_mode):
             yield "", path
         return
-    for directory, _, names in os.walk(path, onerror=_raised):
-        for name in names:
-            file = Path(directory, name)
-            if file.is_file():
-                yield file.relative_to(path).as_posix(), file
-
-
-def _raised(error: OSError) -> None:
-    raise error
+    for name, entry in walk_tree(path):
+        if entry.is_file():
+            yield name, path / name
 
 
 def _of_file(files: dict[str, Path], size: int) -> str:

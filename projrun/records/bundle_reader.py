@@ -12,6 +12,7 @@ from projrun.bundle_layout import MANIFEST, RECORD, TREE, manifest_from, place_o
 from projrun.console import one_line
 from projrun.disk import Home
 from projrun.disk.file_operations import sha256_files, sha256_text, temporary_directory
+from projrun.disk.file_tree import walk_tree
 from projrun.disk.unpack import Limits, unpack
 from projrun.errors import RecordError, SourceError
 from projrun.plan import Checkout
@@ -32,7 +33,8 @@ def unpacked(file: Path, stack: ExitStack) -> Path:
         unpack(file, root, Limits.from_environment()._replace(strict=False))
     except SourceError as error:
         raise RecordError(one_line(f"{file}: {error.message}"), error.hint) from None
-    found = {path.relative_to(root).as_posix(): path for path in _files(root)}
+    entries = walk_tree(root)
+    found = {path: root / path for path, entry in entries if not entry.is_dir(follow_symlinks=False)}
     if MANIFEST not in found or RECORD not in found:
         raise RecordError(f"{file} is no bundle of projrun", "make one with `projrun bundle RUN -o FILE`")
     if fault := _fault(root, found):
@@ -55,14 +57,6 @@ def _fault(root: Path, found: dict[str, Path]) -> str:
     digests.update({name: sha256_text(os.readlink(found[name])) for name in links})
     changed = [name for name, digest in digests.items() if digest != packed[name].sha256]
     return f"{changed[0]} is not what was packed" if changed else ""
-
-
-def _files(root: Path) -> list[Path]:
-    return [
-        Path(directory, name)
-        for directory, names, files in os.walk(root)
-        for name in (*files, *(name for name in names if os.path.islink(os.path.join(directory, name))))
-    ]
 
 
 def tree_of(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:

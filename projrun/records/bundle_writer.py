@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -25,6 +24,7 @@ from projrun.console import warn
 from projrun.console.progress import format_size
 from projrun.disk import Home, zip_file
 from projrun.disk.file_operations import temporary_directory
+from projrun.disk.file_tree import list_files
 from projrun.environments import manager_named
 from projrun.errors import ProjrunError, RecordError
 from projrun.plan import PlannedInput
@@ -83,7 +83,7 @@ def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None)
         files.update(_files_of(read))
         tree = restored(found, home, stack) if wanted.source else None
         if tree is not None:
-            files.update({f"{TREE}/{name}": path for name, path in below(tree.root)})
+            files.update({f"{TREE}/{name}": path for name, path in list_files(tree.root).items()})
         if wanted.packages:
             packages = _packages(found, stack)
             files.update(packages)
@@ -122,17 +122,6 @@ def _write(target: Path, files: Files) -> None:
 def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
     files = {name: Packed(*packed) for name, packed in digests.items()}
     return msgspec.json.format(msgspec.json.encode(Manifest(files=files)), indent=1) + b"\n"
-
-
-def below(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file and link, by its name below; what is Git's own is left out."""
-    for directory, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name != ".git")
-        links = [name for name in names if Path(directory, name).is_symlink()]
-        for name in (*files, *links):
-            path = Path(directory, name)
-            if name != ".git":
-                yield path.relative_to(root).as_posix(), path
 
 
 # outputs
@@ -198,7 +187,11 @@ def _place_of(
 def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
     for name, place in read.values():
         if place.is_dir():
-            yield from ((f"{name}/{inner}", path.resolve()) for inner, path in below(place) if path.is_file())
+            yield from (
+                (f"{name}/{inner}", path.resolve())
+                for inner, path in list_files(place).items()
+                if path.is_file()
+            )
         else:
             yield name, place.resolve()
 

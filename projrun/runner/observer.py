@@ -13,6 +13,7 @@ from typing import Literal
 from projrun.console import say, warn
 from projrun.disk import Home
 from projrun.disk.file_operations import CHUNK, sha256_of_readable, utf8_name
+from projrun.disk.file_tree import walk_tree
 from projrun.errors import TrackingError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Rule, VerifyRules
@@ -35,32 +36,24 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
     Left out are what Git and Python keep for themselves (.git, __pycache__), virtual environments, other file
     systems' special files, and the directories `excluded`.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    files: dict[str, tuple[int, ...]] = {}
+    top = os.path.realpath(root)
     real = frozenset(os.path.realpath(path) for path in excluded)
-    for path, state in _files(os.path.realpath(root), "", real):
-        if len(found) == MAX_FILES:
-            return None
-        found[path] = (state.st_mode, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-    return found
 
+    def leave_out(path: str, is_directory: bool) -> bool:
+        return is_directory and (path.rpartition("/")[2] in _SKIPPED or f"{top}/{path}" in real)
 
-def _files(directory: str, prefix: str, excluded: frozenset[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """directory: without links in it; none are followed, so every path below it is real as well."""
-    try:
-        entries = list(os.scandir(directory))
-    except OSError:  # not ours to read, or gone meanwhile
-        return
-    if prefix and any(entry.name == "pyvenv.cfg" for entry in entries):
-        return
-    for entry in entries:
+    for path, entry in walk_tree(top, leave_out, with_environments=False, skip_unreadable=True):
         try:
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name not in _SKIPPED and entry.path not in excluded:
-                    yield from _files(entry.path, f"{prefix}{entry.name}/", excluded)
-            elif entry.is_symlink() or entry.is_file():
-                yield prefix + entry.name, entry.stat(follow_symlinks=False)
-        except OSError:
+            state = entry.stat(follow_symlinks=False)
+        except OSError:  # gone meanwhile
             continue
+        if stat.S_ISDIR(state.st_mode):
+            continue
+        if len(files) == MAX_FILES:
+            return None
+        files[path] = (state.st_mode, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    return files
 
 
 def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True) -> tuple[Output, ...]:
@@ -167,7 +160,7 @@ MAX_KEPT = 100_000_000
 
 def keep(store: Store, run_id: str, root: Path, outputs: Sequence[Output], rules: VerifyRules) -> None:
     """Files of the tree that the rules want compared by value. Logged artifacts are kept anyway."""
-    from projrun.disk.globs import rule_for
+    from projrun.disk.file_tree import rule_for
 
     for output in outputs:
         if output.change in ("logged", "deleted") or not output.sha256:

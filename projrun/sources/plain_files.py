@@ -6,12 +6,13 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import BinaryIO
 
 import msgspec
 
 from projrun.disk.file_operations import new_sha256
+from projrun.disk.file_tree import compile_glob, walk_tree
 from projrun.errors import SourceError
 
 IGNORE_FILE = ".projrunignore"
@@ -60,7 +61,11 @@ def files_below(top: str, without: Collection[str] = ()) -> list[str]:
     """
     patterns = [*patterns_of(DEFAULTS), *patterns_of(_own_patterns(top))]
     names: list[str] = []
-    for name in _walk(top, "", patterns, without):
+
+    def leave_out(path: str, is_directory: bool) -> bool:
+        return path in without or _ignored(path, is_directory, patterns)
+
+    for name, _ in walk_tree(top, leave_out, with_environments=False):
         names.append(name)
         if len(names) > MAX_FILES:
             raise SourceError(
@@ -71,7 +76,7 @@ def files_below(top: str, without: Collection[str] = ()) -> list[str]:
 
 def every_file_below(top: str) -> list[str]:
     """The same with nothing left out but Git's own directory at the top."""
-    return sorted(_walk(top, "", patterns_of("/.git")))
+    return sorted(name for name, _ in walk_tree(top, lambda path, _: path == ".git", with_environments=False))
 
 
 def _own_patterns(top: str) -> str:
@@ -80,21 +85,6 @@ def _own_patterns(top: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def _walk(top: str, below: str, patterns: list[Pattern], without: Collection[str] = ()) -> Iterator[str]:
-    with os.scandir(os.path.join(top, below)) as entries:
-        for entry in entries:
-            name = below + entry.name
-            is_directory = entry.is_dir(follow_symlinks=False)
-            if name in without or _ignored(name, is_directory, patterns):
-                continue
-            if is_directory:
-                inner = os.listdir(entry.path)
-                if "pyvenv.cfg" not in inner:  # a virtual environment, whatever its name
-                    yield from _walk(top, f"{name}/", patterns, without) if inner else (name,)
-            elif entry.is_symlink() or entry.is_file():
-                yield name
 
 
 def _ignored(name: str, is_directory: bool, patterns: list[Pattern]) -> bool:
@@ -119,38 +109,12 @@ def patterns_of(text: str) -> list[Pattern]:
         name = written.strip("/")
         expression = None
         if anchored or _SPECIAL.search(name):
-            whole = _expression(name) if anchored else f"(?:.*/)?{_expression(name)}"
-            expression = re.compile(whole, re.DOTALL)
+            expression = compile_glob(name, anchored=anchored, double_star="[^/]*")
         patterns.append(Pattern(name, expression, takes_in, directories_only))
     return patterns
 
 
 _SPECIAL = re.compile(r"[*?\[\\]")
-_PIECES = (
-    (r"\*\*/", r"(?:.*/)?"),
-    (r"/\*\*$", r"/.*"),
-    (r"\*+", r"[^/]*"),
-    (r"\?", r"[^/]"),
-)
-
-
-def _expression(glob: str) -> str:
-    result, at = "", 0
-    while at < len(glob):
-        for piece, meaning in _PIECES:
-            if match := re.compile(piece).match(glob, at):
-                result, at = result + meaning, match.end()
-                break
-        else:
-            bracket = re.compile(r"\[([!^]?)(\]?[^\]]*)\]").match(glob, at)
-            if bracket:
-                inside = bracket[2].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
-                result, at = f"{result}[{'^/' if bracket[1] else ''}{inside}]", bracket.end()
-            else:
-                at += glob[at] == "\\" and at + 1 < len(glob)
-                result, at = result + re.escape(glob[at]), at + 1
-    return result
-
 
 BLOCK = 512
 TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
