@@ -15,7 +15,7 @@ from PIL import Image
 from projrun.compare import Comparison
 from projrun.compare.reports import FORMATS
 from projrun.compare.results import compare
-from projrun.compare.values import differences
+from projrun.compare.values import compare_files
 from projrun.disk.file_tree import matches
 from projrun.errors import UnavailableError
 from projrun.plan import Rule, VerifyRules
@@ -83,7 +83,7 @@ def test_files_by_value(
 ) -> None:
     for side, text in (("first", first), ("second", second)):
         (tmp_path / side).write_bytes(text.encode())
-    assert list(differences(name, tmp_path / "first", tmp_path / "second", rule)) == expected
+    assert list(compare_files(name, tmp_path / "first", tmp_path / "second", rule)) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_not_what_its_name_says_is_compared_by_bytes(
 ) -> None:
     for side, content in (("first", first), ("second", second)):
         (tmp_path / side).write_bytes(content)
-    [(detail, inside)] = differences(name, tmp_path / "first", tmp_path / "second", LOOSE)
+    [(detail, inside)] = compare_files(name, tmp_path / "first", tmp_path / "second", LOOSE)
     assert detail.startswith("byte ")
     assert "not readable as" in detail
     assert not inside
@@ -191,7 +191,7 @@ def test_arrays_by_value(tmp_path: Path) -> None:
     numpy.savez(tmp_path / "b.npz", x=numpy.array([[0, 1, 2], [3, 9, 5]]), z=numpy.array(3.0))
 
     def found(a: str, b: str, rule: Rule) -> list[tuple[str, bool]]:
-        return list(differences(a, tmp_path / a, tmp_path / b, rule))
+        return list(compare_files(a, tmp_path / a, tmp_path / b, rule))
 
     assert found("a.npy", "a.npy", VALUE) == []
     assert found("a.npy", "b.npy", LOOSE) == [("[1]: 2.0 and 2.0001 (1 of 3 differ)", True)]
@@ -212,7 +212,7 @@ def test_pictures_by_pixels(tmp_path: Path) -> None:
     picture.save(tmp_path / "b.png")
 
     def found(b: str, rule: Rule) -> list[tuple[str, bool]]:
-        return list(differences("a.png", tmp_path / "a.png", tmp_path / b, rule))
+        return list(compare_files("a.png", tmp_path / "a.png", tmp_path / b, rule))
 
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "same.png").read_bytes()
     assert found("same.png", VALUE) == []
@@ -227,7 +227,7 @@ def test_a_missing_library_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "numpy", None)
     (tmp_path / "a").write_bytes(b"1")
     with pytest.raises(UnavailableError, match=r"needs numpy; install it: pip install 'projrun\[verify\]'"):
-        list(differences("a.npy", tmp_path / "a", tmp_path / "a", LOOSE))
+        list(compare_files("a.npy", tmp_path / "a", tmp_path / "a", LOOSE))
 
 
 @pytest.fixture

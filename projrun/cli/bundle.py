@@ -43,16 +43,16 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     from projrun.console import say, warn
     from projrun.console.progress import format_size
     from projrun.disk import home_from
-    from projrun.records.bundle_writer import Wanted
-    from projrun.records.bundle_writer import bundle as write_bundle
-    from projrun.records.stored_runs import find
+    from projrun.records.bundle_writer import BundleOptions
+    from projrun.records.bundle_writer import write_bundle as write_bundle
+    from projrun.records.stored_runs import find_stored_run
 
-    options = Wanted(packages=with_packages, max_size=max_size)
+    options = BundleOptions(packages=with_packages, max_size=max_size)
     home, target = home_from(), Path(output).absolute()
     if not output.endswith(".zip"):
         raise click.UsageError(f"-o {output}: a bundle is a zip; let its name end in .zip.")
     with ExitStack() as stack:
-        stored_run = find(run, home, stack)
+        stored_run = find_stored_run(run, home, stack)
         for line in write_bundle(stored_run, target, home, options):
             warn(line)
     say(f"run {stored_run.record.run_id[:8]} is in {output} ({format_size(target.stat().st_size)})")

@@ -30,11 +30,13 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     from projrun.disk import home_from
     from projrun.disk.file_operations import write_atomically
     from projrun.errors import RecordError
-    from projrun.records.stored_runs import differing, find
+    from projrun.records.stored_runs import compare_stored_runs, find_stored_run
 
     home = home_from()
     with ExitStack() as stack:
-        comparison = differing(find(first, home, stack), find(second, home, stack), home)
+        comparison = compare_stored_runs(
+            find_stored_run(first, home, stack), find_stored_run(second, home, stack), home
+        )
     if not output:
         print_data(text(comparison, on_screen=True) if form == "text" else REPORTS[form](comparison))
         return 0 if comparison.same else 1

@@ -63,7 +63,7 @@ def lock(
     from projrun.project import read_project
     from projrun.project.environment.lock_files import lock_name
     from projrun.sources import fetched
-    from projrun.sources.git.repository import moment
+    from projrun.sources.git.repository import resolve_date
 
     with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
         directory = checkout.directory
@@ -81,7 +81,7 @@ def lock(
             log=temporary / "log",
             upgrade=upgrade,
             packages=upgrade_package,
-            as_of=moment(as_of, directory) if as_of and not check else "",
+            as_of=resolve_date(as_of, directory) if as_of and not check else "",
         )
         if check:
             problem = manager.unfit(request)

@@ -33,12 +33,12 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
 
     from projrun.cli.run_request import report_end
     from projrun.disk import home_from
-    from projrun.records.stored_runs import find
+    from projrun.records.stored_runs import find_stored_run
     from projrun.runner.reproduction import Again, reproduce
 
     home = home_from()
     with ExitStack() as stack:
-        first = find(run, home, stack)
+        first = find_stored_run(run, home, stack)
         again = Again(experiment_name=experiment_name, run_name=run_name, strict=strict)
         record = reproduce(first, home, again)
     report_end(record, home)

@@ -12,7 +12,7 @@ Verdict = Literal["same", "within", "different", "missing", "extra", "ignored"]
 BAD: tuple[Verdict, ...] = ("different", "missing", "extra")
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedResult(msgspec.Struct, frozen=True, kw_only=True):
     """One result of two runs."""
 
     kind: Literal["status", "metric", "output"]
@@ -41,7 +41,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     """Run id."""
     second: str
-    findings: tuple[Finding, ...]
+    findings: tuple[ComparedResult, ...]
     differences: tuple[Difference, ...]
 
     @property
@@ -54,5 +54,5 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return not self.bad
 
     @property
-    def bad(self) -> tuple[Finding, ...]:
+    def bad(self) -> tuple[ComparedResult, ...]:
         return tuple(finding for finding in self.findings if finding.verdict in BAD)

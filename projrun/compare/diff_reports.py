@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import msgspec
 
-from projrun.compare.side_by_side import Changed, Pair, SideBySide
+from projrun.compare.side_by_side import ChangedFile, ChangedValue, SideBySide
 from projrun.console import json_text, one_line, style_state, style_text
 from projrun.history import describe_history
 
@@ -71,7 +71,7 @@ def _lines(found: SideBySide, paint: Paint) -> Iterator[str]:
             yield f"  {one_line(f'{difference.determinant}{name}: {values}')}"
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: ChangedValue) -> str:
     values = f"{pair.first} -> {pair.second}" if pair.change == "changed" else pair.first or pair.second
     return one_line(f"{_SIGNS[pair.change]} {pair.name} {values}")
 
@@ -81,14 +81,14 @@ def _outcome(text: str, paint: Paint) -> str:
     return f"{paint(status, status)}{comma}{code}"
 
 
-def _file(file: Changed, paint: Paint) -> str:
+def _file(file: ChangedFile, paint: Paint) -> str:
     note = f" ({file.note})" if file.note else ""
     head = f"  {paint(file.change, file.change)} {one_line(file.path)}{note}"
     lines = file.diff.rstrip("\n").split("\n") if file.diff else ()
-    return "\n".join([head, *(paint(shown(line), line[:1]) for line in lines)])
+    return "\n".join([head, *(paint(printable_line(line), line[:1]) for line in lines)])
 
 
-def shown(line: str) -> str:
+def printable_line(line: str) -> str:
     """A line of a project's file: it may be endless, or hold what a terminal takes for commands."""
     printable = "".join(char if char.isprintable() or char == "\t" else "�" for char in line[:LONGEST])
     return f"{printable}…" if len(line) > LONGEST else printable
@@ -101,7 +101,7 @@ def json(found: SideBySide) -> str:
 
 def html(found: SideBySide) -> str:
 
-    return page(found, shown)
+    return page(found, printable_line)
 
 
 FORMATS: dict[str, Callable[[SideBySide], str]] = {"text": text, "json": json, "html": html}
@@ -110,7 +110,7 @@ FORMATS: dict[str, Callable[[SideBySide], str]] = {"text": text, "json": json, "
 _LINES = {"+": "added", "-": "removed", "@": "place"}
 
 
-def page(found: SideBySide, shown: Callable[[str], str]) -> str:
+def page(found: SideBySide, printable_line: Callable[[str], str]) -> str:
     """shown: what is made of a line of a project's file."""
     from jinja2 import Environment, StrictUndefined
 
@@ -118,7 +118,7 @@ def page(found: SideBySide, shown: Callable[[str], str]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["line_class"] = lambda line: _LINES.get(line[:1], "")
-    environment.filters["shown"] = shown
+    environment.filters["shown"] = printable_line
     environment.filters["describe_history"] = describe_history
     text = (files("projrun.compare") / "diff.html").read_text("utf-8")
     style = text.partition("<style>")[2].partition("</style>")[0]

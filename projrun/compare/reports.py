@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from projrun.compare import BAD, Comparison, Difference, Finding
+from projrun.compare import BAD, ComparedResult, Comparison, Difference
 from projrun.console import json_text, one_line
 from projrun.console.tables import format_table
 
@@ -118,16 +118,16 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def _row(finding: Finding) -> Sequence[str]:
+def _row(finding: ComparedResult) -> Sequence[str]:
     cells = (_name(finding), finding.verdict, finding.rule, finding.first, finding.second)
     return tuple(one_line(cell, 60) for cell in cells)
 
 
-def _name(finding: Finding) -> str:
+def _name(finding: ComparedResult) -> str:
     return finding.name if finding.kind == "status" else f"{finding.kind} {finding.name}"
 
 
-def failure(finding: Finding) -> str:
+def failure(finding: ComparedResult) -> str:
     detail = f" ({finding.detail})" if finding.detail else ""
     values = f"{finding.first or 'none'}, {finding.second or 'none'}"
     return f"{_name(finding)} is {finding.verdict}: {values}{detail}"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from projrun.compare import Comparison, Difference, Finding, Verdict
-from projrun.compare.values import differences as differences_of_files
-from projrun.compare.values import first_difference, within
+from projrun.compare import ComparedResult, Comparison, Difference, Verdict
+from projrun.compare.values import compare_files as differences_of_files
+from projrun.compare.values import first_difference, is_within
 from projrun.disk.file_operations import sha256_file
 from projrun.disk.file_tree import rule_for
 from projrun.plan import Rule, Source, VerifyRules
@@ -18,7 +18,7 @@ _SEED = re.compile(r"(?:^|[._-])(seed|random[._-]?state)(?:$|[._-])|^PYTHONHASHS
 _THREADS = re.compile(r".*_NUM_(\w+_)?THREADS|.*_THREADS|NUMBA_NUM_THREADS")
 
 
-def differences(first: Record, second: Record) -> Iterator[Difference]:
+def compare_files(first: Record, second: Record) -> Iterator[Difference]:
     """In the order in which they are worth a look."""
     yield from _of_sources(first.plan.source, second.plan.source)
     yield from _plain("command", first.plan.entry_point, second.plan.entry_point, "entry point")
@@ -104,19 +104,19 @@ def compare(
         first=first.run_id,
         second=second.run_id,
         findings=findings,
-        differences=tuple(differences(first, second)),
+        differences=tuple(compare_files(first, second)),
     )
 
 
-def _of_outcomes(first: Outcome, second: Outcome) -> Finding:
-    shown = tuple(_outcome(outcome) for outcome in (first, second))
+def _of_outcomes(first: Outcome, second: Outcome) -> ComparedResult:
+    format_rule = tuple(_outcome(outcome) for outcome in (first, second))
     same = (first.status, first.exit_code) == (second.status, second.exit_code)
-    return Finding(
+    return ComparedResult(
         kind="status",
         name="status",
         verdict="same" if same else "different",
-        first=shown[0],
-        second=shown[1],
+        first=format_rule[0],
+        second=format_rule[1],
         detail="" if same else second.reason or first.reason,
     )
 
@@ -131,15 +131,15 @@ def _outcome(outcome: Outcome) -> str:
 
 def _of_metrics(
     first: Mapping[str, float | str], second: Mapping[str, float | str], rules: Mapping[str, Rule]
-) -> Iterator[Finding]:
+) -> Iterator[ComparedResult]:
     for name in sorted({*first, *second}):
         rule = rule_for(name, rules, EXACT)
         one, other = first.get(name), second.get(name)
-        yield Finding(
+        yield ComparedResult(
             kind="metric",
             name=name,
             verdict=_of_metric(one, other, rule),
-            rule=shown(rule),
+            rule=format_rule(rule),
             first="" if one is None else str(one),
             second="" if other is None else str(other),
         )
@@ -152,10 +152,10 @@ def _of_metric(one: float | str | None, other: float | str | None, rule: Rule) -
         return "extra" if one is None else "missing"
     if one == other:
         return "same"
-    return "within" if within(float(one), float(other), rule) else "different"
+    return "within" if is_within(float(one), float(other), rule) else "different"
 
 
-def shown(rule: Rule) -> str:
+def format_rule(rule: Rule) -> str:
     """A rule as people write it: `exact`, `value`, `rtol=1e-06`."""
     tolerances = [f"{name}={value:g}" for name, value in (("rtol", rule.rtol), ("atol", rule.atol)) if value]
     return ", ".join(tolerances) or rule.how
@@ -169,17 +169,17 @@ def _of_outputs(
     second: tuple[Output, ...],
     rules: Mapping[str, Rule],
     contents: tuple[Contents, Contents],
-) -> Iterator[Finding]:
+) -> Iterator[ComparedResult]:
     ones, others = _by_name(first), _by_name(second)
     for key in sorted({*ones, *others}):
         rule = rule_for(key[1], rules, EXACT)
         one, other = ones.get(key), others.get(key)
         verdict, detail = _of_output(one, other, rule, contents)
-        yield Finding(
+        yield ComparedResult(
             kind="output",
             name=key[1],
             verdict=verdict,
-            rule=shown(rule),
+            rule=format_rule(rule),
             first=_output(one),
             second=_output(other),
             detail=detail,

@@ -10,14 +10,14 @@ from typing import Literal
 
 import msgspec
 
-from projrun.compare import Comparison, Difference, Finding
+from projrun.compare import ComparedResult, Comparison, Difference
 from projrun.disk.file_operations import sha256_file
 from projrun.disk.file_tree import list_files
 from projrun.history import History
 from projrun.record import Environment, Record
 
 
-class Changed(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the source that is not the same in both."""
 
     path: str
@@ -32,14 +32,14 @@ class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     """Where it is from and which it is, in one line."""
     second: str
-    files: tuple[Changed, ...] = ()
+    files: tuple[ChangedFile, ...] = ()
     unknown: str = ""
     """Why the files could not be compared; empty when they were."""
     history: History | None = None
     """The commits between the two; None where both are of the same commit or were recorded without one."""
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
     """One thing in both runs, where it is not the same. Empty: it is not there."""
 
     name: str
@@ -56,10 +56,10 @@ class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
     """Run id."""
     second: str
     source: SourceDiff
-    lock: tuple[Pair, ...]
+    lock: tuple[ChangedValue, ...]
     """Packages and their versions."""
-    parameters: tuple[Pair, ...]
-    results: tuple[Finding, ...]
+    parameters: tuple[ChangedValue, ...]
+    results: tuple[ComparedResult, ...]
     """Status, metrics and outputs that differ, compared exactly."""
     surroundings: tuple[Difference, ...]
     """All else that determines results: inputs, Python, variables, machine."""
@@ -100,11 +100,11 @@ def _packages(environment: Environment | None) -> dict[str, str]:
     return {one.name: one.version for one in environment.packages} if environment else {}
 
 
-def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Pair]:
+def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[ChangedValue]:
     for name in sorted({*first, *second}):
         one, other = first.get(name), second.get(name)
         if one != other:
-            yield Pair(name=name, first=_shown(one), second=_shown(other))
+            yield ChangedValue(name=name, first=_shown(one), second=_shown(other))
 
 
 def _shown(value: str | None) -> str:
@@ -116,7 +116,7 @@ MAX_TEXT = 1_000_000
 """Bytes of a file of which a diff is made."""
 
 
-def changed(first: Path, second: Path) -> Iterator[Changed]:
+def compare_trees(first: Path, second: Path) -> Iterator[ChangedFile]:
     """Files and links, by name; what is Git's own is left out."""
     ones, others = list_files(first), list_files(second)
     for name in sorted({*ones, *others}):
@@ -143,7 +143,7 @@ def _mode(path: Path | None) -> str:
     return "executable" if path.stat().st_mode & 0o100 else "not executable"
 
 
-def _change(name: str, one: Path | None, other: Path | None) -> Changed:
+def _change(name: str, one: Path | None, other: Path | None) -> ChangedFile:
     change: Literal["added", "removed", "changed"] = (
         "added" if one is None else "removed" if other is None else "changed"
     )
@@ -151,10 +151,10 @@ def _change(name: str, one: Path | None, other: Path | None) -> Changed:
     modes = _mode(one), _mode(other)
     note = f"{modes[0]}, then {modes[1]}" if all(modes) and modes[0] != modes[1] else ""
     if a is None or b is None:
-        return Changed(path=name, change=change, note=note or "not text, or too large to be shown")
+        return ChangedFile(path=name, change=change, note=note or "not text, or too large to be shown")
     names = ("/dev/null" if one is None else f"a/{name}", "/dev/null" if other is None else f"b/{name}")
     lines = (_ended(line) for line in unified_diff(a, b, *names))
-    return Changed(path=name, change=change, diff="".join(lines), note=note)
+    return ChangedFile(path=name, change=change, diff="".join(lines), note=note)
 
 
 def _lines(path: Path | None) -> list[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from projrun.compare import Comparison, Finding
+from projrun.compare import ComparedResult, Comparison
 from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, suite_of, suite_text
 from projrun.console import json_text, one_line
 from projrun.console.tables import format_table
@@ -32,7 +32,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return "same" if self.comparison.same else "different"
 
     @property
-    def bad(self) -> tuple[Finding, ...]:
+    def bad(self) -> tuple[ComparedResult, ...]:
         return self.comparison.bad if self.comparison else ()
 
 

@@ -16,7 +16,7 @@ from projrun.console import one_line
 from projrun.errors import UnavailableError
 from projrun.plan import Rule
 
-Difference = tuple[str, bool]
+ValueDifference = tuple[str, bool]
 """Where and how two values differ, and whether that is within the tolerance."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
@@ -24,7 +24,7 @@ _MLMODEL_OWN = re.compile(r"\s*(run_id|model_id|model_uuid|utc_time_created|arti
 _NONE = object()
 
 
-def differences(name: str, first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def compare_files(name: str, first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """All differences of two files called `name`, in order. By the type that the name tells."""
     suffix = PurePosixPath(name).suffix.lower()
     compare = _KINDS.get(suffix, _of_texts)
@@ -52,7 +52,7 @@ def first_difference(first: Path, second: Path) -> str:
             return f"byte {offset + at}: {_bytes(a[at : at + 16])} and {_bytes(b[at : at + 16])}"
 
 
-def within(first: float, second: float, rule: Rule) -> bool:
+def is_within(first: float, second: float, rule: Rule) -> bool:
     if first == second or (math.isnan(first) and math.isnan(second)):
         return True
     if math.isinf(first) or math.isinf(second):
@@ -69,15 +69,15 @@ def _bytes(part: bytes) -> str:
         return part.hex(" ")
 
 
-def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[Difference]:
+def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[ValueDifference]:
     if first != second and not (math.isnan(first) and math.isnan(second)):
-        yield f"{where}: {first!r} and {second!r}", within(first, second, rule)
+        yield f"{where}: {first!r} and {second!r}", is_within(first, second, rule)
 
 
 # text
 
 
-def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """Line by line: the numbers in it by value, what stands between them as it is."""
     lines = zip_longest(_lines(first), _lines(second))
     for number, (one, other) in enumerate(lines, 1):
@@ -89,7 +89,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def _of_lines(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[Difference]:
+def _of_lines(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[ValueDifference]:
     if one is None or other is None or _NUMBER.split(one) != _NUMBER.split(other):
         yield f"{where}: {_shown(one)} and {_shown(other)}", False
         return
@@ -101,7 +101,7 @@ def _shown(value: object) -> str:
     return "nothing" if value is None else one_line(repr(value), 80)
 
 
-def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """What MLflow says of a model, but for ids and times, which are new every time."""
     kept = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
     for number, (one, other) in enumerate(zip_longest(*kept), 1):
@@ -112,17 +112,17 @@ def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
 # data
 
 
-def _of_json(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_json(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     one, other = (json.loads(path.read_bytes()) for path in (first, second))
     yield from _of_data("$", one, other, rule)
 
 
-def _of_json_lines(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_json_lines(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     one, other = ([json.loads(line) for line in _lines(path) if line.strip()] for path in (first, second))
     yield from _of_data("$", one, other, rule)
 
 
-def _of_data(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Difference]:
+def _of_data(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in {**one, **other}:
             yield from _of_data(f"{where}.{key}", one.get(key, _NONE), other.get(key, _NONE), rule)
@@ -143,7 +143,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _of_tables(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_tables(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     rows = (_rows(path) for path in (first, second))
     for number, (one, other) in enumerate(zip_longest(*rows), 1):
         if one is None or other is None:
@@ -162,7 +162,7 @@ def _rows(path: Path) -> Iterator[list[str]]:
     yield from csv.reader(io.StringIO(text, newline=""), dialect)
 
 
-def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[Difference]:
+def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[ValueDifference]:
     if one == other:
         return
     if one is not None and other is not None and all(map(_NUMBER.fullmatch, (one.strip(), other.strip()))):
@@ -174,7 +174,7 @@ def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Ite
 # arrays and pictures, through the libraries that know them
 
 
-def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     numpy = _library("numpy")
     one, other = (numpy.load(path, allow_pickle=False) for path in (first, second))
     if isinstance(one, numpy.ndarray):
@@ -188,7 +188,7 @@ def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
                 yield from _of_elements(f"array '{name}' ", one[name], other[name], rule)
 
 
-def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Difference]:
+def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
     numpy = _library("numpy")
     if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
         yield f"{where}{one.shape} {one.dtype} and {other.shape} {other.dtype}", False
@@ -209,7 +209,7 @@ def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Diffe
     yield f"{where}{at}: {one[index]!s} and {other[index]!s}{count}", not outside.any()
 
 
-def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[Difference]:
+def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """By pixels, from 0 to 255 in each channel; what the files say of themselves is of no account."""
     numpy, image = _library("numpy"), _library("PIL.Image")
     with image.open(first) as a, image.open(second) as b:
@@ -229,7 +229,7 @@ def _library(name: str) -> Any:
         ) from None
 
 
-_KINDS: dict[str, Callable[[Path, Path, Rule], Iterator[Difference]]] = {
+_KINDS: dict[str, Callable[[Path, Path, Rule], Iterator[ValueDifference]]] = {
     ".json": _of_json,
     ".jsonl": _of_json_lines,
     ".csv": _of_tables,

@@ -91,7 +91,7 @@ def git_directories(top: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def viewed(top: Path) -> Iterator[View]:
+def open_view(top: Path) -> Iterator[View]:
     """The repository around the working tree `top`, for as long as the block lasts.
 
     Raises SourceError where there is none, or where git refuses it because it belongs to somebody else.

@@ -187,14 +187,14 @@ def _files(place: Path) -> list[Path]:
 def _known_to_git(place: Path) -> list[Path]:
     """Return Git's list; empty when Git does not know the tree or cannot read it."""
     from projrun.disk.file_operations import find_git_top
-    from projrun.disk.repository_view import viewed
+    from projrun.disk.repository_view import open_view
 
     top = find_git_top(Path(os.path.realpath(place)))
     if top is None:
         return []
     inside = os.path.relpath(os.path.realpath(place), top)
     try:
-        with viewed(top) as view:
+        with open_view(top) as view:
             listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", inside)
             answer = view.ask("--literal-pathspecs", *listing, errors="surrogateescape")
     except SourceError:

@@ -125,7 +125,7 @@ def storage_for(storage_dir: str, home: Home) -> Storage:
     return Storage(directory=file_locks.new_directory_name(home.inputs), temporary=True)
 
 
-def make(storage: Storage, home: Home) -> None:
+def make_storage(storage: Storage, home: Home) -> None:
     try:
         if storage.temporary:
             home.mark_cache()
@@ -139,7 +139,7 @@ def make(storage: Storage, home: Home) -> None:
         ) from None
 
 
-def discard(storage: Storage) -> None:
+def discard_storage(storage: Storage) -> None:
     """Remove a temporary one; of another, what is empty because a download failed. Once more is fine."""
     if storage.temporary:
         file_locks.release_directory(storage.directory)

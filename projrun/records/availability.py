@@ -17,8 +17,8 @@ from projrun.errors import ProjrunError
 from projrun.inputs.digest import measure
 from projrun.plan import Checkout, Lock, PlannedInput
 from projrun.record import Environment, Input, Record
-from projrun.records.bundle_reader import carried_input
-from projrun.records.stored_runs import Found, restored
+from projrun.records.bundle_reader import find_bundled_input
+from projrun.records.stored_runs import StoredRun, restore_source
 
 
 class Missing(NamedTuple):
@@ -28,7 +28,7 @@ class Missing(NamedTuple):
     help: str
 
 
-def lock_of(found: Found, directory: Path, missing: list[Missing]) -> Lock | None:
+def find_lock(found: StoredRun, directory: Path, missing: list[Missing]) -> Lock | None:
     """None where there is nothing to build: the caller's own environment is used, as it was then."""
     environment = found.record.environment
     if environment is None or not manager_named(environment.manager).BUILDS:
@@ -49,21 +49,21 @@ def lock_of(found: Found, directory: Path, missing: list[Missing]) -> Lock | Non
         return None
 
 
-def lock_files(found: Found, environment: Environment) -> dict[str, str]:
+def lock_files(found: StoredRun, environment: Environment) -> dict[str, str]:
     """The texts of the recorded lock, by artifact; empty where one is gone."""
     files = ((name, found.artifacts.file(name)) for name in manager_named(environment.manager).LOCK_ARTIFACTS)
     return {name: file.read_text() if file else "" for name, file in files}
 
 
-def source_of(found: Found, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:
+def find_source(found: StoredRun, home: Home, stack: ExitStack, missing: list[Missing]) -> Checkout | None:
     try:
-        return restored(found, home, stack)
+        return restore_source(found, home, stack)
     except ProjrunError as error:
         missing.append(Missing(f"the source cannot be had: {error.message}", error.hint or "see above"))
         return None
 
 
-def inputs_of(found: Found, root: Path, missing: list[Missing]) -> dict[str, Path]:
+def find_inputs(found: StoredRun, root: Path, missing: list[Missing]) -> dict[str, Path]:
     """Parameter -> where its file is now: in the bundle, in the restored tree, or still where it was."""
     record = found.record
     read = {one.parameter: one for one in record.inputs}
@@ -72,15 +72,15 @@ def inputs_of(found: Found, root: Path, missing: list[Missing]) -> dict[str, Pat
         before = read.get(planned.parameter)
         if before is None:
             continue
-        carried = carried_input(found.bundle, planned.parameter) if found.bundle else None
-        if carried and is_as_before(planned, carried, before):
+        carried = find_bundled_input(found.bundle, planned.parameter) if found.bundle else None
+        if carried and is_unchanged(planned, carried, before):
             places[planned.parameter] = carried
             continue
         if planned.remote:
             continue
-        here = moved(Path(planned.path), record, root)
+        here = restored_path(Path(planned.path), record, root)
         candidates = [path for path in (here, Path(planned.path)) if path is not None]
-        place = next((path for path in candidates if is_as_before(planned, path, before)), None)
+        place = next((path for path in candidates if is_unchanged(planned, path, before)), None)
         if place is None:
             state = "not what it was" if any(path.exists() for path in candidates) else "gone"
             what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
@@ -91,14 +91,14 @@ def inputs_of(found: Found, root: Path, missing: list[Missing]) -> dict[str, Pat
     return places
 
 
-def moved(path: Path, record: Record, root: Path) -> Path | None:
+def restored_path(path: Path, record: Record, root: Path) -> Path | None:
     """Where a path of the recorded tree is in the restored one; None for one outside of it."""
     if not record.root or not path.is_relative_to(record.root):
         return None
     return root / path.relative_to(record.root)
 
 
-def is_as_before(planned: PlannedInput, path: Path, before: Input) -> bool:
+def is_unchanged(planned: PlannedInput, path: Path, before: Input) -> bool:
     if not path.exists():
         return False
     try:

@@ -17,7 +17,7 @@ from projrun.disk.unpack import Limits, unpack
 from projrun.errors import RecordError, SourceError
 from projrun.plan import Checkout
 from projrun.record import Record
-from projrun.sources.checkouts import new_place
+from projrun.sources.checkouts import new_checkout_directory
 from projrun.sources.location import directory_within
 
 
@@ -26,7 +26,7 @@ def is_bundle(file: Path) -> bool:
         return opened.read(4) == b"PK\3\4"
 
 
-def unpacked(file: Path, stack: ExitStack) -> Path:
+def unpack_bundle(file: Path, stack: ExitStack) -> Path:
     """Its files, all as they were packed, in a directory that goes with the stack. Raises RecordError."""
     root = stack.enter_context(temporary_directory())
     try:
@@ -59,10 +59,10 @@ def _fault(root: Path, found: dict[str, Path]) -> str:
     return f"{changed[0]} is not what was packed" if changed else ""
 
 
-def tree_of(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:
+def check_out_bundle(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:
     """The source as a checkout of its own, which goes with the stack."""
     source = record.plan.source
-    with new_place(home, _name(record)) as root:
+    with new_checkout_directory(home, _name(record)) as root:
         shutil.copytree(bundle / TREE, root, symlinks=True, dirs_exist_ok=True)
         directory = directory_within(root, source.subdirectory, "the bundle's source")
         checkout = Checkout(source=source, root=root, directory=directory, temporary=True)
@@ -76,7 +76,7 @@ def _name(record: Record) -> str:
     return "project" if name in ("", ".", "..") or "\0" in name else name
 
 
-def carried_input(bundle: Path, parameter: str) -> Path | None:
+def find_bundled_input(bundle: Path, parameter: str) -> Path | None:
     """The file or directory that a parameter named, if the bundle has it."""
     place = bundle / place_of_input(parameter)
     return next(iter(place.iterdir()), None) if place.is_dir() else None

@@ -39,10 +39,10 @@ from projrun.record import (
     Record,
     to_json,
 )
-from projrun.records.availability import is_as_before, lock_files
-from projrun.records.bundle_reader import carried_input
-from projrun.records.crate import Contents, key, metadata
-from projrun.records.stored_runs import Found, restored
+from projrun.records.availability import is_unchanged, lock_files
+from projrun.records.bundle_reader import find_bundled_input
+from projrun.records.crate import Contents, output_key, render_metadata
+from projrun.records.stored_runs import StoredRun, restore_source
 from projrun.tracking.supervision import settled_store
 
 ARTIFACTS = (
@@ -58,7 +58,7 @@ MAX_SIZE = 100_000_000
 Files = dict[str, Path | bytes]
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class BundleOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What goes into a bundle besides the record and the outputs."""
 
     source: bool = True
@@ -67,9 +67,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     max_size: int = MAX_SIZE
 
 
-def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None) -> tuple[str, ...]:
+def write_bundle(
+    found: StoredRun, target: Path, home: Home, wanted: BundleOptions | None = None
+) -> tuple[str, ...]:
     """Write the bundle of a run; what does not go along, one line each. Raises ProjrunError."""
-    wanted, record = wanted or Wanted(), found.record
+    wanted, record = wanted or BundleOptions(), found.record
     files: Files = {RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
@@ -81,7 +83,7 @@ def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None)
         files.update({f"{RUN}/{name}": file for name, file in outputs.values()})
         read = _inputs(found, wanted.max_size, left_out, home, stack) if wanted.inputs else {}
         files.update(_files_of(read))
-        tree = restored(found, home, stack) if wanted.source else None
+        tree = restore_source(found, home, stack) if wanted.source else None
         if tree is not None:
             files.update({f"{TREE}/{name}": path for name, path in list_files(tree.root).items()})
         if wanted.packages:
@@ -98,7 +100,7 @@ def bundle(found: Found, target: Path, home: Home, wanted: Wanted | None = None)
             outputs={which: f"{RUN}/{name}" for which, (name, _) in outputs.items()},
             others=others,
         )
-        files[METADATA] = metadata(record, contents)
+        files[METADATA] = render_metadata(record, contents)
         _write(target, files)
     return tuple(left_out)
 
@@ -127,7 +129,7 @@ def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
 # outputs
 
 
-def _outputs(found: Found, most: int, left_out: list[str]) -> Iterator[tuple[str, tuple[str, Path]]]:
+def _outputs(found: StoredRun, most: int, left_out: list[str]) -> Iterator[tuple[str, tuple[str, Path]]]:
     """`crate.key` of an output -> its name among the run's artifacts, and the file."""
     for output in found.record.outputs or ():
         if output.change == "deleted" or output.link:
@@ -136,7 +138,7 @@ def _outputs(found: Found, most: int, left_out: list[str]) -> Iterator[tuple[str
             left_out.append(f"the output {output.path} ({format_size(output.size)}) is listed by its digest")
         elif file := found.content(output):
             name = output.path if output.change == "logged" else f"{KEPT_OUTPUTS}/{output.path}"
-            yield key(output), (name, file)
+            yield output_key(output), (name, file)
         else:
             left_out.append(f"the output {output.path} was not kept: it is listed by its digest")
 
@@ -145,7 +147,7 @@ def _outputs(found: Found, most: int, left_out: list[str]) -> Iterator[tuple[str
 
 
 def _inputs(
-    found: Found, most: int, left_out: list[str], home: Home, stack: ExitStack
+    found: StoredRun, most: int, left_out: list[str], home: Home, stack: ExitStack
 ) -> dict[str, tuple[str, Path]]:
     """Parameter -> its name in the bundle, and the file or directory, where it is still what was read."""
     read = {one.parameter: one for one in found.record.inputs}
@@ -167,9 +169,9 @@ def _inputs(
 
 
 def _place_of(
-    found: Found, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
+    found: StoredRun, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
 ) -> Path | None:
-    if found.bundle and (carried := carried_input(found.bundle, planned.parameter)):
+    if found.bundle and (carried := find_bundled_input(found.bundle, planned.parameter)):
         return carried
     place = Path(planned.path)
     if planned.remote and not place.exists():  # it was downloaded for the run alone
@@ -181,7 +183,7 @@ def _place_of(
         except ProjrunError as error:
             warn(str(error))
             return None
-    return place if is_as_before(planned, place, before) else None
+    return place if is_unchanged(planned, place, before) else None
 
 
 def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
@@ -203,7 +205,7 @@ def _lock_artifacts(record: Record) -> tuple[str, ...]:
     return manager_named(record.environment.manager).LOCK_ARTIFACTS if record.environment else ()
 
 
-def _packages(found: Found, stack: ExitStack) -> dict[str, Path]:
+def _packages(found: StoredRun, stack: ExitStack) -> dict[str, Path]:
     environment = found.record.environment
     if environment is None or not environment.lock_sha256:
         return {}

@@ -46,12 +46,12 @@ class Contents(NamedTuple):
     """Further files: lock, logs, packages."""
 
 
-def key(output: Output) -> str:
+def output_key(output: Output) -> str:
     """An artifact and a file of the tree may have the same path."""
     return f"{'artifact' if output.change == 'logged' else 'file'}/{output.path}"
 
 
-def metadata(record: Record, contents: Contents) -> bytes:
+def render_metadata(record: Record, contents: Contents) -> bytes:
     """The text of `ro-crate-metadata.json`."""
     graph = {one["@id"]: one for one in _entities(record, contents)}
     text = {"@context": [CONTEXT, TERMS], "@graph": list(graph.values())}
@@ -61,7 +61,7 @@ def metadata(record: Record, contents: Contents) -> bytes:
 def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     profiles = (_PROCESS, *(_WORKFLOW if contents.workflow else ()))
     inputs = [_input(one, contents.inputs.get(one.parameter)) for one in record.inputs]
-    outputs = [_output(one, contents.outputs.get(key(one))) for one in record.outputs or ()]
+    outputs = [_output(one, contents.outputs.get(output_key(one))) for one in record.outputs or ()]
     values = list(_values(record, contents))
     if contents.workflow:
         for read, one in zip(record.inputs, inputs):
@@ -260,7 +260,7 @@ def _output(one: Output, name: str | None) -> Entity:
         return {"@id": quote(name), "@type": "File", **about}
     gone = {"description": "The run deleted it."} if one.change == "deleted" else _ABSENT
     linked = {"description": f"A symbolic link to {one.link}"} if one.link else gone
-    return {"@id": f"#output/{quote(key(one))}", "@type": "CreativeWork", **about, **linked}
+    return {"@id": f"#output/{quote(output_key(one))}", "@type": "CreativeWork", **about, **linked}
 
 
 _NAMES = {

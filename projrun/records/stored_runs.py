@@ -13,7 +13,7 @@ import msgspec
 from projrun import sources, tracking
 from projrun.bundle_layout import RECORD, TREE
 from projrun.compare.results import compare
-from projrun.compare.side_by_side import SideBySide, SourceDiff, changed, side_by_side
+from projrun.compare.side_by_side import SideBySide, SourceDiff, compare_trees, side_by_side
 from projrun.disk import Home
 from projrun.disk.file_operations import CHUNK, sha256_file, temporary_directory
 from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
@@ -21,7 +21,7 @@ from projrun.history import Commit, History
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, VerifyRules
 from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
-from projrun.records.bundle_reader import is_bundle, tree_of, unpacked
+from projrun.records.bundle_reader import check_out_bundle, is_bundle, unpack_bundle
 from projrun.tracking import Store
 from projrun.tracking.entities import COMMIT_TAG, PROJECT_TAG, Run, ViewType
 from projrun.tracking.supervision import settled_store
@@ -93,7 +93,7 @@ def _previous(store: Store, run: Run) -> Run | None:
     return runs[0] if runs else None
 
 
-class Artifacts(Protocol):
+class KeptArtifacts(Protocol):
     """What was kept with a run."""
 
     def file(self, path: str) -> Path | None:
@@ -101,9 +101,9 @@ class Artifacts(Protocol):
         ...
 
 
-class Found(NamedTuple):
+class StoredRun(NamedTuple):
     record: Record
-    artifacts: Artifacts
+    artifacts: KeptArtifacts
     run: Run | None = None
     """In this machine's store; None for a run from elsewhere."""
     bundle: Path | None = None
@@ -124,7 +124,7 @@ class Found(NamedTuple):
         return file if file is None or not output.sha256 or _is(file, output.sha256) else None
 
 
-def find(name: str, home: Home, stack: ExitStack) -> Found:
+def find_stored_run(name: str, home: Home, stack: ExitStack) -> StoredRun:
     """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json or a bundle.
 
     Raises RecordError.
@@ -146,11 +146,11 @@ def find(name: str, home: Home, stack: ExitStack) -> Found:
     return _in_store(store, find_run(store, name), stack)
 
 
-def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
+def restore_source(found: StoredRun, home: Home, stack: ExitStack) -> Checkout:
     """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
     record = found.record
     if found.bundle and (found.bundle / TREE).is_dir():
-        return tree_of(found.bundle, record, home, stack)
+        return check_out_bundle(found.bundle, record, home, stack)
     if record.closure is None:
         raise RecordError(
             f"the source of run {record.run_id} was not recorded with it", "run the project anew"
@@ -161,20 +161,20 @@ def restored(found: Found, home: Home, stack: ExitStack) -> Checkout:
     return checkout
 
 
-def _in_file(file: Path, stack: ExitStack) -> Found:
+def _in_file(file: Path, stack: ExitStack) -> StoredRun:
     """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
     try:
         if is_bundle(file):
-            root = unpacked(file, stack)
+            root = unpack_bundle(file, stack)
             return _in_file(root / RECORD, stack)._replace(bundle=root)
         record = from_json(file.read_bytes())
     except OSError as error:
         raise RecordError(f"{file} cannot be read: {error.strerror}", "look at its rights") from None
     directory = file.resolve().parent
-    return Found(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
+    return StoredRun(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
 
 
-def _in_store(store: Store, run: Run, stack: ExitStack) -> Found:
+def _in_store(store: Store, run: Run, stack: ExitStack) -> StoredRun:
     artifacts = InStore(store, run.run_id, stack)
     file = artifacts.file(RECORD_ARTIFACT)
     if file is None:
@@ -182,7 +182,7 @@ def _in_store(store: Store, run: Run, stack: ExitStack) -> Found:
             f"run {run.run_id} has no record",
             "projrun writes one when a run of its own has ended; look at its state with `projrun runs show`",
         )
-    return Found(from_json(file.read_bytes()), artifacts, run)
+    return StoredRun(from_json(file.read_bytes()), artifacts, run)
 
 
 class InDirectory:
@@ -235,13 +235,13 @@ def _is(path: Path, sha256: str) -> bool:
         return False
 
 
-def differing(first: Found, second: Found, home: Home) -> SideBySide:
+def compare_stored_runs(first: StoredRun, second: StoredRun, home: Home) -> SideBySide:
     """What is not the same in two runs. A source that cannot be had is a line in it, not an error."""
     comparison = compare(first.record, second.record, VerifyRules(), (first.content, second.content))
     return side_by_side(first.record, second.record, _of_sources(first, second, home), comparison)
 
 
-def _of_sources(first: Found, second: Found, home: Home) -> SourceDiff:
+def _of_sources(first: StoredRun, second: StoredRun, home: Home) -> SourceDiff:
     one, other = first.record, second.record
     shown = SourceDiff(first=_shown(one.plan.source), second=_shown(other.plan.source))
     commits = one.plan.source.commit, other.plan.source.commit
@@ -253,8 +253,8 @@ def _of_sources(first: Found, second: Found, home: Home) -> SourceDiff:
         return shown
     with ExitStack() as stack:
         try:
-            trees = [restored(found, home, stack).root for found in (first, second)]
-            return msgspec.structs.replace(shown, files=tuple(changed(*trees)))
+            trees = [restore_source(found, home, stack).root for found in (first, second)]
+            return msgspec.structs.replace(shown, files=tuple(compare_trees(*trees)))
         except ProjrunError as error:
             return msgspec.structs.replace(shown, unknown=f"the files cannot be compared: {error}")
 

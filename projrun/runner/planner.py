@@ -171,9 +171,9 @@ def _resolving(request: Request, manager: str, descriptor: Descriptor, directory
         raise UsageError("--locked and --upgrade exclude each other", "give one of them")
     as_of = ""
     if request.as_of:
-        from projrun.sources.git.repository import moment
+        from projrun.sources.git.repository import resolve_date
 
-        as_of = moment(request.as_of, directory)
+        as_of = resolve_date(request.as_of, directory)
     return Resolving(
         locked=request.locked, upgrade=request.upgrade, as_of=as_of, strict_python=request.strict_python
     )

@@ -14,15 +14,22 @@ from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.disk.file_operations import write_atomically
 from projrun.errors import ProjrunError, RecordError, UsageError
-from projrun.inputs import discard, storage_for
+from projrun.inputs import discard_storage, storage_for
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer
 from projrun.project import environment_of, read_project
 from projrun.project.command import render
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Record, to_json
-from projrun.records.availability import Missing, absent_variables, inputs_of, lock_of, moved, source_of
-from projrun.records.bundle_writer import Wanted, bundle
-from projrun.records.stored_runs import Found, find
+from projrun.records.availability import (
+    Missing,
+    absent_variables,
+    find_inputs,
+    find_lock,
+    find_source,
+    restored_path,
+)
+from projrun.records.bundle_writer import BundleOptions, write_bundle
+from projrun.records.stored_runs import StoredRun, find_stored_run
 from projrun.request import Request
 from projrun.runner.observer import can_change_results
 from projrun.runner.planner import Planned
@@ -52,7 +59,7 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reproduce(
-    found: Found, home: Home, again: Again | None = None, staying: ExitStack | None = None
+    found: StoredRun, home: Home, again: Again | None = None, staying: ExitStack | None = None
 ) -> Record:
     """A new run with all that determined the first one. Nothing of the present project is looked at.
 
@@ -71,17 +78,17 @@ def reproduce(
         return perform(store, run, planned, captured, home)
 
 
-def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
+def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
-    checkout = source_of(found, home, stack, missing)
+    checkout = find_source(found, home, stack, missing)
     if checkout and again.elsewhere:
         checkout = _moved_away(checkout)
-    lock = lock_of(found, checkout.directory, missing) if checkout else None
+    lock = find_lock(found, checkout.directory, missing) if checkout else None
     if lock and again.strict and record.environment and lock.python != record.environment.python:
         what = f"Python {record.environment.python} is not on this machine"
         missing.append(Missing(what, "install it, or leave --strict out"))
-    places = inputs_of(found, checkout.root, missing) if checkout else {}
+    places = find_inputs(found, checkout.root, missing) if checkout else {}
     missing += absent_variables(record)
     for one in missing:
         print_error(f"{one.what}; {one.help}")
@@ -92,7 +99,7 @@ def prepare(found: Found, home: Home, stack: ExitStack, again: Again) -> tuple[P
     return _planned(record, checkout, places, lock, again.variables, home, stack), captured
 
 
-def _request(found: Found, again: Again) -> Request:
+def _request(found: StoredRun, again: Again) -> Request:
     plan, run = found.record.plan, found.run
     source = plan.source
     here = os.path.join(found.record.root, source.subdirectory) if source.kind == "local" else source.uri
@@ -132,7 +139,7 @@ def _planned(
     project = read_project(checkout.directory)
     entry_point = project.entry_point(plan.entry_point)
     storage = storage_for("", home)
-    stack.callback(discard, storage)
+    stack.callback(discard_storage, storage)
     caller = _caller(record, checkout)
     given = {
         name: str(places.get(name, value))
@@ -183,13 +190,15 @@ def _container(record: Record, root: Path) -> PlannedContainer | None:
     if wanted is None:
         return None
     pairs = [volume.partition(":") for volume in wanted.volumes]
-    volumes = (f"{moved(Path(source), record, root) or source}{colon}{rest}" for source, colon, rest in pairs)
+    volumes = (
+        f"{restored_path(Path(source), record, root) or source}{colon}{rest}" for source, colon, rest in pairs
+    )
     return msgspec.structs.replace(wanted, volumes=tuple(volumes))
 
 
 def _caller(record: Record, checkout: Checkout) -> Path:
     """The same place in the restored tree; one outside of the tree is a directory of the checkout's own."""
-    place = moved(Path(record.caller), record, checkout.root)
+    place = restored_path(Path(record.caller), record, checkout.root)
     caller = place or checkout.root.with_name("caller")
     caller.mkdir(parents=True, exist_ok=True)
     return caller
@@ -203,17 +212,17 @@ def _variables(record: Record) -> dict[str, str | None]:
     return {**present, **record.platform.variables, **given}
 
 
-def make(file: Path, request: Request, home: Home, stack: ExitStack) -> Found:
+def make(file: Path, request: Request, home: Home, stack: ExitStack) -> StoredRun:
     """Run the project and write its run to `file`. Raises RecordError for one that failed."""
     request = msgspec.structs.replace(request, entry_point=request.entry_point or "main")
-    found = find(run(request, home).run_id, home, stack)
+    found = find_stored_run(run(request, home).run_id, home, stack)
     outcome = found.record.outcome
     if outcome.status != "FINISHED":
         raise RecordError(
             f"the run {outcome.reason or outcome.status}: it is no baseline", "mend the project"
         )
     if file.suffix.lower() == ".zip":
-        for line in bundle(found, file.absolute(), home, Wanted(source=False, inputs=False)):
+        for line in write_bundle(found, file.absolute(), home, BundleOptions(source=False, inputs=False)):
             warn(line)
     else:
         try:
@@ -224,14 +233,14 @@ def make(file: Path, request: Request, home: Home, stack: ExitStack) -> Found:
     return found
 
 
-def against(file: Path, request: Request, home: Home, stack: ExitStack) -> tuple[Found, Found]:
+def against(file: Path, request: Request, home: Home, stack: ExitStack) -> tuple[StoredRun, StoredRun]:
     """The run in `file`, and a new one of the project as it is now. Raises UsageError before it runs."""
-    first = find(str(file), home, stack)
+    first = find_stored_run(str(file), home, stack)
     _check(first.record, request, file)
     request = msgspec.structs.replace(
         request, entry_point=request.entry_point or first.record.plan.entry_point
     )
-    return first, find(run(request, home).run_id, home, stack)
+    return first, find_stored_run(run(request, home).run_id, home, stack)
 
 
 def _check(record: Record, request: Request, file: Path) -> None:

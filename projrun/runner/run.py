@@ -24,7 +24,7 @@ from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, UsageError
-from projrun.inputs import discard, make, storage_for
+from projrun.inputs import discard_storage, make_storage, storage_for
 from projrun.net import offline
 from projrun.plan import Checkout, Plan
 from projrun.processes import defer_signals, merge_environ, signal_number
@@ -42,7 +42,7 @@ from projrun.record import (
 from projrun.request import Request
 from projrun.runner.planner import Planned, make_plan
 from projrun.server.endpoint import tracking_variables
-from projrun.sources.closure import Captured, hand_over
+from projrun.sources.closure import Captured, link_artifact
 from projrun.tracking import Store
 from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, Run, RunStatus
 from projrun.tracking.recorder import RunHook, ended, failed, killed, remember, timed_out
@@ -193,7 +193,7 @@ def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | 
     if captured.closure is None or captured.file is None:
         return captured.closure
     try:
-        hand_over(captured, store.log_file(run.run_id, SOURCE_ARTIFACT))
+        link_artifact(captured, store.log_file(run.run_id, SOURCE_ARTIFACT))
         store.finish_file(run.run_id, SOURCE_ARTIFACT)
     except (TrackingError, OSError) as error:
         warn(f"the source was not kept with the run: {error}")
@@ -203,7 +203,7 @@ def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | 
 
 def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     if planned.urls:
-        make(planned.storage, home)
+        make_storage(planned.storage, home)
     read = inputs.gather(planned.plan.inputs, planned.urls, store)
     for one in read:
         before = planned.expected.get(one.parameter)
@@ -299,7 +299,7 @@ def run(request: Request, home: Home, supervision: str = "") -> Record:
             checkout, captured = _source(request, home, stack)
             hook.note_directory(checkout)
             storage = storage_for(request.storage_dir, home)
-            stack.callback(discard, storage)
+            stack.callback(discard_storage, storage)
             planned = make_plan(request, checkout, storage)
         except ProjrunError as error:
             hook.give_up(error, started)
@@ -320,7 +320,7 @@ def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, C
     for notice in (*checkout.notices, *captured.notices):
         warn(notice)
     if request.isolated:
-        checkout = sources.isolated(checkout, captured, home)
+        checkout = sources.isolate(checkout, captured, home)
         stack.callback(given_back, checkout, home)
     return checkout, captured
 

@@ -91,9 +91,9 @@ def _fetch_digest(
 
 def require_clean(checkout: Checkout) -> None:
     """Raises SourceError for a tree of the user's that is not as its commit."""
-    from projrun.sources.restoration import refuse_changes
+    from projrun.sources.restoration import check_unchanged
 
-    refuse_changes(checkout)
+    check_unchanged(checkout)
 
 
 def capture(checkout: Checkout, home: Home) -> Captured:
@@ -103,11 +103,11 @@ def capture(checkout: Checkout, home: Home) -> Captured:
     return captured(checkout, home)
 
 
-def isolated(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
+def isolate(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     """A temporary checkout of what was captured; one that is temporary already is that itself."""
-    from projrun.sources.restoration import apart
+    from projrun.sources.restoration import check_out_captured
 
-    return checkout if checkout.temporary else apart(checkout, captured, home)
+    return checkout if checkout.temporary else check_out_captured(checkout, captured, home)
 
 
 def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:

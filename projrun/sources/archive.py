@@ -16,7 +16,7 @@ from projrun.net import without_secrets
 from projrun.net.web_client import is_web_url
 from projrun.plan import Checkout, Source
 from projrun.record import from_json
-from projrun.sources.checkouts import new_place
+from projrun.sources.checkouts import new_checkout_directory
 from projrun.sources.location import Location, directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
@@ -50,7 +50,7 @@ def fetch(
     shown = without_secrets(place)
     if version:
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
-    with new_place(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
+    with new_checkout_directory(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
         try:
             digest, top = _unpacked(place, root, sha256, offline)
         except SourceError as error:

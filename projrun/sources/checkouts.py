@@ -11,7 +11,7 @@ from projrun.plan import Checkout, Source
 from projrun.sources.git.address import Address
 from projrun.sources.git.lfs import fill_lfs
 from projrun.sources.git.submodules import fill_submodules
-from projrun.sources.git.tree import Tree, fill
+from projrun.sources.git.tree import Tree, fill_tree
 from projrun.sources.location import directory_within
 
 
@@ -25,8 +25,8 @@ def check_out(
     offline: bool = False,
 ) -> Checkout:
     """A checkout of `tree` and its submodules, whose URLs may start at `address`. All or nothing is made."""
-    with new_place(home, address.name) as root:
-        fill(root, tree, environ)
+    with new_checkout_directory(home, address.name) as root:
+        fill_tree(root, tree, environ)
         fill_lfs(root, tree, address, environ, home, offline=offline)
         fill_submodules(root, address, home, offline=offline)
         shown = f"{address.url} at {source.version or source.commit}"
@@ -35,7 +35,7 @@ def check_out(
 
 
 @contextmanager
-def new_place(home: Home, name: str) -> Iterator[Path]:
+def new_checkout_directory(home: Home, name: str) -> Iterator[Path]:
     """An empty directory called `name`, ours until `remove`; it goes at once when the body fails."""
     home.mark_cache()
     place = file_locks.new_directory_name(home.checkouts)

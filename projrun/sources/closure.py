@@ -57,12 +57,12 @@ def _captured(checkout: Checkout, home: Home) -> Captured:
         return _of_version(checkout, home)
     if state is not None:
         return _of_worktree(checkout.root, state, home)
-    from projrun.sources.plain_files import every_file_below, files_below
+    from projrun.sources.plain_files import list_all_files, list_source_files
 
     if source.kind == "local" and os.path.lexists(checkout.root / ".git"):
         return Captured(None)  # git would not read it, and the checkout says so already
     top = str(checkout.root)
-    names = files_below(top, _ours(top, home)) if source.kind == "local" else every_file_below(top)
+    names = list_source_files(top, _ours(top, home)) if source.kind == "local" else list_all_files(top)
     return _kept(checkout.root, SourceClosure(), _Difference(names), home)
 
 
@@ -80,41 +80,41 @@ def _not_ours(top: Path, names: list[str], home: Home) -> list[str]:
 
 def _of_version(checkout: Checkout, home: Home) -> Captured:
     """A commit of a repository on this machine: it may be nowhere else."""
-    from projrun.sources.git.changes import base_of
-    from projrun.sources.git.worktree import state_of
-    from projrun.sources.plain_files import every_file_below
+    from projrun.sources.git.changes import find_base
+    from projrun.sources.git.worktree import read_state
+    from projrun.sources.plain_files import list_all_files
 
     top, commit = checkout.repository, checkout.source.commit
     assert top is not None
-    base = base_of(top, commit, state_of(top).settings)
+    base = find_base(top, commit, read_state(top).settings)
     if base is not None and base.commit == commit:
         return Captured(SourceClosure(remote=base.remote, commit=commit))
-    names = every_file_below(str(checkout.root))
+    names = list_all_files(str(checkout.root))
     return _kept(checkout.root, SourceClosure(), _Difference(names), home)
 
 
 def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
     from projrun.sources.git.changes import (
-        base_of,
         changed_since,
-        expanded,
-        files_known_to_git,
-        index_of,
+        expand_paths,
+        find_base,
+        find_silent_changes,
+        list_known_files,
         may_differ_silently,
-        silently_different,
+        read_index,
     )
 
-    base = base_of(top, state.commit, state.settings)
+    base = find_base(top, state.commit, state.settings)
     if base is None:
-        difference = _Difference(_not_ours(top, files_known_to_git(top), home), status=state.changes)
+        difference = _Difference(_not_ours(top, list_known_files(top), home), status=state.changes)
         return _kept(top, SourceClosure(), difference, home)
     changed = changed_since(top, base.commit, state)
     if may_differ_silently(top, state):
-        changed.update(silently_different(top, index_of(top), changed))
+        changed.update(find_silent_changes(top, read_index(top), changed))
     closure = SourceClosure(remote=base.remote, commit=base.commit)
     if not changed:
         return Captured(closure)
-    kept, removed = expanded(top, changed)
+    kept, removed = expand_paths(top, changed)
     return _kept(top, closure, _Difference(_not_ours(top, kept, home), removed, state.changes), home)
 
 
@@ -122,7 +122,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
     """Write the artifact into the cache, under its digest: what is the same is there once."""
     import msgspec
 
-    from projrun.sources.plain_files import REMOVED, STATUS, Writer
+    from projrun.sources.plain_files import REMOVED, STATUS, SourceArchiveWriter
 
     names, total, unkept = _within_limits(str(top), difference.kept)
     removed = sorted(difference.removed)
@@ -131,7 +131,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
     _sweep(home.sources)
     with file_operations.temporary_beside(home.sources / "new") as temporary:
         with open(temporary, "xb") as file:
-            writer = Writer(file, total)
+            writer = SourceArchiveWriter(file, total)
             writer.note(STATUS, _ended(difference.status))
             writer.note(REMOVED, _ended(removed))
             for name in names:
@@ -210,7 +210,7 @@ def _sweep(room: Path) -> None:
             file_operations.remove_tree(Path(entry.path))
 
 
-def hand_over(captured: Captured, target: Path) -> None:
+def link_artifact(captured: Captured, target: Path) -> None:
     """Make `target` the artifact, without a copy where the file systems allow."""
     if captured.file is None:
         return

@@ -43,10 +43,13 @@ def fetch(
     source = Source(kind="local", uri=location.uri, subdirectory="" if subdirectory == "." else subdirectory)
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
-    from projrun.sources.git.worktree import look_at, state_of  # late: most directories without Git need none
+    from projrun.sources.git.worktree import (  # late: most directories without Git need none
+        inspect_tree,
+        read_state,
+    )
 
     try:
-        state, unknown = look_at(top) if looking else (state_of(top), "")
+        state, unknown = inspect_tree(top) if looking else (read_state(top), "")
     except SourceError as error:  # no reason not to run what lies there
         notice = f"the commit of {top} is not recorded: {error.message}"
         return Checkout(source=source, root=top, directory=directory, notices=(notice,))
@@ -59,11 +62,11 @@ def fetch(
 
 
 def _identified(source: Source, state: Worktree, top: Path) -> Source:
-    from projrun.sources.git.worktree import remote_in
+    from projrun.sources.git.worktree import main_remote
 
     return msgspec.structs.replace(
         source,
-        repository=without_credentials(remote_in(state.settings, top)),
+        repository=without_credentials(main_remote(state.settings, top)),
         commit=state.commit,
         branch=state.branch,
         dirty=bool(state.changes),

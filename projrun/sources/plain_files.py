@@ -54,12 +54,12 @@ class Pattern(msgspec.Struct, frozen=True):
         return self.expression.fullmatch(path) is not None
 
 
-def files_below(top: str, without: Collection[str] = ()) -> list[str]:
+def list_source_files(top: str, without: Collection[str] = ()) -> list[str]:
     """Names below `top`, sorted: files, links, and directories with nothing in them. Raises SourceError.
 
     without: names of directories that are left out.
     """
-    patterns = [*patterns_of(DEFAULTS), *patterns_of(_own_patterns(top))]
+    patterns = [*parse_patterns(DEFAULTS), *parse_patterns(_own_patterns(top))]
     names: list[str] = []
 
     def leave_out(path: str, is_directory: bool) -> bool:
@@ -74,7 +74,7 @@ def files_below(top: str, without: Collection[str] = ()) -> list[str]:
     return sorted(names)
 
 
-def every_file_below(top: str) -> list[str]:
+def list_all_files(top: str) -> list[str]:
     """The same with nothing left out but Git's own directory at the top."""
     return sorted(name for name, _ in walk_tree(top, lambda path, _: path == ".git", with_environments=False))
 
@@ -95,7 +95,7 @@ def _ignored(name: str, is_directory: bool, patterns: list[Pattern]) -> bool:
     return False
 
 
-def patterns_of(text: str) -> list[Pattern]:
+def parse_patterns(text: str) -> list[Pattern]:
     """gitignore's syntax: https://git-scm.com/docs/gitignore"""
     patterns = []
     for line in text.splitlines():
@@ -120,7 +120,7 @@ BLOCK = 512
 TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
 
 
-class Writer:
+class SourceArchiveWriter:
     """Writes to `file`. Names are bytes, as the file system has them (GNU's way of long names)."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:

@@ -15,14 +15,14 @@ from projrun.disk.unpack import Limits, Members, is_git_directory, member_of, op
 from projrun.errors import SourceError
 from projrun.plan import Checkout, Source
 from projrun.record import SourceClosure
-from projrun.sources.checkouts import check_out, new_place
+from projrun.sources.checkouts import check_out, new_checkout_directory
 from projrun.sources.closure import Captured
 from projrun.sources.git.address import address_of
-from projrun.sources.git.cache import Repository
-from projrun.sources.git.changes import name_in
-from projrun.sources.git.repository import tree_of
-from projrun.sources.git.tree import Revision, Tree, fill
-from projrun.sources.git.worktree import remote_in
+from projrun.sources.git.changes import changed_path
+from projrun.sources.git.repository import local_tree
+from projrun.sources.git.repository_cache import Repository
+from projrun.sources.git.tree import Revision, Tree, fill_tree
+from projrun.sources.git.worktree import main_remote
 from projrun.sources.location import directory_within
 from projrun.sources.plain_files import REMOVED, TREE
 
@@ -49,7 +49,7 @@ def restore(
     _check(closure, artifact)
     if not closure.artifact and not _is_used_in_place(source):
         return _from_remote(source, closure, home)
-    with new_place(home, _name(source)) as root:
+    with new_checkout_directory(home, _name(source)) as root:
         if base := local or _base(closure, home):
             _fill_raw(root, base)
         if closure.artifact:
@@ -102,7 +102,7 @@ def _fill_raw(root: Path, tree: Tree) -> None:
     attributes = root / ".git/info/attributes"
     attributes.parent.mkdir(parents=True)
     attributes.write_text(RAW)
-    fill(root, tree, merge_environ(os.environ, QUIET))
+    fill_tree(root, tree, merge_environ(os.environ, QUIET))
     attributes.unlink()
 
 
@@ -149,7 +149,7 @@ def _listed(archive: tarfile.TarFile, members: Members) -> tuple[Members, list[s
     return members, names
 
 
-def refuse_changes(checkout: Checkout) -> None:
+def check_unchanged(checkout: Checkout) -> None:
     source, state = checkout.source, checkout.worktree
     if source.kind != "local" or source.version:
         return
@@ -158,7 +158,7 @@ def refuse_changes(checkout: Checkout) -> None:
             f"{checkout.root} has no commit, so --require-clean cannot hold", "commit the project to Git"
         )
     if state.changes:
-        names = [name_in(change) for change in state.changes]
+        names = [changed_path(change) for change in state.changes]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         raise SourceError(
             one_line(f"{checkout.root} is not as its commit: {', '.join(names[:5])}{more}"),
@@ -166,7 +166,7 @@ def refuse_changes(checkout: Checkout) -> None:
         )
 
 
-def apart(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
+def check_out_captured(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     """The captured tree in a checkout of its own; of a repository, with the user's commit as its HEAD."""
     state = checkout.worktree
     if captured.closure is None:
@@ -178,5 +178,5 @@ def apart(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
     local = None
     if state is not None and state.commit:
         revision = Revision(state.commit, state.branch)
-        local = tree_of(checkout.root, revision, remote_in(state.settings, checkout.root))
+        local = local_tree(checkout.root, revision, main_remote(state.settings, checkout.root))
     return restore(checkout.source, captured.closure, captured.file, home, Limits.none(), local)

@@ -78,7 +78,7 @@ class Capturer:
         return restored.root
 
     def isolate(self, checkout: Checkout, captured: Captured) -> Path:
-        apart = sources.isolated(checkout, captured, self._home)
+        apart = sources.isolate(checkout, captured, self._home)
         self._checkouts.append(apart)
         return apart.root
 

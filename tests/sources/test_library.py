@@ -174,8 +174,8 @@ def test_a_commit_in_a_strange_encoding_stops_nothing(project: Path, home: Home,
 def test_without_git_it_is_a_source_error(project: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from projrun.errors import SourceError\n"
-        "from projrun.sources.git.library import Location, _opened\n"
-        "try:\n    with _opened(Location(Path(sys.argv[1]), {})): pass\n"
+        "from projrun.sources.git.library import RepositoryLocation, _opened\n"
+        "try:\n    with _opened(RepositoryLocation(Path(sys.argv[1]), {})): pass\n"
         "except SourceError as error: print(error.hint)\n"
     )
     done = subprocess.run(

@@ -152,14 +152,14 @@ def source_(run_id: str, output: str) -> None:
 
     from projrun.console import say
     from projrun.disk import home_from
-    from projrun.records.stored_runs import find, restored
+    from projrun.records.stored_runs import find_stored_run, restore_source
 
     target = Path(output).absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
     with ExitStack() as stack:
-        stored_run = find(run_id, home_from(), stack)
-        files = _give_back(restored(stored_run, home_from(), stack).root, target)
+        stored_run = find_stored_run(run_id, home_from(), stack)
+        files = _give_back(restore_source(stored_run, home_from(), stack).root, target)
     say(f"{files} files of run {stored_run.record.run_id[:8]} are in {output}")
 
 

@@ -142,18 +142,18 @@ def _repeat_and_compare(
     from projrun.cli.verify.baseline import refuse_project_options
     from projrun.compare.results import compare
     from projrun.disk import home_from
-    from projrun.records.stored_runs import find
+    from projrun.records.stored_runs import find_stored_run
     from projrun.runner.reproduction import reproduce
     from projrun.runner.variations.repetition import trials_of
 
     refuse_project_options(project)
     home = home_from()
     with ExitStack() as stack:
-        first = find(run, home, stack)
+        first = find_stored_run(run, home, stack)
         rules = options.merge_with(first.record.plan.verify)
         if kinds or times > 1:
             return trials_of(first, rules, kinds, times, home, stack)
-        second = find(reproduce(first, home, staying=stack).run_id, home, stack)
+        second = find_stored_run(reproduce(first, home, staying=stack).run_id, home, stack)
         return compare(first.record, second.record, rules, (first.content, second.content))
 
 

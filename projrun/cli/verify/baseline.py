@@ -13,7 +13,7 @@ from projrun.cli.run_options import Group, Option
 
 if TYPE_CHECKING:
     from projrun.disk import Home
-    from projrun.records.stored_runs import Found
+    from projrun.records.stored_runs import StoredRun
 
 SUFFIXES = (".zip", ".json")
 
@@ -57,7 +57,7 @@ def refuse_project_options(project: Mapping[str, Any]) -> None:
 
 def against_baseline(
     file: str, uri: str, project: Mapping[str, Any], home: Home, stack: ExitStack
-) -> tuple[Found, Found]:
+) -> tuple[StoredRun, StoredRun]:
     """Return the baseline and the project's new run; both are the new run where it becomes the baseline."""
     from pathlib import Path
 

@@ -16,7 +16,7 @@ from projrun.disk import Home
 from projrun.disk.file_operations import temporary_directory
 from projrun.plan import VerifyRules
 from projrun.processes import merge_environ
-from projrun.records.stored_runs import Found, find
+from projrun.records.stored_runs import StoredRun, find_stored_run
 from projrun.runner.reproduction import Again, reproduce
 from projrun.runner.variations.change_kinds import Change, Scene, changes, hash_seed
 from projrun.tracking.entities import VARIES_TAG
@@ -25,7 +25,7 @@ FIXED = "with a fixed hash seed"
 
 
 def trials_of(
-    first: Found, rules: VerifyRules, kinds: Collection[str], times: int, home: Home, stack: ExitStack
+    first: StoredRun, rules: VerifyRules, kinds: Collection[str], times: int, home: Home, stack: ExitStack
 ) -> Trials:
     """`times` plain repetitions, compared with the first run; then one run for each change.
 
@@ -49,8 +49,8 @@ def trials_of(
 
 
 def _varied(
-    control: Found,
-    first: Found,
+    control: StoredRun,
+    first: StoredRun,
     rules: VerifyRules,
     kinds: Collection[str],
     doubtful: bool,
@@ -84,8 +84,8 @@ def _with_hash_seed(scene: Scene, change: Change | None = None) -> Change:
 
 
 def _again(
-    first: Found, home: Home, stack: ExitStack, what: str, change: Change | None = None, kind: str = ""
-) -> Found:
+    first: StoredRun, home: Home, stack: ExitStack, what: str, change: Change | None = None, kind: str = ""
+) -> StoredRun:
     """The tree that it ran in goes with the stack."""
     change = change or Change()
     say(f"doing run {first.record.run_id[:8]} again, {what}")
@@ -95,8 +95,8 @@ def _again(
         elsewhere=change.elsewhere,
         tags={VARIES_TAG: kind} if kind else {},
     )
-    return find(reproduce(first, home, again, stack).run_id, home, stack)
+    return find_stored_run(reproduce(first, home, again, stack).run_id, home, stack)
 
 
-def _compared(one: Found, other: Found, rules: VerifyRules) -> Comparison:
+def _compared(one: StoredRun, other: StoredRun, rules: VerifyRules) -> Comparison:
     return compare(one.record, other.record, rules, (one.content, other.content))

@@ -13,8 +13,8 @@ from projrun.disk.repository_view import git_directories
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Worktree
-from projrun.sources.git.client import complaint, git
-from projrun.sources.git.worktree import remotes_in
+from projrun.sources.git.git_command import complaint, git
+from projrun.sources.git.worktree import list_remotes
 
 
 class Base(NamedTuple):
@@ -24,9 +24,9 @@ class Base(NamedTuple):
     commit: str
 
 
-def base_of(top: Path, commit: str, settings: dict[str, str]) -> Base | None:
+def find_base(top: Path, commit: str, settings: dict[str, str]) -> Base | None:
     """`commit` itself if a remote has it, else one that comes before it; None when no remote has any."""
-    remotes = remotes_in(settings, top)
+    remotes = list_remotes(settings, top)
     if not commit or not remotes:
         return None
     known = {ref: name for ref, name in _remote_refs(top) if ref == commit}
@@ -67,41 +67,41 @@ def _holder(top: Path, commit: str) -> str:
 
 def changed_since(top: Path, base: str, state: Worktree) -> set[str]:
     """Names of what differs from the commit `base`, submodules and repositories inside included."""
-    changed = {name_in(change) for change in state.changes}
+    changed = {changed_path(change) for change in state.changes}
     if base != state.commit:
         between = _ask(top, "diff-tree", "-r", "-z", "--name-only", "--no-renames", base, state.commit)
         changed.update(filter(None, between.split("\0")))
     return changed
 
 
-def name_in(change: str) -> str:
+def changed_path(change: str) -> str:
     """The path in an entry of `git status --porcelain=v2 -z`."""
     fields = {"1": 8, "u": 10, "2": 9}.get(change[0], 1)
     return change.split(" ", fields)[fields].rstrip("/")
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """What the index says of a file."""
 
     mode: str
     object_id: str
 
 
-def index_of(top: Path) -> dict[str, Entry]:
+def read_index(top: Path) -> dict[str, IndexEntry]:
     entries = {}
     for line in filter(None, _ask(top, "ls-files", "--stage", "-z").split("\0")):
         mode, object_id, rest = line.split(" ", 2)
-        entries[rest.partition("\t")[2]] = Entry(mode, object_id)
+        entries[rest.partition("\t")[2]] = IndexEntry(mode, object_id)
     return entries
 
 
-def files_known_to_git(top: Path) -> list[str]:
+def list_known_files(top: Path) -> list[str]:
     """Tracked and untracked unignored files that are there, those of repositories inside too; sorted."""
     listed = _ask(top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    return expanded(top, {name.rstrip("/") for name in listed.split("\0") if name})[0]
+    return expand_paths(top, {name.rstrip("/") for name in listed.split("\0") if name})[0]
 
 
-def expanded(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
+def expand_paths(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Of these names, sorted: what is there, a repository as the files in it, and what is not there."""
     there: list[str] = []
     gone: list[str] = []
@@ -117,7 +117,7 @@ def expanded(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
         elif stat.S_ISLNK(mode) or stat.S_ISREG(mode):
             there.append(name)
         elif os.path.lexists(f"{path}/.git"):
-            there.extend(f"{name}/{inner}" for inner in files_known_to_git(Path(path)))
+            there.extend(f"{name}/{inner}" for inner in list_known_files(Path(path)))
         else:
             gone.append(name)  # a directory stands where a file was; its files have names of their own
     return sorted(there), sorted(gone)
@@ -185,7 +185,7 @@ def _has_marks(index: bytes, fixed: int) -> bool:
     return False
 
 
-def silently_different(top: Path, index: Mapping[str, Entry], known: set[str]) -> Iterator[str]:
+def find_silent_changes(top: Path, index: Mapping[str, IndexEntry], known: set[str]) -> Iterator[str]:
     """Names in the index that are not on disk as they are in Git, but for those `known` already.
 
     A submodule that is there is one of them: what it holds is not in this repository.
@@ -199,7 +199,7 @@ def silently_different(top: Path, index: Mapping[str, Entry], known: set[str]) -
             yield name
 
 
-def _is_entry(path: str, entry: Entry) -> bool:
+def _is_entry(path: str, entry: IndexEntry) -> bool:
     try:
         mode = os.lstat(path).st_mode
     except OSError:

@@ -18,8 +18,8 @@ from projrun.disk.file_locks import hold_lock
 from projrun.disk.file_operations import temporary_beside
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, address_of
-from projrun.sources.git.client import failure, git
-from projrun.sources.git.remote import converse, failed
+from projrun.sources.git.git_command import failure, git
+from projrun.sources.git.remote import remote_failure, run_with_retries
 from projrun.sources.git.tree import Tree
 
 _POINTER = re.compile(
@@ -127,7 +127,7 @@ def _fetch(
     if server := _server(root, address):
         settings += ["-c", f"lfs.url={server}"]
     with hold_lock(repository.with_suffix(".lock")):
-        answer = converse(
+        answer = run_with_retries(
             address, *settings, "lfs", "fetch", "origin", commit, cwd=repository, environ=environ
         )
     if _MISSING.search(answer.stderr):
@@ -138,7 +138,7 @@ def _fetch(
     if "no such object" in answer.stderr or "missing object" in answer.stderr:
         return  # told by name, from what did not come
     if not answer.ok and not all(pointer.is_in(repository / "lfs/objects") for pointer in missing):
-        raise failed(answer, address)
+        raise remote_failure(answer, address)
 
 
 def _server(root: Path, address: Address) -> str:

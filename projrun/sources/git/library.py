@@ -5,7 +5,7 @@ the options and the environment of `disk.repository_view`. Left to itself it wou
 hook that projrun runs in, read the repository's own configuration, and leave processes behind after a
 time-out.
 
-Fetching stays with `client` and `remote` for the same reasons: `Remote.fetch` starts git by itself, its
+Fetching stays with `git_command` and `remote` for the same reasons: `Remote.fetch` starts git by itself, its
 time-out kills the children that `ps` lists instead of the process group, it cannot take a variable out of the
 environment, and it cannot leave the terminal to a prompt of ssh, whose stderr `RemoteProgress` would read.
 """
@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from projrun.console import one_line
 from projrun.disk import Home
 from projrun.disk.file_operations import find_git_top
-from projrun.disk.repository_view import OPTIONS, QUIET, viewed
+from projrun.disk.repository_view import OPTIONS, QUIET, open_view
 from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.history import Commit, History, Rename
 from projrun.processes import merge_environ, start_process
 from projrun.processes.programs import run_program
 from projrun.record import Record
 from projrun.sources.git.address import address_of
-from projrun.sources.git.cache import Repository
+from projrun.sources.git.repository_cache import Repository
 
 if TYPE_CHECKING:
     import git
@@ -41,7 +41,7 @@ MAX_RENAMES = 200
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
-class Location(NamedTuple):
+class RepositoryLocation(NamedTuple):
     """A repository on this machine and the environment in which git reads it."""
 
     directory: Path
@@ -56,7 +56,7 @@ def read_date(directory: Path, revision: str) -> str:
     top = find_git_top(Path(os.path.realpath(directory)))
     if top is None or revision.startswith("-"):
         return ""
-    with viewed(top) as view, _client(Location(top, view.environ)) as client:
+    with open_view(top) as view, _client(RepositoryLocation(top, view.environ)) as client:
         from git.exc import GitCommandError
 
         try:
@@ -107,7 +107,7 @@ class _IncompleteError(SourceError):
     """The repository has both commits, but not all between them."""
 
 
-def _locations(records: Sequence[Record], home: Home) -> Iterator[Location]:
+def _locations(records: Sequence[Record], home: Home) -> Iterator[RepositoryLocation]:
     """Yield the repositories that may have the commits of these runs, each once."""
     remotes = [record.closure.remote if record.closure else "" for record in records]
     for remote in dict.fromkeys((*remotes, *(record.plan.source.repository for record in records))):
@@ -120,14 +120,14 @@ def _locations(records: Sequence[Record], home: Home) -> Iterator[Location]:
         if repository.bare.is_dir():
             repository.hold()
             location = {"GIT_DIR": str(repository.bare), "GIT_NO_LAZY_FETCH": "1"}
-            yield Location(repository.bare, merge_environ(os.environ, QUIET, location))
+            yield RepositoryLocation(repository.bare, merge_environ(os.environ, QUIET, location))
     local = (Path(record.root) for record in records if record.plan.source.kind == "local" and record.root)
     for top in dict.fromkeys(find_git_top(directory) for directory in local):
         if top is None:
             continue
         try:
-            with viewed(top) as view:
-                yield Location(Path(view.environ["GIT_DIR"]), view.environ)
+            with open_view(top) as view:
+                yield RepositoryLocation(Path(view.environ["GIT_DIR"]), view.environ)
         except SourceError:
             continue
 
@@ -167,7 +167,7 @@ def _printable(text: object) -> str:
 
 
 @contextmanager
-def _opened(location: Location) -> Iterator[git.Repo]:
+def _opened(location: RepositoryLocation) -> Iterator[git.Repo]:
     """Open a repository with GitPython. Raises SourceError for all that goes wrong in it."""
     with _client(location) as client:
         import git
@@ -180,7 +180,7 @@ def _opened(location: Location) -> Iterator[git.Repo]:
 
 
 @contextmanager
-def _client(location: Location) -> Iterator[git.Git]:
+def _client(location: RepositoryLocation) -> Iterator[git.Git]:
     """Give GitPython's wrapper of the git command. What goes wrong in the block is a SourceError."""
     try:
         import git

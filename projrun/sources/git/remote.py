@@ -16,7 +16,7 @@ from projrun.documents.variables import number
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
-from projrun.sources.git.client import can_ask, complaint, failure, git
+from projrun.sources.git.git_command import can_ask, complaint, failure, git
 
 TIMEOUT_VARIABLE = "PROJRUN_GIT_TIMEOUT"
 LOOK_TIMEOUT_S = 120.0
@@ -36,7 +36,7 @@ _FINAL = re.compile(
 """What another attempt would not change, though the connection broke off after it."""
 
 
-def converse(
+def run_with_retries(
     address: Address,
     *arguments: str,
     cwd: Path,
@@ -66,12 +66,12 @@ def converse(
     raise AssertionError("the last attempt returns")
 
 
-def shows_progress() -> tuple[str, ...]:
+def progress_option() -> tuple[str, ...]:
     """The option of a fetch: people on a terminal see how far it is, pipes stay quiet."""
     return ("--progress",) if is_terminal(sys.stderr) else ("--quiet",)
 
 
-def failed(answer: ProgramResult, address: Address) -> SourceError:
+def remote_failure(answer: ProgramResult, address: Address) -> SourceError:
     return failure(answer, address.url, address.secret)
 
 
@@ -116,7 +116,7 @@ class Names(msgspec.Struct, frozen=True):
         return next((ref for ref in candidates if ref in self.ids), "")
 
 
-def parsed(text: str) -> Names:
+def parse_names(text: str) -> Names:
     ids, symbolic = {}, {}
     for line in filter(None, text.split("\n")):
         what, _, name = line.partition("\t")
@@ -127,7 +127,7 @@ def parsed(text: str) -> Names:
     return Names(ids, symbolic)
 
 
-def remembered(bare: Path) -> Names:
+def read_names(bare: Path) -> Names:
     """What the remote of the cached repository was heard to say; nothing if it never was."""
     try:
         return msgspec.json.decode((bare / FILE).read_bytes(), type=Names)
@@ -135,9 +135,9 @@ def remembered(bare: Path) -> Names:
         return Names()
 
 
-def remember(bare: Path, names: Names) -> None:
+def write_names(bare: Path, names: Names) -> None:
     """Add to what is known; what has not changed costs a look. The cached repository must be there."""
-    known = remembered(bare)
+    known = read_names(bare)
     news = Names({**known.ids, **names.ids}, {**known.symbolic, **names.symbolic})
     if news != known and bare.is_dir():
         write_atomically(bare / FILE, msgspec.json.encode(news))

@@ -10,17 +10,17 @@ import msgspec
 
 from projrun.disk import Home
 from projrun.disk.file_operations import find_git_top
-from projrun.disk.repository_view import View, git_directories, viewed
+from projrun.disk.repository_view import View, git_directories, open_view
 from projrun.errors import SourceError, UsageError
 from projrun.net import without_credentials, without_secrets
 from projrun.plan import Checkout, Source
 from projrun.sources.checkouts import check_out
 from projrun.sources.git.address import Address, address_of, looks_like_url
-from projrun.sources.git.cache import Repository
-from projrun.sources.git.client import environment_for, failure
+from projrun.sources.git.git_command import environment_for, failure
+from projrun.sources.git.repository_cache import Repository
 from projrun.sources.git.tree import FULL_ID, Revision, Tree, check_version, unknown_revision
 from projrun.sources.git.uri import agreed_version, is_shorthand, parse_uri, possible_refs, split_page
-from projrun.sources.git.worktree import relative_path, remote_in
+from projrun.sources.git.worktree import main_remote, relative_path
 from projrun.sources.location import Location, is_repository, split_off
 
 
@@ -76,7 +76,7 @@ def _split_page(location: Location, repository: Repository) -> tuple[str, str]:
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 
-def moment(text: str, directory: Path) -> str:
+def resolve_date(text: str, directory: Path) -> str:
     """`text` when it is a date, else the time of that commit in the repository around `directory`."""
     if _DATE.fullmatch(text):
         return text
@@ -101,8 +101,8 @@ def checkout_at(
             f"'{start}' is not a Git repository, so it has no version '{version}'",
             "leave the version out to run it as it lies",
         )
-    with viewed(top) as view:
-        revision, remote = _revision(view, version), remote_in(view.remotes, top)
+    with open_view(top) as view:
+        revision, remote = _revision(view, version), main_remote(view.remotes, top)
     source = Source(
         kind="local",
         uri=location.uri,
@@ -113,7 +113,7 @@ def checkout_at(
         subdirectory="/".join(filter(None, (relative_path(top, start), location.subdirectory.strip("/")))),
     )
     parent = _parent(top, remote)
-    tree = tree_of(top, revision, remote)
+    tree = local_tree(top, revision, remote)
     checkout = check_out(source, tree, parent, environment_for(parent), home, offline=offline)
     return msgspec.structs.replace(checkout, repository=top)
 
@@ -132,7 +132,7 @@ def _revision(view: View, version: str) -> Revision:
     raise unknown_revision(version, str(view.top), refs.stdout.split())
 
 
-def tree_of(top: Path, revision: Revision, remote: str) -> Tree:
+def local_tree(top: Path, revision: Revision, remote: str) -> Tree:
     shared = Path(os.path.realpath(git_directories(top)[1]))
     return Tree(revision, shared / "objects", shared / "shallow", without_credentials(remote))
 

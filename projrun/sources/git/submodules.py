@@ -9,10 +9,10 @@ from pathlib import Path
 from projrun.disk import Home
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, relative_to
-from projrun.sources.git.cache import Repository
-from projrun.sources.git.client import failure, git
+from projrun.sources.git.git_command import failure, git
 from projrun.sources.git.lfs import fill_lfs
-from projrun.sources.git.tree import fill
+from projrun.sources.git.repository_cache import Repository
+from projrun.sources.git.tree import fill_tree
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _fill_one(root: Path, submodule: _Submodule, parent: Address, home: Home, of
         raise SourceError("its path leads elsewhere", "do not run this project")
     repository = Repository(address, home, offline=offline)
     tree = repository.tree(repository.obtain(submodule.commit))
-    fill(directory, tree, repository.environ)
+    fill_tree(directory, tree, repository.environ)
     fill_lfs(directory, tree, address, repository.environ, home, offline=offline)
     fill_submodules(directory, address, home, offline=offline)
 

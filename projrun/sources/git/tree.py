@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from projrun.errors import SourceError
-from projrun.sources.git.client import failure, git
+from projrun.sources.git.git_command import failure, git
 
 FULL_ID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 SHORT_ID = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -57,7 +57,7 @@ class Tree:
     """URL that the checkout calls origin; no credentials; may be empty."""
 
 
-def fill(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:
+def fill_tree(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:
     """Lay the tree out in `root`: a repository of its own that borrows the objects.
 
     Written by hand: `git clone --shared` takes more processes, and `git worktree add` leaves traces in the

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from projrun.disk.repository_view import QUIET, View, viewed
+from projrun.disk.repository_view import QUIET, View, open_view
 from projrun.errors import SourceError
 from projrun.plan import Worktree
 from projrun.processes import Variables, merge_environ
 from projrun.processes.programs import ProgramResult
-from projrun.sources.git.client import complaint, git
+from projrun.sources.git.git_command import complaint, git
 
 _STATUS = (
     *("status", "--porcelain=v2", "--branch", "-z", "--no-ahead-behind", "--no-renames"),
@@ -36,7 +36,7 @@ def relative_path(top: Path, directory: Path) -> str:
     return "" if text == "." else text
 
 
-def state_of(top: Path) -> Worktree:
+def read_state(top: Path) -> Worktree:
     """One process. Raises SourceError where git cannot or will not read the repository."""
     environ = merge_environ(os.environ, QUIET, _TELLING)
     answer = git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
@@ -68,12 +68,12 @@ class Look(NamedTuple):
     """Why it is not known whether the tree differs from its commit; empty when that is known."""
 
 
-def look_at(top: Path) -> Look:
+def inspect_tree(top: Path) -> Look:
     """The same, found without starting anything that the repository's own settings name.
 
     Raises SourceError where git cannot or will not read the repository.
     """
-    with viewed(top) as view:
+    with open_view(top) as view:
         answer = view.ask(*_STATUS, "--ignore-submodules=dirty", errors="surrogateescape")
         if not answer.ok:
             raise SourceError(complaint(answer), f"see what `git status` says in {top}")
@@ -84,7 +84,7 @@ def look_at(top: Path) -> Look:
         # a change that is staged, or of another kind than content, is there whatever filters would say
         is_known = not converting or any(not change.startswith("1 .M") for change in state.changes)
         return Look(state, "" if is_known else f"its Git configuration has {converting}")
-    looks = [(path, look_at(path)) for path in inner]
+    looks = [(path, inspect_tree(path)) for path in inner]
     changed = tuple(f"? {path.relative_to(top)}" for path, look in looks if look.state.changes)
     unknown = next((f"in {path}, {look.unknown}" for path, look in looks if look.unknown), "")
     return Look(msgspec.structs.replace(state, changes=changed), unknown)
@@ -103,13 +103,13 @@ def _submodules(view: View) -> list[Path]:
     ]
 
 
-def remote_in(settings: dict[str, str], top: Path) -> str:
+def main_remote(settings: dict[str, str], top: Path) -> str:
     """URL of origin, or of the first remote, as it is written; '' when there is none."""
-    urls = remotes_in(settings, top)
+    urls = list_remotes(settings, top)
     return urls.get("origin") or next(iter(urls.values()), "")
 
 
-def remotes_in(settings: dict[str, str], top: Path) -> dict[str, str]:
+def list_remotes(settings: dict[str, str], top: Path) -> dict[str, str]:
     """Name -> URL, paths absolute."""
     urls = {
         key.removeprefix("remote.").removesuffix(".url"): value

@@ -20,16 +20,16 @@ from projrun.disk.file_operations import sha256_text
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
-from projrun.sources.git.client import environment_for, failure, git
+from projrun.sources.git.git_command import environment_for, failure, git
 from projrun.sources.git.remote import (
     LOOK_TIMEOUT_S,
     Names,
-    converse,
-    failed,
-    parsed,
-    remember,
-    remembered,
-    shows_progress,
+    parse_names,
+    progress_option,
+    read_names,
+    remote_failure,
+    run_with_retries,
+    write_names,
 )
 from projrun.sources.git.tree import EXPRESSION, FULL_ID, SHORT_ID, Revision, Tree, unknown_revision
 
@@ -74,7 +74,7 @@ class Repository:
             if self.offline:
                 self._say_offline(version, names.commit(ref))
             revision = Revision(self._provide(names.commit(ref), version), names.branch(ref))
-            remember(self.bare, names)
+            write_names(self.bare, names)
             return revision
         if not version and not self.offline:
             raise SourceError(
@@ -85,12 +85,14 @@ class Repository:
     def names(self, *patterns: str) -> Names:
         """The refs of the remote that match; offline, all that it was heard to have."""
         if self.offline:
-            return remembered(self.bare)
+            return read_names(self.bare)
         look = ("ls-remote", "--symref", "--", self.address.url, *patterns)
-        answer = converse(self.address, *look, cwd=Path("/"), environ=self.environ, timeout_s=LOOK_TIMEOUT_S)
+        answer = run_with_retries(
+            self.address, *look, cwd=Path("/"), environ=self.environ, timeout_s=LOOK_TIMEOUT_S
+        )
         if not answer.ok:
-            raise failed(answer, self.address)
-        return parsed(answer.stdout)
+            raise remote_failure(answer, self.address)
+        return parse_names(answer.stdout)
 
     def hold(self) -> None:
         """Nobody may prune the repository while this process lives; the time of its last use is now."""
@@ -132,7 +134,7 @@ class Repository:
         if not answer.ok and _REFUSES_COMMITS.search(answer.stderr):
             answer = self._fetch_history()
         if not answer.ok and "not our ref" not in answer.stderr:
-            raise failed(answer, self.address)
+            raise remote_failure(answer, self.address)
         if known := self._found(commit):
             return known
         raise self._unknown(version)
@@ -151,8 +153,8 @@ class Repository:
             with self._fetching(names.ids.get("HEAD", "")):
                 answer = self._fetch_history()
                 if not answer.ok:
-                    raise failed(answer, self.address)
-                remember(self.bare, names)
+                    raise remote_failure(answer, self.address)
+                write_names(self.bare, names)
                 if found := self._found(expression):
                     return found
         raise self._unknown(version)
@@ -170,10 +172,10 @@ class Repository:
 
     def _fetch(self, *arguments: str) -> ProgramResult:
         """Once more when a git that outlived its killed projrun came in between."""
-        command = ("fetch", *shows_progress(), "--no-tags", "--no-recurse-submodules", *arguments)
+        command = ("fetch", *progress_option(), "--no-tags", "--no-recurse-submodules", *arguments)
 
         def attempt() -> ProgramResult:
-            return converse(self.address, *command, cwd=self.bare, environ=self.environ)
+            return run_with_retries(self.address, *command, cwd=self.bare, environ=self.environ)
 
         answer = attempt()
         return answer if answer.ok or not _IN_BETWEEN.search(answer.stderr) else attempt()
