@@ -43,8 +43,7 @@ def bundle(run: str, output: str, max_size: int, with_packages: bool) -> None:
     from projrun.console import say, warn
     from projrun.console.progress import format_size
     from projrun.disk import home_from
-    from projrun.records.bundle_writer import BundleOptions
-    from projrun.records.bundle_writer import write_bundle as write_bundle
+    from projrun.records.bundle_writer import BundleOptions, write_bundle
     from projrun.records.stored_runs import find_stored_run
 
     options = BundleOptions(packages=with_packages, max_size=max_size)

@@ -34,9 +34,8 @@ def diff(first: str, second: str, form: str, output: str) -> int:
 
     home = home_from()
     with ExitStack() as stack:
-        comparison = compare_stored_runs(
-            find_stored_run(first, home, stack), find_stored_run(second, home, stack), home
-        )
+        runs = [find_stored_run(name, home, stack) for name in (first, second)]
+        comparison = compare_stored_runs(runs[0], runs[1], home)
     if not output:
         print_data(text(comparison, on_screen=True) if form == "text" else REPORTS[form](comparison))
         return 0 if comparison.same else 1

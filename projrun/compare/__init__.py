@@ -13,7 +13,7 @@ BAD: tuple[Verdict, ...] = ("different", "missing", "extra")
 
 
 class ComparedResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One result of two runs."""
+    """One result of two runs and the verdict on it."""
 
     kind: Literal["status", "metric", "output"]
     name: str
@@ -27,7 +27,7 @@ class ComparedResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that determines results and is not the same."""
+    """A fact that determines results and differs between two runs."""
 
     determinant: str
     """source, parameters, seed, inputs, lock, python, platform, cpu, gpu, threads, variables, …"""
@@ -46,7 +46,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_baseline(self) -> bool:
-        """There was nothing to compare with: the run stands on both sides, and later ones are held to it."""
+        """Return True where the run stands on both sides because there was nothing to compare it with yet."""
         return self.first == self.second
 
     @property

@@ -25,7 +25,7 @@ Paint = Callable[[str, str], str]
 
 
 def text(found: SideBySide, *, on_screen: bool = False) -> str:
-    """For people. on_screen: it goes to stdout, and has colours there when that is a terminal."""
+    """Format for people. on_screen: it goes to stdout, and has colours there when that is a terminal."""
     return "\n".join(_lines(found, _painted if on_screen else lambda text, _: text))
 
 
@@ -89,7 +89,7 @@ def _file(file: ChangedFile, paint: Paint) -> str:
 
 
 def printable_line(line: str) -> str:
-    """A line of a project's file: it may be endless, or hold what a terminal takes for commands."""
+    """Cut a line of a project's file, and replace what a terminal would take for commands."""
     printable = "".join(char if char.isprintable() or char == "\t" else "�" for char in line[:LONGEST])
     return f"{printable}…" if len(line) > LONGEST else printable
 
@@ -111,7 +111,7 @@ _LINES = {"+": "added", "-": "removed", "@": "place"}
 
 
 def page(found: SideBySide, printable_line: Callable[[str], str]) -> str:
-    """shown: what is made of a line of a project's file."""
+    """Render the page. shown: the function that makes a line of a project's file printable."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

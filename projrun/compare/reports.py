@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def text(comparison: Comparison, *, on_screen: bool = False) -> str:
-    """For people: every result, then why. on_screen: it goes to stdout."""
+    """Format every result, then the reasons, for people. on_screen: it goes to stdout."""
     rows = [_row(finding) for finding in comparison.findings]
     header = ("RESULT", "VERDICT", "RULE", "FIRST", "SECOND")
     parts = [format_table(header, rows, states="VERDICT", on_screen=on_screen)]
@@ -45,7 +45,7 @@ def json(comparison: Comparison) -> str:
 
 
 def junit(comparison: Comparison) -> str:
-    """One test case for each result, as CI servers read it."""
+    """Format one JUnit test case for each result."""
     from xml.etree import ElementTree as Xml
 
     ignored = sum(one.verdict == "ignored" for one in comparison.findings)
@@ -62,7 +62,7 @@ def junit(comparison: Comparison) -> str:
 
 
 def suite_of(tests: int, failures: int, skipped: int) -> Element:
-    """A test suite of JUnit, without its cases yet."""
+    """Return a JUnit test suite without its cases."""
     from xml.etree import ElementTree as Xml
 
     return Xml.Element(
@@ -100,7 +100,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def github(comparison: Comparison) -> str:
-    """Workflow commands: they show as annotations of the job."""
+    """Format workflow commands, which GitHub shows as annotations of the job."""
     lines = [f"::error title=projrun verify::{in_command(failure(one))}" for one in comparison.bad]
     if comparison.bad:
         why = "; ".join(_difference(one) for one in comparison.differences)
@@ -139,7 +139,7 @@ def _difference(difference: Difference) -> str:
 
 
 def reasons(comparison: Comparison) -> str:
-    """Why, as lines for a terminal."""
+    """Return the reasons as lines for a terminal."""
     return _reasons(comparison, "\n".join(f"  {_difference(one)}" for one in comparison.differences))
 
 
@@ -163,7 +163,7 @@ def in_command(text: str) -> str:
 
 
 def in_xml(text: str) -> str:
-    """Without the characters that XML 1.0 forbids."""
+    """Replace the characters that XML 1.0 forbids."""
     return "".join(
         char if char in "\n\t" or (char.isprintable() and ord(char) < 0xFFFE) else "�" for char in text
     )

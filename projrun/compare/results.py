@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from projrun.compare import ComparedResult, Comparison, Difference, Verdict
-from projrun.compare.values import compare_files as differences_of_files
-from projrun.compare.values import first_difference, is_within
+from projrun.compare.values import compare_files, first_difference, is_within
 from projrun.disk.file_operations import sha256_file
 from projrun.disk.file_tree import rule_for
 from projrun.plan import Rule, Source, VerifyRules
@@ -18,8 +17,8 @@ _SEED = re.compile(r"(?:^|[._-])(seed|random[._-]?state)(?:$|[._-])|^PYTHONHASHS
 _THREADS = re.compile(r".*_NUM_(\w+_)?THREADS|.*_THREADS|NUMBA_NUM_THREADS")
 
 
-def compare_files(first: Record, second: Record) -> Iterator[Difference]:
-    """In the order in which they are worth a look."""
+def list_differences(first: Record, second: Record) -> Iterator[Difference]:
+    """Yield the differences of what determines results, the most telling first."""
     yield from _of_sources(first.plan.source, second.plan.source)
     yield from _plain("command", first.plan.entry_point, second.plan.entry_point, "entry point")
     yield from _of_mappings("parameters", first.plan.parameters, second.plan.parameters)
@@ -94,7 +93,7 @@ def compare(
     rules: VerifyRules,
     contents: tuple[Contents, Contents],
 ) -> Comparison:
-    """contents: of the outputs of either run. rules: by name; what they do not name is compared exactly."""
+    """Compare two runs. contents: find the outputs of either. rules: by name; all else is exact."""
     findings = (
         _of_outcomes(first.outcome, second.outcome),
         *_of_metrics(first.metrics, second.metrics, rules.metrics),
@@ -104,7 +103,7 @@ def compare(
         first=first.run_id,
         second=second.run_id,
         findings=findings,
-        differences=tuple(compare_files(first, second)),
+        differences=tuple(list_differences(first, second)),
     )
 
 
@@ -156,7 +155,7 @@ def _of_metric(one: float | str | None, other: float | str | None, rule: Rule) -
 
 
 def format_rule(rule: Rule) -> str:
-    """A rule as people write it: `exact`, `value`, `rtol=1e-06`."""
+    """Format a rule as people write it: `exact`, `value`, `rtol=1e-06`."""
     tolerances = [f"{name}={value:g}" for name, value in (("rtol", rule.rtol), ("atol", rule.atol)) if value]
     return ", ".join(tolerances) or rule.how
 
@@ -217,7 +216,7 @@ def _of_output(
 def _of_contents(
     one: Output, other: Output, rule: Rule, contents: tuple[Contents, Contents]
 ) -> tuple[Verdict, str]:
-    """Two outputs that do not have the same digest, or have none."""
+    """Compare two outputs whose digests differ or are missing."""
     a, b = contents[0](one), contents[1](other)
     if a is None or b is None:
         which = "first" if a is None else "second"
@@ -225,11 +224,9 @@ def _of_contents(
     if sha256_file(a) == sha256_file(b):
         return "same", ""
     if rule.how == "exact":
-        return "different", next(differences_of_files(one.path, a, b, rule), (first_difference(a, b), False))[
-            0
-        ]
+        return "different", next(compare_files(one.path, a, b, rule), (first_difference(a, b), False))[0]
     nearby = ""
-    for detail, inside in differences_of_files(one.path, a, b, rule):
+    for detail, inside in compare_files(one.path, a, b, rule):
         if not inside:
             return "different", detail
         nearby = nearby or detail

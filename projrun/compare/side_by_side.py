@@ -18,7 +18,7 @@ from projrun.record import Environment, Record
 
 
 class ChangedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the source that is not the same in both."""
+    """A file of the source that differs between two runs."""
 
     path: str
     change: Literal["added", "removed", "changed"]
@@ -40,7 +40,7 @@ class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in both runs, where it is not the same. Empty: it is not there."""
+    """A value that differs between two runs; empty in the run that lacks it."""
 
     name: str
     first: str = ""
@@ -71,7 +71,7 @@ class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: Comparison) -> SideBySide:
-    """comparison: of the two, by exact rules."""
+    """Lay out two runs side by side. comparison: of the two, by exact rules."""
     packages = {*_packages(first.environment), *_packages(second.environment)}
     told = {("source", "commit"), ("source", "tree"), *(("lock", name) for name in packages)}
     names = {*first.plan.parameters, *second.plan.parameters}
@@ -91,7 +91,7 @@ def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: 
 
 
 def _is_parameter(one: Difference, first: Record, second: Record, names: set[str]) -> bool:
-    """Seeds and threads may be parameters: those are told of already. A variable may have the same name."""
+    """Return True for a seed or thread count that is shown as a parameter, not as a variable of that name."""
     values = tuple(record.plan.parameters.get(one.name, "not set") for record in (first, second))
     return one.name in names and values == (one.first, one.second)
 
@@ -108,7 +108,7 @@ def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Chan
 
 
 def _shown(value: str | None) -> str:
-    """A value that is empty is not one that is missing."""
+    """Quote an empty value, to tell it from a missing one."""
     return "" if value is None else value or "''"
 
 
@@ -117,7 +117,7 @@ MAX_TEXT = 1_000_000
 
 
 def compare_trees(first: Path, second: Path) -> Iterator[ChangedFile]:
-    """Files and links, by name; what is Git's own is left out."""
+    """Yield the files and links that differ, by name; Git's own are left out."""
     ones, others = list_files(first), list_files(second)
     for name in sorted({*ones, *others}):
         one, other = ones.get(name), others.get(name)
@@ -158,7 +158,7 @@ def _change(name: str, one: Path | None, other: Path | None) -> ChangedFile:
 
 
 def _lines(path: Path | None) -> list[str] | None:
-    """None for what is not text."""
+    """Return the lines of a file, None where it is not text."""
     if path is None:
         return []
     if path.is_symlink():

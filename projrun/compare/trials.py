@@ -47,7 +47,7 @@ class Trials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text(trials: Trials, *, on_screen: bool = False) -> str:
-    """For people: one line for each. on_screen: it goes to stdout."""
+    """Format one line for each trial. on_screen: it goes to stdout."""
     rows = [tuple(one_line(part, 90) for part in _row(trial)) for trial in trials.trials]
     header = ("VARIED", "CHANGE", "VERDICT", "WHAT")
     parts = [format_table(header, rows, states="VERDICT", on_screen=on_screen)]
@@ -56,7 +56,7 @@ def text(trials: Trials, *, on_screen: bool = False) -> str:
 
 
 def conclusion(trials: Trials) -> str:
-    """One line. What was left out is never counted as the same."""
+    """Return one line. A trial that was left out never counts as the same."""
     done = [trial for trial in trials.trials if trial.comparison]
     missing = _names(trial for trial in trials.trials if not trial.comparison)
     rest = f"; left out: {missing}" if missing else ""
@@ -78,7 +78,7 @@ def json(trials: Trials) -> str:
 
 
 def junit(trials: Trials) -> str:
-    """One test case for each."""
+    """Format one JUnit test case for each trial."""
     from xml.etree import ElementTree as Xml
 
     left_out = sum(trial.comparison is None for trial in trials.trials)
@@ -110,7 +110,7 @@ def markdown(trials: Trials) -> str:
 
 
 def github(trials: Trials) -> str:
-    """Workflow commands: they show as annotations of the job."""
+    """Format workflow commands, which GitHub shows as annotations of the job."""
     lines = [
         f"::error title=projrun verify --vary {in_command(trial.varied)}::{in_command(_what(trial))}"
         for trial in trials.trials

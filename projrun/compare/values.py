@@ -1,4 +1,4 @@
-"""Files compared by what they mean: numbers within a tolerance, all else equal, the layout of no account."""
+"""Files compared by value: numbers within a tolerance, all else equal, the layout ignored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NONE = object()
 
 
 def compare_files(name: str, first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    """All differences of two files called `name`, in order. By the type that the name tells."""
+    """Yield all differences of two files called `name`, in order, by the type that its suffix tells."""
     suffix = PurePosixPath(name).suffix.lower()
     compare = _KINDS.get(suffix, _of_texts)
     if PurePosixPath(name).name == "MLmodel":
@@ -38,7 +38,7 @@ def compare_files(name: str, first: Path, second: Path, rule: Rule) -> Iterator[
 
 
 def first_difference(first: Path, second: Path) -> str:
-    """Where the bytes differ first; '' when they are the same."""
+    """Describe the first bytes that differ; '' when there are none."""
     offset = 0
     with first.open("rb") as one, second.open("rb") as other:
         while True:
@@ -78,7 +78,7 @@ def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[Va
 
 
 def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    """Line by line: the numbers in it by value, what stands between them as it is."""
+    """Compare line by line: numbers by value, the text between them exactly."""
     lines = zip_longest(_lines(first), _lines(second))
     for number, (one, other) in enumerate(lines, 1):
         if one != other:
@@ -102,7 +102,7 @@ def _shown(value: object) -> str:
 
 
 def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    """What MLflow says of a model, but for ids and times, which are new every time."""
+    """Compare MLmodel files without ids and times, which are new in every run."""
     kept = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
     for number, (one, other) in enumerate(zip_longest(*kept), 1):
         if one != other:
@@ -210,7 +210,7 @@ def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[Value
 
 
 def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    """By pixels, from 0 to 255 in each channel; what the files say of themselves is of no account."""
+    """Compare pixels, from 0 to 255 in each channel; metadata of the files is ignored."""
     numpy, image = _library("numpy"), _library("PIL.Image")
     with image.open(first) as a, image.open(second) as b:
         one, other = (numpy.asarray(picture.convert("RGBA"), dtype=float) for picture in (a, b))

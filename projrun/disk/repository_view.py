@@ -66,7 +66,7 @@ _OWN_INFO = ("sparse-checkout",)
 
 
 class View(NamedTuple):
-    """A repository to read."""
+    """A repository that git reads without the repository's own settings."""
 
     top: Path
     environ: dict[str, str]
@@ -82,7 +82,7 @@ class View(NamedTuple):
 
 
 def git_directories(top: Path) -> tuple[Path, Path]:
-    """Git's directory of this working tree, and the one that it shares with others of the repository."""
+    """Return Git's directory of a working tree, and the one that all worktrees of the repository share."""
     own = top / ".git"
     if own.is_file():
         own = top / own.read_text(errors="surrogateescape").removeprefix("gitdir:").strip()
@@ -92,7 +92,7 @@ def git_directories(top: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def open_view(top: Path) -> Iterator[View]:
-    """The repository around the working tree `top`, for as long as the block lasts.
+    """Open a view of the repository of the working tree `top`, for as long as the block lasts.
 
     Raises SourceError where there is none, or where git refuses it because it belongs to somebody else.
     """
@@ -126,7 +126,7 @@ def open_view(top: Path) -> Iterator[View]:
 
 
 def _borrow(directory: Path, lender: Path, names: tuple[str, ...]) -> None:
-    """Link to what is a regular file or a directory."""
+    """Link to those names of `lender` that are regular files or directories."""
     directory.mkdir(exist_ok=True)
     for name in names:
         place = lender / name
@@ -135,7 +135,7 @@ def _borrow(directory: Path, lender: Path, names: tuple[str, ...]) -> None:
 
 
 def _settings(own: Path, shared: Path) -> list[tuple[str, str]]:
-    """Those that the repository's files hold; included files are left alone."""
+    """Read the settings in the repository's own files; included files are not read."""
     found: list[tuple[str, str]] = []
     for file in dict.fromkeys((shared / "config", own / "config.worktree")):
         if not file.is_file():
@@ -161,7 +161,7 @@ def _config(settings: list[tuple[str, str]]) -> str:
 
 
 def _check_owner(top: Path, own: Path) -> None:
-    """Git refuses repositories of other users, but not where it is told the directory, as by us."""
+    """Refuse a repository of another user: git itself does so only where it finds the directory by itself."""
     if all(os.stat(place).st_uid == os.geteuid() for place in (top, top / ".git", own)):
         return
     answer = _ask("rev-parse", "--git-dir", cwd=top, environ=merge_environ(os.environ, QUIET))

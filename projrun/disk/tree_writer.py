@@ -19,7 +19,7 @@ _OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class TreeWriter:
-    """Creates and removes what lies below `root`, by relative names without `.` and `..`.
+    """Create and remove entries below `root`, by relative names without `.` and `..`.
 
     Every directory is opened relative to the handle of its parent and never through a link, so no name
     reaches beyond `root`, whatever the tree holds. Missing parents are made. All methods raise OSError.

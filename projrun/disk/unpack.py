@@ -1,4 +1,7 @@
-"""Unpacking zip and tar so that nothing in them reaches beyond the directory, however they were made."""
+"""Unpacking zip and tar so that nothing in them reaches beyond the directory, however they were made.
+
+Our own code, because `tarfile`'s filters are not in every Python that is supported, and `zipfile` has none.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs: files that a run reads. Where remote ones come from is a kind: a module that fulfils `InputKind`.
+"""Inputs: files that a run reads. Each kind of remote input is a module that fulfils `InputKind`.
 
 check(url)                              refuse what can never be had, before anything is downloaded
 gather(planned, urls, run_artifacts)    download what is remote; size and digest of all
@@ -42,7 +42,7 @@ class RunArtifacts(Protocol):
     """The artifacts of all runs, as a store of runs gives them."""
 
     def list_artifacts(self, run_id: str, path: str = "") -> Sequence[ArtifactEntry]:
-        """The entries of one directory; none for a file or what does not exist."""
+        """Return the entries of one directory; none for a file or what does not exist."""
         ...
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]: ...
@@ -50,7 +50,7 @@ class RunArtifacts(Protocol):
 
 class InputKind(Protocol):
     def claims(self, url: str) -> bool:
-        """True if `url` is of this kind. Never asks the network."""
+        """Return True if `url` is of this kind. Never asks the network."""
         ...
 
     def check(self, url: str) -> None:
@@ -77,7 +77,7 @@ def check(url: str) -> None:
 def gather(
     planned: Sequence[PlannedInput], urls: Mapping[str, str], run_artifacts: RunArtifacts
 ) -> tuple[Input, ...]:
-    """Download what is remote and say what each input is. urls: of remote ones, by parameter, as given."""
+    """Download remote inputs and measure all of them. urls: of remote ones, by parameter, as given."""
     if not planned:
         return ()
     from projrun.inputs.digest import measure
@@ -110,7 +110,10 @@ def _kind_of(url: str) -> InputKind:
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
-    """Known before anything is downloaded, so that the command can name what will be there."""
+    """A directory for downloads, known beforehand, so that the command can name the files in it.
+
+    Each run has its own: none sees another's file change.
+    """
 
     directory: Path
     temporary: bool
@@ -118,7 +121,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def storage_for(storage_dir: str, home: Home) -> Storage:
-    """A directory that no other run has. It is not made yet."""
+    """Name a directory that no other run has, without making it."""
     if storage_dir:
         name = f"projrun-{os.urandom(8).hex()}"
         return Storage(directory=Path(os.path.abspath(storage_dir), name), temporary=False)
@@ -140,7 +143,7 @@ def make_storage(storage: Storage, home: Home) -> None:
 
 
 def discard_storage(storage: Storage) -> None:
-    """Remove a temporary one; of another, what is empty because a download failed. Once more is fine."""
+    """Remove temporary storage, and of other storage the empty directories. Calling it twice does no harm."""
     if storage.temporary:
         file_locks.release_directory(storage.directory)
         return

@@ -1,4 +1,4 @@
-"""What an input is: its size and the digest of its content."""
+"""Sizes and digests of inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from projrun.record import Input
 
 
 def measure(planned: PlannedInput) -> Input:
-    """Raises InputError for what cannot be read."""
+    """Return size and digest of an input. Raises InputError for what cannot be read."""
     path = Path(planned.path)
     try:
         files = dict(_files(path))
@@ -36,7 +36,7 @@ def measure(planned: PlannedInput) -> Input:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Name and place of every regular file, links to files followed; links to directories are not."""
+    """Yield name and path of every regular file; links to files are followed, to directories they are not."""
     if not path.is_dir():
         if stat.S_ISREG(path.stat().st_mode):
             yield "", path

@@ -17,7 +17,7 @@ def claims(url: str) -> bool:
 
 
 def check(url: str) -> None:
-    """Every protocol of the URL (`simplecache::s3://…` has two) is one that fsspec has a driver for."""
+    """Require a driver of fsspec for every protocol of the URL (`simplecache::s3://…` has two)."""
     for part in url.split("::"):
         _check_protocol(part.partition(":")[0].lower())
 

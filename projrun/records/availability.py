@@ -1,4 +1,4 @@
-"""What a recorded run had, and whether it can be had now: tree, lock, inputs, variables."""
+"""Tree, lock, inputs and variables of a recorded run, found again where they are available."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from projrun.records.stored_runs import StoredRun, restore_source
 
 
 class Missing(NamedTuple):
-    """Something that the run had and that cannot be had now."""
+    """A part of a recorded run that is not available now."""
 
     what: str
     help: str
 
 
 def find_lock(found: StoredRun, directory: Path, missing: list[Missing]) -> Lock | None:
-    """None where there is nothing to build: the caller's own environment is used, as it was then."""
+    """Return the recorded lock; None where the run used the caller's own environment."""
     environment = found.record.environment
     if environment is None or not manager_named(environment.manager).BUILDS:
         return None
@@ -50,7 +50,7 @@ def find_lock(found: StoredRun, directory: Path, missing: list[Missing]) -> Lock
 
 
 def lock_files(found: StoredRun, environment: Environment) -> dict[str, str]:
-    """The texts of the recorded lock, by artifact; empty where one is gone."""
+    """Return the texts of the recorded lock, by artifact; empty where one is gone."""
     files = ((name, found.artifacts.file(name)) for name in manager_named(environment.manager).LOCK_ARTIFACTS)
     return {name: file.read_text() if file else "" for name, file in files}
 
@@ -64,7 +64,7 @@ def find_source(found: StoredRun, home: Home, stack: ExitStack, missing: list[Mi
 
 
 def find_inputs(found: StoredRun, root: Path, missing: list[Missing]) -> dict[str, Path]:
-    """Parameter -> where its file is now: in the bundle, in the restored tree, or still where it was."""
+    """Return parameter -> path of its file now: in the bundle, in the restored tree, or where it was."""
     record = found.record
     read = {one.parameter: one for one in record.inputs}
     places: dict[str, Path] = {}
@@ -92,7 +92,7 @@ def find_inputs(found: StoredRun, root: Path, missing: list[Missing]) -> dict[st
 
 
 def restored_path(path: Path, record: Record, root: Path) -> Path | None:
-    """Where a path of the recorded tree is in the restored one; None for one outside of it."""
+    """Return the path in the restored tree for one in the recorded tree; None for one outside of it."""
     if not record.root or not path.is_relative_to(record.root):
         return None
     return root / path.relative_to(record.root)
@@ -109,7 +109,7 @@ def is_unchanged(planned: PlannedInput, path: Path, before: Input) -> bool:
 
 
 def absent_variables(record: Record) -> list[Missing]:
-    """Those that the user gave for the run: their values are in no record."""
+    """List unset variables that the user gave for the run: no record has their values."""
     return [
         Missing(f"the variable {name} was given for the run, and no record has its value", f"set {name}")
         for name in dict.fromkeys((*record.plan.variables, *_copied(record)))

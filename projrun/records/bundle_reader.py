@@ -1,4 +1,4 @@
-"""A bundle read: unpacked where nothing of it reaches beyond its directory, and checked file by file."""
+"""Reading a bundle: it is unpacked safely and checked file by file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_bundle(file: Path) -> bool:
 
 
 def unpack_bundle(file: Path, stack: ExitStack) -> Path:
-    """Its files, all as they were packed, in a directory that goes with the stack. Raises RecordError."""
+    """Unpack a bundle and check its files, in a directory that goes with the stack. Raises RecordError."""
     root = stack.enter_context(temporary_directory())
     try:
         unpack(file, root, Limits.from_environment()._replace(strict=False))
@@ -43,7 +43,7 @@ def unpack_bundle(file: Path, stack: ExitStack) -> Path:
 
 
 def _fault(root: Path, found: dict[str, Path]) -> str:
-    """What is not as it was packed. Links count for the text in them, and are allowed in the tree alone."""
+    """Describe what is not as it was packed; '' if nothing. Links are allowed in the source alone."""
     links = {name for name, path in found.items() if path.is_symlink()}
     if outside := [name for name in links if not name.startswith(f"{TREE}/")]:
         return f"{outside[0]} is a link"  # told first: even the manifest could be read from elsewhere
@@ -60,7 +60,7 @@ def _fault(root: Path, found: dict[str, Path]) -> str:
 
 
 def check_out_bundle(bundle: Path, record: Record, home: Home, stack: ExitStack) -> Checkout:
-    """The source as a checkout of its own, which goes with the stack."""
+    """Check out the source of a bundle; the checkout goes with the stack."""
     source = record.plan.source
     with new_checkout_directory(home, _name(record)) as root:
         shutil.copytree(bundle / TREE, root, symlinks=True, dirs_exist_ok=True)
@@ -71,12 +71,12 @@ def check_out_bundle(bundle: Path, record: Record, home: Home, stack: ExitStack)
 
 
 def _name(record: Record) -> str:
-    """Of the top of the tree: a project without a name is called by its directory."""
+    """Name the top of the tree as it was: a project without a name is called by its directory."""
     name = os.path.basename(record.root)
     return "project" if name in ("", ".", "..") or "\0" in name else name
 
 
 def find_bundled_input(bundle: Path, parameter: str) -> Path | None:
-    """The file or directory that a parameter named, if the bundle has it."""
+    """Return the file or directory that a parameter named, if the bundle has it."""
     place = bundle / place_of_input(parameter)
     return next(iter(place.iterdir()), None) if place.is_dir() else None

@@ -1,4 +1,8 @@
-"""A run packed into one zip, from which it can be done again elsewhere."""
+"""A run packed into one zip, from which it can be done again elsewhere.
+
+The source goes in as its files, not as a recipe: neither a remote nor Git is asked for it later, and the
+project finds no history there.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ Files = dict[str, Path | bytes]
 
 
 class BundleOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes into a bundle besides the record and the outputs."""
+    """The parts that go into a bundle besides the record and the outputs."""
 
     source: bool = True
     inputs: bool = True
@@ -70,7 +74,7 @@ class BundleOptions(msgspec.Struct, frozen=True, kw_only=True):
 def write_bundle(
     found: StoredRun, target: Path, home: Home, wanted: BundleOptions | None = None
 ) -> tuple[str, ...]:
-    """Write the bundle of a run; what does not go along, one line each. Raises ProjrunError."""
+    """Write the bundle of a run. Return one line for each thing that is left out. Raises ProjrunError."""
     wanted, record = wanted or BundleOptions(), found.record
     files: Files = {RECORD: to_json(record)}
     left_out: list[str] = []
@@ -130,7 +134,7 @@ def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
 
 
 def _outputs(found: StoredRun, most: int, left_out: list[str]) -> Iterator[tuple[str, tuple[str, Path]]]:
-    """`crate.key` of an output -> its name among the run's artifacts, and the file."""
+    """Yield the key of each output, its name among the run's artifacts, and the file."""
     for output in found.record.outputs or ():
         if output.change == "deleted" or output.link:
             continue
@@ -149,7 +153,7 @@ def _outputs(found: StoredRun, most: int, left_out: list[str]) -> Iterator[tuple
 def _inputs(
     found: StoredRun, most: int, left_out: list[str], home: Home, stack: ExitStack
 ) -> dict[str, tuple[str, Path]]:
-    """Parameter -> its name in the bundle, and the file or directory, where it is still what was read."""
+    """Return parameter -> name in the bundle and path of the inputs that are still what the run read."""
     read = {one.parameter: one for one in found.record.inputs}
     places: dict[str, tuple[str, Path]] = {}
     for planned in found.record.plan.inputs:

@@ -1,5 +1,8 @@
 """A bundle described as a Workflow Run RO-Crate: JSON-LD that other programs read.
 
+Written by hand: the `rocrate` library brings requests, jinja2 and a fixed layout, and writes today's date and
+random ids, where the same run shall give the same bytes.
+
 https://w3id.org/ro/wfrun/workflow/0.5 where the project has an MLproject, which is the workflow;
 https://w3id.org/ro/wfrun/process/0.5 where it has none. Both extend https://w3id.org/ro/crate/1.1.
 """
@@ -31,7 +34,7 @@ Entity = dict[str, Any]
 
 
 class Contents(NamedTuple):
-    """What a bundle holds, by names in it."""
+    """The contents of a bundle, by names in it."""
 
     workflow: str
     """The MLproject; empty when there is none."""
@@ -52,7 +55,7 @@ def output_key(output: Output) -> str:
 
 
 def render_metadata(record: Record, contents: Contents) -> bytes:
-    """The text of `ro-crate-metadata.json`."""
+    """Return the text of `ro-crate-metadata.json`."""
     graph = {one["@id"]: one for one in _entities(record, contents)}
     text = {"@context": [CONTEXT, TERMS], "@graph": list(graph.values())}
     return json.dumps(text, indent=2, ensure_ascii=False).encode() + b"\n"
@@ -225,7 +228,7 @@ def _action(record: Record, instrument: str, objects: list[Entity], results: lis
 
 
 def _values(record: Record, contents: Contents) -> Iterator[Entity]:
-    """Of every parameter that names no file."""
+    """Yield the value of every parameter that names no file."""
     paths = {one.parameter for one in record.inputs}
     for name, value in record.plan.parameters.items():
         if name not in paths:
@@ -280,7 +283,7 @@ def _link(entity: Entity) -> Entity:
 
 
 def _one_or_more(*values: Any) -> Any:
-    """JSON-LD knows no difference; validators want no list of one."""
+    """Return one value without a list: to JSON-LD it is the same, but validators refuse a list of one."""
     return values[0] if len(values) == 1 else list(values)
 
 

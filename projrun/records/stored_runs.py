@@ -1,4 +1,4 @@
-"""A run that was done: found by its id, on another server, or in a file."""
+"""Stored runs: found by id, on another server, or in a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from projrun.tracking.supervision import settled_store
 
 
 def find_run(store: Store, prefix: str, view: ViewType = "ACTIVE_ONLY") -> Run:
-    """The one run whose id begins with `prefix`, among those that `view` shows."""
+    """Return the one run whose id begins with `prefix`, among those that `view` shows."""
     if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
         raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
     starting = f"attributes.run_id LIKE '{prefix}%'"
@@ -94,10 +94,10 @@ def _previous(store: Store, run: Run) -> Run | None:
 
 
 class KeptArtifacts(Protocol):
-    """What was kept with a run."""
+    """The artifacts that were kept with a run."""
 
     def file(self, path: str) -> Path | None:
-        """An artifact as a file of this machine; None when there is none."""
+        """Return an artifact as a file of this machine; None when there is none."""
         ...
 
 
@@ -110,7 +110,7 @@ class StoredRun(NamedTuple):
     """The unpacked bundle that it was found in."""
 
     def content(self, output: Output) -> Path | None:
-        """The file that holds an output of the run: still where it was written, or kept; else None."""
+        """Return the file with an output of the run, where it was written or kept; None where it is gone."""
         if output.change == "logged":
             return self._kept(output.path, output)
         there = Path(self.record.root, output.path)
@@ -119,13 +119,13 @@ class StoredRun(NamedTuple):
         return self._kept(f"{KEPT_OUTPUTS}/{output.path}", output)
 
     def _kept(self, path: str, output: Output) -> Path | None:
-        """Beside a record that was moved may lie another file of that name."""
+        """Return the artifact unless its digest is another: beside a moved record may lie other files."""
         file = self.artifacts.file(path)
         return file if file is None or not output.sha256 or _is(file, output.sha256) else None
 
 
 def find_stored_run(name: str, home: Home, stack: ExitStack) -> StoredRun:
-    """name: a run id or its beginning, SERVER_URL#RUN, or the path of a record.json or a bundle.
+    """Find a run by its id or the beginning of it, SERVER_URL#RUN, or the path of a record.json or a bundle.
 
     Raises RecordError.
     stack: holds what the artifacts need for as long as they are used.
@@ -147,7 +147,7 @@ def find_stored_run(name: str, home: Home, stack: ExitStack) -> StoredRun:
 
 
 def restore_source(found: StoredRun, home: Home, stack: ExitStack) -> Checkout:
-    """The tree that the run started from, as a checkout that goes with the stack. Raises ProjrunError."""
+    """Check out the tree that the run started from; it goes with the stack. Raises ProjrunError."""
     record = found.record
     if found.bundle and (found.bundle / TREE).is_dir():
         return check_out_bundle(found.bundle, record, home, stack)
@@ -162,7 +162,7 @@ def restore_source(found: StoredRun, home: Home, stack: ExitStack) -> Checkout:
 
 
 def _in_file(file: Path, stack: ExitStack) -> StoredRun:
-    """The artifacts are where the record was among them: below the directory of `projrun/record.json`."""
+    """Read a bundle or a record; beside `projrun/record.json` lie the other artifacts."""
     try:
         if is_bundle(file):
             root = unpack_bundle(file, stack)
@@ -186,7 +186,7 @@ def _in_store(store: Store, run: Run, stack: ExitStack) -> StoredRun:
 
 
 class InDirectory:
-    """A record may come from anyone: no name in it, and no link beside it, leads out of the directory."""
+    """Artifacts in a directory. No name in a stranger's record, and no link, leads out of it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -198,7 +198,7 @@ class InDirectory:
 
 
 class InStore:
-    """Those on a server are downloaded when they are asked for."""
+    """Artifacts in a store; those on a server are downloaded when they are asked for."""
 
     def __init__(self, store: Store, run_id: str, stack: ExitStack) -> None:
         self._store, self._run_id, self._stack = store, run_id, stack
@@ -236,7 +236,7 @@ def _is(path: Path, sha256: str) -> bool:
 
 
 def compare_stored_runs(first: StoredRun, second: StoredRun, home: Home) -> SideBySide:
-    """What is not the same in two runs. A source that cannot be had is a line in it, not an error."""
+    """Compare two runs. A source that is not available is a line in the result, not an error."""
     comparison = compare(first.record, second.record, VerifyRules(), (first.content, second.content))
     return side_by_side(first.record, second.record, _of_sources(first, second, home), comparison)
 
@@ -260,7 +260,7 @@ def _of_sources(first: StoredRun, second: StoredRun, home: Home) -> SourceDiff:
 
 
 def _equal(one: Record, other: Record) -> bool:
-    """Told from the records alone: the same commit and the same difference from it, or the same archive."""
+    """Return True if the records alone say that both sources are the same."""
     a, b = one.closure, other.closure
     if a is None or b is None or (a.commit, a.sha256, a.unkept) != (b.commit, b.sha256, b.unkept):
         return False

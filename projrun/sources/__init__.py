@@ -70,7 +70,7 @@ def _hint(uri: str) -> str:
 
 @contextmanager
 def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Iterator[Checkout]:
-    """A checkout to look at, for as long as the block lasts: nothing that it names is started."""
+    """Fetch a checkout to look at, for as long as the block lasts: nothing that it names is started."""
     checkout = fetch(uri, version, home, offline=offline, looking=True)
     try:
         yield checkout
@@ -90,21 +90,21 @@ def _fetch_digest(
 
 
 def require_clean(checkout: Checkout) -> None:
-    """Raises SourceError for a tree of the user's that is not as its commit."""
+    """Raise SourceError for a working tree that differs from its commit."""
     from projrun.sources.restoration import check_unchanged
 
     check_unchanged(checkout)
 
 
 def capture(checkout: Checkout, home: Home) -> Captured:
-    """What has to be kept so that the tree can be given back: to be called before the command runs."""
+    """Record what gives the tree back. To be called before the command runs."""
     from projrun.sources.closure import capture as captured
 
     return captured(checkout, home)
 
 
 def isolate(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
-    """A temporary checkout of what was captured; one that is temporary already is that itself."""
+    """Return a temporary checkout of the captured tree, the same one where it is temporary already."""
     from projrun.sources.restoration import check_out_captured
 
     return checkout if checkout.temporary else check_out_captured(checkout, captured, home)
@@ -128,7 +128,7 @@ def keep(checkout: Checkout, home: Home) -> None:
 
 
 def release(checkout: Checkout, home: Home) -> None:
-    """Remove a temporary checkout; a project that was used in place stays as it is. Once more is fine."""
+    """Remove a temporary checkout; a project that was used in place stays. Calling it twice does no harm."""
     if checkout.temporary:
         from projrun.sources.checkouts import remove
 

@@ -50,14 +50,14 @@ def new_checkout_directory(home: Home, name: str) -> Iterator[Path]:
 
 
 def remove(checkout: Checkout, home: Home) -> None:
-    """Remove a temporary checkout of this process; once more is fine."""
+    """Remove a temporary checkout of this process. Calling it twice does no harm."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
         file_locks.release_directory(place)
 
 
 def keep(checkout: Checkout, home: Home) -> None:
-    """Let it stay until the cache is pruned."""
+    """Let a temporary checkout stay until the cache is pruned."""
     place = checkout.root.parent
     if checkout.temporary and place.parent == home.checkouts:
         file_locks.keep_directory(place)

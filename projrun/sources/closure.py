@@ -1,6 +1,8 @@
-"""What has to be kept so that a tree can be given back: the commit that a remote has, and all that differs.
+"""The closure of a source: the commit that a remote has, and all that differs from it.
 
-Nothing is written into the user's repository, not even objects: what differs is read as it lies on disk.
+Nothing is written into the user's repository, not even objects: those would have to go through the user's
+filters and back. Files are read as they lie on disk, and one `git status` says which: unpushed commits,
+staged, unstaged and untracked changes are one patch. Submodules are kept as files: one remote is enough.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class _Difference(msgspec.Struct, frozen=True):
 
 
 def capture(checkout: Checkout, home: Home) -> Captured:
-    """The closure of a fetched tree, as it is now. What cannot be read is a notice, not an error."""
+    """Capture a fetched tree as it is now. A tree that cannot be read is a notice, not an error."""
     try:
         return _captured(checkout, home)
     except (SourceError, OSError) as error:
@@ -67,7 +69,7 @@ def _captured(checkout: Checkout, home: Home) -> Captured:
 
 
 def _ours(top: str, home: Home) -> tuple[str, ...]:
-    """Projrun's own directories where they lie below `top`, relative to it: they are no source."""
+    """Return projrun's own directories below `top`, relative to it: they are no source."""
     real = os.path.realpath(top)
     places = (os.path.relpath(os.path.realpath(place), real) for place in (home.data, home.cache))
     return tuple(place for place in places if not place.startswith("..") and place != ".")
@@ -79,7 +81,7 @@ def _not_ours(top: Path, names: list[str], home: Home) -> list[str]:
 
 
 def _of_version(checkout: Checkout, home: Home) -> Captured:
-    """A commit of a repository on this machine: it may be nowhere else."""
+    """Capture a commit of a repository on this machine, which may be nowhere else."""
     from projrun.sources.git.changes import find_base
     from projrun.sources.git.worktree import read_state
     from projrun.sources.plain_files import list_all_files
@@ -119,7 +121,7 @@ def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
 
 
 def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home) -> Captured:
-    """Write the artifact into the cache, under its digest: what is the same is there once."""
+    """Write the artifact into the cache under its digest, so that equal ones are there once."""
     import msgspec
 
     from projrun.sources.plain_files import REMOVED, STATUS, SourceArchiveWriter
@@ -152,7 +154,7 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
 
 
 def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tuple[Unkept, ...]]:
-    """The names to keep, their bytes, and the largest files, of which size and digest must do."""
+    """Return the names to keep, their bytes, and the large files that are recorded by digest alone."""
     per_file, in_total = _limit(FILE_LIMIT), _limit(TOTAL_LIMIT)
     sizes = {name: os.lstat(os.path.join(top, name)).st_size for name in names}
     large = {name for name, size in sizes.items() if size > per_file}
@@ -175,7 +177,7 @@ def _unkept(top: str, name: str) -> Unkept:
 
 
 def _limit(variable: str) -> int:
-    """Bytes."""
+    """Return a limit in bytes."""
     default = DEFAULTS_MB[variable]
     if variable not in os.environ:  # as nearly always: nothing is to be imported
         return default * 1_000_000
@@ -202,7 +204,7 @@ def _ended(names: Iterable[str]) -> bytes:
 
 
 def _sweep(room: Path) -> None:
-    """Runs hold their artifacts by links of their own: what only the cache has is of no more use."""
+    """Remove old artifacts that only the cache has: runs hold theirs by hard links."""
     before = time.time() - SOURCES_STAY_S
     for entry in os.scandir(room):
         status = entry.stat(follow_symlinks=False)
@@ -211,7 +213,7 @@ def _sweep(room: Path) -> None:
 
 
 def link_artifact(captured: Captured, target: Path) -> None:
-    """Make `target` the artifact, without a copy where the file systems allow."""
+    """Link `target` to the artifact, or copy it to another file system."""
     if captured.file is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Giving a recorded tree back."""
+"""Restoring a recorded tree."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def restore(
     limits: Limits,
     local: Tree | None = None,
 ) -> Checkout:
-    """A temporary checkout with the tree that the closure tells of, to be given back with `release`.
+    """Check out the tree of a closure temporarily, to be given back with `release`.
 
     artifact: the file that `closure.artifact` names. local: a repository of this machine that has the commit
     which was checked out; without it the remote is asked for what the cache lacks. Raises SourceError, also
@@ -167,7 +167,7 @@ def check_unchanged(checkout: Checkout) -> None:
 
 
 def check_out_captured(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
-    """The captured tree in a checkout of its own; of a repository, with the user's commit as its HEAD."""
+    """Check out the captured tree; of a repository, with the user's commit as its HEAD."""
     state = checkout.worktree
     if captured.closure is None:
         reason = "; ".join((*captured.notices, *checkout.notices))

@@ -1,4 +1,4 @@
-"""The text of Git URLs: what git is told, what people are shown, and what is refused."""
+"""Git URLs: the text for git, the text for people, and the ones that are refused."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def secret(self) -> str:
-        """What must not be seen in a message; may be empty."""
+        """Return the credential that no message may show; may be empty."""
         return self.password or self.user
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of a URL: what credentials are good for."""
+        """Return scheme, host and port of a URL, for which its credentials are valid."""
         return "/".join(self.url.split("/", 3)[:3]) if "://" in self.url else ""
 
     @property
     def name(self) -> str:
-        """Of the repository: the last part of its path, fit for a directory's name."""
+        """Return the last part of the repository's path, made a valid name of a directory."""
         last = re.split(r"[/:]", self.url.rstrip("/"))[-1].removesuffix(".git")
         return re.sub(r"[^\w.-]", "-", last).lstrip(".-") or "project"
 
 
 def looks_like_url(text: str) -> bool:
-    """True for what git could clone and for what we must refuse to hand to git."""
+    """Return True for what git could clone and for what must be refused with an error."""
     return any(re.match(shape, text) for shape in (_URL, _SSH_ALIAS, _SCP, _HELPER))
 
 
 def address_of(text: str) -> Address:
-    """What `text` says, made safe to hand to git. Raises SourceError."""
+    """Parse a URL, scp-like address or path and make it safe to hand to git. Raises SourceError."""
     shown = without_credentials(text)
     if not text.isprintable():
         raise SourceError(f"{shown!r} holds control characters", "give the URL alone, on one line")
@@ -76,7 +76,7 @@ def address_of(text: str) -> Address:
 
 
 def relative_to(parent: Address, url: str) -> Address:
-    """The address of a submodule, whose URL may start at its parent's (`../other.git`)."""
+    """Return the address of a submodule, whose URL may start at its parent's (`../other.git`)."""
     child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
     if child.is_local and not parent.is_local:
         raise SourceError(

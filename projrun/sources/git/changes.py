@@ -1,4 +1,4 @@
-"""Which files of a working tree are not as a commit that a remote has."""
+"""The files of a working tree that differ from a commit that a remote has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Base(NamedTuple):
 
 
 def find_base(top: Path, commit: str, settings: dict[str, str]) -> Base | None:
-    """`commit` itself if a remote has it, else one that comes before it; None when no remote has any."""
+    """Return `commit` if a remote has it, else an ancestor that one has; None when no remote has any."""
     remotes = list_remotes(settings, top)
     if not commit or not remotes:
         return None
@@ -40,13 +40,13 @@ def find_base(top: Path, commit: str, settings: dict[str, str]) -> Base | None:
 
 
 def _base(remotes: dict[str, str], ref: str, commit: str) -> Base | None:
-    """ref: such as `origin/main`; a remote's name may hold slashes as well."""
+    """Name the remote of a ref such as `origin/main`; a remote's name may hold slashes as well."""
     owners = [name for name in remotes if ref.startswith(f"{name}/")]
     return Base(without_credentials(remotes[max(owners, key=len)]), commit) if owners else None
 
 
 def _remote_refs(top: Path) -> Iterable[tuple[str, str]]:
-    """Commit and name of each branch of a remote as it was fetched last, read from files."""
+    """Read commit and name of each remote branch as it was fetched last from files, without a process."""
     _, shared = git_directories(top)
     packed = shared / "packed-refs"
     if packed.is_file():
@@ -60,13 +60,13 @@ def _remote_refs(top: Path) -> Iterable[tuple[str, str]]:
 
 
 def _holder(top: Path, commit: str) -> str:
-    """A branch of a remote that has `commit`, without `refs/remotes/`; '' when there is none."""
+    """Return a remote branch that has `commit`, without `refs/remotes/`; '' when there is none."""
     form = "--format=%(refname:lstrip=2)"
     return _ask(top, "for-each-ref", "--count=1", "--contains", commit, form, "refs/remotes").strip()
 
 
 def changed_since(top: Path, base: str, state: Worktree) -> set[str]:
-    """Names of what differs from the commit `base`, submodules and repositories inside included."""
+    """Return the names that differ from the commit `base`, submodules and inner repositories included."""
     changed = {changed_path(change) for change in state.changes}
     if base != state.commit:
         between = _ask(top, "diff-tree", "-r", "-z", "--name-only", "--no-renames", base, state.commit)
@@ -75,13 +75,13 @@ def changed_since(top: Path, base: str, state: Worktree) -> set[str]:
 
 
 def changed_path(change: str) -> str:
-    """The path in an entry of `git status --porcelain=v2 -z`."""
+    """Return the path in an entry of `git status --porcelain=v2 -z`."""
     fields = {"1": 8, "u": 10, "2": 9}.get(change[0], 1)
     return change.split(" ", fields)[fields].rstrip("/")
 
 
 class IndexEntry(NamedTuple):
-    """What the index says of a file."""
+    """A file as the index has it."""
 
     mode: str
     object_id: str
@@ -96,13 +96,13 @@ def read_index(top: Path) -> dict[str, IndexEntry]:
 
 
 def list_known_files(top: Path) -> list[str]:
-    """Tracked and untracked unignored files that are there, those of repositories inside too; sorted."""
+    """List tracked and untracked unignored files that are there, those of inner repositories too; sorted."""
     listed = _ask(top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     return expand_paths(top, {name.rstrip("/") for name in listed.split("\0") if name})[0]
 
 
 def expand_paths(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Of these names, sorted: what is there, a repository as the files in it, and what is not there."""
+    """Split names into those there (of an inner repository its files) and those missing; both sorted."""
     there: list[str] = []
     gone: list[str] = []
     links: dict[str, bool] = {"": False}
@@ -124,7 +124,7 @@ def expand_paths(top: Path, names: Iterable[str]) -> tuple[list[str], list[str]]
 
 
 def _is_behind_link(top: Path, directory: str, links: dict[str, bool]) -> bool:
-    """A link that took a directory's place leads to files that are not the tree's."""
+    """Return True below a link that took a directory's place: its files are not the tree's."""
     if directory not in links:
         above = _is_behind_link(top, os.path.dirname(directory), links)
         links[directory] = above or os.path.islink(os.path.join(top, directory))
@@ -170,7 +170,7 @@ def _has_content(path: Path | str) -> bool:
 
 
 def _has_marks(index: bytes, fixed: int) -> bool:
-    """True if Git's index has a submodule, or an entry that is not looked at, or is not read here."""
+    """Return True if Git's index has a submodule or an unchecked entry, or is of a version not read here."""
     if index[4:8] != b"\0\0\0\2" or b"link\0\0" in index[-400:]:
         return True  # versions 3 and 4 are written for such marks or by choice; `link` is a split index
     at = 12
@@ -186,7 +186,7 @@ def _has_marks(index: bytes, fixed: int) -> bool:
 
 
 def find_silent_changes(top: Path, index: Mapping[str, IndexEntry], known: set[str]) -> Iterator[str]:
-    """Names in the index that are not on disk as they are in Git, but for those `known` already.
+    """Yield names in the index whose files differ from Git's blob, but for those `known` already.
 
     A submodule that is there is one of them: what it holds is not in this repository.
     """
@@ -211,7 +211,7 @@ def _is_entry(path: str, entry: IndexEntry) -> bool:
 
 
 def is_blob(path: str, object_id: str) -> bool:
-    """True if the file or link holds the very bytes of the blob of that id."""
+    """Return True if the file or link holds exactly the bytes of the blob of that id."""
     import hashlib
 
     content = os.fsencode(os.readlink(path)) if os.path.islink(path) else _content(path)

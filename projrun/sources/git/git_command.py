@@ -47,14 +47,14 @@ def git(
 
 
 def can_ask(environ: Mapping[str, str] = os.environ) -> bool:
-    """True where somebody sits who could answer: on a terminal, and not in CI."""
+    """Return True where somebody could answer a prompt: on a terminal, and not in CI."""
     automatic = environ.get("CI", "").lower() not in ("", "0", "false")
     silenced = environ.get("GIT_TERMINAL_PROMPT", "1").lower() in ("0", "false", "no", "off")
     return not automatic and not silenced and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What git may use to reach `address`, and nothing that asks where nobody would answer."""
+    """Return the environment with which git reaches `address` and prompts only where somebody can answer."""
     protocols = ["file"] if address.is_local else ["git", "http", "https", "ssh"]
     allowed = environ.get("GIT_ALLOW_PROTOCOL")
     if allowed is not None:
@@ -83,7 +83,7 @@ def _has_ssh_command(environ: Mapping[str, str]) -> bool:
 
 
 def _credentials(address: Address, environ: Mapping[str, str]) -> Variables:
-    """Those of the URL, handed over by a helper: as part of the URL every process list would show them."""
+    """Hand over the credentials by a helper: as part of the URL every process list would show them."""
     if not address.user and not address.password:
         return {}
     section = f"credential.{address.origin}"
@@ -139,7 +139,7 @@ _FAILURES = (
 
 
 def failure(answer: ProgramResult, shown: str, secret: str = "") -> SourceError:
-    """What git's complaint about the repository `shown` means, with the line of it that tells most."""
+    """Translate git's complaint about the repository `shown`, and quote its most telling line."""
     for pattern, meaning, hint in _FAILURES:
         for line in answer.stderr.splitlines():
             if re.search(pattern, line, re.IGNORECASE):
@@ -148,7 +148,7 @@ def failure(answer: ProgramResult, shown: str, secret: str = "") -> SourceError:
 
 
 def complaint(answer: ProgramResult, secret: str = "") -> str:
-    """The line of git's stderr that says what is wrong."""
+    """Return the line of git's stderr that says what is wrong."""
     lines = [line for line in answer.stderr.splitlines() if line.strip()] or [f"exit code {answer.code}"]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return _clean((fatal or lines)[-1], secret)

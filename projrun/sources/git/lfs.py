@@ -36,7 +36,7 @@ process = git-lfs filter-process
 
 @dataclass(frozen=True)
 class _Pointer:
-    """What stands in the tree for a large file."""
+    """The pointer that stands in the tree for a large file."""
 
     path: Path
     sha256: str
@@ -87,7 +87,7 @@ def _pointers(root: Path) -> list[_Pointer]:
 
 
 def _pointer_at(path: Path) -> _Pointer | None:
-    """None for what was committed whole, and for a link."""
+    """Read a pointer; None for a file that was committed itself, and for a link."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -142,7 +142,7 @@ def _fetch(
 
 
 def _server(root: Path, address: Address) -> str:
-    """The LFS server that the tree names, if it does; one on another host is refused."""
+    """Return the LFS server that the tree names, '' for none; one on another host is refused."""
     config = root / ".lfsconfig"
     if config.is_symlink() or not config.is_file():
         return ""
@@ -161,7 +161,7 @@ def _server(root: Path, address: Address) -> str:
 
 
 def _lay_out(pointer: _Pointer, store: Path) -> None:
-    """A copy: what the run writes into it must not reach the cache."""
+    """Copy the file, not link it: what the run writes into it must not reach the cache."""
     import shutil
 
     mode = pointer.path.stat().st_mode
@@ -172,7 +172,7 @@ def _lay_out(pointer: _Pointer, store: Path) -> None:
 
 
 def _refresh(root: Path, pointers: list[_Pointer]) -> None:
-    """Tell the index of the new sizes, else all of them look changed; without git-lfs they go on doing so."""
+    """Tell the index the new sizes, else git shows the files as changed (as it does without git-lfs)."""
     listing = root / ".git/large"
     listing.write_bytes(b"\0".join(os.fsencode(pointer.path.relative_to(root)) for pointer in pointers))
     paths = (f"--pathspec-from-file={listing}", "--pathspec-file-nul")

@@ -1,4 +1,4 @@
-"""Talking to the remote: with patience for broken connections, and limits to it."""
+"""Commands that talk to the remote: broken connections are tried again, within limits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_with_retries(
     environ: Mapping[str, str],
     timeout_s: float = FETCH_TIMEOUT_S,
 ) -> ProgramResult:
-    """Run a git command that talks to the remote; a connection that breaks off is tried again, said aloud.
+    """Run a git command that talks to the remote; say so and try again when the connection breaks off.
 
     Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
     """
@@ -67,7 +67,7 @@ def run_with_retries(
 
 
 def progress_option() -> tuple[str, ...]:
-    """The option of a fetch: people on a terminal see how far it is, pipes stay quiet."""
+    """Return the option that shows progress on a terminal and is quiet elsewhere."""
     return ("--progress",) if is_terminal(sys.stderr) else ("--quiet",)
 
 
@@ -91,7 +91,7 @@ A file, not refs: a hostile name is text in it and nothing else.
 
 
 class Names(msgspec.Struct, frozen=True):
-    """What `git ls-remote --symref` said."""
+    """The refs that `git ls-remote --symref` listed."""
 
     ids: dict[str, str] = {}
     """Ref -> id; the commit that an annotated tag stands for is at `REF^{}`."""
@@ -101,7 +101,7 @@ class Names(msgspec.Struct, frozen=True):
         return self.ids.get(f"{ref}^{{}}") or self.ids[ref]
 
     def branch(self, ref: str) -> str:
-        """The branch that `ref` is or, for HEAD, stands for."""
+        """Return the branch that `ref` is or, for HEAD, stands for."""
         name = self.symbolic.get(ref, ref)
         is_branch = name.startswith("refs/heads/") and name.isprintable()
         return name.removeprefix("refs/heads/") if is_branch else ""
@@ -110,7 +110,7 @@ class Names(msgspec.Struct, frozen=True):
         return [re.sub(r"^refs/(heads|tags)/", "", name) for name in self.ids if not name.endswith("^{}")]
 
     def meant_by(self, version: str) -> str:
-        """The ref that git would take `version` ('' is the default branch) for; '' when there is none."""
+        """Return the ref that git takes `version` ('' is the default branch) for; '' when there is none."""
         shapes = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
         candidates = [shape.format(version or "HEAD") for shape in shapes]
         return next((ref for ref in candidates if ref in self.ids), "")
@@ -128,7 +128,7 @@ def parse_names(text: str) -> Names:
 
 
 def read_names(bare: Path) -> Names:
-    """What the remote of the cached repository was heard to say; nothing if it never was."""
+    """Read the refs that the remote had when it was last asked; none if it never was."""
     try:
         return msgspec.json.decode((bare / FILE).read_bytes(), type=Names)
     except (OSError, msgspec.MsgspecError):
@@ -136,7 +136,7 @@ def read_names(bare: Path) -> Names:
 
 
 def write_names(bare: Path, names: Names) -> None:
-    """Add to what is known; what has not changed costs a look. The cached repository must be there."""
+    """Add refs to those that are stored; unchanged ones are not written again."""
     known = read_names(bare)
     news = Names({**known.ids, **names.ids}, {**known.symbolic, **names.symbolic})
     if news != known and bare.is_dir():

@@ -77,7 +77,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 
 def resolve_date(text: str, directory: Path) -> str:
-    """`text` when it is a date, else the time of that commit in the repository around `directory`."""
+    """Return a date unchanged, and for a commit its date in the repository around `directory`."""
     if _DATE.fullmatch(text):
         return text
     from projrun.sources.git.library import read_date
@@ -119,7 +119,7 @@ def checkout_at(
 
 
 def _revision(view: View, version: str) -> Revision:
-    """What `version` means here, or to the remote as it was fetched last."""
+    """Resolve `version` by local names, then by those of origin as it was fetched last."""
     for name in (version, f"refs/remotes/origin/{version}"):
         answer = view.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         if answer.ok:
@@ -138,7 +138,7 @@ def local_tree(top: Path, revision: Revision, remote: str) -> Tree:
 
 
 def _parent(top: Path, remote: str) -> Address:
-    """What the URLs of submodules are relative to."""
+    """Return the address that URLs of submodules are relative to."""
     try:
         return address_of(remote or str(top))
     except SourceError:

@@ -1,7 +1,13 @@
 """Cached repositories: bare, append-only, one for each URL, shared by all runs.
 
 `refs/commits/ID` is written when the commit and its whole tree are there; looking for it costs no process.
-Beside `X.git` lie two locks: `X.lock` is held by the one that fetches, `X.used` is shared by all that borrow.
+Beside `X.git` lie two locks: `X.lock` is held by the one that fetches, `X.used` is shared by all that borrow,
+so that a long run does not keep the next one from fetching, and pruning, which needs both, takes nothing in
+use.
+
+Commits are fetched whole and shallow, without a sparse checkout: one negotiation, and the recorded tree is
+the one that runs. A project may read beside its own directory, and a partial clone would ask the network
+again.
 """
 
 from __future__ import annotations
@@ -57,7 +63,7 @@ class Repository:
 
     @cached_property
     def environ(self) -> dict[str, str]:
-        """For git where it may have to ask the remote."""
+        """Return the environment of git commands that may ask the remote."""
         return environment_for(self.address)
 
     def obtain(self, version: str) -> Revision:
@@ -83,7 +89,7 @@ class Repository:
         return Revision(self._search(version, names))
 
     def names(self, *patterns: str) -> Names:
-        """The refs of the remote that match; offline, all that it was heard to have."""
+        """Return the refs of the remote that match; offline, all that it had when it was last asked."""
         if self.offline:
             return read_names(self.bare)
         look = ("ls-remote", "--symref", "--", self.address.url, *patterns)
@@ -95,7 +101,7 @@ class Repository:
         return parse_names(answer.stdout)
 
     def hold(self) -> None:
-        """Nobody may prune the repository while this process lives; the time of its last use is now."""
+        """Keep others from pruning the repository while this process lives, and note the time of its use."""
         if self.bare not in _uses:
             self._home.mark_cache()
             self._home.git.mkdir(mode=0o700, exist_ok=True)
@@ -105,7 +111,7 @@ class Repository:
         os.utime(self.bare.with_suffix(".used"))
 
     def _provide(self, commit: str, version: str) -> str:
-        """The full id of the commit that `commit` is or, for a tag object, points to."""
+        """Fetch a commit if need be; return its full id or, for a tag object, that of its commit."""
         if known := self._known(commit):
             explain(f"commit {known} is in the cache: {self.bare}")
             return known
@@ -120,7 +126,7 @@ class Repository:
         return self._found(commit) if self.bare.is_dir() else ""
 
     def _found(self, expression: str) -> str:
-        """The commit that the cache knows under this expression; '' unless its whole tree is there too."""
+        """Return the commit that the cache has for an expression; '' unless its whole tree is there too."""
         answer = self._git("rev-parse", "--verify", "--quiet", f"{expression}^{{commit}}")
         commit = answer.stdout.strip()
         if not answer.ok or not self._git("rev-list", "--objects", "--no-walk", "--quiet", commit).ok:
@@ -140,7 +146,7 @@ class Repository:
         raise self._unknown(version)
 
     def _search(self, version: str, names: Names) -> str:
-        """A commit that no name of the remote stands for."""
+        """Resolve a version that is no name of the remote: a short id or an expression."""
         if SHORT_ID.fullmatch(version) and self.bare.is_dir() and (found := self._found(version)):
             return found
         if self.offline:
@@ -160,7 +166,7 @@ class Repository:
         raise self._unknown(version)
 
     def _found_offline(self, version: str, names: Names) -> str:
-        """`main~2` by what the remote last said of `main`."""
+        """Resolve `main~2` by the commit that `main` was when the remote was last asked."""
         base, steps = re.fullmatch(r"(.*?)((?:[~^].*)?)", version, re.DOTALL).groups()  # type: ignore[union-attr]
         ref = names.meant_by("" if base == "@" else base)
         if not steps or not EXPRESSION.match(version):
@@ -171,7 +177,7 @@ class Repository:
         return found
 
     def _fetch(self, *arguments: str) -> ProgramResult:
-        """Once more when a git that outlived its killed projrun came in between."""
+        """Fetch, and once more where a git that outlived its killed projrun interfered."""
         command = ("fetch", *progress_option(), "--no-tags", "--no-recurse-submodules", *arguments)
 
         def attempt() -> ProgramResult:
@@ -181,19 +187,19 @@ class Repository:
         return answer if answer.ok or not _IN_BETWEEN.search(answer.stderr) else attempt()
 
     def _has_history(self) -> bool:
-        """A shallow fetch into complete history would cut it."""
+        """Return True if the history is complete: a shallow fetch would cut it."""
         heads = self.bare / "refs/heads"
         return not (self.bare / "shallow").exists() and any(heads.iterdir())
 
     def _fetch_history(self) -> ProgramResult:
-        """All branches and tags, whole."""
+        """Fetch all branches and tags with their whole history."""
         deepen = ("--unshallow",) if (self.bare / "shallow").exists() else ()
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         return self._fetch("--prune", *deepen, "--", self.address.url, *refs)
 
     @contextmanager
     def _fetching(self, commit: str) -> Iterator[None]:
-        """The cached repository is there and ours alone; what a killed fetch left in it is gone."""
+        """Lock the cached repository, making it if need be, and remove what a killed fetch left in it."""
         with hold_lock(self.bare.with_suffix(".lock"), waiting=self._say_waiting):
             if self.bare.is_dir():
                 for pattern in _LEFTOVERS:

@@ -48,7 +48,7 @@ def _fill_one(root: Path, submodule: _Submodule, parent: Address, home: Home, of
 
 
 def _submodules(root: Path) -> list[_Submodule]:
-    """Those that both .gitmodules and the commit know; git itself vouches for the paths in a commit."""
+    """List the submodules in both .gitmodules and the commit; git itself checks the paths in a commit."""
     urls = _urls(root)
     if not urls:
         return []
@@ -58,7 +58,7 @@ def _submodules(root: Path) -> list[_Submodule]:
 
 
 def _urls(root: Path) -> dict[str, str]:
-    """Path -> URL, as .gitmodules has them."""
+    """Return path -> URL, as .gitmodules has them."""
     pattern = r"^submodule\..*\.(path|url)$"
     answer = git("config", "--file", ".gitmodules", "-z", "--get-regexp", pattern, cwd=root)
     if answer.code > 1:  # 1: there are none

@@ -31,7 +31,7 @@ def check_version(version: str) -> None:
 
 
 def unknown_revision(version: str, repository: str, names: Iterable[str]) -> SourceError:
-    """names: the branches and tags that there are."""
+    """Return the error for an unknown version. names: the branches and tags that there are."""
     from difflib import get_close_matches
 
     known = sorted(set(names))
@@ -60,8 +60,9 @@ class Tree:
 def fill_tree(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:
     """Lay the tree out in `root`: a repository of its own that borrows the objects.
 
-    Written by hand: `git clone --shared` takes more processes, and `git worktree add` leaves traces in the
-    other repository, to which a project that calls git would then write.
+    Project code can ask git and write to it; nothing of that reaches the cache, and a run's checkout costs
+    its files and nothing else. Written by hand: `git clone --shared` takes more processes, and
+    `git worktree add` leaves traces in the other repository, to which the project would then write.
     """
     own = root / ".git"
     (own / "objects/info").mkdir(parents=True)

@@ -31,13 +31,13 @@ _TELLING: Variables = {
 
 
 def relative_path(top: Path, directory: Path) -> str:
-    """The way from `top` to `directory`, with forward slashes; '' when they are the same."""
+    """Return the path from `top` to `directory`, with forward slashes; '' when they are the same."""
     text = directory.relative_to(top).as_posix()
     return "" if text == "." else text
 
 
 def read_state(top: Path) -> Worktree:
-    """One process. Raises SourceError where git cannot or will not read the repository."""
+    """Read a working tree's state in one process. Raises SourceError where git cannot read the repository."""
     environ = merge_environ(os.environ, QUIET, _TELLING)
     answer = git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
     events, talk = _apart(answer.stderr)
@@ -69,7 +69,7 @@ class Look(NamedTuple):
 
 
 def inspect_tree(top: Path) -> Look:
-    """The same, found without starting anything that the repository's own settings name.
+    """Read the state without starting anything that the repository's own settings name.
 
     Raises SourceError where git cannot or will not read the repository.
     """
@@ -91,7 +91,7 @@ def inspect_tree(top: Path) -> Look:
 
 
 def _submodules(view: View) -> list[Path]:
-    """Those that are there; git looks into them with their own settings, so it is not asked to."""
+    """List checked-out submodules: git would look into them with their own settings, so we do."""
     if not os.path.isfile(view.top / ".gitmodules"):
         return []
     answer = view.ask("ls-files", "--stage", "-z", errors="surrogateescape")
@@ -104,13 +104,13 @@ def _submodules(view: View) -> list[Path]:
 
 
 def main_remote(settings: dict[str, str], top: Path) -> str:
-    """URL of origin, or of the first remote, as it is written; '' when there is none."""
+    """Return the URL of origin, or of the first remote, as it is written; '' when there is none."""
     urls = list_remotes(settings, top)
     return urls.get("origin") or next(iter(urls.values()), "")
 
 
 def list_remotes(settings: dict[str, str], top: Path) -> dict[str, str]:
-    """Name -> URL, paths absolute."""
+    """Return name -> URL, with absolute paths."""
     urls = {
         key.removeprefix("remote.").removesuffix(".url"): value
         for key, value in settings.items()
@@ -123,7 +123,7 @@ def list_remotes(settings: dict[str, str], top: Path) -> dict[str, str]:
 
 
 def _apart(stderr: str) -> tuple[list[dict[str, object]], str]:
-    """The events in git's stderr, and what it has to say."""
+    """Split git's stderr into trace events and messages."""
     events, talk = [], []
     for line in stderr.splitlines():
         if line.startswith('{"event":'):
@@ -135,7 +135,7 @@ def _apart(stderr: str) -> tuple[list[dict[str, object]], str]:
 
 
 def _settings_told(events: list[dict[str, object]]) -> dict[str, str]:
-    """Those of the first process; it starts others in submodules. The last value of a setting counts."""
+    """Read settings from the events of git's first process; it starts others in submodules."""
     own = [event for event in events if event.get("sid") == events[0].get("sid") and "param" in event]
     return {_key(str(event["param"])): str(event.get("value", "true")) for event in own}
 
