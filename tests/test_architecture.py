@@ -158,7 +158,7 @@ def module_name(file: Path) -> str:
     [
         (sources, "fetch"),
         (environments, "BUILDS"),
-        (backends, "submit"),
+        (backends, "QUEUES"),
         (inputs, "check"),
         (tracking, "open_store"),
     ],

@@ -79,7 +79,7 @@ def daemon(tmp_path: Path) -> Path:
 
 
 def contained(argv: list[str], log: Path, environ: dict[str, str] | None = None) -> Child:
-    return Child(argv, cwd=None, environ=environ, log=log, contained=True)
+    return Child(argv, cwd=None, environ=environ, log=log, contained=True, masks=())
 
 
 def place_of(pid: int | str) -> Path:
@@ -211,7 +211,7 @@ def test_variables_arrive_as_they_are(tmp_path: Path, odd: dict[str, str]) -> No
     said = []
     for place in (False, True):
         log = tmp_path / f"log-{place}"
-        child = Child(argv, cwd=tmp_path, environ={**environ, **odd}, log=log, contained=place)
+        child = Child(argv, cwd=tmp_path, environ={**environ, **odd}, log=log, contained=place, masks=())
         assert child.wait() == 0
         lines = log.read_bytes().split(b"\0")
         said.append([line for line in lines if not line.startswith(TOKEN_VARIABLE.encode())])

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 
 
 def child(script: str, log: Path, out: int | None = None, err: int | None = None) -> Child:
-    return Child([sys.executable, "-c", script], cwd=None, environ=None, log=log, out=out, err=err)
+    return Child([sys.executable, "-c", script], cwd=None, environ=None, log=log, out=out, err=err, masks=())
 
 
 def wait_for(path: Path) -> str:
@@ -155,7 +155,9 @@ def test_grandchildren_end_with_the_group(tmp_path: Path) -> None:
 
 
 def test_background_processes_end_when_their_parent_has_ended(tmp_path: Path) -> None:
-    shell = Child(["bash", "-c", "sleep 600 & echo $!"], cwd=None, environ=None, log=tmp_path / "log")
+    shell = Child(
+        ["bash", "-c", "sleep 600 & echo $!"], cwd=None, environ=None, log=tmp_path / "log", masks=()
+    )
     assert shell.wait() == 0
     assert ends(int((tmp_path / "log").read_text()))
 
@@ -182,7 +184,7 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
     for _ in range(5):
         child("print(1)", tmp_path / "log").wait()
     with pytest.raises(LaunchError):
-        Child(["no-such-program"], cwd=None, environ=None, log=tmp_path / "log")
+        Child(["no-such-program"], cwd=None, environ=None, log=tmp_path / "log", masks=())
     assert descriptors() == before
     assert threading.active_count() == threads
 
@@ -201,7 +203,7 @@ def test_a_daemon_ends_with_the_process_that_left_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"{LEAVER}\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)"
     argv = [sys.executable, "-c", script, str(pid_file)]
-    assert Child(argv, cwd=None, environ=None, log=tmp_path / "log").wait() == 0
+    assert Child(argv, cwd=None, environ=None, log=tmp_path / "log", masks=()).wait() == 0
     assert ends(int(wait_for(pid_file)))
 
 
@@ -213,7 +215,7 @@ def test_everything_ends_when_the_supervisor_is_killed(tmp_path: Path, number: i
     supervisor = os.fork()
     if supervisor == 0:
         argv = [sys.executable, "-c", script, str(daemon)]
-        Child(argv, cwd=None, environ=None, log=tmp_path / "log").wait()
+        Child(argv, cwd=None, environ=None, log=tmp_path / "log", masks=()).wait()
         os._exit(0)
     pids = [int(wait_for(file)) for file in (daemon, command)]
     os.kill(supervisor, number)
@@ -270,7 +272,7 @@ def test_the_index_says_which_stream_wrote_what(tmp_path: Path) -> None:
     )
     log = tmp_path / "output.log"
     argv = [sys.executable, "-c", script, str(log)]
-    assert Child(argv, cwd=None, environ=None, log=log, indexed=True).wait() == 0
+    assert Child(argv, cwd=None, environ=None, log=log, indexed=True, masks=()).wait() == 0
     assert log.read_bytes() == b"1\n2\n1\n"
     lines = [line.split() for line in index_path(log).read_text().splitlines()]
     assert [line[:3] for line in lines] == [["out", "0", "2"], ["err", "2", "2"], ["out", "4", "2"]]
@@ -282,7 +284,7 @@ def test_a_gigabyte_of_output_takes_little_memory(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from projrun.processes.child import Child\n"
         "argv = ['bash', '-c', 'head -c 1000000000 /dev/zero']\n"
-        "child = Child(argv, cwd=None, environ=None, log=Path('/dev/null'))\n"
+        "child = Child(argv, cwd=None, environ=None, log=Path('/dev/null'), masks=())\n"
         "code, status = child.wait(), Path('/proc/self/status').read_text()\n"
         "print(code, re.search(r'VmHWM:\\s*(\\d+) kB', status)[1])\n"
     )

@@ -66,10 +66,9 @@ def _masked_in(value: object) -> object:
     return [_masked_in(entry) for entry in value] if isinstance(value, list) else value
 
 
-def new_output_mask() -> StreamMask | None:
-    """Return the mask of one stream of a run's process; None when there is nothing to mask."""
-    values = {*_only_in_output, *(_hidden if _in_output else ())}
-    return StreamMask(value.encode() for value in values) if values else None
+def output_secrets() -> tuple[str, ...]:
+    """Return the values that are masked in what a run's process, or a helper program, prints."""
+    return tuple({*_only_in_output, *(_hidden if _in_output else ())})
 
 
 class StreamMask:
@@ -78,8 +77,8 @@ class StreamMask:
     It holds back no more than an end that may be the beginning of a value.
     """
 
-    def __init__(self, values: Iterable[bytes]) -> None:
-        self._values = sorted(values, key=len, reverse=True)
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = sorted((value.encode() for value in values), key=len, reverse=True)
         self._pattern: re.Pattern[bytes] | None = None
         self._held = b""
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -136,6 +136,7 @@ class Child:
     terminals the child sees a terminal too, which changes its size with ours.
     indexed: write beside the log which stream each part came from.
     contained: put it into a control group of its own where we may make one.
+    masks: values that are replaced in the output.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Child:
         err: int | None = None,
         indexed: bool = False,
         contained: bool = False,
+        masks: Collection[str],
     ) -> None:
         self._token = new_token()
         own = merge_environ(os.environ if environ is None else environ, {TOKEN_VARIABLE: self._token})
@@ -159,7 +161,9 @@ class Child:
         pump: Pump | None = None
         self._cgroup = new_cgroup() if contained else None
         try:
-            pump = Pump(map(channel_source, {stdout, stderr}), log, indexed=indexed)
+            pump = Pump(
+                [channel_source(channel, masks) for channel in {stdout, stderr}], log, indexed=indexed
+            )
             watcher = _Watcher(self._token, self._cgroup)
             explain_command(argv)
             if self._cgroup is not None:
@@ -215,6 +219,10 @@ class Child:
             with defer_signals():
                 kill_group(self.pid, signal.SIGKILL)
         return self.wait()
+
+    def abandon(self) -> None:
+        """End it by force."""
+        self.end(signal.SIGKILL)
 
     def _end_cgroup(self) -> None:
         """End the control group. Its usage includes processes that nobody waited for."""

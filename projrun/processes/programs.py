@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from projrun.console import is_quiet, is_terminal, one_line
+from projrun.console.masking import output_secrets
 from projrun.errors import LaunchError, UnavailableError
 from projrun.processes import defer_signals, merge_environ, shell_text, signal_number, start_process
 from projrun.processes.cgroups import command_outside_runs
@@ -207,7 +208,10 @@ def run_with_progress(
     try:
         with defer_signals():
             null = subprocess.DEVNULL
-            child = Child(argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr)
+            masks = output_secrets()
+            child = Child(
+                argv, cwd=cwd, environ=environ, log=log, stdin=null, out=stderr, err=stderr, masks=masks
+            )
         limit_s = time_limit_s(FOLLOWED_LIMIT_S)
         return child.wait(limit_s)
     except TimeoutError:

@@ -9,14 +9,14 @@ import os
 import selectors
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from projrun.console import warn
-from projrun.console.masking import StreamMask, new_output_mask
+from projrun.console.masking import StreamMask
 from projrun.processes.usage import now_ms
 
 INDEX_SUFFIX = ".index"
@@ -104,11 +104,11 @@ def watch_terminal_size(resized: Callable[[], None] | None) -> Iterator[None]:
 
 
 class OutputCopy:
-    """The destination of a stream: its name in the index and the descriptor that gets a copy."""
+    """The destination of a stream: its name in the index, the descriptor that gets a copy, and a mask."""
 
-    def __init__(self, stream: str, target: int | None) -> None:
+    def __init__(self, stream: str, target: int | None, masks: Collection[str] = ()) -> None:
         self.stream, self.target = stream, target
-        self._mask: StreamMask | None = new_output_mask()
+        self._mask = StreamMask(masks) if masks else None
 
     def mask(self, chunk: bytes) -> bytes:
         """Return the chunk masked, as far as it can be shown; an empty chunk marks the end."""
@@ -128,8 +128,8 @@ class OutputSource:
         return [(self._copy, chunk)]
 
 
-def channel_source(channel: Channel) -> OutputSource:
-    return OutputSource(channel.read_end, OutputCopy(channel.stream, channel.target))
+def channel_source(channel: Channel, masks: Collection[str]) -> OutputSource:
+    return OutputSource(channel.read_end, OutputCopy(channel.stream, channel.target, masks))
 
 
 class Pump:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from projrun import engine
-from projrun.console import warn
 from projrun.errors import ParameterError, ProjectError, UsageError
 from projrun.plan import Checkout, Container, Descriptor, Launch, Plan, PlannedContainer, Source
 from projrun.request import Request
@@ -154,31 +152,6 @@ def _variable(name: str, volume: str) -> str:
     if name not in os.environ:
         raise ParameterError(f"the volume '{volume}' names the variable {name}, which is not set", "set it")
     return os.environ[name]
-
-
-# the network
-
-
-def reach(plan: Plan, container: Container | None) -> tuple[str, str]:
-    """Address and device on which the run's process can reach us; empty: by loopback, or not at all."""
-    if container is None:
-        return "", ""
-    wanted = [
-        text.partition("=")[2]
-        for text in (plan.container.arguments if plan.container else ())
-        if text.startswith(("--network=", "--net="))
-    ]
-    if not wanted or wanted[-1] in ("bridge", "default"):
-        gateway = container.gateway
-    elif wanted[-1] in ("host", "none") or wanted[-1].startswith("container:"):
-        return "", ""
-    else:
-        facts = engine.inspect_network(wanted[-1])
-        gateway = engine.network_gateway(facts) if facts else ""
-    if gateway and not container.rootless and (device := engine.find_device(gateway)):
-        return gateway, device
-    warn("the container cannot reach the run's tracking endpoint: use -A network=host if it logs to the run")
-    return "", ""
 
 
 # the project's own image

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projrun import inputs, sources
-from projrun.backends import Handle, Result, backend_named
+from projrun.backends import Backend, Handle, Job, Limits, Prepared, backend_named
 from projrun.console import warn
-from projrun.console.masking import hide_values
+from projrun.console.masking import hide_values, output_secrets
 from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.environment_store import Provided, provide
@@ -28,13 +28,13 @@ from projrun.inputs import discard_storage, make_storage, storage_for
 from projrun.net import offline
 from projrun.plan import Checkout, Plan
 from projrun.processes import defer_signals, merge_environ, signal_number
-from projrun.processes.cgroups import prepare_kernel
-from projrun.processes.usage import now_ms
+from projrun.processes.usage import Usage, now_ms
 from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
     OUTPUT_ARTIFACT,
     SOURCE_ARTIFACT,
     Input,
+    Outcome,
     Platform,
     Record,
     SourceClosure,
@@ -94,6 +94,7 @@ class _Known:
         self.inputs: tuple[Input, ...] = ()
         self.provided: Provided | None = None
         self.observer: Observer | None = None
+        self.usage: Usage | None = None
         self._surroundings: Platform | None = None
         self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
 
@@ -144,11 +145,9 @@ def perform(
     known = _Known(run, planned)
     started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
-    ended_as: list[Result] = []
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
     wanted = plan.environment
-    if plan.container is None:
-        prepare_kernel()
+    backend_named(plan.backend).warm_up(plan)
     try:
         known.closure = _keep_source(store, run, captured)
         known.inputs = _gather(store, planned, home)
@@ -166,9 +165,7 @@ def perform(
             planned.lock,
         ) as provided:
             known.provided = provided
-            in_time = _execute(store, known, provided, home, log, ended_as)
-            limit_s = planned.timeout_s or 0.0
-            known.outcome = ended(ended_as[0].exit_code, started) if in_time else timed_out(limit_s, started)
+            known.outcome = _execute(store, known, provided, home, log)
     except KeyboardInterrupt as interrupt:
         known.outcome = killed(interrupt, started)
         raise
@@ -179,8 +176,7 @@ def perform(
             error.hint = f"{error.hint}; {whole}" if error.hint else whole
         raise
     finally:
-        if ended_as:
-            known.outcome = msgspec.structs.replace(known.outcome, usage=ended_as[0].usage)
+        known.outcome = msgspec.structs.replace(known.outcome, usage=known.usage)
         record = known.record()
         with defer_signals():
             lock = known.provided.lock if known.provided else None
@@ -215,56 +211,77 @@ def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     return read
 
 
-def _execute(
-    store: Store, known: _Known, provided: Provided, home: Home, building: Path, ended_as: list[Result]
-) -> bool:
-    """Run the command, with the run's tracking endpoint in its environment; False when it took too long.
-
-    building: the log of the environment. ended_as: gets its result, however it ended.
-    """
+def _execute(store: Store, known: _Known, provided: Provided, home: Home, build_log: Path) -> Outcome:
+    """Run the command, with the run's tracking endpoint in its environment."""
     run, planned = known.run, known.planned
     plan, launch = planned.plan, provided.launch
-    reach = "", ""
-    if launch.container is not None:
-        from projrun.runner import container_options
+    if plan.container and plan.container.build_image:
+        # No backend can do this: an image is built by the station of environments.
+        from projrun.runner.container_options import with_project
 
-        if plan.container and plan.container.build_image:
-            launch = container_options.with_project(launch, plan, planned.checkout, building)
-        reach = container_options.reach(plan, launch.container)
+        launch = with_project(launch, plan, planned.checkout, build_log)
     for notice in provided.lock.notices:
         warn(notice)
     backend = backend_named(plan.backend)
-    log = store.log_file(run.run_id, OUTPUT_ARTIFACT)
     files = {name: store.log_file(run.run_id, path) for name, path in plan.artifact_files.items()}
-
-    def before() -> None:
-        known.observe(store, home)
-        store.log_batch(run.run_id, tags={ENVIRONMENT_KEY_TAG: provided.environment.key})
-        store.update_run(run.run_id, status="RUNNING")
-
-    handle: Handle | None = None
-    with tracking_variables(store, run, reach, pinned=planned.pinned) as variables:
+    address = backend.endpoint_address(plan, launch)
+    with tracking_variables(store, run, address, pinned=planned.pinned) as variables:
         named = {name: str(file) for name, file in files.items()}
         launch = msgspec.structs.replace(
             launch,
             argv_prefix=(*planned.prefix, *launch.argv_prefix),
             variables={**launch.variables, **planned.variables, **variables, **named},
         )
+        job = Job(
+            run_id=run.run_id,
+            plan=plan,
+            launch=launch,
+            checkout=planned.checkout,
+            log=store.log_file(run.run_id, OUTPUT_ARTIFACT),
+            masks=output_secrets(),
+            limits=Limits(timeout_s=planned.timeout_s, grace_s=planned.stop_timeout_s),
+        )
         try:
-            with defer_signals():
-                handle = backend.submit(plan, launch, planned.checkout.directory, log, before)
-                handle = msgspec.structs.replace(handle, grace_s=planned.stop_timeout_s)
-            with uploading(store, run.run_id, log):
-                result = backend.wait(handle, planned.timeout_s)
-            ended_as.append(result or backend.cancel(handle, signal.SIGTERM))
-            return result is not None
-        except KeyboardInterrupt as interrupt:
-            if handle is not None and not ended_as:
-                ended_as.append(backend.cancel(handle, signal_number(interrupt)))
-            raise
+            return _run_job(store, known, backend, job, home)
         finally:
             with defer_signals():
                 _keep(store, run, plan, files)
+
+
+def _run_job(store: Store, known: _Known, backend: Backend, job: Job, home: Home) -> Outcome:
+    prepared: Prepared | None = None
+    handle: Handle | None = None
+    started, timeout_s = known.outcome.start_time, job.limits.timeout_s
+    try:
+        with defer_signals():
+            prepared = backend.prepare(job)
+            # What follows is done while the backend makes what the command starts in, such as a container.
+            known.observe(store, home)
+            assert known.provided is not None
+            store.log_batch(job.run_id, tags={ENVIRONMENT_KEY_TAG: known.provided.environment.key})
+            if not backend.QUEUES:
+                store.update_run(job.run_id, status="RUNNING")
+            handle = backend.start(prepared)
+        with uploading(store, job.run_id, job.log):
+            if backend.QUEUES:
+                backend.wait(handle, "running")
+                store.update_run(job.run_id, status="RUNNING")
+            end = backend.wait(handle, "ended", timeout_s)
+        if end.phase == "ended":
+            outcome = ended(end.exit_code or 0, started)
+        else:
+            end = backend.cancel(handle, signal.SIGTERM)
+            outcome = timed_out(timeout_s or 0.0, started)
+        known.usage = end.usage
+        return outcome
+    except KeyboardInterrupt as interrupt:
+        if handle is not None:
+            known.usage = backend.cancel(handle, signal_number(interrupt)).usage
+        raise
+    finally:
+        if prepared is not None:
+            with defer_signals():
+                backend.reclaim(prepared.handle)
 
 
 def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None:
@@ -334,6 +351,6 @@ def check(request: Request) -> None:
     """Refuse what cannot work whatever the project says, before anything is fetched."""
     if request.experiment_name and request.experiment_id:
         raise UsageError("--experiment-name and --experiment-id exclude each other", "give one of them")
-    backend_named(request.backend)
+    backend_named(request.backend).check(request.backend_config)
     if request.env_manager:
         manager_named(request.env_manager)

@@ -13,15 +13,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Protocol
 
 from projrun import engine
+from projrun.backends import Job
 from projrun.backends.local import container_spec
 from projrun.backends.local.container_spec import RunArguments
-from projrun.console import is_verbose
+from projrun.console import is_verbose, warn
 from projrun.errors import LaunchError, ProjrunError
 from projrun.plan import Container, Launch, Plan, PlannedContainer
 from projrun.processes import GRACE_S, explain_command, merge_environ
@@ -39,6 +40,10 @@ _TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
 class _ContainerClient(Protocol):
     """A client of the engine that runs one container."""
 
+    def start(self) -> None:
+        """Have the command started, without waiting for the engine to say that it was."""
+        ...
+
     def wait(self, timeout_s: float | None = None) -> int:
         """The command's exit code. Raises TimeoutError while it runs, EngineError if it never started."""
         ...
@@ -53,45 +58,44 @@ class _ContainerClient(Protocol):
 
 
 class ContainerProcess:
-    """A running container with the interface of a Child."""
+    """A job's container, with the methods of a Child that a backend needs.
 
-    def __init__(
-        self,
-        plan: Plan,
-        launch: Launch,
-        directory: Path,
-        log: Path,
-        out: int | None,
-        err: int | None,
-        before: Callable[[], None],
-    ) -> None:
-        """before: see `Backend.submit`."""
-        assert launch.container is not None
-        planned = plan.container or PlannedContainer()
-        variables = container_variables(planned, launch)
-        run_id = variables.get("MLFLOW_RUN_ID", "")
-        self.id = _user_chosen_name(planned.arguments) or f"projrun-{run_id or 'run'}-{os.urandom(3).hex()}"
+    The engine begins to make it at once; `start` has the command started.
+    """
+
+    def __init__(self, job: Job, out: int | None, err: int | None) -> None:
+        container = job.launch.container
+        assert container is not None
+        section = job.plan.container or PlannedContainer()
+        variables = container_variables(section, job.launch)
+        self.id = _user_chosen_name(section.arguments) or f"projrun-{job.run_id}-{os.urandom(3).hex()}"
         options = [
-            *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={run_id}"),
-            *_options(plan, planned, launch.container, launch.variables, directory),
-            *_streams(planned, out),
-            *planned.arguments,
+            *(f"--name={self.id}", f"--label={engine.RUN_LABEL}={job.run_id}"),
+            *_options(job, section, container),
+            *_streams(section, out),
+            *section.arguments,
         ]
-        command = (launch.container.shell, "-c", plan.command)
-        arguments = RunArguments(options, variables, launch.container.image, command)
-        self._will: ExitProgram | None = None
-
-        def before_start() -> None:
-            self._will = ExitProgram(engine.docker_argv("rm", "--force", "--volumes", self.id))
-            before()
-
-        try:
-            self._client = _start_client(self.id, arguments, log, out, err, before_start)
-        except BaseException:
-            self._remove()
-            raise
+        command = (container.shell, "-c", job.plan.command)
+        arguments = RunArguments(options, variables, container.image, command)
         self.usage = None
         """Unknown: the usage of our own children does not include the container's."""
+        self._will: ExitProgram | None = None
+        self._client = _new_client(self.id, arguments, job, out, err)
+        try:
+            # Only now: the engine makes the container while this program starts.
+            self._will = ExitProgram(engine.docker_argv("rm", "--force", "--volumes", self.id))
+        except BaseException:
+            self.abandon()
+            raise
+
+    def start(self) -> None:
+        """Have the command started; the engine's answer is read by `wait`. Raises LaunchError."""
+        self._client.start()
+
+    def abandon(self) -> None:
+        """Remove it, by force if it runs, and follow it no longer."""
+        self._remove()
+        self._client.abandon()
 
     def _remove(self) -> None:
         if self._will is not None:
@@ -125,26 +129,20 @@ class ContainerProcess:
         return self._client.abandon()
 
 
-def _start_client(
-    name: str,
-    arguments: RunArguments,
-    log: Path,
-    out: int | None,
-    err: int | None,
-    before: Callable[[], None],
+def _new_client(
+    name: str, arguments: RunArguments, job: Job, out: int | None, err: int | None
 ) -> _ContainerClient:
     path = engine.docker_socket()
     creation = (
         container_spec.make_create_request(arguments) if path and container_spec.is_client_plain() else None
     )
     if creation is None:
-        before()
-        return DockerProgram(name, arguments, log, out, err)
+        return DockerProgram(name, arguments, job, out, err)
     from projrun.backends.local.engine_container import EngineContainer
 
     if is_verbose():
         explain_command(docker_run_argv(arguments))  # which does the same
-    return EngineContainer(path, name, creation, log, out, err, before)
+    return EngineContainer(path, name, creation, job, out, err)
 
 
 def container_variables(planned: PlannedContainer, launch: Launch) -> dict[str, str]:
@@ -156,13 +154,8 @@ def container_variables(planned: PlannedContainer, launch: Launch) -> dict[str, 
     return merge_environ(variables, planned.variables, launch.variables)
 
 
-def _options(
-    plan: Plan,
-    planned: PlannedContainer,
-    container: Container,
-    variables: Mapping[str, str | None],
-    directory: Path,
-) -> Iterator[str]:
+def _options(job: Job, section: PlannedContainer, container: Container) -> Iterator[str]:
+    directory = job.checkout.directory
     yield f"--workdir={WORKDIR}"
     # The kernel drops signals that PID 1 has no handler for; tini passes them on to the whole group and reaps
     # orphans.
@@ -171,12 +164,12 @@ def _options(
     yield from (f"--tmpfs={HOME}:rw,exec,mode=1777", f"--env=HOME={HOME}")
     if container.remapped:
         yield "--userns=host"
-    for source, target, mode in list_mounts(plan, planned, container, variables, directory):
+    for source, target, mode in list_mounts(job.plan, section, container, job.launch.variables, directory):
         if "," in source or ",target=" in target:
             raise LaunchError(f"a comma in a path cannot be mounted: {source}", "rename it")
         read_only = ",readonly" if mode == "ro" else ""
         yield f"--mount=type=bind,source={source},target={target}{read_only}"
-    for volume in planned.volumes:
+    for volume in section.volumes:
         yield f"--volume={volume}"
 
 
@@ -211,9 +204,29 @@ def list_mounts(
         yield str(parent), str(parent), "rw"
 
 
-def _streams(planned: PlannedContainer, out: int | None) -> Iterator[str]:
+def endpoint_address(plan: Plan, container: Container) -> tuple[str, str]:
+    """Return the address and device of the engine's bridge, which is how a container finds this machine."""
+    section = [
+        text.partition("=")[2]
+        for text in (plan.container.arguments if plan.container else ())
+        if text.startswith(("--network=", "--net="))
+    ]
+    if not section or section[-1] in ("bridge", "default"):
+        gateway = container.gateway
+    elif section[-1] in ("host", "none") or section[-1].startswith("container:"):
+        return "", ""
+    else:
+        facts = engine.inspect_network(section[-1])
+        gateway = engine.network_gateway(facts) if facts else ""
+    if gateway and not container.rootless and (device := engine.find_device(gateway)):
+        return gateway, device
+    warn("the container cannot reach the run's tracking endpoint: use -A network=host if it logs to the run")
+    return "", ""
+
+
+def _streams(section: PlannedContainer, out: int | None) -> Iterator[str]:
     """Yield --tty if stdout is a terminal, else --interactive if stdin is a pipe or a file."""
-    if {"-t", "--tty", "-i", "--interactive"} & set(planned.arguments):
+    if {"-t", "--tty", "-i", "--interactive"} & set(section.arguments):
         return
     if out is not None and os.isatty(out):
         yield "--tty"
@@ -237,30 +250,34 @@ _CLIENT_VARIABLES = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
 
 
 class DockerProgram:
+    """The docker program, which takes every argument and knows every engine."""
+
     def __init__(
-        self, name: str, arguments: RunArguments, log: Path, out: int | None, err: int | None
+        self, name: str, arguments: RunArguments, job: Job, out: int | None, err: int | None
     ) -> None:
         for variable in arguments.variables:
             if variable.startswith("DOCKER_"):
                 hint = "give it in a file: -A env-file=FILE"
                 raise LaunchError(f"{variable} would steer the docker program itself", hint)
-        self._name, self._log = name, log
-        by_name = {
-            name: value
-            for name, value in arguments.variables.items()
-            if not _CLIENT_VARIABLES.fullmatch(name)
-        }
+        self._name, self._arguments, self._job, self._out, self._err = name, arguments, job, out, err
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        variables = self._arguments.variables
+        by_name = {name: value for name, value in variables.items() if not _CLIENT_VARIABLES.fullmatch(name)}
         self._child = Child(
-            docker_run_argv(arguments),
+            docker_run_argv(self._arguments),
             cwd=None,
             environ=merge_environ(os.environ, by_name),
-            log=log,
-            out=out,
-            err=err,
+            log=self._job.log,
+            out=self._out,
+            err=self._err,
             indexed=True,
+            masks=self._job.masks,
         )
 
     def wait(self, timeout_s: float | None = None) -> int:
+        assert self._child is not None
         code = self._child.wait(timeout_s)
         if code in (1, 125, 126, 127):
             self._check_start()
@@ -270,7 +287,7 @@ class DockerProgram:
         return engine.run_docker("kill", "--signal", str(number), self._name).ok
 
     def abandon(self) -> int:
-        return self._child.end(SIGKILL)
+        return self._child.end(SIGKILL) if self._child is not None else 128 + SIGKILL
 
     def _check_start(self) -> None:
         """Raise EngineError if the container never ran: codes of the docker program may be the command's too.
@@ -279,7 +296,7 @@ class DockerProgram:
         """
         facts = engine.inspect_container(self._name)
         if facts is None or facts["State"]["StartedAt"].startswith("0001-"):
-            output = self._log.read_text(errors="replace")[-2000:]
+            output = self._job.log.read_text(errors="replace")[-2000:]
             raise engine.engine_error(
                 re.sub(r"\s*(See|Run) 'docker run --help'.*", "", output, flags=re.DOTALL)
             )

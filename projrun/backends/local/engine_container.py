@@ -11,15 +11,15 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import msgspec
 
 from projrun import engine
+from projrun.backends import Job
 from projrun.backends.local.container_spec import CreateRequest
 from projrun.console import warn
 from projrun.engine.unix_http import CHUNK, TIMEOUT_S, EngineRequest
@@ -46,10 +46,9 @@ class _Running(msgspec.Struct, frozen=True):
 
 
 class EngineContainer:
-    """A container of the given name, which is started as soon as it is created.
+    """A container of that name, which the engine begins to make at once.
 
-    path: of the engine's socket. out, err: our own streams, which get copies of its output, or None.
-    before: called while the engine creates the container.
+    path: of the engine's socket. out, err: our own streams, which get a copy of its own; None for nowhere.
     """
 
     def __init__(
@@ -57,22 +56,25 @@ class EngineContainer:
         path: str,
         name: str,
         creation: CreateRequest,
-        log: Path,
+        job: Job,
         out: int | None,
         err: int | None,
-        before: Callable[[], None],
     ) -> None:
         """Ask for the container. Raises EngineError if the engine refuses at once."""
         self._path, self._container = path, f"/containers/{name}"
-        self._creation, self._log, self._out, self._err = creation, log, out, err
+        self._creation, self._job, self._out, self._err = creation, job, out, err
         self._open = ExitStack()
         self._running: _Running | None = None
         self._is_started = False
+        self._making = self._post(f"/containers/create?name={name}", creation.body)
+
+    def start(self) -> None:
+        """Have it started as soon as it is made, which takes a quarter of a second of the engine's time.
+
+        Raises EngineError where the engine refuses by then.
+        """
         try:
-            self._making = self._post(f"/containers/create?name={name}", creation.body)
-            before()
-            # Starting takes the engine a quarter of a second: `wait` reads the answer, after other work.
-            with suppress(TimeoutError):  # `wait` continues it
+            with suppress(TimeoutError):  # `wait` goes on
                 self._start(time.monotonic() + PROMPT_S)
         except BaseException:
             self._open.close()
@@ -115,7 +117,7 @@ class EngineContainer:
             ending = self._begun("/wait?condition=next-exit")
             source = self._source(os.dup(attached.channel.fileno()))
             streams = ContainerStreams(
-                attached.channel, Pump([source], self._log, indexed=True), stdin=self._creation.stdin
+                attached.channel, Pump([source], self._job.log, indexed=True), stdin=self._creation.stdin
             )
             self._open.callback(streams.close)
             self._running = _Running(streams, self._post(f"{self._container}/start"), ending)
@@ -131,10 +133,12 @@ class EngineContainer:
         return running
 
     def _source(self, fd: int) -> OutputSource:
+        masks = self._job.masks
         if self._creation.tty:
             terminals = [stream is not None and os.isatty(stream) for stream in (self._out, self._err)]
-            return OutputSource(fd, OutputCopy("tty" if all(terminals) else "out", self._out))
-        return MultiplexedSource(fd, OutputCopy("out", self._out), OutputCopy("err", self._err))
+            return OutputSource(fd, OutputCopy("tty" if all(terminals) else "out", self._out, masks))
+        out, err = OutputCopy("out", self._out, masks), OutputCopy("err", self._err, masks)
+        return MultiplexedSource(fd, out, err)
 
     def _resize(self) -> None:
         """Give the container's terminal the size of ours."""

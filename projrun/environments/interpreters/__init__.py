@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,8 +27,7 @@ _ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.executable)"
 _ANSWER = re.compile(r"(\d+\.\d+\.\d+) (.+)")
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(msgspec.Struct, frozen=True):
     path: Path
     version: tuple[int, int, int]
 
