@@ -13,7 +13,7 @@ from projrun.server.messages import (
     RunMessage,
     require,
 )
-from projrun.tracking.limits import invalid, shown
+from projrun.tracking.limits import invalid_parameter, quote_short
 from projrun.tracking.model_wire import STATUSES
 from projrun.tracking.models import Dataset, ModelOrder
 
@@ -44,7 +44,9 @@ class FinalizeLoggedModel(ModelMessage, kw_only=True):
         for number, (name, wire_name) in enumerate(STATUSES.items(), 1):
             if self.status in (wire_name, number, str(number)):
                 return name
-        raise invalid(f"{shown(str(self.status))} is no status", f"use one of {', '.join(STATUSES.values())}")
+        raise invalid_parameter(
+            f"{quote_short(str(self.status))} is no status", f"use one of {', '.join(STATUSES.values())}"
+        )
 
 
 class ModelTags(ModelMessage, kw_only=True):
