@@ -56,7 +56,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
 
     home = home_from()
     with closing(sqlite_store.open_store(home)) as store:
-        store.sweep()
+        store.remove_abandoned_uploads()
         settle_lost_runs(home, store)
         try:
             serve(store, where, ready)

@@ -19,7 +19,7 @@ from projrun.net import without_credentials
 from projrun.plan import Checkout, Rule, VerifyRules
 from projrun.record import KEPT_OUTPUTS, Output, Platform
 from projrun.tracking import Store
-from projrun.tracking.artifacts import walked
+from projrun.tracking.artifacts import walk_artifacts
 from projrun.version import __version__
 
 MAX_FILES = 100_000
@@ -125,7 +125,7 @@ class Observer:
     def _artifacts(self, digests: bool) -> tuple[Output, ...]:
         found = sorted(
             (info.path, info.file_size or 0)
-            for info in walked(self._store, self._run_id)
+            for info in walk_artifacts(self._store, self._run_id)
             if not info.path.startswith(OWN)
         )
         files = {path: self._store.artifact_file(self._run_id, path) for path, _ in found} if digests else {}
@@ -149,9 +149,9 @@ class Observer:
             return {}
         if not metrics:
             return {}
-        from projrun.tracking.wire import number
+        from projrun.tracking.wire import encode_number
 
-        return {name: number(metric.value) for name, metric in sorted(metrics.items())}
+        return {name: encode_number(metric.value) for name, metric in sorted(metrics.items())}
 
 
 MAX_KEPT = 100_000_000

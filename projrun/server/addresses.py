@@ -14,10 +14,10 @@ from projrun.errors import TrackingError
 from projrun.server.run_view import RunView
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo, Experiment, Run
-from projrun.tracking.limits import shown
+from projrun.tracking.limits import quote_short
 
 if TYPE_CHECKING:
-    from projrun.tracking.models import Files, KeepsModels, LoggedModel
+    from projrun.tracking.models import ArtifactFiles, KeepsModels, LoggedModel
 
 SCHEME = "mlflow-artifacts:"
 
@@ -46,10 +46,10 @@ class RunFiles:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store, self._run_id = store, run_id
 
-    def listed(self, path: str) -> list[ArtifactInfo]:
+    def list_entries(self, path: str) -> list[ArtifactInfo]:
         return self._store.list_artifacts(self._run_id, path)
 
-    def opened(self, path: str) -> AbstractContextManager[BinaryIO]:
+    def open_file(self, path: str) -> AbstractContextManager[BinaryIO]:
         return self._store.open_artifact(self._run_id, path)
 
     def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
@@ -61,11 +61,11 @@ class RunFiles:
         self._store.delete_artifact(self._run_id, path)
 
 
-def resolve_artifact(store: Store, address: str) -> tuple[Files, str]:
+def resolve_artifact(store: Store, address: str) -> tuple[ArtifactFiles, str]:
     """Return the files that `address` (behind `…/mlflow-artifacts/artifacts/`) is in, and its path there."""
     experiment_id, _, rest = address.strip("/").partition("/")
     owner, _, rest = rest.partition("/")
-    files: Files
+    files: ArtifactFiles
     if owner == "models":
         owner, _, rest = rest.partition("/")
         models = require_models(store).logged_models
@@ -78,7 +78,7 @@ def resolve_artifact(store: Store, address: str) -> tuple[Files, str]:
         files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
     if fixed != "artifacts" or found_in != experiment_id:
-        raise not_found(f"there is no artifact {shown(address)}")
+        raise not_found(f"there is no artifact {quote_short(address)}")
     return files, path
 
 

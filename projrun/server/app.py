@@ -14,7 +14,7 @@ from projrun.server.messages import error_answer
 from projrun.server.prometheus import TEXT_TYPE, RequestCounter, RequestCounts
 from projrun.server.short_path import DisconnectedError, ShortPath, handle_request, read_body
 from projrun.tracking import Store
-from projrun.tracking.limits import shown
+from projrun.tracking.limits import quote_short
 from projrun.tracking.wire import Json
 from projrun.version import __version__
 
@@ -164,7 +164,7 @@ async def _unknown(request: Request) -> Response:
                 "set MLFLOW_TRACKING_URI to an MLflow server to use them",
                 error_code="NOT_IMPLEMENTED",
             )
-    raise TrackingError(f"there is no {request.method} {shown(path)}", error_code="ENDPOINT_NOT_FOUND")
+    raise TrackingError(f"there is no {request.method} {quote_short(path)}", error_code="ENDPOINT_NOT_FOUND")
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

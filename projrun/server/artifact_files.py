@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from projrun.tracking.models import Files
+    from projrun.tracking.models import ArtifactFiles
 
 CHUNK = 1 << 20
 ARTIFACT_HEADERS = {
@@ -36,7 +36,7 @@ async def _list(store: Store, request: Request) -> Response:
 
     def work() -> Json:
         files, path = addresses.resolve_artifact(store, request.query_params.get("path", ""))
-        infos = files.listed(addresses.strip_slash(path))
+        infos = files.list_entries(addresses.strip_slash(path))
         # Unlike in artifacts/list, paths here are relative to the directory that is listed.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
@@ -47,9 +47,9 @@ async def _download(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response, StreamingResponse
 
-    def look() -> tuple[Files, str, int]:
+    def look() -> tuple[ArtifactFiles, str, int]:
         files, path = addresses.resolve_artifact(store, request.path_params["address"])
-        with files.opened(path) as file:
+        with files.open_file(path) as file:
             return files, path, os.fstat(file.fileno()).st_size
 
     files, path, size = await run_in_threadpool(look)
@@ -86,13 +86,13 @@ def parse_range(header: str, size: int) -> range | None:
     return range(start, stop) if start < stop else None
 
 
-async def _chunks(files: Files, path: str, part: range) -> AsyncIterator[bytes]:
+async def _chunks(files: ArtifactFiles, path: str, part: range) -> AsyncIterator[bytes]:
     """Yield exactly these bytes: a log that grows meanwhile must not exceed the announced length."""
     from starlette.concurrency import run_in_threadpool
 
     size = len(part)
     with ExitStack() as stack:
-        file = await run_in_threadpool(stack.enter_context, files.opened(path))
+        file = await run_in_threadpool(stack.enter_context, files.open_file(path))
         await run_in_threadpool(file.seek, part.start)
         while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
             size -= len(chunk)

@@ -10,7 +10,7 @@ import msgspec
 from projrun.server import addresses
 from projrun.server import messages as m
 from projrun.tracking import Store
-from projrun.tracking.limits import check_page, invalid
+from projrun.tracking.limits import check_page_size, invalid_parameter
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
 MAX_BODY = 32_000_000
@@ -166,9 +166,9 @@ def log_model(store: Store, message: m.LogModel) -> Json:
     try:
         model = msgspec.json.decode(message.model_json, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise invalid(f"model_json is not a JSON object: {error}") from None
+        raise invalid_parameter(f"model_json is not a JSON object: {error}") from None
     if absent := {"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys():
-        raise invalid(f"model_json lacks {', '.join(sorted(absent))}")
+        raise invalid_parameter(f"model_json lacks {', '.join(sorted(absent))}")
     kept = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
     store.log_model(message.run(), {key: model[key] for key in kept if key in model})
     return {}
@@ -187,7 +187,7 @@ def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
     if message.max_results is None:
         found = store.get_metric_history(message.run(), key)
         return {"metrics": [metric_json(metric) for metric in found]}
-    check_page(message.max_results)
+    check_page_size(message.max_results)
     offset = _offset(message.page_token or "")
     found = store.get_metric_history(message.run(), key, message.max_results + 1, offset)
     token = str(offset + message.max_results) if len(found) > message.max_results else ""
@@ -196,9 +196,9 @@ def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
 
 def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Json:
     if not 1 <= len(message.run_id) <= MAX_BULK_RUNS:
-        raise invalid(f"run_id is given {len(message.run_id)} times", f"give 1 to {MAX_BULK_RUNS}")
+        raise invalid_parameter(f"run_id is given {len(message.run_id)} times", f"give 1 to {MAX_BULK_RUNS}")
     limit = min(MAX_HISTORY if message.max_results is None else message.max_results, MAX_HISTORY)
-    check_page(limit)
+    check_page_size(limit)
     found: list[Json] = []
     for run_id in sorted(message.run_id):
         metrics = store.get_metric_history(run_id, message.metric_key, limit - len(found))
@@ -252,5 +252,5 @@ def page(answer: Json, token: str) -> Json:
 
 def _offset(page_token: str) -> int:
     if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 18):
-        raise invalid("page_token is not one that this server gave")
+        raise invalid_parameter("page_token is not one that this server gave")
     return int(page_token or 0)

@@ -10,7 +10,7 @@ import msgspec
 
 from projrun.errors import ProjrunError, TrackingError
 from projrun.tracking.entities import DatasetInput, Metric, RunStatus
-from projrun.tracking.limits import invalid, shown
+from projrun.tracking.limits import invalid_parameter, quote_short
 from projrun.tracking.model_wire import STATUSES as MODEL_STATUSES
 from projrun.tracking.models import Dataset, ModelOrder
 from projrun.tracking.wire import Json
@@ -222,8 +222,9 @@ class FinalizeLoggedModel(ModelMessage, kw_only=True):
         for number, (name, wire_name) in enumerate(MODEL_STATUSES.items(), 1):
             if self.status in (wire_name, number, str(number)):
                 return name
-        raise invalid(
-            f"{shown(str(self.status))} is no status", f"use one of {', '.join(MODEL_STATUSES.values())}"
+        raise invalid_parameter(
+            f"{quote_short(str(self.status))} is no status",
+            f"use one of {', '.join(MODEL_STATUSES.values())}",
         )
 
 
@@ -354,7 +355,7 @@ def _metric(item: MetricItem | LogMetric) -> Metric:
 
 def require(name: str, value: str | None) -> str:
     if not value:
-        raise invalid(f"Missing value for required parameter '{name}'")
+        raise invalid_parameter(f"Missing value for required parameter '{name}'")
     return value
 
 
@@ -387,7 +388,7 @@ def unique_params(pairs: Sequence[KeyValueItem] | None) -> Mapping[str, str]:
     if len(result) != len(pairs or ()):
         keys = [pair.key for pair in pairs or ()]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise invalid(f"the parameter {shown(repeated)} is in the batch more than once")
+        raise invalid_parameter(f"the parameter {quote_short(repeated)} is in the batch more than once")
     return result
 
 
@@ -409,12 +410,12 @@ def _number(kind: str, value: str | int, names: Sequence[str]) -> int:
     text = str(value)
     if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= len(names):
         return int(text)
-    raise invalid(f"{shown(text)} is not a {kind}", f"use one of {', '.join(names)}")
+    raise invalid_parameter(f"{quote_short(text)} is not a {kind}", f"use one of {', '.join(names)}")
 
 
 def _decoding_error(error: Exception) -> TrackingError:
     text = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-    return invalid(f"The request does not fit: {text}")
+    return invalid_parameter(f"The request does not fit: {text}")
 
 
 HTTP_STATUSES = {

@@ -6,7 +6,7 @@ from projrun.server import messages as m
 from projrun.server.addresses import model_uri, require_models, strip_slash
 from projrun.server.handlers import DELETE, GET, GET_POST, PATCH, POST, Handler, page
 from projrun.tracking import Store
-from projrun.tracking.limits import invalid
+from projrun.tracking.limits import invalid_parameter
 from projrun.tracking.model_wire import logged_model_json, registered_model_json, version_json
 from projrun.tracking.models import LoggedModel, LoggedModels, ModelRegistry, ModelVersion
 from projrun.tracking.wire import Json, file_json
@@ -54,7 +54,7 @@ def log_params(store: Store, message: m.ModelParams) -> Json:
 
 def search(store: Store, message: m.SearchLoggedModels) -> Json:
     if not message.experiment_ids:
-        raise invalid("Missing value for required parameter 'experiment_ids'")
+        raise invalid_parameter("Missing value for required parameter 'experiment_ids'")
     found, token = _models(store).search(
         message.experiment_ids,
         message.filter or "",
@@ -69,7 +69,7 @@ def search(store: Store, message: m.SearchLoggedModels) -> Json:
 def list_artifacts(store: Store, message: m.ListModelArtifacts) -> Json:
     models = _models(store)
     model = models.get(message.model())
-    files = models.artifacts(model.model_id).listed(strip_slash(message.artifact_directory_path or ""))
+    files = models.artifacts(model.model_id).list_entries(strip_slash(message.artifact_directory_path or ""))
     return {"root_uri": model_uri(store, model), "files": [file_json(info) for info in files]}
 
 

@@ -19,7 +19,7 @@ from projrun.server.guard import JSON_TYPE, App, Receive, Scope, Send, send_resp
 from projrun.server.handlers import Handler
 from projrun.server.messages import decode_body, decode_query, error_answer
 from projrun.tracking import Store
-from projrun.tracking.limits import invalid
+from projrun.tracking.limits import invalid_parameter
 from projrun.tracking.wire import Json
 
 Query = list[tuple[str, str]]
@@ -107,6 +107,6 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         parts.append(event.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            raise invalid(f"the request is larger than {limit} bytes", "log it in parts")
+            raise invalid_parameter(f"the request is larger than {limit} bytes", "log it in parts")
         if not event.get("more_body"):
             return b"".join(parts)

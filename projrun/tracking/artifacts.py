@@ -15,22 +15,28 @@ from projrun.disk.file_operations import remove_tree
 from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo
-from projrun.tracking.limits import MAX_ARTIFACT_LOCATION, check_length, check_text, invalid, shown
+from projrun.tracking.limits import (
+    MAX_ARTIFACT_LOCATION,
+    check_length,
+    check_text,
+    invalid_parameter,
+    quote_short,
+)
 
-UPLOAD = ".upload-"
+UPLOAD_PREFIX = ".upload-"
 ABANDONED_S = 24 * 3600
 
 
-class Directory:
+class ArtifactDirectory:
     """The artifacts of one run: `root / place`. The directory need not exist."""
 
     def __init__(self, root: Path, place: str) -> None:
         self._root = root.resolve()
         self._base = self._root / place
 
-    def listed(self, path: str) -> list[ArtifactInfo]:
+    def list_entries(self, path: str) -> list[ArtifactInfo]:
         """What stands in the directory `path`, '' for the top; nothing for a file or what does not exist."""
-        directory = self.existing(path) if path else self._base
+        directory = self.resolve_path(path) if path else self._base
         try:
             if self._base.is_symlink() or not directory.is_dir():
                 return []
@@ -42,23 +48,23 @@ class Directory:
         return [info for info in infos if info is not None]
 
     @contextmanager
-    def opened(self, path: str) -> Iterator[BinaryIO]:
+    def open_file(self, path: str) -> Iterator[BinaryIO]:
         try:
             # NONBLOCK: opening a named pipe would wait for its writer.
-            descriptor = os.open(self.existing(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            descriptor = os.open(self.resolve_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise _missing(path) from None
         except OSError as error:
             raise _failed(error, path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise invalid(f"the artifact {shown(path)} is not a file")
+            raise invalid_parameter(f"the artifact {quote_short(path)} is not a file")
         with open(descriptor, "rb") as file:
             yield file
 
     def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
-        target = self.prepared(path)
-        temporary = self._root / f"{UPLOAD}{os.urandom(16).hex()}"  # outside of what is listed
+        target = self.prepare_file(path)
+        temporary = self._root / f"{UPLOAD_PREFIX}{os.urandom(16).hex()}"  # outside of what is listed
         try:
             with open(temporary, "xb") as file:
                 file.writelines([content] if isinstance(content, bytes) else content)
@@ -68,22 +74,22 @@ class Directory:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def prepared(self, path: str) -> Path:
+    def prepare_file(self, path: str) -> Path:
         """Where the file `path` is to be written; its directory exists afterwards."""
-        target = self.existing(path)
+        target = self.resolve_path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             is_directory = target.is_dir()
         except OSError as error:
             raise _failed(error, path) from None
         if is_directory:
-            raise invalid(f"the artifact {shown(path)} is a directory")
+            raise invalid_parameter(f"the artifact {quote_short(path)} is a directory")
         return target
 
     def delete(self, path: str) -> None:
         """Remove a file or a directory with all that is in it; of a link, the link alone."""
-        *parents, name = checked_segments(path)
-        parent = self.existing("/".join(parents)) if parents else self._base
+        *parents, name = split_artifact_path(path)
+        parent = self.resolve_path("/".join(parents)) if parents else self._base
         target = parent / name
         if self._base.is_symlink() or not os.path.lexists(target):
             raise _missing(path)
@@ -92,15 +98,17 @@ class Directory:
         except OSError as error:
             raise _failed(error, path) from None
 
-    def existing(self, path: str) -> Path:
+    def resolve_path(self, path: str) -> Path:
         """The real file behind `path`, links followed; it need not exist."""
-        target = self._base.joinpath(*checked_segments(path))
+        target = self._base.joinpath(*split_artifact_path(path))
         try:
             real = target.resolve()
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-            raise invalid(f"the artifact path {shown(path)} cannot be followed: {error}") from None
+            raise invalid_parameter(
+                f"the artifact path {quote_short(path)} cannot be followed: {error}"
+            ) from None
         if self._base not in real.parents:
-            raise invalid(f"the artifact path {shown(path)} leads out of the run's artifacts")
+            raise invalid_parameter(f"the artifact path {quote_short(path)} leads out of the run's artifacts")
         return real
 
     def _info(self, file: Path, path: str) -> ArtifactInfo | None:
@@ -117,10 +125,10 @@ class Directory:
         return ArtifactInfo(path, False, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
-def sweep(root: Path) -> int:
+def remove_abandoned_uploads(root: Path) -> int:
     """Remove what uploads left that were killed, a day after their last byte. How many that were."""
     gone = 0
-    for file in root.glob(f"{UPLOAD}*"):
+    for file in root.glob(f"{UPLOAD_PREFIX}*"):
         try:
             if file.lstat().st_mtime < time.time() - ABANDONED_S:
                 file.unlink()
@@ -130,12 +138,12 @@ def sweep(root: Path) -> int:
     return gone
 
 
-def checked_segments(path: str) -> list[str]:
+def split_artifact_path(path: str) -> list[str]:
     check_text("artifact path", path)
     segments = path.split("/")
     if "\0" in path or any(segment in ("", ".", "..") for segment in segments) or _leads_out_on_windows(path):
-        raise invalid(
-            f"the artifact path {shown(path)} is not a relative path of plain names",
+        raise invalid_parameter(
+            f"the artifact path {quote_short(path)} is not a relative path of plain names",
             "use one such as plots/a.png",
         )
     return segments
@@ -158,35 +166,35 @@ def _is_text(path: str) -> bool:
 
 
 def _missing(path: str) -> TrackingError:
-    return TrackingError(f"there is no artifact {shown(path)}", error_code="RESOURCE_DOES_NOT_EXIST")
+    return TrackingError(f"there is no artifact {quote_short(path)}", error_code="RESOURCE_DOES_NOT_EXIST")
 
 
 def _failed(error: OSError, path: str) -> TrackingError:
     if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):
-        return invalid(f"the artifact path {shown(path)}: {error.strerror}")
+        return invalid_parameter(f"the artifact path {quote_short(path)}: {error.strerror}")
     if isinstance(error, FileNotFoundError):
         return _missing(path)
     if error.errno == errno.ENAMETOOLONG:
-        return invalid(f"the artifact path {shown(path)} is too long")
+        return invalid_parameter(f"the artifact path {quote_short(path)} is too long")
     return TrackingError(
-        f"the artifact {shown(path)}: {error.strerror or error}",
+        f"the artifact {quote_short(path)}: {error.strerror or error}",
         "look at the space and the rights in PROJRUN_HOME",
     )
 
 
-def walked(store: Store, run_id: str, directory: str = "") -> Iterator[ArtifactInfo]:
+def walk_artifacts(store: Store, run_id: str, directory: str = "") -> Iterator[ArtifactInfo]:
     """Every file, directory after directory."""
     for info in store.list_artifacts(run_id, directory):
         if info.is_dir:
-            yield from walked(store, run_id, info.path)
+            yield from walk_artifacts(store, run_id, info.path)
         else:
             yield info
 
 
-SCHEMES = ("abfss", "dbfs", "file", "gs", "hdfs", "r2", "s3", "viewfs", "wasb", "wasbs")
+LOCATION_SCHEMES = ("abfss", "dbfs", "file", "gs", "hdfs", "r2", "s3", "viewfs", "wasb", "wasbs")
 
 
-def checked_location(location: str, root_uri: str) -> str:
+def normalize_location(location: str, root_uri: str) -> str:
     """`location` as a URI without a slash at its end; '' stays ''. A plain path becomes a file URI."""
     check_text("artifact location", location)
     check_length("artifact location", location, MAX_ARTIFACT_LOCATION)
@@ -195,13 +203,17 @@ def checked_location(location: str, root_uri: str) -> str:
     scheme, colon, rest = location.partition(":")
     if not colon or "/" in scheme:
         return Path(location).absolute().as_uri()
-    if scheme.lower() not in SCHEMES or not rest.strip("/"):
-        raise invalid(
-            f"the artifact location {shown(location)} is of no kind that clients may be sent to",
-            f"leave it out, or use one of {', '.join(SCHEMES)}",
+    if scheme.lower() not in LOCATION_SCHEMES or not rest.strip("/"):
+        raise invalid_parameter(
+            f"the artifact location {quote_short(location)} is of no kind that clients may be sent to",
+            f"leave it out, or use one of {', '.join(LOCATION_SCHEMES)}",
         )
     if any(char in location for char in "?#\\") or ".." in rest.split("/"):
-        raise invalid(f"the artifact location {shown(location)} has '..', '?', '#' or a backslash in it")
+        raise invalid_parameter(
+            f"the artifact location {quote_short(location)} has '..', '?', '#' or a backslash in it"
+        )
     if location.startswith(root_uri):
-        raise invalid(f"the artifact location {shown(location)} is projrun's own directory", "leave it out")
+        raise invalid_parameter(
+            f"the artifact location {quote_short(location)} is projrun's own directory", "leave it out"
+        )
     return location.rstrip("/")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from projrun.errors import TrackingError
-from projrun.tracking.limits import MAX_FILTER, invalid, shown
+from projrun.tracking.limits import MAX_FILTER, invalid_parameter, quote_short
 
 MAX_CLAUSES = 100
 MAX_LIST = 10_000
@@ -38,7 +38,7 @@ class Column(NamedTuple):
     is_number: bool
 
 
-class Subject(NamedTuple):
+class SearchTarget(NamedTuple):
     """What is searched: its columns, and where the rows of its tags, parameters, … are."""
 
     attributes: Mapping[str, Column]
@@ -83,23 +83,23 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?P<float>\.\d*)?|(?P<dot>\.\d+))(?P<exponent>
 _DIRECTION = re.compile(r"(ASC|DESC)(?!\w)", re.IGNORECASE)
 
 
-def parse_filter(text: str, subject: Subject) -> list[Clause]:
+def parse_filter(text: str, subject: SearchTarget) -> list[Clause]:
     """Raises INVALID_PARAMETER_VALUE that names the place."""
     if len(text) > MAX_FILTER:
-        raise invalid(f"the filter is longer than {MAX_FILTER} characters")
+        raise invalid_parameter(f"the filter is longer than {MAX_FILTER} characters")
     scanner = _Scanner(text, "filter")
     clauses: list[Clause] = []
     while not scanner.at_end() or clauses:
         clauses.append(_clause(scanner, subject))
         if len(clauses) > MAX_CLAUSES:
-            raise invalid(f"the filter has more than {MAX_CLAUSES} clauses")
+            raise invalid_parameter(f"the filter has more than {MAX_CLAUSES} clauses")
         if scanner.at_end():
             break
         scanner.expect(_AND, "AND")
     return clauses
 
 
-def parse_order(text: str, subject: Subject) -> Order:
+def parse_order(text: str, subject: SearchTarget) -> Order:
     scanner = _Scanner(text, "order_by")
     entity, key = _identifier(scanner, subject)
     if entity == "dataset":
@@ -110,7 +110,7 @@ def parse_order(text: str, subject: Subject) -> Order:
     return Order(entity, key, direction is not None and direction[0].upper() == "DESC")
 
 
-def attribute(key: str, subject: Subject) -> Column | None:
+def find_column(key: str, subject: SearchTarget) -> Column | None:
     return subject.attributes.get(key) or subject.attributes.get(key.lower())
 
 
@@ -136,9 +136,9 @@ class _Scanner:
         return self.position == len(self.text)
 
     def error(self, expected: str) -> TrackingError:
-        found = shown(self.text[self.position :]) if not self.at_end() else "the end"
-        return invalid(
-            f"{self.what} {shown(self.text)}:"
+        found = quote_short(self.text[self.position :]) if not self.at_end() else "the end"
+        return invalid_parameter(
+            f"{self.what} {quote_short(self.text)}:"
             f" expected {expected} at character {self.position + 1}, found {found}"
         )
 
@@ -147,9 +147,9 @@ class _Scanner:
         self.position = match.end() if match else self.position
 
 
-def _clause(scanner: _Scanner, subject: Subject) -> Clause:
+def _clause(scanner: _Scanner, subject: SearchTarget) -> Clause:
     entity, key = _identifier(scanner, subject)
-    column = attribute(key, subject) if entity == "attribute" else None
+    column = find_column(key, subject) if entity == "attribute" else None
     is_number = entity == "metric" or (column is not None and column.is_number)
     allowed = _NUMERIC if is_number else _COMPARATORS[entity]
     start = scanner.position
@@ -160,7 +160,7 @@ def _clause(scanner: _Scanner, subject: Subject) -> Clause:
     return Clause(entity, key, comparator, _value(scanner, comparator, is_number))
 
 
-def _identifier(scanner: _Scanner, subject: Subject) -> tuple[str, str]:
+def _identifier(scanner: _Scanner, subject: SearchTarget) -> tuple[str, str]:
     scanner.at_end()
     start = scanner.position
     match = scanner.expect(_IDENTIFIER, "an identifier such as metrics.loss")
@@ -168,7 +168,7 @@ def _identifier(scanner: _Scanner, subject: Subject) -> tuple[str, str]:
     key = next(part for part in (match["q1"], match["q2"], match["bare"]) if part is not None)
     entity = _ENTITIES.get(name, "")
     if entity == "attribute":
-        known = attribute(key, subject) is not None
+        known = find_column(key, subject) is not None
     else:
         known = entity in subject.tables and (entity != "dataset" or key in DATASET_KEYS)
     if not known:
@@ -177,7 +177,7 @@ def _identifier(scanner: _Scanner, subject: Subject) -> tuple[str, str]:
     return entity, key
 
 
-def _choices(subject: Subject) -> str:
+def _choices(subject: SearchTarget) -> str:
     others = ", ".join(name for entity, name in _SHOWN.items() if entity in subject.tables)
     return f"{others} or one of the attributes {', '.join(subject.attributes)}"
 
@@ -211,6 +211,6 @@ def _texts(scanner: _Scanner) -> tuple[str, ...]:
     while scanner.take(_COMMA):
         texts.append(_text(scanner))
         if len(texts) > MAX_LIST:
-            raise invalid(f"the filter has a list of more than {MAX_LIST} values")
+            raise invalid_parameter(f"the filter has a list of more than {MAX_LIST} values")
     scanner.expect(_CLOSE, ", or )")
     return tuple(texts)

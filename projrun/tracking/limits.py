@@ -34,11 +34,11 @@ TRUNCATE_VARIABLE = "MLFLOW_TRUNCATE_LONG_VALUES"
 _NAME = r"[/\w.\- :]*"
 
 
-def invalid(message: str, hint: str = "") -> TrackingError:
+def invalid_parameter(message: str, hint: str = "") -> TrackingError:
     return TrackingError(message, hint, error_code="INVALID_PARAMETER_VALUE")
 
 
-def shown(text: str) -> str:
+def quote_short(text: str) -> str:
     """`text` fit for an error message."""
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
@@ -47,12 +47,14 @@ def check_key(kind: str, key: str) -> None:
     """`kind` is what the key names: metric, parameter, tag. It must also do as a relative file path."""
     check_text(kind, key)
     if not re.fullmatch(_NAME, key):
-        raise invalid(
-            f"the {kind} name {shown(key)} has a character that names may not have",
+        raise invalid_parameter(
+            f"the {kind} name {quote_short(key)} has a character that names may not have",
             "use letters, digits, blanks and / _ - . :",
         )
     if os.path.normpath(key) != key or key == "." or key.startswith(("..", "/")):
-        raise invalid(f"the {kind} name {shown(key)} would not do as a file path", "use a name such as a/b")
+        raise invalid_parameter(
+            f"the {kind} name {quote_short(key)} would not do as a file path", "use a name such as a/b"
+        )
     check_length(f"{kind} name", key, MAX_KEY)
 
 
@@ -60,15 +62,17 @@ def check_text(kind: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise invalid(f"the {kind} {shown(text)} is not valid Unicode text") from None
+        raise invalid_parameter(f"the {kind} {quote_short(text)} is not valid Unicode text") from None
 
 
 def check_length(kind: str, text: str, limit: int) -> None:
     if len(text) > limit:
-        raise invalid(f"the {kind} {shown(text)} exceeds the maximum length of {limit} characters")
+        raise invalid_parameter(
+            f"the {kind} {quote_short(text)} exceeds the maximum length of {limit} characters"
+        )
 
 
-def fitted(kind: str, text: str, limit: int) -> str:
+def truncate_text(kind: str, text: str, limit: int) -> str:
     """`text` cut to `limit` characters; as in MLflow, an error instead if the environment says so."""
     check_text(kind, text)
     if len(text) > limit and os.environ.get(TRUNCATE_VARIABLE, "true").lower() in ("false", "0"):
@@ -79,11 +83,11 @@ def fitted(kind: str, text: str, limit: int) -> str:
 def check_experiment_name(name: str) -> None:
     check_text("experiment name", name)
     if not name.strip():
-        raise invalid("the experiment name is empty", "give it a name")
+        raise invalid_parameter("the experiment name is empty", "give it a name")
     check_length("experiment name", name, MAX_EXPERIMENT_NAME)
 
 
-def checked_run_name(name: str) -> str:
+def check_run_name(name: str) -> str:
     check_text("run name", name)
     check_length("run name", name, MAX_RUN_NAME)
     return name
@@ -95,16 +99,16 @@ def check_experiment_tag(key: str, value: str) -> None:
     check_length("tag value", value, MAX_EXPERIMENT_TAG_VALUE)
 
 
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def normalize_tags(tags: Mapping[str, str]) -> dict[str, str]:
     for key in tags:
         check_key("tag", key)
-    return {key: fitted("tag value", value, MAX_TAG_VALUE) for key, value in tags.items()}
+    return {key: truncate_text("tag value", value, MAX_TAG_VALUE) for key, value in tags.items()}
 
 
-def checked_params(params: Mapping[str, str]) -> dict[str, str]:
+def normalize_params(params: Mapping[str, str]) -> dict[str, str]:
     for key in params:
         check_key("parameter", key)
-    return {key: fitted("parameter value", value, MAX_PARAM_VALUE) for key, value in params.items()}
+    return {key: truncate_text("parameter value", value, MAX_PARAM_VALUE) for key, value in params.items()}
 
 
 def check_metrics(metrics: Sequence[Metric]) -> None:
@@ -116,31 +120,37 @@ def check_metrics(metrics: Sequence[Metric]) -> None:
 
 def _check_times(metric: Metric) -> None:
     if not 0 <= metric.timestamp < INT64:
-        raise invalid(
-            f"the timestamp {metric.timestamp} of metric {shown(metric.key)} is not in milliseconds"
+        raise invalid_parameter(
+            f"the timestamp {metric.timestamp} of metric {quote_short(metric.key)} is not in milliseconds"
         )
     if not -INT64 <= metric.step < INT64:
-        raise invalid(f"the step {metric.step} of metric {shown(metric.key)} does not fit into 64 bits")
+        raise invalid_parameter(
+            f"the step {metric.step} of metric {quote_short(metric.key)} does not fit into 64 bits"
+        )
 
 
 def check_time(name: str, time_ms: int) -> None:
     if not -INT64 <= time_ms < INT64:
-        raise invalid(f"{name} {time_ms} does not fit into 64 bits")
+        raise invalid_parameter(f"{name} {time_ms} does not fit into 64 bits")
 
 
 def check_batch(metrics: Sequence[Metric], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
     counts = (("metrics", len(metrics), MAX_METRICS), ("parameters", len(params), MAX_PARAMS))
     for kind, count, limit in (*counts, ("tags", len(tags), MAX_TAGS)):
         if count > limit:
-            raise invalid(f"a batch of {count} {kind} exceeds the limit of {limit}", "log it in parts")
+            raise invalid_parameter(
+                f"a batch of {count} {kind} exceeds the limit of {limit}", "log it in parts"
+            )
     total = len(metrics) + len(params) + len(tags)
     if total > MAX_ENTITIES:
-        raise invalid(f"a batch of {total} entries exceeds the limit of {MAX_ENTITIES}", "log it in parts")
+        raise invalid_parameter(
+            f"a batch of {total} entries exceeds the limit of {MAX_ENTITIES}", "log it in parts"
+        )
 
 
 def check_dataset(dataset: DatasetInput) -> None:
     if not dataset.name or not dataset.digest:
-        raise invalid("a dataset has no name or no digest")
+        raise invalid_parameter("a dataset has no name or no digest")
     check_length("dataset name", dataset.name, MAX_DATASET_NAME)
     check_length("dataset digest", dataset.digest, MAX_DATASET_DIGEST)
     check_length("dataset source", dataset.source, MAX_DATASET_SOURCE)
@@ -151,6 +161,6 @@ def check_dataset(dataset: DatasetInput) -> None:
         check_text("dataset's", text)
 
 
-def check_page(max_results: int, limit: int = MAX_RUNS_PER_PAGE) -> None:
+def check_page_size(max_results: int, limit: int = MAX_RUNS_PER_PAGE) -> None:
     if not 1 <= max_results <= limit:
-        raise invalid(f"max_results is {max_results}", f"ask for 1 to {limit}")
+        raise invalid_parameter(f"max_results is {max_results}", f"ask for 1 to {limit}")

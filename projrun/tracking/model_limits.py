@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from projrun.tracking.limits import check_length, check_text, invalid, shown
+from projrun.tracking.limits import check_length, check_text, invalid_parameter, quote_short
 from projrun.tracking.models import ACTIVE_STAGES, STAGES, STATUSES, LoggedModelStatus, Stage
 
 MAX_NAME = 256
@@ -28,69 +28,77 @@ _ALIAS = re.compile(r"[\w\-]+")
 _VERSION_ALIAS = re.compile(r"[vV]\d+")
 
 
-def checked_name(name: str) -> str:
+def check_model_name(name: str) -> str:
     """The name of a registered model; it must also do as a path."""
     check_text("model name", name)
     if not name.strip():
-        raise invalid("the model name is empty", "give the model a name")
+        raise invalid_parameter("the model name is empty", "give the model a name")
     if "/" in name or ":" in name or os.path.normpath(name) != name or name in (".", ".."):
-        raise invalid(f"the model name {shown(name)} cannot be used", "leave out / and :")
+        raise invalid_parameter(f"the model name {quote_short(name)} cannot be used", "leave out / and :")
     check_length("model name", name, MAX_NAME)
     return name
 
 
-def checked_logged_name(name: str) -> str:
+def check_logged_model_name(name: str) -> str:
     check_text("model name", name)
     if any(char in name for char in "/:.%\"'"):
-        raise invalid(f"the model name {shown(name)} cannot be used", "leave out / : . % and quotes")
+        raise invalid_parameter(
+            f"the model name {quote_short(name)} cannot be used", "leave out / : . % and quotes"
+        )
     check_length("model name", name, MAX_LOGGED_NAME)
     return name
 
 
-def checked_version(version: str) -> int:
+def parse_version(version: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", version):
-        raise invalid(f"the model version {shown(version)} is not a number")
+        raise invalid_parameter(f"the model version {quote_short(version)} is not a number")
     return int(version)
 
 
-def checked_alias(alias: str, *, new: bool = False) -> str:
+def check_alias(alias: str, *, new: bool = False) -> str:
     check_text("alias", alias)
     if not _ALIAS.fullmatch(alias):
-        raise invalid(f"the alias {shown(alias)} cannot be used", "use letters, digits, _ and -")
+        raise invalid_parameter(
+            f"the alias {quote_short(alias)} cannot be used", "use letters, digits, _ and -"
+        )
     check_length("alias", alias, MAX_ALIAS)
     if new and (alias.lower() == "latest" or _VERSION_ALIAS.fullmatch(alias)):
-        raise invalid(f"the alias {shown(alias)} is reserved", "use another one")
+        raise invalid_parameter(f"the alias {quote_short(alias)} is reserved", "use another one")
     return alias
 
 
-def checked_registry_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def check_registry_tags(tags: Mapping[str, str]) -> dict[str, str]:
     for key, value in tags.items():
         check_text("tag", key)
         check_text("tag value", value)
         if not key:
-            raise invalid("a tag has no name")
+            raise invalid_parameter("a tag has no name")
         check_length("tag name", key, MAX_TAG_KEY)
         check_length("tag value", value, MAX_TAG_VALUE)
     return dict(tags)
 
 
-def checked_length(kind: str, text: str, limit: int) -> str:
+def check_text_length(kind: str, text: str, limit: int) -> str:
     check_text(kind, text)
     check_length(kind, text, limit)
     return text
 
 
-def checked_stage(stage: str, *, active: bool = False) -> Stage:
+def parse_stage(stage: str, *, active: bool = False) -> Stage:
     """In the spelling of MLflow; clients may write it in any case."""
     for known in STAGES:
         if known.lower() == stage.lower() and (not active or known in ACTIVE_STAGES):
             return known
     allowed = ACTIVE_STAGES if active else STAGES
-    raise invalid(f"{shown(stage)} is not a stage that can be used here", f"use one of {', '.join(allowed)}")
+    raise invalid_parameter(
+        f"{quote_short(stage)} is not a stage that can be used here", f"use one of {', '.join(allowed)}"
+    )
 
 
-def checked_model_status(status: str) -> LoggedModelStatus:
+def parse_model_status(status: str) -> LoggedModelStatus:
     for known in STATUSES:
         if known == status:
             return known
-    raise invalid(f"{shown(status)} is not a status of a model", f"use one of {', '.join(STATUSES)}")
+    raise invalid_parameter(
+        f"{quote_short(status)} is not a status of a model", f"use one of {', '.join(STATUSES)}"
+    )

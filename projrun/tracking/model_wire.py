@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projrun.tracking.models import LoggedModel, ModelMetric, ModelVersion, RegisteredModel
-from projrun.tracking.wire import Json, number, pairs
+from projrun.tracking.wire import Json, encode_number, encode_pairs
 
 STATUSES = {
     "PENDING": "LOGGED_MODEL_PENDING",
@@ -24,16 +24,16 @@ def logged_model_json(model: LoggedModel, artifact_uri: str) -> Json:
         "status": STATUSES[model.status],
         "model_type": model.model_type,
         "source_run_id": model.source_run_id,
-        "tags": pairs(model.tags),
+        "tags": encode_pairs(model.tags),
     }
     metrics = [_metric_json(metric) for metric in model.metrics]
-    return {"info": info, "data": {"params": pairs(model.params), "metrics": metrics}}
+    return {"info": info, "data": {"params": encode_pairs(model.params), "metrics": metrics}}
 
 
 def _metric_json(metric: ModelMetric) -> Json:
     content: Json = {
         "key": metric.key,
-        "value": number(metric.value),
+        "value": encode_number(metric.value),
         "timestamp": metric.timestamp,
         "step": metric.step,
         "model_id": metric.model_id,
@@ -52,7 +52,7 @@ def registered_model_json(model: RegisteredModel) -> Json:
         "last_updated_timestamp": model.last_updated_time,
         "description": model.description,
         "latest_versions": [version_json(version) for version in model.latest_versions],
-        "tags": pairs(model.tags),
+        "tags": encode_pairs(model.tags),
         "aliases": [{"alias": alias, "version": str(version)} for alias, version in model.aliases.items()],
     }
 
@@ -69,7 +69,7 @@ def version_json(version: ModelVersion) -> Json:
         "run_id": version.run_id,
         "status": "READY",
         "run_link": version.run_link,
-        "tags": pairs(version.tags),
+        "tags": encode_pairs(version.tags),
         "aliases": list(version.aliases),
     }
     if version.model_id:

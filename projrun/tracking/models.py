@@ -99,12 +99,12 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
 
 
-class Files(Protocol):
+class ArtifactFiles(Protocol):
     """The artifacts of one run or model."""
 
-    def listed(self, path: str) -> list[ArtifactInfo]: ...
+    def list_entries(self, path: str) -> list[ArtifactInfo]: ...
 
-    def opened(self, path: str) -> AbstractContextManager[BinaryIO]: ...
+    def open_file(self, path: str) -> AbstractContextManager[BinaryIO]: ...
 
     def write(self, path: str, content: bytes | Iterable[bytes]) -> None: ...
 
@@ -161,7 +161,7 @@ class LoggedModels(Protocol):
         """steps: model id -> step of the run."""
         ...
 
-    def artifacts(self, model_id: str) -> Files:
+    def artifacts(self, model_id: str) -> ArtifactFiles:
         """Of deleted models too."""
         ...
 

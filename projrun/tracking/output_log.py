@@ -17,7 +17,7 @@ LOCAL_PAUSE_S = 0.1
 REMOTE_PAUSE_S = 2.0
 
 
-def output(store: Store, run_id: str) -> Iterator[bytes]:
+def read_output(store: Store, run_id: str) -> Iterator[bytes]:
     """What the run wrote so far; what the building of its environment said, if it never started."""
     for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
         try:
@@ -29,7 +29,7 @@ def output(store: Store, run_id: str) -> Iterator[bytes]:
                 raise
 
 
-def followed(store: Store, run_id: str, settle: Callable[[], None]) -> Iterator[bytes]:
+def follow_output(store: Store, run_id: str, settle: Callable[[], None]) -> Iterator[bytes]:
     """Its output to its end, as it comes. settle: called between looks, so that a lost run ends too."""
     pause_s = REMOTE_PAUSE_S if store.uri.startswith("http") else LOCAL_PAUSE_S
     position = 0
@@ -43,7 +43,7 @@ def followed(store: Store, run_id: str, settle: Callable[[], None]) -> Iterator[
         time.sleep(pause_s)
         settle()
     if not position:
-        yield from output(store, run_id)
+        yield from read_output(store, run_id)
 
 
 def _from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
@@ -67,7 +67,7 @@ def _skip(log: BinaryIO, count: int) -> None:
         count -= len(read)
 
 
-def of_stream(store: Store, run_id: str, stream: str) -> Iterator[bytes]:
+def read_stream(store: Store, run_id: str, stream: str) -> Iterator[bytes]:
     """What the run wrote to `out` or `err` so far, as the index of its log says."""
     try:
         with (

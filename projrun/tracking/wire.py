@@ -10,7 +10,7 @@ from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Me
 Json = dict[str, object]
 
 
-def number(value: float) -> float | str:
+def encode_number(value: float) -> float | str:
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -18,14 +18,14 @@ def number(value: float) -> float | str:
     return value
 
 
-def pairs(mapping: Mapping[str, str]) -> list[Json]:
+def encode_pairs(mapping: Mapping[str, str]) -> list[Json]:
     return [{"key": key, "value": value} for key, value in mapping.items()]
 
 
 def metric_json(metric: Metric) -> Json:
     content: Json = {
         "key": metric.key,
-        "value": number(metric.value),
+        "value": encode_number(metric.value),
         "timestamp": metric.timestamp,
         "step": metric.step,
     }
@@ -43,15 +43,15 @@ def experiment_json(experiment: Experiment, artifact_location: str) -> Json:
         "lifecycle_stage": experiment.lifecycle_stage,
         "last_update_time": experiment.last_update_time,
         "creation_time": experiment.creation_time,
-        "tags": pairs(experiment.tags),
+        "tags": encode_pairs(experiment.tags),
     }
 
 
 def run_json(run: Run, artifact_uri: str) -> Json:
     data: Json = {
         "metrics": [metric_json(metric) for metric in run.metrics.values()],
-        "params": pairs(run.params),
-        "tags": pairs(run.tags),
+        "params": encode_pairs(run.params),
+        "tags": encode_pairs(run.tags),
     }
     inputs: Json = {"dataset_inputs": [dataset_json(dataset) for dataset in run.inputs]}
     if run.model_inputs:
@@ -90,7 +90,7 @@ def dataset_json(dataset: DatasetInput) -> Json:
     for key, text in (("schema", dataset.schema), ("profile", dataset.profile)):
         if text:
             content[key] = text
-    return {"tags": pairs(dataset.tags), "dataset": content}
+    return {"tags": encode_pairs(dataset.tags), "dataset": content}
 
 
 def file_json(info: ArtifactInfo) -> Json:

@@ -13,7 +13,7 @@ from projrun.runner import run as module
 from projrun.runner.run import uploading
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store, output_log
-from projrun.tracking.output_log import followed, output
+from projrun.tracking.output_log import follow_output, read_output
 
 
 def test_a_log_on_a_server_grows_with_the_run(
@@ -28,10 +28,10 @@ def test_a_log_on_a_server_grows_with_the_run(
         log = remote.log_file(run_id, OUTPUT_ARTIFACT)
         with uploading(remote, run_id, log), log.open("ab", buffering=0) as file:
             file.write(b"one\n")
-            chunks = followed(remote, run_id, lambda: None)
+            chunks = follow_output(remote, run_id, lambda: None)
             assert next(chunks) == b"one\n"
             file.write(b"two\n")
-            while b"".join(output(remote, run_id)) != b"one\ntwo\n":
+            while b"".join(read_output(remote, run_id)) != b"one\ntwo\n":
                 time.sleep(0.01)
             remote.update_run(run_id, status="FINISHED", end_time=1)
             assert b"".join(chunks) == b"two\n"

@@ -134,7 +134,7 @@ def check_models(store: Store, old: Old) -> None:
     assert (logged.params, logged.tags["kind"]) == ({"alpha": "1"}, "linear")
     values = [(metric.key, repr(metric.value), metric.step, metric.run_id) for metric in logged.metrics]
     assert sorted(values) == [("rmse", "0.5", 1, first), ("rmse", "nan", 2, first)]
-    with store.logged_models.artifacts(old.model_id).opened("ä b.txt") as file:
+    with store.logged_models.artifacts(old.model_id).open_file("ä b.txt") as file:
         assert file.read() == b"hello"
     assert store.get_run(first).model_outputs == {old.model_id: 2}
 
@@ -223,7 +223,7 @@ def test_artifacts_are_found_where_the_store_was_moved_to(
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     assert store.artifact_file(first, "files/ä b.txt")
     assert isinstance(store, KeepsModels)
-    assert [info.path for info in store.logged_models.artifacts(model_id).listed("")] == ["ä b.txt"]
+    assert [info.path for info in store.logged_models.artifacts(model_id).list_entries("")] == ["ä b.txt"]
 
 
 def test_a_version_of_a_strangers_store_names_no_place_but_ours(

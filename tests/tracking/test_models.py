@@ -110,14 +110,14 @@ def test_the_artifacts_of_a_model_are_its_own(kept: SqliteStore) -> None:
     first, second = (kept.logged_models.create("0").model_id for _ in range(2))
     files = kept.logged_models.artifacts(first)
     files.write("d/a.txt", b"a")
-    assert [info.path for info in files.listed("d")] == ["d/a.txt"]
-    with files.opened("d/a.txt") as file:
+    assert [info.path for info in files.list_entries("d")] == ["d/a.txt"]
+    with files.open_file("d/a.txt") as file:
         assert file.read() == b"a"
-    assert kept.logged_models.artifacts(second).listed("") == []
+    assert kept.logged_models.artifacts(second).list_entries("") == []
     for path in ("../x", f"../{second}/x", "/etc/passwd", "", "."):
         refused("INVALID_PARAMETER_VALUE", lambda path=path: files.write(path, b"x"))  # type: ignore[misc]
     files.delete("d")
-    assert files.listed("") == []
+    assert files.list_entries("") == []
 
 
 def test_the_models_of_an_experiment_elsewhere_are_elsewhere(kept: SqliteStore) -> None:

@@ -19,7 +19,7 @@ from projrun.record import OUTPUT_ARTIFACT, RECORD_ARTIFACT
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
 from projrun.tracking.entities import Metric
-from projrun.tracking.rest.outbox import waiting
+from projrun.tracking.rest.outbox import list_outboxes
 from projrun.tracking.rest.rest_store import RestStore
 from tests.conftest import MakeProject, Projrun
 from tests.flaky import Flaky, flaky_proxy
@@ -117,11 +117,11 @@ def test_what_a_server_that_is_away_should_hear_waits_in_order_and_is_delivered(
     proxy.is_away = False
     with closing(open_store(home, proxy.url)) as store:
         assert isinstance(store, RestStore)
-        (place,) = waiting(home.outbox)
-        assert place.take() and place.server == proxy.url
+        (place,) = list_outboxes(home.outbox)
+        assert place.acquire() and place.server == proxy.url
         store.delivery.deliver(place)
         store.delivery.deliver(place)  # twice does what once does
-        place.leave(keep=False)
+        place.release(keep=False)
     run = team.get_run(run_id)
     assert (run.status, run.end_time, run.tags["projrun.reason"]) == ("FAILED", 7, "last")
     assert {info.path for info in team.list_artifacts(run_id)} == {"a.txt", "logs"}

@@ -217,8 +217,15 @@ def test_a_store_that_is_closed_says_so(home: Home) -> None:
 def test_opening_the_store_imports_nothing_heavy(script: Script) -> None:
     process = script("store = open_store(home_from())\nstore.create_run('0')\nprint(*sys.modules)\n")
     heavy = {"asyncio", "http", "http.client", "ssl", "logging", "random", "secrets", "starlette", "uvicorn"}
-    heavy |= {"email", "urllib.request", "projrun.tracking.rest.rest_store", "projrun.tracking.sqlite.search"}
-    heavy |= {f"projrun.tracking.{name}" for name in ("loggedmodels", "registry", "modelentities")}
+    heavy |= {
+        "email",
+        "urllib.request",
+        "projrun.tracking.rest.rest_store",
+        "projrun.tracking.sqlite.run_search",
+    }
+    heavy |= {
+        f"projrun.tracking.{name}" for name in ("models", "sqlite.logged_models", "sqlite.model_registry")
+    }
     assert heavy.isdisjoint(process.communicate()[0].split())
 
 

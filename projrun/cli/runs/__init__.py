@@ -103,7 +103,7 @@ def experiment_ids(store: Store, name: str) -> list[str]:
 def as_dict(run: Run) -> dict[str, Any]:
     """Return a run with MLflow's names; times are in milliseconds since the epoch."""
     from projrun.tracking.entities import EXIT_CODE_TAG
-    from projrun.tracking.wire import number
+    from projrun.tracking.wire import encode_number
 
     exit_code = run.tags.get(EXIT_CODE_TAG, "")
     return {
@@ -116,7 +116,7 @@ def as_dict(run: Run) -> dict[str, Any]:
         "exit_code": int(exit_code) if exit_code else None,
         "params": run.params,
         "tags": run.tags,
-        "metrics": {key: number(metric.value) for key, metric in run.metrics.items()},
+        "metrics": {key: encode_number(metric.value) for key, metric in run.metrics.items()},
         "artifact_uri": run.artifact_uri,
     }
 
@@ -155,7 +155,7 @@ def _description(store: Store, run: Run) -> str:
     from projrun.disk import home_from
     from projrun.history import describe_commit, describe_history
     from projrun.records.stored_runs import read_provenance
-    from projrun.tracking.artifacts import walked
+    from projrun.tracking.artifacts import walk_artifacts
 
     record = record_of(store, run) or {}
     provenance = read_provenance(store, run, home_from())
@@ -176,7 +176,9 @@ def _description(store: Store, run: Run) -> str:
         "inputs": _inputs(record),
         "metrics": [(key, f"{metric.value:g}") for key, metric in sorted(run.metrics.items())],
         "tags": sorted(run.tags.items()),
-        "artifacts": [(info.path, f"{info.file_size or 0} bytes") for info in walked(store, run.run_id)],
+        "artifacts": [
+            (info.path, f"{info.file_size or 0} bytes") for info in walk_artifacts(store, run.run_id)
+        ],
     }
     parts = []
     for title, rows in sections.items():

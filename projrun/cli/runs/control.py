@@ -31,7 +31,7 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
     from projrun.disk import home_from
     from projrun.errors import UsageError
     from projrun.records.stored_runs import find_run
-    from projrun.tracking.output_log import followed, of_stream, output
+    from projrun.tracking.output_log import follow_output, read_output, read_stream
     from projrun.tracking.supervision import settle_lost_runs
 
     if follow and stream:
@@ -41,9 +41,9 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
     with opened_store() as store:
         run = find_run(store, run_id)
         if follow:
-            chunks = followed(store, run.run_id, lambda: settle_lost_runs(home, store))
+            chunks = follow_output(store, run.run_id, lambda: settle_lost_runs(home, store))
         else:
-            chunks = of_stream(store, run.run_id, stream) if stream else output(store, run.run_id)
+            chunks = read_stream(store, run.run_id, stream) if stream else read_output(store, run.run_id)
         if not _print(chunks, raw) and not stream:
             say(f"run {run.run_id} has written nothing")
 

@@ -58,9 +58,9 @@ def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
 
 
 def _all(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
-    from projrun.tracking.artifacts import walked
+    from projrun.tracking.artifacts import walk_artifacts
 
-    return [(info.path, info.file_size or 0) for info in walked(store, run.run_id, directory)]
+    return [(info.path, info.file_size or 0) for info in walk_artifacts(store, run.run_id, directory)]
 
 
 @click.command("export")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from projrun.tracking.mlflow_import.importer import Imported
-    from projrun.tracking.rest.outbox import Place
+    from projrun.tracking.rest.outbox import RunOutbox
 
 
 @click.command("import")
@@ -43,7 +43,7 @@ def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) ->
 
     from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.tracking.mlflow_import.stores import old_store
+    from projrun.tracking.mlflow_import.stores import open_mlflow_store
     from projrun.tracking.sqlite import sqlite_store
 
     path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
@@ -52,7 +52,7 @@ def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) ->
     seen: set[str] = set()
     with closing(sqlite_store.open_store(home)) as store:
         importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
-        old = old_store(path)
+        old = open_mlflow_store(path)
         for run in old.runs(path):
             seen.add(run.experiment.name)
             if not names or run.experiment.name in names:
@@ -116,12 +116,12 @@ def sync_() -> None:
     from projrun.disk import home_from
     from projrun.errors import TrackingError
     from projrun.tracking import open_store
-    from projrun.tracking.rest.outbox import waiting
+    from projrun.tracking.rest.outbox import list_outboxes
     from projrun.tracking.rest.rest_store import RestStore
     from projrun.tracking.supervision import settle_lost_runs
 
     home = home_from()
-    places = waiting(home.outbox)
+    places = list_outboxes(home.outbox)
     if not places:
         say("nothing waits for a server")
         return
@@ -140,24 +140,24 @@ def sync_() -> None:
         raise TrackingError(f"{failed} of {len(places)} runs still wait in {home.outbox}", "try again later")
 
 
-def _is_delivered(store: object, place: Place) -> bool:
+def _is_delivered(store: object, place: RunOutbox) -> bool:
     from projrun.console import print_error, say
     from projrun.errors import TrackingError
     from projrun.tracking.rest.outbox import FINAL
     from projrun.tracking.rest.rest_store import RestStore
 
     assert isinstance(store, RestStore)
-    if not place.take():
+    if not place.acquire():
         say(f"run {place.run_id} is still being performed")
         return True
     try:
         store.delivery.deliver(place)
     except TrackingError as error:
-        place.leave(keep=True)
+        place.release(keep=True)
         hint = f"; remove {place.directory} to give it up" if error.error_code in FINAL else ""
         print_error(f"run {place.run_id}: {error}{hint}")
         return False
-    place.leave(keep=False)
+    place.release(keep=False)
     say(f"delivered run {place.run_id} to {store.uri}")
     return True
 
@@ -176,9 +176,9 @@ def check_() -> None:
 
     home = home_from()
     with closing(sqlite_store.open_store(home)) as store:
-        if swept := store.sweep():
+        if swept := store.remove_abandoned_uploads():
             say(f"removed {swept} uploads that were broken off")
-        faults = store.faults()
+        faults = store.find_faults()
     for fault in faults:
         print_data(fault)
     if faults:

@@ -12,11 +12,11 @@ from typing import Any
 from projrun.errors import UsageError
 from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, Metric
 from projrun.tracking.mlflow_import.stores import (
-    OldExperiment,
-    OldLoggedModel,
-    OldRegisteredModel,
-    OldRun,
-    OldVersion,
+    MlflowExperiment,
+    MlflowLoggedModel,
+    MlflowModelVersion,
+    MlflowRegisteredModel,
+    MlflowRun,
 )
 from projrun.tracking.models import STATUSES, ModelMetric
 
@@ -31,14 +31,14 @@ METRICS = """
 
 
 def read_logged_models(
-    db: sqlite3.Connection, experiments: Mapping[int, OldExperiment]
-) -> Iterator[OldLoggedModel]:
+    db: sqlite3.Connection, experiments: Mapping[int, MlflowExperiment]
+) -> Iterator[MlflowLoggedModel]:
     if "logged_models" not in tables_of(db):
         return
     for row in db.execute("SELECT * FROM logged_models ORDER BY creation_timestamp_ms, model_id"):
         model_id = row["model_id"]
         metrics = db.execute(METRICS, (model_id,))
-        yield OldLoggedModel(
+        yield MlflowLoggedModel(
             model_id=model_id,
             experiment=experiments[row["experiment_id"]],
             name=row["name"],
@@ -59,7 +59,7 @@ def read_logged_models(
         )
 
 
-def read_registered_models(db: sqlite3.Connection) -> Iterator[OldRegisteredModel]:
+def read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredModel]:
     tables = tables_of(db)
     if not {"registered_models", "model_versions"} <= tables:
         return
@@ -67,7 +67,7 @@ def read_registered_models(db: sqlite3.Connection) -> Iterator[OldRegisteredMode
     for row in db.execute("SELECT * FROM registered_models ORDER BY name"):
         name = row["name"]
         versions = db.execute("SELECT * FROM model_versions WHERE name = ? ORDER BY version", (name,))
-        yield OldRegisteredModel(
+        yield MlflowRegisteredModel(
             name=name,
             description=row["description"] or "",
             creation_time=row["creation_time"] or 0,
@@ -89,9 +89,9 @@ def unclipped(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
-def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> OldVersion:
+def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> MlflowModelVersion:
     tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-    return OldVersion(
+    return MlflowModelVersion(
         version=row["version"],
         stage=row["current_stage"] or "None",
         description=row["description"] or "",
@@ -131,17 +131,17 @@ INPUTS = """
 """
 
 
-def runs(path: Path) -> Iterator[OldRun]:
+def runs(path: Path) -> Iterator[MlflowRun]:
     with opened(path) as db:
         yield from _runs(db, has_inputs="inputs" in tables_of(db))
 
 
-def logged_models(path: Path) -> Iterator[OldLoggedModel]:
+def logged_models(path: Path) -> Iterator[MlflowLoggedModel]:
     with opened(path) as db:
         yield from read_logged_models(db, experiments_of(db))
 
 
-def registered_models(path: Path) -> Iterator[OldRegisteredModel]:
+def registered_models(path: Path) -> Iterator[MlflowRegisteredModel]:
     with opened(path) as db:
         yield from read_registered_models(db)
 
@@ -159,13 +159,13 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise UsageError(f"{path} cannot be read: {error}", hint) from None
 
 
-def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[OldRun]:
+def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
     experiments = experiments_of(db)
     for row in db.execute("SELECT * FROM runs ORDER BY start_time, run_uuid"):
         run = dict(row)
         run_id = run["run_uuid"]
         tags = _pairs(db, "tags", run_id)
-        yield OldRun(
+        yield MlflowRun(
             run_id=run_id,
             experiment=experiments[run["experiment_id"]],
             run_name=run.get("name") or tags.get(RUN_NAME_TAG, ""),
@@ -190,16 +190,16 @@ def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
     return {row["destination_id"]: row["step"] for row in rows}
 
 
-def experiments_of(db: sqlite3.Connection) -> dict[int, OldExperiment]:
+def experiments_of(db: sqlite3.Connection) -> dict[int, MlflowExperiment]:
     return {row["experiment_id"]: _experiment(db, row) for row in db.execute("SELECT * FROM experiments")}
 
 
-def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> OldExperiment:
+def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> MlflowExperiment:
     experiment = dict(row)
     tags = db.execute(
         "SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment["experiment_id"],)
     )
-    return OldExperiment(
+    return MlflowExperiment(
         name=experiment["name"],
         artifact_location=experiment["artifact_location"] or "",
         lifecycle_stage=experiment["lifecycle_stage"] or "active",

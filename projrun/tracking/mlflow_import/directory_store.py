@@ -13,11 +13,11 @@ from projrun.documents.yaml_cache import load
 from projrun.errors import ProjectError, UsageError
 from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, LifecycleStage, Metric, RunStatus
 from projrun.tracking.mlflow_import.stores import (
-    OldExperiment,
-    OldLoggedModel,
-    OldRegisteredModel,
-    OldRun,
-    OldVersion,
+    MlflowExperiment,
+    MlflowLoggedModel,
+    MlflowModelVersion,
+    MlflowRegisteredModel,
+    MlflowRun,
 )
 from projrun.tracking.models import STATUSES, ModelMetric
 
@@ -66,22 +66,22 @@ def texts(directory: Path) -> Iterator[tuple[str, str]]:
                 yield path.relative_to(directory).as_posix(), text
 
 
-def read_logged_models(place: Path, experiment: OldExperiment) -> Iterator[OldLoggedModel]:
+def read_logged_models(place: Path, experiment: MlflowExperiment) -> Iterator[MlflowLoggedModel]:
     for directory in children(place):
         if "model_id" in (meta := meta_of(directory)):
             yield _logged(directory, meta, experiment)
 
 
-def read_registered_models(place: Path) -> Iterator[OldRegisteredModel]:
+def read_registered_models(place: Path) -> Iterator[MlflowRegisteredModel]:
     for directory in children(place):
         if "name" in (meta := meta_of(directory)):
             yield _registered(directory, meta)
 
 
-def _logged(directory: Path, meta: dict[str, Any], experiment: OldExperiment) -> OldLoggedModel:
+def _logged(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowLoggedModel:
     model_id, status = str(meta["model_id"]), meta.get("status")
     is_known = isinstance(status, int) and 1 <= status <= len(STATUSES)
-    return OldLoggedModel(
+    return MlflowLoggedModel(
         model_id=model_id,
         experiment=experiment,
         name=_text(meta, "name"),
@@ -118,10 +118,10 @@ def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
                 warn(f"{directory / key}: '{line[:60]}' is no value of a metric; it is left out")
 
 
-def _registered(directory: Path, meta: dict[str, Any]) -> OldRegisteredModel:
+def _registered(directory: Path, meta: dict[str, Any]) -> MlflowRegisteredModel:
     versions = ((child, meta_of(child)) for child in children(directory))
     aliases = dict(texts(directory / "aliases"))
-    return OldRegisteredModel(
+    return MlflowRegisteredModel(
         name=_text(meta, "name"),
         description=_text(meta, "description"),
         creation_time=int(meta.get("creation_timestamp") or 0),
@@ -134,8 +134,8 @@ def _registered(directory: Path, meta: dict[str, Any]) -> OldRegisteredModel:
     )
 
 
-def _version(directory: Path, meta: dict[str, Any]) -> OldVersion:
-    return OldVersion(
+def _version(directory: Path, meta: dict[str, Any]) -> MlflowModelVersion:
+    return MlflowModelVersion(
         version=int(meta["version"]),
         stage=_text(meta, "current_stage") or "None",
         description=_text(meta, "description"),
@@ -162,7 +162,7 @@ RUN_STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAIL
 """By mlflow's number, counted from 1."""
 
 
-def runs(place: Path) -> Iterator[OldRun]:
+def runs(place: Path) -> Iterator[MlflowRun]:
     for directory, experiment in _experiments(place):
         for run in children(directory):
             meta = meta_of(run)
@@ -170,16 +170,16 @@ def runs(place: Path) -> Iterator[OldRun]:
                 yield _run(run, meta, experiment)
 
 
-def logged_models(place: Path) -> Iterator[OldLoggedModel]:
+def logged_models(place: Path) -> Iterator[MlflowLoggedModel]:
     for directory, experiment in _experiments(place):
         yield from read_logged_models(directory / "models", experiment)
 
 
-def registered_models(place: Path) -> Iterator[OldRegisteredModel]:
+def registered_models(place: Path) -> Iterator[MlflowRegisteredModel]:
     return read_registered_models(place / "models")
 
 
-def _experiments(place: Path) -> list[tuple[Path, OldExperiment]]:
+def _experiments(place: Path) -> list[tuple[Path, MlflowExperiment]]:
     directories = [*children(place), *children(place / ".trash")]
     found = [(directory, meta) for directory in directories if "name" in (meta := meta_of(directory))]
     if not found:
@@ -187,8 +187,8 @@ def _experiments(place: Path) -> list[tuple[Path, OldExperiment]]:
     return [(directory, _experiment(directory, meta)) for directory, meta in found]
 
 
-def _experiment(directory: Path, meta: dict[str, Any]) -> OldExperiment:
-    return OldExperiment(
+def _experiment(directory: Path, meta: dict[str, Any]) -> MlflowExperiment:
+    return MlflowExperiment(
         name=str(meta["name"]),
         artifact_location=str(meta.get("artifact_location") or ""),
         lifecycle_stage=stage_of(meta),
@@ -198,10 +198,10 @@ def _experiment(directory: Path, meta: dict[str, Any]) -> OldExperiment:
     )
 
 
-def _run(directory: Path, meta: dict[str, Any], experiment: OldExperiment) -> OldRun:
+def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowRun:
     tags = dict(texts(directory / "tags"))
     end_time = meta.get("end_time")
-    return OldRun(
+    return MlflowRun(
         run_id=str(meta.get("run_id") or meta["run_uuid"]),
         experiment=experiment,
         run_name=str(meta.get("run_name") or tags.get(RUN_NAME_TAG) or meta.get("name") or ""),

@@ -17,12 +17,17 @@ import msgspec
 
 from projrun.disk.file_operations import temporary_beside
 from projrun.errors import TrackingError
-from projrun.tracking.artifacts import SCHEMES
+from projrun.tracking.artifacts import LOCATION_SCHEMES
 from projrun.tracking.entities import RUN_NAME_TAG
-from projrun.tracking.limits import checked_params, checked_run_name, invalid, shown
+from projrun.tracking.limits import check_run_name, invalid_parameter, normalize_params, quote_short
 from projrun.tracking.mlflow_import import models
-from projrun.tracking.mlflow_import.stores import OldExperiment, OldLoggedModel, OldRegisteredModel, OldRun
-from projrun.tracking.sqlite import experiments, run_rows
+from projrun.tracking.mlflow_import.stores import (
+    MlflowExperiment,
+    MlflowLoggedModel,
+    MlflowRegisteredModel,
+    MlflowRun,
+)
+from projrun.tracking.sqlite import experiment_rows, run_rows
 from projrun.tracking.sqlite.database import Database
 from projrun.tracking.sqlite.model_sources import MODEL_ID
 from projrun.tracking.sqlite.run_rows import random_name
@@ -58,9 +63,9 @@ class Importer:
         self._from = [path.resolve() for path in artifacts]
         self.result = Imported()
 
-    def add(self, run: OldRun) -> None:
+    def add(self, run: MlflowRun) -> None:
         if not re.fullmatch("[0-9a-f]{32}", run.run_id):  # it becomes the name of a directory
-            raise invalid(f"{shown(run.run_id)} is not the id of a run")
+            raise invalid_parameter(f"{quote_short(run.run_id)} is not the id of a run")
         with self._db.writing() as db:
             row = db.execute("SELECT experiment_id FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
             number = row[0] if row else self._experiment(db, run.experiment)
@@ -72,9 +77,9 @@ class Importer:
             _insert(db, number, run)
         self.result.runs += 1
 
-    def add_logged_model(self, model: OldLoggedModel) -> None:
+    def add_logged_model(self, model: MlflowLoggedModel) -> None:
         if not MODEL_ID.fullmatch(model.model_id):
-            raise invalid(f"{shown(model.model_id)} is not the id of a logged model")
+            raise invalid_parameter(f"{quote_short(model.model_id)} is not the id of a logged model")
         with self._db.writing() as db:
             row = db.execute(
                 "SELECT experiment_id FROM logged_models WHERE model_id = ?", (model.model_id,)
@@ -89,7 +94,7 @@ class Importer:
             models.insert_logged(db, number, model)
         self.result.logged_models += 1
 
-    def add_registered_model(self, model: OldRegisteredModel) -> None:
+    def add_registered_model(self, model: MlflowRegisteredModel) -> None:
         """The model with all versions that are not there yet, or nothing of it."""
         with self._db.writing() as db:
             came = models.register(db, model, self._target.as_uri())
@@ -97,13 +102,13 @@ class Importer:
         self.result.others += came.others
         self.result.unfounded += came.unfounded
 
-    def _experiment(self, db: sqlite3.Connection, old: OldExperiment) -> int:
+    def _experiment(self, db: sqlite3.Connection, old: MlflowExperiment) -> int:
         """The one of that name, or a new one."""
         row = db.execute("SELECT experiment_id FROM experiments WHERE name = ?", (old.name,)).fetchone()
         if row is not None:
             return int(row[0])
         location = old.artifact_location.rstrip("/") if _is_remote(old.artifact_location) else ""
-        number = experiments.insert(db, old.name, old.tags, location)
+        number = experiment_rows.insert(db, old.name, old.tags, location)
         db.execute(
             "UPDATE experiments SET lifecycle_stage = ?, creation_time = ?, last_update_time = ?"
             " WHERE experiment_id = ?",
@@ -148,8 +153,8 @@ class Importer:
         return any(root in place.parents for root in self._from)
 
 
-def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
-    name = checked_run_name(run.run_name[:250] or random_name())
+def _insert(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
+    name = check_run_name(run.run_name[:250] or random_name())
     cursor = db.execute(
         "INSERT OR IGNORE INTO runs"
         " (run_id, experiment_id, name, user_id, status, start_time, end_time, lifecycle_stage)"
@@ -161,15 +166,15 @@ def _insert(db: sqlite3.Connection, number: int, run: OldRun) -> None:
     tags = {**models.tags_of(run.tags), RUN_NAME_TAG: name}
     row = int(cursor.lastrowid or 0)
     db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(row, key, tags[key]) for key in tags])
-    params = checked_params(run.params)
+    params = normalize_params(run.params)
     db.executemany("INSERT INTO params VALUES (?, ?, ?)", [(row, key, params[key]) for key in params])
     for first in range(0, len(run.metrics), BATCH):
-        run_rows.log(db, run.run_id, run.metrics[first : first + BATCH], {}, {})
+        run_rows.log_batch(db, run.run_id, run.metrics[first : first + BATCH], {}, {})
     run_rows.log_inputs(db, run.run_id, run.inputs)
     links = [("input", model_id, 0) for model_id in run.model_inputs]
     links += [("output", model_id, step) for model_id, step in run.model_outputs.items()]
     db.executemany("INSERT INTO run_models VALUES (?, ?, ?, ?)", [(row, *link) for link in links])
-    run_rows.move(db, run.run_id, run.lifecycle_stage)
+    run_rows.set_stage(db, run.run_id, run.lifecycle_stage)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -193,4 +198,4 @@ def _links(directory: str, names: list[str]) -> list[str]:
 
 
 def _is_remote(uri: str) -> bool:
-    return urlsplit(uri).scheme in SCHEMES and not uri.startswith("file:")
+    return urlsplit(uri).scheme in LOCATION_SCHEMES and not uri.startswith("file:")

@@ -12,24 +12,24 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.net import without_credentials
-from projrun.tracking.artifacts import SCHEMES
+from projrun.tracking.artifacts import LOCATION_SCHEMES
 from projrun.tracking.entities import LOGGED_MODELS_TAG
-from projrun.tracking.limits import checked_params, checked_tags
-from projrun.tracking.mlflow_import.stores import OldLoggedModel, OldRegisteredModel, OldVersion
+from projrun.tracking.limits import normalize_params, normalize_tags
+from projrun.tracking.mlflow_import.stores import MlflowLoggedModel, MlflowModelVersion, MlflowRegisteredModel
 from projrun.tracking.model_limits import (
     MAX_DESCRIPTION,
     MAX_MODEL_TYPE,
     MAX_RUN_LINK,
-    checked_alias,
-    checked_length,
-    checked_logged_name,
-    checked_name,
-    checked_registry_tags,
-    checked_stage,
+    check_alias,
+    check_logged_model_name,
+    check_model_name,
+    check_registry_tags,
+    check_text_length,
+    parse_stage,
 )
 from projrun.tracking.models import PROMPT_SOURCE, PROMPT_TAG, VERSIONS_TAG
 from projrun.tracking.sqlite import model_sources
-from projrun.tracking.sqlite.model_sources import MODEL_ID, Origin
+from projrun.tracking.sqlite.model_sources import MODEL_ID, VersionSource
 
 JSON_TAGS = (LOGGED_MODELS_TAG, VERSIONS_TAG)
 """Not cut to the limit of tags: half a JSON text is none."""
@@ -47,18 +47,18 @@ class Registered(msgspec.Struct):
 
 def tags_of(tags: Mapping[str, str]) -> dict[str, str]:
     whole = {key: value for key, value in tags.items() if key in JSON_TAGS}
-    return {**checked_tags(tags), **whole}
+    return {**normalize_tags(tags), **whole}
 
 
-def insert_logged(db: sqlite3.Connection, experiment: int, model: OldLoggedModel) -> None:
+def insert_logged(db: sqlite3.Connection, experiment: int, model: MlflowLoggedModel) -> None:
     cursor = db.execute(
         "INSERT OR IGNORE INTO logged_models (model_id, experiment_id, name, model_type, source_run_id,"
         " status, creation_time, last_updated_time, lifecycle_stage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             model.model_id,
             experiment,
-            checked_logged_name(model.name),
-            checked_length("model type", model.model_type, MAX_MODEL_TYPE),
+            check_logged_model_name(model.name),
+            check_text_length("model type", model.model_type, MAX_MODEL_TYPE),
             model.source_run_id,
             model.status,
             model.creation_time,
@@ -69,7 +69,7 @@ def insert_logged(db: sqlite3.Connection, experiment: int, model: OldLoggedModel
     if not cursor.rowcount:
         return  # another import was faster
     number = int(cursor.lastrowid or 0)
-    params = [(number, key, value) for key, value in checked_params(model.params).items()]
+    params = [(number, key, value) for key, value in normalize_params(model.params).items()]
     db.executemany("INSERT INTO logged_model_params VALUES (?, ?, ?)", params)
     tags = [(number, key, value) for key, value in tags_of(model.tags).items()]
     db.executemany("INSERT INTO logged_model_tags VALUES (?, ?, ?)", tags)
@@ -83,9 +83,9 @@ def insert_logged(db: sqlite3.Connection, experiment: int, model: OldLoggedModel
         )
 
 
-def register(db: sqlite3.Connection, model: OldRegisteredModel, root_uri: str) -> Registered:
+def register(db: sqlite3.Connection, model: MlflowRegisteredModel, root_uri: str) -> Registered:
     """A model that is there keeps its description, tags and aliases, and gets the versions that it lacks."""
-    name, came = checked_name(model.name), Registered()
+    name, came = check_model_name(model.name), Registered()
     number = _model(db, name, model)
     for version in model.versions:
         known = db.execute(
@@ -102,7 +102,7 @@ def register(db: sqlite3.Connection, model: OldRegisteredModel, root_uri: str) -
     return came
 
 
-def _model(db: sqlite3.Connection, name: str, model: OldRegisteredModel) -> int:
+def _model(db: sqlite3.Connection, name: str, model: MlflowRegisteredModel) -> int:
     row = db.execute("SELECT id FROM registered_models WHERE name = ?", (name,)).fetchone()
     if row is not None:
         return int(row[0])
@@ -111,18 +111,18 @@ def _model(db: sqlite3.Connection, name: str, model: OldRegisteredModel) -> int:
         " VALUES (?, ?, ?, ?)",
         (
             name,
-            checked_length("description", model.description, MAX_DESCRIPTION),
+            check_text_length("description", model.description, MAX_DESCRIPTION),
             model.creation_time,
             model.last_updated_time,
         ),
     )
     number = int(cursor.lastrowid or 0)
-    tags = [(number, key, value) for key, value in checked_registry_tags(model.tags).items()]
+    tags = [(number, key, value) for key, value in check_registry_tags(model.tags).items()]
     db.executemany("INSERT INTO registered_model_tags VALUES (?, ?, ?)", tags)
     return number
 
 
-def _insert_version(db: sqlite3.Connection, number: int, version: OldVersion, root_uri: str) -> bool:
+def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVersion, root_uri: str) -> bool:
     """Whether it names something that clients may open."""
     origin = _origin(db, version, root_uri)
     cursor = db.execute(
@@ -131,19 +131,19 @@ def _insert_version(db: sqlite3.Connection, number: int, version: OldVersion, ro
         (
             number,
             version.version,
-            checked_stage(version.stage),
-            checked_length("description", version.description, MAX_DESCRIPTION),
+            parse_stage(version.stage),
+            check_text_length("description", version.description, MAX_DESCRIPTION),
             origin.source,
             origin.location,
             origin.run_id,
-            checked_length("run link", version.run_link, MAX_RUN_LINK),
+            check_text_length("run link", version.run_link, MAX_RUN_LINK),
             origin.model_id,
             version.creation_time,
             version.last_updated_time,
         ),
     )
     row = int(cursor.lastrowid or 0)
-    tags = [(row, key, value) for key, value in checked_registry_tags(version.tags).items()]
+    tags = [(row, key, value) for key, value in check_registry_tags(version.tags).items()]
     db.executemany("INSERT INTO model_version_tags VALUES (?, ?, ?)", tags)
     db.execute(
         "UPDATE registered_models SET last_version = max(last_version, ?) WHERE id = ?",
@@ -152,21 +152,23 @@ def _insert_version(db: sqlite3.Connection, number: int, version: OldVersion, ro
     return bool(origin.location) or origin.source == PROMPT_SOURCE
 
 
-def _origin(db: sqlite3.Connection, version: OldVersion, root_uri: str) -> Origin:
+def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) -> VersionSource:
     """What clients of this store may open instead of the old place; without a location if there is none."""
     if version.tags.get(PROMPT_TAG, "").lower() == "true":
-        return model_sources.prompt()
+        return model_sources.prompt_source()
     for source in _sources(version):
         try:
-            return model_sources.origin(db, source, version.run_id, "", root_uri)
+            return model_sources.resolve_source(db, source, version.run_id, "", root_uri)
         except TrackingError:
             continue
-    is_elsewhere = urlsplit(version.source).scheme in SCHEMES and not version.source.startswith("file:")
+    is_elsewhere = urlsplit(version.source).scheme in LOCATION_SCHEMES and not version.source.startswith(
+        "file:"
+    )
     source = without_credentials(version.source) if is_elsewhere else ""
-    return Origin(source, "", version.run_id, "")
+    return VersionSource(source, "", version.run_id, "")
 
 
-def _sources(version: OldVersion) -> Iterator[str]:
+def _sources(version: MlflowModelVersion) -> Iterator[str]:
     """What the version may be called here: its files came with its logged model or its run."""
     places = [version.location, version.source]
     model_ids = [version.model_id, version.source.removeprefix("models:/")]
@@ -180,6 +182,6 @@ def _sources(version: OldVersion) -> Iterator[str]:
 
 def _put_aliases(db: sqlite3.Connection, number: int, version: int, aliases: Mapping[str, int]) -> None:
     """One that has been given to another version since stays there."""
-    names = [checked_alias(alias) for alias, of in aliases.items() if of == version]
+    names = [check_alias(alias) for alias, of in aliases.items() if of == version]
     rows = [(number, alias, version) for alias in names]
     db.executemany("INSERT OR IGNORE INTO model_aliases VALUES (?, ?, ?)", rows)

@@ -14,7 +14,7 @@ from projrun.tracking.entities import DatasetInput, LifecycleStage, Metric, RunS
 from projrun.tracking.models import LoggedModelStatus, ModelMetric
 
 
-class OldExperiment(msgspec.Struct, frozen=True, kw_only=True):
+class MlflowExperiment(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     artifact_location: str
     lifecycle_stage: LifecycleStage = "active"
@@ -23,9 +23,9 @@ class OldExperiment(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
 
 
-class OldRun(msgspec.Struct, frozen=True, kw_only=True):
+class MlflowRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
-    experiment: OldExperiment
+    experiment: MlflowExperiment
     run_name: str
     user_id: str
     status: RunStatus
@@ -42,9 +42,9 @@ class OldRun(msgspec.Struct, frozen=True, kw_only=True):
     model_outputs: dict[str, int] = {}
 
 
-class OldLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
+class MlflowLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
-    experiment: OldExperiment
+    experiment: MlflowExperiment
     name: str
     model_type: str
     source_run_id: str
@@ -59,7 +59,7 @@ class OldLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
     artifact_uri: str
 
 
-class OldVersion(msgspec.Struct, frozen=True, kw_only=True):
+class MlflowModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     stage: str
     description: str
@@ -76,27 +76,27 @@ class OldVersion(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str]
 
 
-class OldRegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
+class MlflowRegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     creation_time: int
     last_updated_time: int
     tags: dict[str, str]
     aliases: dict[str, int]
-    versions: tuple[OldVersion, ...]
+    versions: tuple[MlflowModelVersion, ...]
 
 
-class OldStore(Protocol):
+class MlflowStore(Protocol):
     """A module that reads one kind of mlflow's stores. UsageError when the place is none."""
 
-    def runs(self, path: Path) -> Iterator[OldRun]: ...
+    def runs(self, path: Path) -> Iterator[MlflowRun]: ...
 
-    def logged_models(self, path: Path) -> Iterator[OldLoggedModel]: ...
+    def logged_models(self, path: Path) -> Iterator[MlflowLoggedModel]: ...
 
-    def registered_models(self, path: Path) -> Iterator[OldRegisteredModel]: ...
+    def registered_models(self, path: Path) -> Iterator[MlflowRegisteredModel]: ...
 
 
-def old_store(place: Path) -> OldStore:
+def open_mlflow_store(place: Path) -> MlflowStore:
     """What reads an mlflow database (SQLite) or a directory `mlruns`. UsageError for anything else."""
     if place.is_dir():
         reader = "projrun.tracking.mlflow_import.directory_store"
@@ -104,4 +104,4 @@ def old_store(place: Path) -> OldStore:
         reader = "projrun.tracking.mlflow_import.database_store"
     else:
         raise UsageError(f"there is no {place}", "name mlflow's database (mlflow.db) or directory (mlruns)")
-    return cast(OldStore, import_module(reader))
+    return cast(MlflowStore, import_module(reader))

@@ -12,52 +12,52 @@ from pathlib import Path
 from projrun.console import warn
 from projrun.errors import TrackingError
 from projrun.tracking.entities import CREATION_TAG, Metric, Run
-from projrun.tracking.rest import answers, remote_artifacts
-from projrun.tracking.rest.client import CHUNK, PAUSES_S, Client, LostAnswerError
-from projrun.tracking.rest.outbox import FINAL, Message, Place
-from projrun.tracking.rest.remote_artifacts import Artifacts
-from projrun.tracking.wire import metric_json, number, pairs
+from projrun.tracking.rest import remote_artifacts, responses
+from projrun.tracking.rest.http_client import CHUNK, PAUSES_S, HttpClient, LostAnswerError
+from projrun.tracking.rest.outbox import FINAL, RunOutbox, RunUpdate
+from projrun.tracking.rest.remote_artifacts import RemoteArtifacts
+from projrun.tracking.wire import encode_number, encode_pairs, metric_json
 
 
 class Delivery:
     """A run that `file` was called for is supervised: what the server does not take waits in the outbox."""
 
-    def __init__(self, client: Client, outbox: Path) -> None:
+    def __init__(self, client: HttpClient, outbox: Path) -> None:
         self._client, self._outbox = client, outbox
-        self._places: dict[str, Place] = {}
-        self._artifacts_of: dict[str, Artifacts] = {}
+        self._places: dict[str, RunOutbox] = {}
+        self._artifacts_of: dict[str, RemoteArtifacts] = {}
         self._lock = threading.Lock()
 
-    def artifacts(self, run_id: str) -> Artifacts:
+    def artifacts(self, run_id: str) -> RemoteArtifacts:
         if run_id not in self._artifacts_of:
-            run = answers.run(self._client.get("runs/get", {"run_id": run_id}).get("run"))
-            self._artifacts_of[run_id] = remote_artifacts.artifacts(self._client, run.artifact_uri)
+            run = responses.parse_run(self._client.get("runs/get", {"run_id": run_id}).get("run"))
+            self._artifacts_of[run_id] = remote_artifacts.locate_artifacts(self._client, run.artifact_uri)
         return self._artifacts_of[run_id]
 
-    def file(self, run_id: str, path: str) -> Path:
+    def local_file(self, run_id: str, path: str) -> Path:
         """Where the artifact `path` grows on this machine."""
         with self._lock:
             if run_id not in self._places:
-                place = Place(self._outbox, run_id)
-                if not place.take(self._client.address):
+                place = RunOutbox(self._outbox, run_id)
+                if not place.acquire(self._client.address):
                     raise TrackingError(f"another process performs the run {run_id}", "wait for its end")
                 self._places[run_id] = place
-        return self._places[run_id].files().prepared(path)
+        return self._places[run_id].artifacts().prepare_file(path)
 
     def write(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
         if place := self._places.get(run_id):
-            place.files().write(path, content)
-            self.tell(run_id, Message(artifact=path))
+            place.artifacts().write(path, content)
+            self.send(run_id, RunUpdate(artifact=path))
         else:
             self.artifacts(run_id).write(path, content)
 
-    def tell(self, run_id: str, message: Message) -> None:
+    def send(self, run_id: str, message: RunUpdate) -> None:
         """Everything that follows a message that has to wait waits behind it."""
         place = self._places.get(run_id)
         if place is None:
             self._send(run_id, message, None)
             return
-        if not place.waits:
+        if not place.has_pending:
             try:
                 self._send(run_id, message, place)
                 return
@@ -65,36 +65,36 @@ class Delivery:
                 if error.error_code in FINAL:
                     raise
                 warn(f"{error.message}; what run {run_id} has to tell it is kept on this machine")
-        place.keep(message)
+        place.append(message)
 
-    def is_waiting(self, run_id: str) -> bool:
-        return run_id in self._places and self._places[run_id].waits
+    def has_pending(self, run_id: str) -> bool:
+        return run_id in self._places and self._places[run_id].has_pending
 
-    def deliver(self, place: Place) -> None:
+    def deliver(self, place: RunOutbox) -> None:
         """Tell the server all that waits in `place`, which this process has taken. Nothing is removed."""
-        for message in place.messages():
+        for message in place.read_updates():
             self._send(place.run_id, message, place)
 
     def close(self) -> None:
         for place in self._places.values():
-            place.leave(keep=place.waits and not self._is_delivered_late(place))
+            place.release(keep=place.has_pending and not self._is_delivered_late(place))
         self._places.clear()
 
-    def _send(self, run_id: str, message: Message, place: Place | None) -> None:
+    def _send(self, run_id: str, message: RunUpdate, place: RunOutbox | None) -> None:
         if message.tags:
-            self._client.post("runs/log-batch", {"run_id": run_id, "tags": pairs(message.tags)})
+            self._client.post("runs/log-batch", {"run_id": run_id, "tags": encode_pairs(message.tags)})
         changes = {"status": message.status, "end_time": message.end_time, "run_name": message.run_name}
         if content := {key: value for key, value in changes.items() if value is not None}:
             self._client.post("runs/update", {"run_id": run_id, **content})
         if message.artifact and place:
-            with place.files().opened(message.artifact) as file:
+            with place.artifacts().open_file(message.artifact) as file:
                 parts = iter(partial(file.read, CHUNK), b"")
                 self.artifacts(run_id).write(message.artifact, parts)
 
-    def _is_delivered_late(self, place: Place) -> bool:
+    def _is_delivered_late(self, place: RunOutbox) -> bool:
         """The server may be back: it was away for a moment in the middle of a long run."""
         try:
-            if place.is_worth_a_try:
+            if place.may_retry:
                 self.deliver(place)
                 return True
         except TrackingError:
@@ -106,7 +106,7 @@ class Delivery:
         return False
 
 
-def create_run(client: Client, content: Mapping[str, object], tags: Mapping[str, str]) -> Run:
+def create_run(client: HttpClient, content: Mapping[str, object], tags: Mapping[str, str]) -> Run:
     """Sent again after a lost answer only if no run has the mark of this one: the server may have made it."""
     mark = os.urandom(16).hex()
     search = {
@@ -114,19 +114,19 @@ def create_run(client: Client, content: Mapping[str, object], tags: Mapping[str,
         "filter": f"tags.`{CREATION_TAG}` = '{mark}'",
         "max_results": 1,
     }
-    marked = {**content, "tags": pairs({**tags, CREATION_TAG: mark})}
+    marked = {**content, "tags": encode_pairs({**tags, CREATION_TAG: mark})}
     for pause_s in PAUSES_S:
         try:
-            return answers.run(client.post("runs/create", marked, may_repeat=False).get("run"))
+            return responses.parse_run(client.post("runs/create", marked, may_repeat=False).get("run"))
         except LostAnswerError:
             time.sleep(pause_s)
         for found in client.post("runs/search", search).get("runs", ()):
-            return answers.run(found)
-    return answers.run(client.post("runs/create", marked, may_repeat=False).get("run"))
+            return responses.parse_run(found)
+    return responses.parse_run(client.post("runs/create", marked, may_repeat=False).get("run"))
 
 
 def log_batch(
-    client: Client,
+    client: HttpClient,
     content: Mapping[str, object],
     metrics: Sequence[Metric],
     history: Callable[[str], list[Metric]],
@@ -150,4 +150,4 @@ def log_batch(
 
 
 def _identity(metric: Metric) -> tuple[object, ...]:
-    return metric.key, metric.step, metric.timestamp, number(metric.value)
+    return metric.key, metric.step, metric.timestamp, encode_number(metric.value)

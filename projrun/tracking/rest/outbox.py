@@ -17,7 +17,7 @@ import msgspec
 from projrun.disk.file_locks import FileLock
 from projrun.disk.file_operations import remove_tree
 from projrun.errors import TrackingError
-from projrun.tracking.artifacts import Directory
+from projrun.tracking.artifacts import ArtifactDirectory
 from projrun.tracking.entities import RunStatus
 
 FINAL = ("INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST")
@@ -25,7 +25,7 @@ FINAL = ("INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST"
 PATIENCE_S = 30.0
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class RunUpdate(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing to tell the server about a run."""
 
     tags: dict[str, str] = {}
@@ -36,7 +36,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Path of a file in the place's `files`."""
 
 
-class Place:
+class RunOutbox:
     """One run's directory in the outbox, locked by this process until `leave`."""
 
     def __init__(self, room: Path, run_id: str) -> None:
@@ -44,7 +44,7 @@ class Place:
         self._lock = FileLock(room / f"{run_id}.lock")
         self._waits_since = 0.0
 
-    def take(self, server: str = "") -> bool:
+    def acquire(self, server: str = "") -> bool:
         """False when another process has it. server: makes the directory, for this address."""
         if not self._lock.try_acquire():
             self._lock.release()
@@ -68,35 +68,35 @@ class Place:
             return ""
 
     @property
-    def waits(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether something was not accepted: all that follows has to wait behind it."""
         return bool(self._waits_since)
 
     @property
-    def is_worth_a_try(self) -> bool:
+    def may_retry(self) -> bool:
         return time.monotonic() - self._waits_since > PATIENCE_S
 
-    def files(self) -> Directory:
-        return Directory(self.directory, "files")
+    def artifacts(self) -> ArtifactDirectory:
+        return ArtifactDirectory(self.directory, "files")
 
-    def keep(self, message: Message) -> None:
+    def append(self, message: RunUpdate) -> None:
         self._waits_since = self._waits_since or time.monotonic()
         with open(self.directory / "journal", "ab") as journal:
             journal.write(msgspec.json.encode(message) + b"\n")
             journal.flush()
             os.fsync(journal.fileno())
 
-    def messages(self) -> list[Message]:
+    def read_updates(self) -> list[RunUpdate]:
         """In the order that they came; a file that no message names (its run was killed) at the end."""
         try:
             lines = (self.directory / "journal").read_bytes().split(b"\n")[:-1]  # the last may be half a line
         except FileNotFoundError:
             lines = []
-        messages = [msgspec.json.decode(line, type=Message) for line in lines]
+        messages = [msgspec.json.decode(line, type=RunUpdate) for line in lines]
         named = {message.artifact for message in messages}
-        return messages + [Message(artifact=path) for path in self._paths() if path not in named]
+        return messages + [RunUpdate(artifact=path) for path in self._paths() if path not in named]
 
-    def leave(self, *, keep: bool) -> None:
+    def release(self, *, keep: bool) -> None:
         try:
             if not keep:
                 remove_tree(self.directory)
@@ -113,9 +113,9 @@ class Place:
                 yield (Path(directory) / name).relative_to(top).as_posix()
 
 
-def waiting(room: Path) -> list[Place]:
+def list_outboxes(room: Path) -> list[RunOutbox]:
     """The places of runs, whether or not a process is still writing there. Not locked yet."""
     try:
-        return [Place(room, entry.name) for entry in os.scandir(room) if entry.is_dir()]
+        return [RunOutbox(room, entry.name) for entry in os.scandir(room) if entry.is_dir()]
     except FileNotFoundError:
         return []

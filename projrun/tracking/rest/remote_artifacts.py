@@ -10,31 +10,31 @@ from typing import BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from projrun.errors import TrackingError
-from projrun.tracking.artifacts import Directory, checked_segments
-from projrun.tracking.rest.client import Client, Request, Upload, quoted
+from projrun.tracking.artifacts import ArtifactDirectory, split_artifact_path
+from projrun.tracking.rest.http_client import FileUpload, HttpClient, HttpRequest, quote_path
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 
 
-class Artifacts(Protocol):
+class RemoteArtifacts(Protocol):
     """The files of one run."""
 
-    def opened(self, path: str) -> AbstractContextManager[BinaryIO]: ...
+    def open_file(self, path: str) -> AbstractContextManager[BinaryIO]: ...
 
     def write(self, path: str, content: bytes | Iterator[bytes]) -> None: ...
 
     def delete(self, path: str) -> None: ...
 
 
-class Proxied:
+class ProxiedArtifacts:
     """Files that the server hands on. place: the run's directory as the server's artifact route names it."""
 
-    def __init__(self, client: Client, place: str) -> None:
+    def __init__(self, client: HttpClient, place: str) -> None:
         self._client, self._place = client, place.strip("/")
 
     @contextmanager
-    def opened(self, path: str) -> Iterator[BinaryIO]:
-        with self._client.answer(Request("GET", self._path(path))) as response:
+    def open_file(self, path: str) -> Iterator[BinaryIO]:
+        with self._client.answer(HttpRequest("GET", self._path(path))) as response:
             yield cast(BinaryIO, response)
 
     def write(self, path: str, content: bytes | Iterator[bytes]) -> None:
@@ -44,26 +44,26 @@ class Proxied:
         with tempfile.TemporaryFile() as file:
             file.writelines(content)
             file.flush()
-            self._put(path, Upload(file))
+            self._put(path, FileUpload(file))
 
     def delete(self, path: str) -> None:
-        self._client.send(Request("DELETE", self._path(path), may_repeat=False))
+        self._client.send(HttpRequest("DELETE", self._path(path), may_repeat=False))
 
-    def _put(self, path: str, body: bytes | Upload) -> None:
-        self._client.send(Request("PUT", self._path(path), body, "application/octet-stream"))
+    def _put(self, path: str, body: bytes | FileUpload) -> None:
+        self._client.send(HttpRequest("PUT", self._path(path), body, "application/octet-stream"))
 
     def _path(self, path: str) -> str:
-        checked_segments(path)
-        return f"{PROXY}/{quoted(f'{self._place}/{path}')}"
+        split_artifact_path(path)
+        return f"{PROXY}/{quote_path(f'{self._place}/{path}')}"
 
 
-def artifacts(client: Client, uri: str) -> Artifacts:
+def locate_artifacts(client: HttpClient, uri: str) -> RemoteArtifacts:
     """TrackingError for places that neither the server nor this machine gives access to."""
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts" and parts.netloc in ("", client.host):
-        return Proxied(client, unquote(parts.path))
+        return ProxiedArtifacts(client, unquote(parts.path))
     if parts.scheme in ("http", "https") and uri.startswith(f"{client.address}{PROXY}/"):
-        return Proxied(client, unquote(uri.removeprefix(f"{client.address}{PROXY}/")))
+        return ProxiedArtifacts(client, unquote(uri.removeprefix(f"{client.address}{PROXY}/")))
     if parts.scheme in ("", "file") and parts.netloc in ("", "localhost"):
         return _on_this_machine(Path(unquote(parts.path)), uri)
     raise TrackingError(
@@ -73,7 +73,7 @@ def artifacts(client: Client, uri: str) -> Artifacts:
     )
 
 
-def _on_this_machine(directory: Path, uri: str) -> Directory:
+def _on_this_machine(directory: Path, uri: str) -> ArtifactDirectory:
     # MLflow makes <experiment>/<run>/artifacts when the first artifact comes.
     if not directory.is_absolute() or not any(
         place.is_dir() for place in (directory, directory.parent, directory.parent.parent)
@@ -83,4 +83,4 @@ def _on_this_machine(directory: Path, uri: str) -> Directory:
             "use a server that serves artifacts itself (mlflow server --serve-artifacts)",
             error_code="NOT_IMPLEMENTED",
         )
-    return Directory(directory.parent, directory.name)
+    return ArtifactDirectory(directory.parent, directory.name)

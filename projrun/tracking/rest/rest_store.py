@@ -14,18 +14,18 @@ from projrun.disk import Home
 from projrun.errors import TrackingError, UsageError
 from projrun.processes.usage import now_ms
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
-from projrun.tracking.rest import answers, delivery
-from projrun.tracking.rest.client import Client, LostAnswerError
+from projrun.tracking.rest import delivery, responses
 from projrun.tracking.rest.delivery import Delivery
-from projrun.tracking.rest.outbox import Message
-from projrun.tracking.wire import dataset_json, pairs
+from projrun.tracking.rest.http_client import HttpClient, LostAnswerError
+from projrun.tracking.rest.outbox import RunUpdate
+from projrun.tracking.wire import dataset_json, encode_pairs
 
 HISTORY_PAGE = 25_000
 
 
 def open_store(uri: str, home: Home) -> RestStore:
     """No request is made yet. Credentials come from the usual MLFLOW_TRACKING_… variables."""
-    client = Client(uri)
+    client = HttpClient(uri)
     if not client.host:
         raise UsageError(
             f"MLFLOW_TRACKING_URI={client.address}: there is no host in it", "write it as https://HOST[:PORT]"
@@ -40,7 +40,7 @@ class RestStore:
 
     artifact_root = ""
 
-    def __init__(self, client: Client, outbox: Path) -> None:
+    def __init__(self, client: HttpClient, outbox: Path) -> None:
         self.uri = client.address
         self._client = client
         self.delivery = Delivery(client, outbox)
@@ -48,7 +48,7 @@ class RestStore:
     def create_experiment(
         self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""
     ) -> str:
-        content: dict[str, object] = {"name": name, "tags": pairs(tags or {})}
+        content: dict[str, object] = {"name": name, "tags": encode_pairs(tags or {})}
         if artifact_location:
             content["artifact_location"] = artifact_location
         try:
@@ -61,7 +61,7 @@ class RestStore:
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         answer = self._client.get("experiments/get", {"experiment_id": experiment_id})
-        return answers.experiment(answer.get("experiment"))
+        return responses.parse_experiment(answer.get("experiment"))
 
     def get_experiment_by_name(self, name: str) -> Experiment | None:
         try:
@@ -70,7 +70,7 @@ class RestStore:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
-        return answers.experiment(answer.get("experiment"))
+        return responses.parse_experiment(answer.get("experiment"))
 
     def search_experiments(
         self,
@@ -82,7 +82,7 @@ class RestStore:
     ) -> tuple[list[Experiment], str]:
         content = _search(filter_string, order_by, max_results, page_token)
         answer = self._client.post("experiments/search", {**content, "view_type": view_type})
-        return [answers.experiment(each) for each in answer.get("experiments", ())], _token(answer)
+        return [responses.parse_experiment(each) for each in answer.get("experiments", ())], _token(answer)
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         self._client.post("experiments/update", {"experiment_id": experiment_id, "new_name": name})
@@ -123,7 +123,7 @@ class RestStore:
         return run if status == "RUNNING" else self.update_run(run.run_id, status=status)
 
     def get_run(self, run_id: str) -> Run:
-        return answers.run(self._client.get("runs/get", {"run_id": run_id}).get("run"))
+        return responses.parse_run(self._client.get("runs/get", {"run_id": run_id}).get("run"))
 
     def update_run(
         self,
@@ -133,9 +133,9 @@ class RestStore:
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> Run:
-        message = Message(status=status, end_time=end_time, run_name=run_name or None)
-        self.delivery.tell(run_id, message)
-        return _as_told(run_id, message) if self.delivery.is_waiting(run_id) else self.get_run(run_id)
+        message = RunUpdate(status=status, end_time=end_time, run_name=run_name or None)
+        self.delivery.send(run_id, message)
+        return _as_told(run_id, message) if self.delivery.has_pending(run_id) else self.get_run(run_id)
 
     def delete_run(self, run_id: str) -> None:
         self._client.post("runs/delete", {"run_id": run_id})
@@ -157,7 +157,7 @@ class RestStore:
         answer = self._client.post(
             "runs/search", {**content, "experiment_ids": ids, "run_view_type": run_view_type}
         )
-        return [answers.run(each) for each in answer.get("runs", ())], _token(answer)
+        return [responses.parse_run(each) for each in answer.get("runs", ())], _token(answer)
 
     def log_batch(
         self,
@@ -167,10 +167,14 @@ class RestStore:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         if metrics or params:
-            content = {"run_id": run_id, "params": pairs(params or {}), "tags": pairs(tags or {})}
+            content = {
+                "run_id": run_id,
+                "params": encode_pairs(params or {}),
+                "tags": encode_pairs(tags or {}),
+            }
             delivery.log_batch(self._client, content, metrics, partial(self.get_metric_history, run_id))
         elif tags:
-            self.delivery.tell(run_id, Message(tags=dict(tags)))
+            self.delivery.send(run_id, RunUpdate(tags=dict(tags)))
 
     def delete_tag(self, run_id: str, key: str) -> None:
         self._client.post("runs/delete-tag", {"run_id": run_id, "key": key}, may_repeat=False)
@@ -190,7 +194,7 @@ class RestStore:
         query = {"run_id": run_id, "metric_key": key, "max_results": str(HISTORY_PAGE)}
         while True:
             answer = self._client.get("metrics/get-history", query)
-            found += answers.metrics(answer.get("metrics"))
+            found += responses.parse_metrics(answer.get("metrics"))
             if not _token(answer):
                 break
             query["page_token"] = _token(answer)
@@ -202,13 +206,13 @@ class RestStore:
         query = {"run_id": run_id, **({"path": path} if path else {})}
         while True:
             answer = self._client.get("artifacts/list", query)
-            found += answers.files(answer.get("files"), path)
+            found += responses.parse_files(answer.get("files"), path)
             if not _token(answer):
                 return sorted(found, key=lambda info: info.path)
             query["page_token"] = _token(answer)
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
-        return self.delivery.artifacts(run_id).opened(path)
+        return self.delivery.artifacts(run_id).open_file(path)
 
     def artifact_file(self, run_id: str, path: str) -> Path | None:
         return None
@@ -221,11 +225,11 @@ class RestStore:
 
     def log_file(self, run_id: str, path: str) -> Path:
         """A file in the outbox; `finish_file` uploads it."""
-        return self.delivery.file(run_id, path)
+        return self.delivery.local_file(run_id, path)
 
     def finish_file(self, run_id: str, path: str) -> None:
         if self.log_file(run_id, path).exists():
-            self.delivery.tell(run_id, Message(artifact=path))
+            self.delivery.send(run_id, RunUpdate(artifact=path))
 
     def close(self) -> None:
         self.delivery.close()
@@ -241,7 +245,7 @@ class RestStore:
                 return ids
 
 
-def _as_told(run_id: str, message: Message) -> Run:
+def _as_told(run_id: str, message: RunUpdate) -> Run:
     """What is known of a run whose server is away."""
     return Run(
         run_id=run_id,

@@ -33,7 +33,7 @@ class Database:
             connection = self._take()
             yield connection
         except sqlite3.Error as error:
-            raise explained(error, self.path) from None
+            raise translate_error(error, self.path) from None
         finally:
             if connection is not None:
                 self._give_back(connection)
@@ -105,7 +105,7 @@ _MEANINGS = (
 )
 
 
-def explained(error: sqlite3.Error, path: Path) -> TrackingError:
+def translate_error(error: sqlite3.Error, path: Path) -> TrackingError:
     """What `error` means and what to do about it."""
     text = str(error)
     for part, error_code, hint in _MEANINGS:
@@ -117,7 +117,7 @@ def explained(error: sqlite3.Error, path: Path) -> TrackingError:
     )
 
 
-def not_accessible(error: OSError, path: Path) -> TrackingError:
+def inaccessible(error: OSError, path: Path) -> TrackingError:
     return TrackingError(
         f"{error.filename or path}: {error.strerror or error}",
         "make it accessible, or set PROJRUN_HOME to a directory that can be written",
@@ -311,7 +311,7 @@ MAX_FAULTS = 20
 OF_RUNS = ("params", "tags", "metrics", "latest_metrics", "datasets", "run_models")
 
 
-def faults(db: sqlite3.Connection, artifacts: Path) -> list[str]:
+def find_faults(db: sqlite3.Connection, artifacts: Path) -> list[str]:
     found = [str(line) for (line,) in db.execute(f"PRAGMA integrity_check({MAX_FAULTS:d})") if line != "ok"]
     for table in OF_RUNS:
         # The names are ours; a table's name cannot be bound.

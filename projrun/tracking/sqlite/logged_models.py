@@ -10,29 +10,29 @@ from pathlib import Path
 
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
-from projrun.tracking.artifacts import Directory
+from projrun.tracking.artifacts import ArtifactDirectory
 from projrun.tracking.entities import LifecycleStage, Metric
 from projrun.tracking.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,
     check_length,
     check_text,
-    checked_params,
-    checked_tags,
-    invalid,
-    shown,
+    invalid_parameter,
+    normalize_params,
+    normalize_tags,
+    quote_short,
 )
 from projrun.tracking.model_limits import (
     MAX_LINKS,
     MAX_MODEL_ID,
     MAX_MODEL_TYPE,
     MAX_RUN_ID,
-    checked_length,
-    checked_logged_name,
-    checked_model_status,
+    check_logged_model_name,
+    check_text_length,
+    parse_model_status,
 )
 from projrun.tracking.models import Dataset, LoggedModel, LoggedModelStatus, ModelMetric, ModelOrder
-from projrun.tracking.sqlite import experiments, model_search, run_rows
+from projrun.tracking.sqlite import experiment_rows, model_search, run_rows
 from projrun.tracking.sqlite.database import Database
 from projrun.tracking.sqlite.run_rows import random_name
 
@@ -45,7 +45,7 @@ SELECT = (
 Row = tuple[int, str, int, str, str, str, LoggedModelStatus, int, int, LifecycleStage, str]
 
 
-class EmbeddedLoggedModels:
+class SqliteLoggedModels:
     def __init__(self, database: Database, artifacts: Path) -> None:
         self._db, self._artifacts = database, artifacts
         self._root_uri = artifacts.as_uri()
@@ -60,11 +60,11 @@ class EmbeddedLoggedModels:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> LoggedModel:
-        checked_length("model type", model_type, MAX_MODEL_TYPE)
-        checked_length("run id", source_run_id, MAX_RUN_ID)
-        name = checked_logged_name(name) or random_name()
+        check_text_length("model type", model_type, MAX_MODEL_TYPE)
+        check_text_length("run id", source_run_id, MAX_RUN_ID)
+        name = check_logged_model_name(name) or random_name()
         with self._db.writing() as db:
-            experiment, _ = experiments.active_number(db, experiment_id)
+            experiment, _ = experiment_rows.active_row_id(db, experiment_id)
             model_id, now = f"m-{os.urandom(16).hex()}", now_ms()
             cursor = db.execute(
                 "INSERT INTO logged_models (model_id, experiment_id, name, model_type, source_run_id, status,"
@@ -74,43 +74,43 @@ class EmbeddedLoggedModels:
             number = int(cursor.lastrowid or 0)
             _put_params(db, number, params or {})
             put_tags(db, number, tags or {})
-            return found(db, model_id, self._root_uri)
+            return get(db, model_id, self._root_uri)
 
     def get(self, model_id: str, *, allow_deleted: bool = False) -> LoggedModel:
         with self._db.reading() as db:
-            return found(db, model_id, self._root_uri, allow_deleted=allow_deleted)
+            return get(db, model_id, self._root_uri, allow_deleted=allow_deleted)
 
     def finalize(self, model_id: str, status: str) -> LoggedModel:
         with self._db.writing() as db:
-            number = active_number(db, model_id)
+            number = active_row_id(db, model_id)
             db.execute(
                 "UPDATE logged_models SET status = ?, last_updated_time = ? WHERE id = ?",
-                (checked_model_status(status), now_ms(), number),
+                (parse_model_status(status), now_ms(), number),
             )
-            return found(db, model_id, self._root_uri)
+            return get(db, model_id, self._root_uri)
 
     def delete(self, model_id: str) -> None:
         with self._db.writing() as db:
             db.execute(
                 "UPDATE logged_models SET lifecycle_stage = 'deleted', last_updated_time = ? WHERE id = ?",
-                (now_ms(), active_number(db, model_id)),
+                (now_ms(), active_row_id(db, model_id)),
             )
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> LoggedModel:
         with self._db.writing() as db:
-            put_tags(db, active_number(db, model_id), tags)
-            return found(db, model_id, self._root_uri)
+            put_tags(db, active_row_id(db, model_id), tags)
+            return get(db, model_id, self._root_uri)
 
     def delete_tag(self, model_id: str, key: str) -> None:
         with self._db.writing() as db:
-            number = active_number(db, model_id)
+            number = active_row_id(db, model_id)
             gone = db.execute("DELETE FROM logged_model_tags WHERE model = ? AND key = ?", (number, key))
             if not gone.rowcount:
-                raise _missing(f"the model {model_id} has no tag {shown(key)}")
+                raise _missing(f"the model {model_id} has no tag {quote_short(key)}")
 
     def log_params(self, model_id: str, params: Mapping[str, str]) -> None:
         with self._db.writing() as db:
-            _put_params(db, active_number(db, model_id), params)
+            _put_params(db, active_row_id(db, model_id), params)
 
     def search(
         self,
@@ -122,7 +122,7 @@ class EmbeddedLoggedModels:
         page_token: str = "",
     ) -> tuple[list[LoggedModel], str]:
         with self._db.reading() as db:
-            rows, token = model_search.logged_models(
+            rows, token = model_search.search_logged_models(
                 db, SELECT, experiment_ids, filter_string, datasets, order_by, max_results, page_token
             )
             return [_loaded(db, row, self._root_uri) for row in rows], token
@@ -133,45 +133,45 @@ class EmbeddedLoggedModels:
     def log_outputs(self, run_id: str, steps: Mapping[str, int]) -> None:
         self._link(run_id, "output", steps)
 
-    def artifacts(self, model_id: str) -> Directory:
+    def artifacts(self, model_id: str) -> ArtifactDirectory:
         with self._db.connection() as db:
             row = db.execute("SELECT experiment_id FROM logged_models WHERE model_id = ?", (model_id,))
             number = row.fetchone()
         if number is None:
-            raise _missing(f"there is no logged model with the id {shown(model_id)}")
-        return Directory(self._artifacts, f"{number[0]}/models/{model_id}")
+            raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
+        return ArtifactDirectory(self._artifacts, f"{number[0]}/models/{model_id}")
 
     def _link(self, run_id: str, role: str, steps: Mapping[str, int]) -> None:
         if len(steps) > MAX_LINKS:
-            raise invalid(f"{len(steps)} models exceed the limit of {MAX_LINKS}", "log them in parts")
+            raise invalid_parameter(
+                f"{len(steps)} models exceed the limit of {MAX_LINKS}", "log them in parts"
+            )
         with self._db.writing() as db:
-            run = run_rows.active_number(db, run_id)
+            run = run_rows.active_row_id(db, run_id)
             for model_id in steps:  # it need not be a model of this store
-                checked_length("model id", model_id, MAX_MODEL_ID)
+                check_text_length("model id", model_id, MAX_MODEL_ID)
             rows = [(run, role, model_id, step) for model_id, step in steps.items()]
             db.executemany("INSERT OR REPLACE INTO run_models VALUES (?, ?, ?, ?)", rows)
 
 
-def found(
-    db: sqlite3.Connection, model_id: str, root_uri: str, *, allow_deleted: bool = False
-) -> LoggedModel:
+def get(db: sqlite3.Connection, model_id: str, root_uri: str, *, allow_deleted: bool = False) -> LoggedModel:
     row = db.execute(SELECT + " WHERE m.model_id = ?", (model_id,)).fetchone()
     if row is None or (row[9] != "active" and not allow_deleted):
-        raise _missing(f"there is no logged model with the id {shown(model_id)}")
+        raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
     return _loaded(db, row, root_uri)
 
 
-def active_number(db: sqlite3.Connection, model_id: str) -> int:
+def active_row_id(db: sqlite3.Connection, model_id: str) -> int:
     row = db.execute(
         "SELECT id FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active'", (model_id,)
     ).fetchone()
     if row is None:
-        raise _missing(f"there is no logged model with the id {shown(model_id)}")
+        raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
     return int(row[0])
 
 
 def put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in checked_tags(tags).items()]
+    rows = [(number, key, value) for key, value in normalize_tags(tags).items()]
     db.executemany("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", rows)
 
 
@@ -182,7 +182,7 @@ def put_metrics(db: sqlite3.Connection, run_id: str, metrics: Sequence[Metric]) 
         if not metric.model_id:
             continue
         if metric.model_id not in numbers:
-            numbers[metric.model_id] = active_number(db, metric.model_id)
+            numbers[metric.model_id] = active_row_id(db, metric.model_id)
         _put_metric(db, numbers[metric.model_id], run_id, metric)
 
 
@@ -200,13 +200,15 @@ def _put_metric(db: sqlite3.Connection, number: int, run_id: str, metric: Metric
 
 
 def _put_params(db: sqlite3.Connection, number: int, params: Mapping[str, str]) -> None:
-    for key, value in checked_params(params).items():
+    for key, value in normalize_params(params).items():
         db.execute("INSERT OR IGNORE INTO logged_model_params VALUES (?, ?, ?)", (number, key, value))
         (stored,) = db.execute(
             "SELECT value FROM logged_model_params WHERE model = ? AND key = ?", (number, key)
         ).fetchone()
         if stored != value:
-            raise invalid(f"the model's parameter {shown(key)} is {shown(stored)} and cannot change")
+            raise invalid_parameter(
+                f"the model's parameter {quote_short(key)} is {quote_short(stored)} and cannot change"
+            )
 
 
 def _loaded(db: sqlite3.Connection, row: Row, root_uri: str) -> LoggedModel:

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.tracking.limits import shown
-from projrun.tracking.model_limits import checked_alias, checked_stage, checked_version
+from projrun.tracking.limits import quote_short
+from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
 from projrun.tracking.models import PROMPT_TAG, STAGES, VERSIONS_TAG, ModelVersion, RegisteredModel
 from projrun.tracking.sqlite import logged_models, model_search, model_sources, registered_model_rows
 from projrun.tracking.sqlite.database import Database
 
 
-class EmbeddedRegistry:
+class SqliteModelRegistry:
     def __init__(self, database: Database, root_uri: str) -> None:
         self._db, self._root_uri = database, root_uri
 
@@ -32,7 +32,7 @@ class EmbeddedRegistry:
 
     def rename_model(self, name: str, new_name: str) -> RegisteredModel:
         with self._db.writing() as db:
-            registered_model_rows.rename(db, name, new_name)
+            registered_model_rows.rename_model(db, name, new_name)
             return registered_model_rows.get_model(db, new_name)
 
     def describe_model(self, name: str, description: str) -> RegisteredModel:
@@ -52,20 +52,22 @@ class EmbeddedRegistry:
         page_token: str = "",
     ) -> tuple[list[RegisteredModel], str]:
         with self._db.reading() as db:
-            return model_search.registered_models(db, filter_string, order_by, max_results, page_token)
+            return model_search.search_registered_models(db, filter_string, order_by, max_results, page_token)
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.set_tag_model(db, name, key, value)
+            registered_model_rows.set_model_tag(db, name, key, value)
 
     def delete_model_tag(self, name: str, key: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.delete_tag_model(db, name, key)
+            registered_model_rows.delete_model_tag(db, name, key)
 
     def latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
-        wanted = [checked_stage(stage) for stage in stages] or STAGES
+        wanted = [parse_stage(stage) for stage in stages] or STAGES
         with self._db.reading() as db:
-            return registered_model_rows.latest(db, registered_model_rows.model_number(db, name), wanted)
+            return registered_model_rows.latest_versions(
+                db, registered_model_rows.model_row_id(db, name), wanted
+            )
 
     def create_version(
         self,
@@ -80,11 +82,11 @@ class EmbeddedRegistry:
     ) -> ModelVersion:
         is_prompt = (tags or {}).get(PROMPT_TAG, "").lower() == "true"
         with self._db.writing() as db:
-            registered_model_rows.model_number(db, name)
+            registered_model_rows.model_row_id(db, name)
             if is_prompt:
-                origin = model_sources.prompt()
+                origin = model_sources.prompt_source()
             else:
-                origin = model_sources.origin(db, source, run_id, model_id, self._root_uri)
+                origin = model_sources.resolve_source(db, source, run_id, model_id, self._root_uri)
             version = registered_model_rows.insert_version(
                 db, name, **origin._asdict(), run_link=run_link, description=description, tags=tags or {}
             )
@@ -94,23 +96,23 @@ class EmbeddedRegistry:
 
     def get_version(self, name: str, version: str) -> ModelVersion:
         with self._db.reading() as db:
-            return registered_model_rows.get_version(db, name, checked_version(version))
+            return registered_model_rows.get_version(db, name, parse_version(version))
 
     def describe_version(self, name: str, version: str, description: str) -> ModelVersion:
         with self._db.writing() as db:
-            registered_model_rows.describe_version(db, name, checked_version(version), description)
-            return registered_model_rows.get_version(db, name, checked_version(version))
+            registered_model_rows.describe_version(db, name, parse_version(version), description)
+            return registered_model_rows.get_version(db, name, parse_version(version))
 
     def move_version(
         self, name: str, version: str, stage: str, *, archive_others: bool = False
     ) -> ModelVersion:
         with self._db.writing() as db:
-            registered_model_rows.move(db, name, checked_version(version), stage, archive_others)
-            return registered_model_rows.get_version(db, name, checked_version(version))
+            registered_model_rows.set_stage(db, name, parse_version(version), stage, archive_others)
+            return registered_model_rows.get_version(db, name, parse_version(version))
 
     def delete_version(self, name: str, version: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.delete_version(db, name, checked_version(version))
+            registered_model_rows.delete_version(db, name, parse_version(version))
 
     def search_versions(
         self,
@@ -120,47 +122,47 @@ class EmbeddedRegistry:
         page_token: str = "",
     ) -> tuple[list[ModelVersion], str]:
         with self._db.reading() as db:
-            return model_search.versions(db, filter_string, order_by, max_results, page_token)
+            return model_search.search_versions(db, filter_string, order_by, max_results, page_token)
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.set_tag_version(db, name, checked_version(version), key, value)
+            registered_model_rows.set_version_tag(db, name, parse_version(version), key, value)
 
     def delete_version_tag(self, name: str, version: str, key: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.delete_tag_version(db, name, checked_version(version), key)
+            registered_model_rows.delete_version_tag(db, name, parse_version(version), key)
 
     def location(self, name: str, version: str) -> str:
         with self._db.reading() as db:
-            found = registered_model_rows.get_version(db, name, checked_version(version))
-            return model_sources.allowed_location(db, found, self._root_uri)
+            found = registered_model_rows.get_version(db, name, parse_version(version))
+            return model_sources.resolve_location(db, found, self._root_uri)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.set_alias(
-                db, name, checked_alias(alias, new=True), checked_version(version)
-            )
+            registered_model_rows.set_alias(db, name, check_alias(alias, new=True), parse_version(version))
 
     def delete_alias(self, name: str, alias: str) -> None:
         with self._db.writing() as db:
-            registered_model_rows.delete_alias(db, name, checked_alias(alias))
+            registered_model_rows.delete_alias(db, name, check_alias(alias))
 
     def version_of_alias(self, name: str, alias: str) -> ModelVersion:
-        checked_alias(alias)
+        check_alias(alias)
         with self._db.reading() as db:
             if alias.lower() == "latest":
-                found = registered_model_rows.newest(db, name)
+                found = registered_model_rows.find_newest(db, name)
             else:
-                found = registered_model_rows.by_alias(db, name, alias)
+                found = registered_model_rows.find_by_alias(db, name, alias)
         if found is None:
             # The codes that MLflow's clients know: an alias that is not there is a wrong parameter.
             code = "RESOURCE_DOES_NOT_EXIST" if alias.lower() == "latest" else "INVALID_PARAMETER_VALUE"
-            raise TrackingError(f"the model {shown(name)} has no alias {shown(alias)}", error_code=code)
+            raise TrackingError(
+                f"the model {quote_short(name)} has no alias {quote_short(alias)}", error_code=code
+            )
         return found
 
 
 def _note_registration(db: sqlite3.Connection, model_id: str, name: str, version: int) -> None:
-    number = logged_models.active_number(db, model_id)
+    number = logged_models.active_row_id(db, model_id)
     row = db.execute(
         "SELECT value FROM logged_model_tags WHERE model = ? AND key = ?", (number, VERSIONS_TAG)
     ).fetchone()

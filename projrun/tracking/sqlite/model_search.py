@@ -6,14 +6,14 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from projrun.tracking.filters import Column, Order, Subject, attribute
-from projrun.tracking.limits import check_page, check_text, invalid, shown
+from projrun.tracking.filters import Column, Order, SearchTarget, find_column
+from projrun.tracking.limits import check_page_size, check_text, invalid_parameter, quote_short
 from projrun.tracking.model_limits import MAX_DATASETS, MAX_MODELS_PER_PAGE, MAX_VERSIONS_PER_PAGE
 from projrun.tracking.models import PROMPT_TAG, Dataset, ModelOrder, ModelVersion, RegisteredModel
-from projrun.tracking.sqlite import experiments, registered_model_rows
-from projrun.tracking.sqlite.search import Condition, Statement, comparison
+from projrun.tracking.sqlite import experiment_rows, registered_model_rows
+from projrun.tracking.sqlite.run_search import Condition, SearchStatement, compare_column
 
-LOGGED_MODELS = Subject(
+LOGGED_MODELS = SearchTarget(
     attributes={
         "name": Column("m.name", False),
         "model_id": Column("m.model_id", False),
@@ -33,7 +33,7 @@ LOGGED_MODELS = Subject(
     owner="m.id",
 )
 _TIMES = ("last_updated_timestamp", "last_updated_time", "timestamp")
-REGISTERED_MODELS = Subject(
+REGISTERED_MODELS = SearchTarget(
     attributes={
         "name": Column("m.name", False),
         "creation_timestamp": Column("m.creation_time", True),
@@ -43,7 +43,7 @@ REGISTERED_MODELS = Subject(
     link="model",
     owner="m.id",
 )
-VERSIONS = Subject(
+VERSIONS = SearchTarget(
     attributes={
         "name": Column("m.name", False),
         "version_number": Column("v.version", True),
@@ -58,7 +58,7 @@ VERSIONS = Subject(
 )
 
 
-def logged_models(
+def search_logged_models(
     db: sqlite3.Connection,
     select: str,
     experiment_ids: Sequence[str],
@@ -69,10 +69,10 @@ def logged_models(
     page_token: str,
 ) -> tuple[list[Any], str]:
     """Rows of `select`, which names the models m."""
-    check_page(max_results)
-    statement = Statement(select, LOGGED_MODELS)
+    check_page_size(max_results)
+    statement = SearchStatement(select, LOGGED_MODELS)
     statement.where(Condition("m.lifecycle_stage = 'active'", []))
-    statement.where(comparison("m.experiment_id", "IN", experiments.numbers(experiment_ids)))
+    statement.where(compare_column("m.experiment_id", "IN", experiment_rows.parse_ids(experiment_ids)))
     measured = _measured_on(datasets) if datasets else None
     if measured is not None:
         parts = ["EXISTS (SELECT 1 FROM logged_model_metrics WHERE model = m.id AND", measured.sql, ")"]
@@ -84,35 +84,35 @@ def logged_models(
     return statement.page(db, max_results, page_token)
 
 
-def registered_models(
+def search_registered_models(
     db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
 ) -> tuple[list[RegisteredModel], str]:
-    check_page(max_results, MAX_MODELS_PER_PAGE)
+    check_page_size(max_results, MAX_MODELS_PER_PAGE)
     statement = _registry_statement(
         registered_model_rows.SELECT_MODEL, REGISTERED_MODELS, filter_string, order_by
     )
     statement.orders += ["m.name"]
     rows, token = statement.page(db, max_results, page_token)
-    return registered_model_rows.loaded_model(db, rows), token
+    return registered_model_rows.load_models(db, rows), token
 
 
-def versions(
+def search_versions(
     db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
 ) -> tuple[list[ModelVersion], str]:
-    check_page(max_results, MAX_VERSIONS_PER_PAGE)
+    check_page_size(max_results, MAX_VERSIONS_PER_PAGE)
     statement = _registry_statement(registered_model_rows.SELECT_VERSION, VERSIONS, filter_string, order_by)
     if not order_by:
         statement.orders += ["v.last_updated_time DESC"]
     statement.orders += ["m.name", "v.version DESC"]
     rows, token = statement.page(db, max_results, page_token)
-    return registered_model_rows.loaded_version(db, rows), token
+    return registered_model_rows.load_versions(db, rows), token
 
 
 def _registry_statement(
-    select: str, subject: Subject, filter_string: str, order_by: Sequence[str]
-) -> Statement:
+    select: str, subject: SearchTarget, filter_string: str, order_by: Sequence[str]
+) -> SearchStatement:
     """Prompts are kept as registered models; they are found only when they are asked for."""
-    statement = Statement(select, subject)
+    statement = SearchStatement(select, subject)
     wants_prompts = False
     for clause in statement.parsed(filter_string):
         if (clause.entity, clause.key) == ("tag", PROMPT_TAG):
@@ -129,7 +129,7 @@ def _registry_statement(
 
 def _measured_on(datasets: Sequence[Dataset]) -> Condition:
     if len(datasets) > MAX_DATASETS:
-        raise invalid(f"{len(datasets)} data sets exceed the limit of {MAX_DATASETS}")
+        raise invalid_parameter(f"{len(datasets)} data sets exceed the limit of {MAX_DATASETS}")
     conditions = [_on(dataset) for dataset in datasets]
     sql = " OR ".join(f"({condition.sql})" for condition in conditions)
     return Condition(f"({sql})", [value for condition in conditions for value in condition.bound])
@@ -137,7 +137,7 @@ def _measured_on(datasets: Sequence[Dataset]) -> Condition:
 
 def _on(dataset: Dataset) -> Condition:
     if not dataset.name:
-        raise invalid("a data set has no name")
+        raise invalid_parameter("a data set has no name")
     check_text("data set", dataset.name + dataset.digest)
     if not dataset.digest:
         return Condition("dataset_name = ?", [dataset.name])
@@ -153,8 +153,8 @@ def _order(order: ModelOrder) -> tuple[Order, Condition]:
         value = " ".join([*parts, "ORDER BY timestamp DESC, step DESC, run_id LIMIT 1)"])
         name = key.strip("`")
         return Order("metric", name, not order.ascending), Condition(value, [name, *on.bound])
-    column = attribute(order.field, LOGGED_MODELS)
+    column = find_column(order.field, LOGGED_MODELS)
     if column is None:
         known = ", ".join(LOGGED_MODELS.attributes)
-        raise invalid(f"order_by {shown(order.field)}: expected metrics.… or one of {known}")
+        raise invalid_parameter(f"order_by {quote_short(order.field)}: expected metrics.… or one of {known}")
     return Order("attribute", order.field, not order.ascending), Condition(column.sql, [])

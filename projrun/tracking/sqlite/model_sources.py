@@ -12,16 +12,22 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from projrun.errors import TrackingError
-from projrun.tracking.artifacts import checked_segments
-from projrun.tracking.limits import MAX_ARTIFACT_LOCATION, check_length, check_text, invalid, shown
-from projrun.tracking.model_limits import checked_alias, checked_stage, checked_version
+from projrun.tracking.artifacts import split_artifact_path
+from projrun.tracking.limits import (
+    MAX_ARTIFACT_LOCATION,
+    check_length,
+    check_text,
+    invalid_parameter,
+    quote_short,
+)
+from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
 from projrun.tracking.models import PROMPT_SOURCE, STAGES, ModelVersion
 from projrun.tracking.sqlite import logged_models, registered_model_rows, run_rows
 
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 
 
-class Origin(NamedTuple):
+class VersionSource(NamedTuple):
     source: str
     location: str
     """models:/<model id>, runs:/<run id>/<path> or the URI of artifacts."""
@@ -29,7 +35,9 @@ class Origin(NamedTuple):
     model_id: str
 
 
-def origin(db: sqlite3.Connection, source: str, run_id: str, model_id: str, root_uri: str) -> Origin:
+def resolve_source(
+    db: sqlite3.Connection, source: str, run_id: str, model_id: str, root_uri: str
+) -> VersionSource:
     """What `source` stands for. INVALID_PARAMETER_VALUE when a version may not come from there."""
     check_text("source", source)
     check_length("source", source, MAX_ARTIFACT_LOCATION)
@@ -37,7 +45,7 @@ def origin(db: sqlite3.Connection, source: str, run_id: str, model_id: str, root
     scheme, _, rest = source.partition(":")
     if any(char in rest for char in "?#\\\0") or re.search(r"[\x00-\x1f]", rest):
         raise _refused(source)
-    given = Origin(source, source, run_id, model_id)
+    given = VersionSource(source, source, run_id, model_id)
     if scheme in ("runs", "models", "mlflow-artifacts"):
         if not rest.startswith("/") or rest.startswith("//"):
             raise _refused(source)
@@ -45,43 +53,43 @@ def origin(db: sqlite3.Connection, source: str, run_id: str, model_id: str, root
     return _elsewhere(db, given, root_uri)
 
 
-def allowed_location(db: sqlite3.Connection, version: ModelVersion, root_uri: str) -> str:
+def resolve_location(db: sqlite3.Connection, version: ModelVersion, root_uri: str) -> str:
     """Where the version's files are, looked at once more: the database may be older than the rules."""
-    return origin(db, version.location, version.run_id, version.model_id, root_uri).location
+    return resolve_source(db, version.location, version.run_id, version.model_id, root_uri).location
 
 
-def prompt() -> Origin:
+def prompt_source() -> VersionSource:
     """A prompt has no files. What a client names instead is not kept."""
-    return Origin(PROMPT_SOURCE, "", "", "")
+    return VersionSource(PROMPT_SOURCE, "", "", "")
 
 
-def _of_run(db: sqlite3.Connection, given: Origin, rest: str, root_uri: str) -> Origin:
+def _of_run(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri: str) -> VersionSource:
     run_id, _, path = rest.partition("/")
     _check_path(given.source, path)
     _place(db, given.source, run_id)
     return given._replace(run_id=_same(given, "run_id", run_id))
 
 
-def _of_model(db: sqlite3.Connection, given: Origin, rest: str, root_uri: str) -> Origin:
+def _of_model(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri: str) -> VersionSource:
     if MODEL_ID.fullmatch(rest):
         _same(given, "model_id", rest)
-        model = logged_models.found(db, rest, root_uri)
+        model = logged_models.get(db, rest, root_uri)
         return given._replace(run_id=given.run_id or model.source_run_id, model_id=rest)
     version = _registered(db, given.source, rest)
     for field in ("run_id", "model_id"):
         if getattr(given, field):
             _same(given, field, getattr(version, field))
     source = f"models:/{version.name}/{version.version}"
-    return Origin(source, version.location, version.run_id, version.model_id)
+    return VersionSource(source, version.location, version.run_id, version.model_id)
 
 
-def _of_artifacts(db: sqlite3.Connection, given: Origin, rest: str, root_uri: str) -> Origin:
+def _of_artifacts(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri: str) -> VersionSource:
     """<experiment>/<run>/artifacts/… or <experiment>/models/<model>/artifacts…"""
     experiment, _, rest = rest.partition("/")
     owner, _, rest = rest.partition("/")
     if owner == "models":
         model_id, _, rest = rest.partition("/")
-        model = logged_models.found(db, model_id, root_uri)
+        model = logged_models.get(db, model_id, root_uri)
         place = f"{model.experiment_id}/models"
         result = given._replace(
             run_id=given.run_id or model.source_run_id, model_id=_same(given, "model_id", model_id)
@@ -97,10 +105,10 @@ def _of_artifacts(db: sqlite3.Connection, given: Origin, rest: str, root_uri: st
     return result
 
 
-def _elsewhere(db: sqlite3.Connection, given: Origin, root_uri: str) -> Origin:
+def _elsewhere(db: sqlite3.Connection, given: VersionSource, root_uri: str) -> VersionSource:
     """Only where the experiment keeps the artifacts of just this run or model, away from this store."""
     if given.model_id:
-        root = logged_models.found(db, given.model_id, root_uri).artifact_uri
+        root = logged_models.get(db, given.model_id, root_uri).artifact_uri
     elif given.run_id:
         _place(db, given.source, given.run_id)
         root = run_rows.get(db, given.run_id, root_uri).artifact_uri
@@ -120,12 +128,12 @@ def _registered(db: sqlite3.Connection, source: str, rest: str) -> ModelVersion:
     """<name>/<version, stage or latest> or <name>@<alias>."""
     name, at, alias = rest.rpartition("@")
     if at and "/" not in rest:
-        version = registered_model_rows.by_alias(db, name, checked_alias(alias))
+        version = registered_model_rows.find_by_alias(db, name, check_alias(alias))
     else:
         name, _, which = rest.rpartition("/")
         version = _chosen(db, name, which)
     if version is None:
-        raise TrackingError(f"there is no model {shown(source)}", error_code="RESOURCE_DOES_NOT_EXIST")
+        raise TrackingError(f"there is no model {quote_short(source)}", error_code="RESOURCE_DOES_NOT_EXIST")
     if not version.location:
         raise _refused(source)
     return version
@@ -133,25 +141,27 @@ def _registered(db: sqlite3.Connection, source: str, rest: str) -> ModelVersion:
 
 def _chosen(db: sqlite3.Connection, name: str, which: str) -> ModelVersion | None:
     if which.lower() == "latest":
-        return registered_model_rows.newest(db, name)
+        return registered_model_rows.find_newest(db, name)
     if any(stage.lower() == which.lower() for stage in STAGES):
-        found = registered_model_rows.latest(
-            db, registered_model_rows.model_number(db, name), [checked_stage(which)]
+        found = registered_model_rows.latest_versions(
+            db, registered_model_rows.model_row_id(db, name), [parse_stage(which)]
         )
         return found[0] if found else None
-    return registered_model_rows.get_version(db, name, checked_version(which))
+    return registered_model_rows.get_version(db, name, parse_version(which))
 
 
 def _place(db: sqlite3.Connection, source: str, run_id: str) -> str:
     try:
-        return run_rows.place(db, run_id)
+        return run_rows.artifact_path(db, run_id)
     except TrackingError:
-        raise invalid(f"the source {shown(source)} names no run of this store") from None
+        raise invalid_parameter(f"the source {quote_short(source)} names no run of this store") from None
 
 
-def _same(given: Origin, field: str, value: str) -> str:
+def _same(given: VersionSource, field: str, value: str) -> str:
     if getattr(given, field) not in ("", value):
-        raise invalid(f"the source {shown(given.source)} and the {field} {shown(value)} do not fit together")
+        raise invalid_parameter(
+            f"the source {quote_short(given.source)} and the {field} {quote_short(value)} do not fit together"
+        )
     return value
 
 
@@ -159,7 +169,7 @@ def _check_path(source: str, path: str) -> None:
     """However often a client may decode it."""
     try:
         while True:
-            checked_segments(path)
+            split_artifact_path(path)
             if "\\" in path:
                 raise _refused(source)
             if (decoded := unquote(path)) == path:
@@ -170,8 +180,8 @@ def _check_path(source: str, path: str) -> None:
 
 
 def _refused(source: str) -> TrackingError:
-    return invalid(
-        f"the source {shown(source)} is no place that a model version may come from",
+    return invalid_parameter(
+        f"the source {quote_short(source)} is no place that a model version may come from",
         "use runs:/<run id>/<path>, models:/<model id>, models:/<name>/<version>"
         " or the artifact URI of a run or model of this server",
     )

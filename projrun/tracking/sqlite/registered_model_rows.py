@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
-from projrun.tracking.limits import shown
+from projrun.tracking.limits import quote_short
 from projrun.tracking.model_limits import (
     MAX_DESCRIPTION,
     MAX_RUN_LINK,
     MAX_TAG_KEY,
-    checked_length,
-    checked_name,
-    checked_registry_tags,
-    checked_stage,
+    check_model_name,
+    check_registry_tags,
+    check_text_length,
+    parse_stage,
 )
 from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage
 
@@ -41,9 +41,9 @@ def insert_version(
     tags: Mapping[str, str],
 ) -> int:
     """The number of the new version."""
-    checked_length("description", description, MAX_DESCRIPTION)
-    checked_length("run link", run_link, MAX_RUN_LINK)
-    model, now = model_number(db, name), now_ms()
+    check_text_length("description", description, MAX_DESCRIPTION)
+    check_text_length("run link", run_link, MAX_RUN_LINK)
+    model, now = model_row_id(db, name), now_ms()
     db.execute(
         "UPDATE registered_models SET last_version = last_version + 1, last_updated_time = ? WHERE id = ?",
         (now, model),
@@ -54,29 +54,29 @@ def insert_version(
         " model_id, creation_time, last_updated_time) VALUES (?, ?, 'None', ?, ?, ?, ?, ?, ?, ?, ?)",
         (model, version, description, source, location, run_id, run_link, model_id, now, now),
     )
-    _put_tags_version(db, int(cursor.lastrowid or 0), tags)
+    _put_version_tags(db, int(cursor.lastrowid or 0), tags)
     return int(version)
 
 
 def get_version(db: sqlite3.Connection, name: str, version: int) -> ModelVersion:
-    return loaded_version(db, [_row(db, name, version)])[0]
+    return load_versions(db, [_version_row(db, name, version)])[0]
 
 
-def by_alias(db: sqlite3.Connection, name: str, alias: str) -> ModelVersion | None:
+def find_by_alias(db: sqlite3.Connection, name: str, alias: str) -> ModelVersion | None:
     row = db.execute(
-        "SELECT version FROM model_aliases WHERE model = ? AND alias = ?", (model_number(db, name), alias)
+        "SELECT version FROM model_aliases WHERE model = ? AND alias = ?", (model_row_id(db, name), alias)
     ).fetchone()
     return get_version(db, name, row[0]) if row else None
 
 
-def newest(db: sqlite3.Connection, name: str) -> ModelVersion | None:
+def find_newest(db: sqlite3.Connection, name: str) -> ModelVersion | None:
     row = db.execute(
-        "SELECT max(version) FROM model_versions WHERE model = ?", (model_number(db, name),)
+        "SELECT max(version) FROM model_versions WHERE model = ?", (model_row_id(db, name),)
     ).fetchone()
     return get_version(db, name, row[0]) if row[0] is not None else None
 
 
-def latest(db: sqlite3.Connection, model: int, stages: Sequence[Stage]) -> list[ModelVersion]:
+def latest_versions(db: sqlite3.Connection, model: int, stages: Sequence[Stage]) -> list[ModelVersion]:
     """The newest of each of `stages` that has one."""
     marks = ", ".join("?" * len(stages))
     rows = db.execute(
@@ -89,26 +89,26 @@ def latest(db: sqlite3.Connection, model: int, stages: Sequence[Stage]) -> list[
         ),
         (model, model, *stages),
     )
-    return loaded_version(db, rows.fetchall())
+    return load_versions(db, rows.fetchall())
 
 
-def loaded_version(db: sqlite3.Connection, rows: Sequence[VersionRow]) -> list[ModelVersion]:
+def load_versions(db: sqlite3.Connection, rows: Sequence[VersionRow]) -> list[ModelVersion]:
     return [_version(db, row) for row in rows]
 
 
 def describe_version(db: sqlite3.Connection, name: str, version: int, description: str) -> None:
-    number = _row(db, name, version)[0]
-    checked_length("description", description, MAX_DESCRIPTION)
+    number = _version_row(db, name, version)[0]
+    check_text_length("description", description, MAX_DESCRIPTION)
     db.execute(
         "UPDATE model_versions SET description = ?, last_updated_time = ? WHERE id = ?",
         (description, now_ms(), number),
     )
 
 
-def move(db: sqlite3.Connection, name: str, version: int, stage: str, archive_others: bool) -> None:
+def set_stage(db: sqlite3.Connection, name: str, version: int, stage: str, archive_others: bool) -> None:
     """archive_others: what is in `stage` already goes to Archived."""
-    target, now = checked_stage(stage, active=archive_others), now_ms()
-    number, model = _row(db, name, version)[:2]
+    target, now = parse_stage(stage, active=archive_others), now_ms()
+    number, model = _version_row(db, name, version)[:2]
     if archive_others:
         db.execute(
             "UPDATE model_versions SET stage = 'Archived', last_updated_time = ?"
@@ -122,46 +122,46 @@ def move(db: sqlite3.Connection, name: str, version: int, stage: str, archive_ot
 
 
 def delete_version(db: sqlite3.Connection, name: str, version: int) -> None:
-    number, model = _row(db, name, version)[:2]
+    number, model = _version_row(db, name, version)[:2]
     db.execute("DELETE FROM model_aliases WHERE model = ? AND version = ?", (model, version))
     db.execute("DELETE FROM model_version_tags WHERE version_id = ?", (number,))
     db.execute("DELETE FROM model_versions WHERE id = ?", (number,))
     _touch(db, model, now_ms())
 
 
-def set_tag_version(db: sqlite3.Connection, name: str, version: int, key: str, value: str) -> None:
-    _put_tags_version(db, _row(db, name, version)[0], {key: value})
+def set_version_tag(db: sqlite3.Connection, name: str, version: int, key: str, value: str) -> None:
+    _put_version_tags(db, _version_row(db, name, version)[0], {key: value})
 
 
-def delete_tag_version(db: sqlite3.Connection, name: str, version: int, key: str) -> None:
+def delete_version_tag(db: sqlite3.Connection, name: str, version: int, key: str) -> None:
     """One that is not there is no error, as in MLflow."""
-    number = _row(db, name, version)[0]
-    checked_length("tag name", key, MAX_TAG_KEY)
+    number = _version_row(db, name, version)[0]
+    check_text_length("tag name", key, MAX_TAG_KEY)
     db.execute("DELETE FROM model_version_tags WHERE version_id = ? AND key = ?", (number, key))
 
 
 def set_alias(db: sqlite3.Connection, name: str, alias: str, version: int) -> None:
-    model = _row(db, name, version)[1]
+    model = _version_row(db, name, version)[1]
     db.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", (model, alias, version))
 
 
-def model_number(db: sqlite3.Connection, name: str) -> int:
-    row = db.execute("SELECT id FROM registered_models WHERE name = ?", (checked_name(name),)).fetchone()
+def model_row_id(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute("SELECT id FROM registered_models WHERE name = ?", (check_model_name(name),)).fetchone()
     if row is None:
         raise TrackingError(
-            f"there is no registered model {shown(name)}", error_code="RESOURCE_DOES_NOT_EXIST"
+            f"there is no registered model {quote_short(name)}", error_code="RESOURCE_DOES_NOT_EXIST"
         )
     return int(row[0])
 
 
-def _row(db: sqlite3.Connection, name: str, version: int) -> VersionRow:
-    model = model_number(db, name)
+def _version_row(db: sqlite3.Connection, name: str, version: int) -> VersionRow:
+    model = model_row_id(db, name)
     row: VersionRow | None = db.execute(
         SELECT_VERSION + " WHERE v.model = ? AND v.version = ?", (model, version)
     ).fetchone()
     if row is None:
         raise TrackingError(
-            f"the registered model {shown(name)} has no version {version}",
+            f"the registered model {quote_short(name)} has no version {version}",
             error_code="RESOURCE_DOES_NOT_EXIST",
         )
     return row
@@ -188,8 +188,8 @@ def _version(db: sqlite3.Connection, row: VersionRow) -> ModelVersion:
     )
 
 
-def _put_tags_version(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in checked_registry_tags(tags).items()]
+def _put_version_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
+    rows = [(number, key, value) for key, value in check_registry_tags(tags).items()]
     db.executemany("INSERT OR REPLACE INTO model_version_tags VALUES (?, ?, ?)", rows)
 
 
@@ -205,23 +205,23 @@ ModelRow = tuple[int, str, str, int, int]
 
 
 def insert_model(db: sqlite3.Connection, name: str, description: str, tags: Mapping[str, str]) -> None:
-    _check_free(db, checked_name(name))
-    checked_length("description", description, MAX_DESCRIPTION)
+    _check_free(db, check_model_name(name))
+    check_text_length("description", description, MAX_DESCRIPTION)
     now = now_ms()
     cursor = db.execute(
         "INSERT INTO registered_models (name, description, creation_time, last_updated_time)"
         " VALUES (?, ?, ?, ?)",
         (name, description, now, now),
     )
-    _put_tags_model(db, int(cursor.lastrowid or 0), tags)
+    _put_model_tags(db, int(cursor.lastrowid or 0), tags)
 
 
 def get_model(db: sqlite3.Connection, name: str) -> RegisteredModel:
-    rows = db.execute(SELECT_MODEL + " WHERE m.id = ?", (model_number(db, name),)).fetchall()
-    return loaded_model(db, rows)[0]
+    rows = db.execute(SELECT_MODEL + " WHERE m.id = ?", (model_row_id(db, name),)).fetchall()
+    return load_models(db, rows)[0]
 
 
-def loaded_model(db: sqlite3.Connection, rows: Sequence[ModelRow]) -> list[RegisteredModel]:
+def load_models(db: sqlite3.Connection, rows: Sequence[ModelRow]) -> list[RegisteredModel]:
     return [
         RegisteredModel(
             name=name,
@@ -230,15 +230,15 @@ def loaded_model(db: sqlite3.Connection, rows: Sequence[ModelRow]) -> list[Regis
             last_updated_time=updated,
             tags=dict(db.execute("SELECT key, value FROM registered_model_tags WHERE model = ?", (number,))),
             aliases=dict(db.execute("SELECT alias, version FROM model_aliases WHERE model = ?", (number,))),
-            latest_versions=tuple(latest(db, number, STAGES)),
+            latest_versions=tuple(latest_versions(db, number, STAGES)),
         )
         for number, name, description, created, updated in rows
     ]
 
 
-def rename(db: sqlite3.Connection, name: str, new_name: str) -> None:
-    number, now = model_number(db, name), now_ms()
-    if checked_name(new_name) != name:
+def rename_model(db: sqlite3.Connection, name: str, new_name: str) -> None:
+    number, now = model_row_id(db, name), now_ms()
+    if check_model_name(new_name) != name:
         _check_free(db, new_name)
     db.execute(
         "UPDATE registered_models SET name = ?, last_updated_time = ? WHERE id = ?", (new_name, now, number)
@@ -247,15 +247,15 @@ def rename(db: sqlite3.Connection, name: str, new_name: str) -> None:
 
 
 def describe_model(db: sqlite3.Connection, name: str, description: str) -> None:
-    checked_length("description", description, MAX_DESCRIPTION)
+    check_text_length("description", description, MAX_DESCRIPTION)
     db.execute(
         "UPDATE registered_models SET description = ?, last_updated_time = ? WHERE id = ?",
-        (description, now_ms(), model_number(db, name)),
+        (description, now_ms(), model_row_id(db, name)),
     )
 
 
 def delete_model(db: sqlite3.Connection, name: str) -> None:
-    number = model_number(db, name)
+    number = model_row_id(db, name)
     db.execute(
         "DELETE FROM model_version_tags WHERE version_id IN (SELECT id FROM model_versions WHERE model = ?)",
         (number,),
@@ -266,31 +266,31 @@ def delete_model(db: sqlite3.Connection, name: str) -> None:
     db.execute("DELETE FROM registered_models WHERE id = ?", (number,))
 
 
-def set_tag_model(db: sqlite3.Connection, name: str, key: str, value: str) -> None:
-    _put_tags_model(db, model_number(db, name), {key: value})
+def set_model_tag(db: sqlite3.Connection, name: str, key: str, value: str) -> None:
+    _put_model_tags(db, model_row_id(db, name), {key: value})
 
 
-def delete_tag_model(db: sqlite3.Connection, name: str, key: str) -> None:
+def delete_model_tag(db: sqlite3.Connection, name: str, key: str) -> None:
     """One that is not there is no error, as in MLflow."""
-    number = model_number(db, name)
-    checked_length("tag name", key, MAX_TAG_KEY)
+    number = model_row_id(db, name)
+    check_text_length("tag name", key, MAX_TAG_KEY)
     db.execute("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", (number, key))
 
 
 def delete_alias(db: sqlite3.Connection, name: str, alias: str) -> None:
     """One that is not there is no error, as in MLflow."""
-    db.execute("DELETE FROM model_aliases WHERE model = ? AND alias = ?", (model_number(db, name), alias))
+    db.execute("DELETE FROM model_aliases WHERE model = ? AND alias = ?", (model_row_id(db, name), alias))
 
 
-def _put_tags_model(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in checked_registry_tags(tags).items()]
+def _put_model_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
+    rows = [(number, key, value) for key, value in check_registry_tags(tags).items()]
     db.executemany("INSERT OR REPLACE INTO registered_model_tags VALUES (?, ?, ?)", rows)
 
 
 def _check_free(db: sqlite3.Connection, name: str) -> None:
     if db.execute("SELECT 1 FROM registered_models WHERE name = ?", (name,)).fetchone():
         raise TrackingError(
-            f"a registered model named {shown(name)} already exists",
+            f"a registered model named {quote_short(name)} already exists",
             "choose another name",
             error_code="RESOURCE_ALREADY_EXISTS",
         )

@@ -27,15 +27,15 @@ from projrun.tracking.limits import (
     check_batch,
     check_dataset,
     check_metrics,
+    check_run_name,
     check_text,
     check_time,
-    checked_params,
-    checked_run_name,
-    checked_tags,
-    invalid,
-    shown,
+    invalid_parameter,
+    normalize_params,
+    normalize_tags,
+    quote_short,
 )
-from projrun.tracking.sqlite import experiments
+from projrun.tracking.sqlite import experiment_rows
 
 SELECT = (
     "SELECT r.id, r.run_id, r.experiment_id, r.name, r.user_id, r.status, r.start_time, r.end_time,"
@@ -58,7 +58,7 @@ DATASETS = (
 )
 
 
-def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run]:
+def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run]:
     """The runs of `rows`, which `SELECT` found, in their order."""
     numbers = msgspec.json.encode([row[0] for row in rows]).decode()
     metrics, params, tags, models, datasets = (
@@ -79,7 +79,7 @@ def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[R
             lifecycle_stage=stage,
             params=dict(params[number]),
             tags=dict(tags[number]),
-            metrics={metric[0]: metric_of(metric) for metric in metrics[number]},
+            metrics={metric[0]: to_metric(metric) for metric in metrics[number]},
             inputs=tuple(_dataset(*dataset) for dataset in datasets[number]),
             model_inputs=tuple(model_id for role, model_id, _ in models[number] if role == "input"),
             model_outputs={model_id: step for role, model_id, step in models[number] if role == "output"},
@@ -88,7 +88,7 @@ def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[R
     ]
 
 
-def metric_of(row: tuple[str, float, int, int, int]) -> Metric:
+def to_metric(row: tuple[str, float, int, int, int]) -> Metric:
     """row: key, value, is_nan, timestamp, step"""
     key, value, is_nan, timestamp, step = row
     return Metric(key, math.nan if is_nan else value, timestamp, step)
@@ -163,11 +163,13 @@ def insert(
     tags: Mapping[str, str],
     status: RunStatus,
 ) -> str:
-    number, _ = experiments.active_number(db, experiment_id)
+    number, _ = experiment_rows.active_row_id(db, experiment_id)
     named = tags.get(RUN_NAME_TAG, "")
     if run_name and named and run_name != named:
-        raise invalid(f"the run name {shown(run_name)} and the tag {RUN_NAME_TAG} {shown(named)} differ")
-    name = checked_run_name(run_name or named or random_name())
+        raise invalid_parameter(
+            f"the run name {quote_short(run_name)} and the tag {RUN_NAME_TAG} {quote_short(named)} differ"
+        )
+    name = check_run_name(run_name or named or random_name())
     check_text("user", user_id)
     start = now_ms() if start_time is None else start_time
     check_time("start_time", start)
@@ -177,7 +179,7 @@ def insert(
         " VALUES (?, ?, ?, ?, ?, ?)",
         (run_id, number, name, user_id, _checked_status(status), start),
     )
-    _put_tags(db, int(cursor.lastrowid or 0), checked_tags({**tags, RUN_NAME_TAG: name}))
+    _put_tags(db, int(cursor.lastrowid or 0), normalize_tags({**tags, RUN_NAME_TAG: name}))
     return run_id
 
 
@@ -185,10 +187,10 @@ def get(db: sqlite3.Connection, run_id: str, root_uri: str) -> Run:
     rows = db.execute(SELECT + " WHERE r.run_id = ?", (run_id,)).fetchall()
     if not rows:
         raise _missing(run_id)
-    return loaded(db, rows, root_uri)[0]
+    return load(db, rows, root_uri)[0]
 
 
-def place(db: sqlite3.Connection, run_id: str) -> str:
+def artifact_path(db: sqlite3.Connection, run_id: str) -> str:
     """Where the run's artifacts are below the root: <experiment id>/<run id>."""
     row = db.execute("SELECT experiment_id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
@@ -199,7 +201,7 @@ def place(db: sqlite3.Connection, run_id: str) -> str:
 def update(
     db: sqlite3.Connection, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None
 ) -> None:
-    number = active_number(db, run_id)
+    number = active_row_id(db, run_id)
     if status is not None:
         db.execute("UPDATE runs SET status = ? WHERE id = ?", (_checked_status(status), number))
     if end_time is not None:
@@ -209,19 +211,19 @@ def update(
         _put_tags(db, number, {RUN_NAME_TAG: run_name})
 
 
-def move(db: sqlite3.Connection, run_id: str, stage: LifecycleStage) -> None:
+def set_stage(db: sqlite3.Connection, run_id: str, stage: LifecycleStage) -> None:
     moved = db.execute("UPDATE runs SET lifecycle_stage = ? WHERE run_id = ?", (stage, run_id))
     if not moved.rowcount:
         raise _missing(run_id)
 
 
-def give_to(db: sqlite3.Connection, run_id: str, experiment_id: str) -> None:
-    experiment, _ = experiments.active_number(db, experiment_id)
-    number = active_number(db, run_id)
+def move_to_experiment(db: sqlite3.Connection, run_id: str, experiment_id: str) -> None:
+    experiment, _ = experiment_rows.active_row_id(db, experiment_id)
+    number = active_row_id(db, run_id)
     db.execute("UPDATE runs SET experiment_id = ? WHERE id = ?", (experiment, number))
 
 
-def log(
+def log_batch(
     db: sqlite3.Connection,
     run_id: str,
     metrics: Sequence[Metric],
@@ -230,20 +232,22 @@ def log(
 ) -> None:
     check_batch(metrics, params, tags)
     check_metrics(metrics)
-    number = active_number(db, run_id)
-    _put_params(db, number, checked_params(params))
+    number = active_row_id(db, run_id)
+    _put_params(db, number, normalize_params(params))
     _put_metrics(db, number, metrics)
-    _put_tags(db, number, checked_tags(tags))
+    _put_tags(db, number, normalize_tags(tags))
 
 
 def delete_tag(db: sqlite3.Connection, run_id: str, key: str) -> None:
-    number = active_number(db, run_id)
+    number = active_row_id(db, run_id)
     if not db.execute("DELETE FROM tags WHERE run = ? AND key = ?", (number, key)).rowcount:
-        raise TrackingError(f"the run {run_id} has no tag {shown(key)}", error_code="RESOURCE_DOES_NOT_EXIST")
+        raise TrackingError(
+            f"the run {run_id} has no tag {quote_short(key)}", error_code="RESOURCE_DOES_NOT_EXIST"
+        )
 
 
 def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) -> None:
-    number = active_number(db, run_id)
+    number = active_row_id(db, run_id)
     row = db.execute(
         "SELECT value FROM tags WHERE run = ? AND key = ?", (number, LOGGED_MODELS_TAG)
     ).fetchone()
@@ -254,7 +258,7 @@ def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) 
 
 
 def log_inputs(db: sqlite3.Connection, run_id: str, datasets: Sequence[DatasetInput]) -> None:
-    number = active_number(db, run_id)
+    number = active_row_id(db, run_id)
     for data in datasets:
         check_dataset(data)
         tags = msgspec.json.encode(data.tags).decode()
@@ -264,17 +268,17 @@ def log_inputs(db: sqlite3.Connection, run_id: str, datasets: Sequence[DatasetIn
         )
 
 
-def history(
+def metric_history(
     db: sqlite3.Connection, run_id: str, key: str, max_results: int | None, offset: int
 ) -> list[Metric]:
-    place(db, run_id)
+    artifact_path(db, run_id)
     rows = db.execute(
         "SELECT key, value, is_nan, timestamp, step FROM metrics"
         " WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ?"
         " ORDER BY step, timestamp, value LIMIT ? OFFSET ?",
         (run_id, key, -1 if max_results is None else max_results, offset),
     )
-    return [metric_of(row) for row in rows]
+    return [to_metric(row) for row in rows]
 
 
 def _put_params(db: sqlite3.Connection, number: int, params: Mapping[str, str]) -> None:
@@ -284,8 +288,9 @@ def _put_params(db: sqlite3.Connection, number: int, params: Mapping[str, str]) 
     for key, value in params.items():
         (stored,) = db.execute("SELECT value FROM params WHERE run = ? AND key = ?", (number, key)).fetchone()
         if stored != value:
-            raise invalid(
-                f"the parameter {shown(key)} is {shown(stored)} and cannot change to {shown(value)}",
+            raise invalid_parameter(
+                f"the parameter {quote_short(key)} is {quote_short(stored)}"
+                f" and cannot change to {quote_short(value)}",
                 "log it under another name, or in a nested run",
             )
 
@@ -327,24 +332,28 @@ def _last_of_each_key(rows: Sequence[MetricRow]) -> list[MetricRow]:
 
 def _put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
     if name := tags.get(RUN_NAME_TAG):
-        db.execute("UPDATE runs SET name = ? WHERE id = ?", (checked_run_name(name), number))
+        db.execute("UPDATE runs SET name = ? WHERE id = ?", (check_run_name(name), number))
     db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", [(number, key, tags[key]) for key in tags])
 
 
-def active_number(db: sqlite3.Connection, run_id: str) -> int:
+def active_row_id(db: sqlite3.Connection, run_id: str) -> int:
     row = db.execute("SELECT id, lifecycle_stage FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
         raise _missing(run_id)
     if row[1] != "active":
-        raise invalid(f"the run {run_id} is deleted", "restore it first")
+        raise invalid_parameter(f"the run {run_id} is deleted", "restore it first")
     return int(row[0])
 
 
 def _checked_status(status: RunStatus) -> RunStatus:
     if status not in STATUSES:
-        raise invalid(f"{shown(str(status))} is not a status", f"use one of {', '.join(STATUSES)}")
+        raise invalid_parameter(
+            f"{quote_short(str(status))} is not a status", f"use one of {', '.join(STATUSES)}"
+        )
     return status
 
 
 def _missing(run_id: str) -> TrackingError:
-    return TrackingError(f"there is no run with the id {shown(run_id)}", error_code="RESOURCE_DOES_NOT_EXIST")
+    return TrackingError(
+        f"there is no run with the id {quote_short(run_id)}", error_code="RESOURCE_DOES_NOT_EXIST"
+    )

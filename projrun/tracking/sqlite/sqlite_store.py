@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from projrun.disk import Home
-from projrun.tracking.artifacts import Directory, sweep
+from projrun.tracking.artifacts import ArtifactDirectory, remove_abandoned_uploads
 from projrun.tracking.entities import ArtifactInfo, DatasetInput, Experiment, Metric, Run, RunStatus
-from projrun.tracking.sqlite import experiments, run_rows
-from projrun.tracking.sqlite.database import Database, is_current, migrate, not_accessible
+from projrun.tracking.sqlite import experiment_rows, run_rows
+from projrun.tracking.sqlite.database import Database, inaccessible, is_current, migrate
 
 if TYPE_CHECKING:
     from projrun.tracking.mlflow_import.importer import Importer
-    from projrun.tracking.sqlite.logged_models import EmbeddedLoggedModels
-    from projrun.tracking.sqlite.model_registry import EmbeddedRegistry
+    from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
+    from projrun.tracking.sqlite.model_registry import SqliteModelRegistry
 
 
 def open_store(home: Home) -> SqliteStore:
@@ -24,14 +24,14 @@ def open_store(home: Home) -> SqliteStore:
     try:
         home.artifacts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise not_accessible(error, home.data) from None
+        raise inaccessible(error, home.data) from None
     database = Database(home.tracking_db)
     try:
         with database.connection() as connection:
             if not is_current(connection):
                 migrate(connection, home.tracking_db)
     except OSError as error:
-        raise not_accessible(error, home.data) from None
+        raise inaccessible(error, home.data) from None
     return SqliteStore(database, home.artifacts)
 
 
@@ -47,19 +47,19 @@ class SqliteStore:
     ) -> str:
         location = ""
         if artifact_location:
-            from projrun.tracking.artifacts import checked_location
+            from projrun.tracking.artifacts import normalize_location
 
-            location = checked_location(artifact_location, self.artifact_root)
+            location = normalize_location(artifact_location, self.artifact_root)
         with self._db.writing() as db:
-            return str(experiments.insert(db, name, tags or {}, location))
+            return str(experiment_rows.insert(db, name, tags or {}, location))
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         with self._db.reading() as db:
-            return experiments.get(db, experiment_id, self.artifact_root)
+            return experiment_rows.get(db, experiment_id, self.artifact_root)
 
     def get_experiment_by_name(self, name: str) -> Experiment | None:
         with self._db.reading() as db:
-            return experiments.get_by_name(db, name, self.artifact_root)
+            return experiment_rows.get_by_name(db, name, self.artifact_root)
 
     def search_experiments(
         self,
@@ -69,32 +69,32 @@ class SqliteStore:
         page_token: str = "",
         view_type: str = "ACTIVE_ONLY",
     ) -> tuple[list[Experiment], str]:
-        from projrun.tracking.sqlite import search
+        from projrun.tracking.sqlite import run_search
 
         with self._db.reading() as db:
-            return search.search_experiments(
+            return run_search.search_experiments(
                 db, filter_string, order_by, max_results, page_token, view_type, self.artifact_root
             )
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         with self._db.writing() as db:
-            experiments.rename(db, experiment_id, name)
+            experiment_rows.rename(db, experiment_id, name)
 
     def delete_experiment(self, experiment_id: str) -> None:
         with self._db.writing() as db:
-            experiments.delete(db, experiment_id)
+            experiment_rows.delete(db, experiment_id)
 
     def restore_experiment(self, experiment_id: str) -> None:
         with self._db.writing() as db:
-            experiments.restore(db, experiment_id)
+            experiment_rows.restore(db, experiment_id)
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
         with self._db.writing() as db:
-            experiments.set_tag(db, experiment_id, key, value)
+            experiment_rows.set_tag(db, experiment_id, key, value)
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         with self._db.writing() as db:
-            experiments.delete_tag(db, experiment_id, key)
+            experiment_rows.delete_tag(db, experiment_id, key)
 
     def create_run(
         self,
@@ -128,11 +128,11 @@ class SqliteStore:
 
     def delete_run(self, run_id: str) -> None:
         with self._db.writing() as db:
-            run_rows.move(db, run_id, "deleted")
+            run_rows.set_stage(db, run_id, "deleted")
 
     def restore_run(self, run_id: str) -> None:
         with self._db.writing() as db:
-            run_rows.move(db, run_id, "active")
+            run_rows.set_stage(db, run_id, "active")
 
     def search_runs(
         self,
@@ -143,10 +143,10 @@ class SqliteStore:
         page_token: str = "",
         run_view_type: str = "ACTIVE_ONLY",
     ) -> tuple[list[Run], str]:
-        from projrun.tracking.sqlite import search
+        from projrun.tracking.sqlite import run_search
 
         with self._db.reading() as db:
-            return search.search_runs(
+            return run_search.search_runs(
                 db,
                 experiment_ids,
                 filter_string,
@@ -160,9 +160,9 @@ class SqliteStore:
     def move_run(self, run_id: str, experiment_id: str) -> Path | None:
         """Give a run to another experiment, its artifacts with it; the link that stands where they were."""
         with self._db.writing() as db:
-            before = self._artifacts / run_rows.place(db, run_id)
-            run_rows.give_to(db, run_id, experiment_id)
-            after = self._artifacts / run_rows.place(db, run_id)
+            before = self._artifacts / run_rows.artifact_path(db, run_id)
+            run_rows.move_to_experiment(db, run_id, experiment_id)
+            after = self._artifacts / run_rows.artifact_path(db, run_id)
             if before == after or not before.exists():
                 return None
             try:
@@ -170,7 +170,7 @@ class SqliteStore:
                 before.rename(after)
                 before.symlink_to(after)
             except OSError as error:
-                raise not_accessible(error, self._artifacts) from None
+                raise inaccessible(error, self._artifacts) from None
         return before
 
     def log_batch(
@@ -181,7 +181,7 @@ class SqliteStore:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         with self._db.writing() as db:
-            run_rows.log(db, run_id, metrics, params or {}, tags or {})
+            run_rows.log_batch(db, run_id, metrics, params or {}, tags or {})
             if any(metric.model_id for metric in metrics):
                 from projrun.tracking.sqlite import logged_models
 
@@ -203,16 +203,16 @@ class SqliteStore:
         self, run_id: str, key: str, max_results: int | None = None, offset: int = 0
     ) -> list[Metric]:
         with self._db.reading() as db:
-            return run_rows.history(db, run_id, key, max_results, offset)
+            return run_rows.metric_history(db, run_id, key, max_results, offset)
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactInfo]:
-        return self._directory(run_id).listed(path)
+        return self._directory(run_id).list_entries(path)
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
-        return self._directory(run_id).opened(path)
+        return self._directory(run_id).open_file(path)
 
     def artifact_file(self, run_id: str, path: str) -> Path | None:
-        return self._directory(run_id).existing(path)
+        return self._directory(run_id).resolve_path(path)
 
     def write_artifact(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
         self._directory(run_id).write(path, content)
@@ -221,22 +221,22 @@ class SqliteStore:
         self._directory(run_id).delete(path)
 
     def log_file(self, run_id: str, path: str) -> Path:
-        return self._directory(run_id).prepared(path)
+        return self._directory(run_id).prepare_file(path)
 
     def finish_file(self, run_id: str, path: str) -> None:
         """Nothing to do: the file grew where it belongs."""
 
     @property
-    def logged_models(self) -> EmbeddedLoggedModels:
-        from projrun.tracking.sqlite.logged_models import EmbeddedLoggedModels
+    def logged_models(self) -> SqliteLoggedModels:
+        from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
 
-        return EmbeddedLoggedModels(self._db, self._artifacts)
+        return SqliteLoggedModels(self._db, self._artifacts)
 
     @property
-    def registry(self) -> EmbeddedRegistry:
-        from projrun.tracking.sqlite.model_registry import EmbeddedRegistry
+    def registry(self) -> SqliteModelRegistry:
+        from projrun.tracking.sqlite.model_registry import SqliteModelRegistry
 
-        return EmbeddedRegistry(self._db, self.artifact_root)
+        return SqliteModelRegistry(self._db, self.artifact_root)
 
     def importer(self, artifacts: Iterable[Path]) -> Importer:
         """artifacts: the directories that artifacts of imported runs may come from."""
@@ -244,16 +244,16 @@ class SqliteStore:
 
         return Importer(self._db, self._artifacts, artifacts)
 
-    def faults(self) -> list[str]:
+    def find_faults(self) -> list[str]:
         """What is wrong with the database and its files, a line each; [] when all is well."""
-        from projrun.tracking.sqlite.database import faults
+        from projrun.tracking.sqlite.database import find_faults
 
         with self._db.reading() as db:
-            return faults(db, self._artifacts)
+            return find_faults(db, self._artifacts)
 
-    def sweep(self) -> int:
+    def remove_abandoned_uploads(self) -> int:
         """Remove what killed uploads left behind. How many files that were."""
-        return sweep(self._artifacts)
+        return remove_abandoned_uploads(self._artifacts)
 
     def impatient(self) -> SqliteStore:
         """This store, but TEMPORARILY_UNAVAILABLE at once while another process writes. Closed with it."""
@@ -266,6 +266,6 @@ class SqliteStore:
         if self._impatient is not None:
             self._impatient.close()
 
-    def _directory(self, run_id: str) -> Directory:
+    def _directory(self, run_id: str) -> ArtifactDirectory:
         with self._db.connection() as db:
-            return Directory(self._artifacts, run_rows.place(db, run_id))
+            return ArtifactDirectory(self._artifacts, run_rows.artifact_path(db, run_id))

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from projrun.tracking.entities import Experiment, Run
-from projrun.tracking.filters import Clause, Column, Order, Subject, attribute, parse_filter, parse_order
-from projrun.tracking.limits import check_page, check_text, invalid, shown
-from projrun.tracking.sqlite import experiments, run_rows
+from projrun.tracking.filters import (
+    Clause,
+    Column,
+    Order,
+    SearchTarget,
+    find_column,
+    parse_filter,
+    parse_order,
+)
+from projrun.tracking.limits import check_page_size, check_text, invalid_parameter, quote_short
+from projrun.tracking.sqlite import experiment_rows, run_rows
 
 MAX_VALUES = 32_000
 """Of one search. SQLite binds 32766 at most."""
@@ -24,10 +32,10 @@ class Condition(NamedTuple):
     bound: Bound
 
 
-class Statement:
+class SearchStatement:
     """`conditions` and `orders` hold only text that is ours."""
 
-    def __init__(self, select: str, subject: Subject) -> None:
+    def __init__(self, select: str, subject: SearchTarget) -> None:
         self.select, self.subject = select, subject
         self.conditions: list[str] = []
         self.bound: Bound = []
@@ -67,22 +75,22 @@ class Statement:
         parts = [self.select, "WHERE", where, "ORDER BY", ", ".join(self.orders)]
         bound = [*self.bound, *self.order_bound, max_results + 1, offset]
         if len(bound) > MAX_VALUES:
-            raise invalid(f"the search compares with more than {MAX_VALUES} values")
+            raise invalid_parameter(f"the search compares with more than {MAX_VALUES} values")
         rows = db.execute(" ".join([*parts, "LIMIT ? OFFSET ?"]), bound).fetchall()
         token = _token(offset + max_results) if len(rows) > max_results else ""
         return rows[:max_results], token
 
     def _condition(self, clause: Clause, of_metrics: Condition | None) -> Condition:
         if clause.entity == "attribute":
-            column = attribute(clause.key, self.subject)
+            column = find_column(clause.key, self.subject)
             assert column is not None, clause
-            return comparison(column.sql, clause.comparator, clause.value)
+            return compare_column(column.sql, clause.comparator, clause.value)
         if clause.entity == "dataset":
             return self._dataset_condition(clause)
         if clause.comparator in ("IS NULL", "IS NOT NULL"):
             found = self._exists(clause.entity, clause.key, Condition("1", []))
             return Condition(f"NOT {found.sql}", found.bound) if clause.comparator == "IS NULL" else found
-        wanted = comparison("value", clause.comparator, clause.value)
+        wanted = compare_column("value", clause.comparator, clause.value)
         if clause.entity == "metric":
             wanted = _metric_condition(clause, wanted, of_metrics)
         return self._exists(clause.entity, clause.key, wanted)
@@ -94,14 +102,14 @@ class Statement:
 
     def _dataset_condition(self, clause: Clause) -> Condition:
         column = "json_extract(tags, '$.\"mlflow.data.context\"')" if clause.key == "context" else clause.key
-        wanted = comparison(column, clause.comparator, clause.value)
+        wanted = compare_column(column, clause.comparator, clause.value)
         table, link, owner = self.subject.tables["dataset"], self.subject.link, self.subject.owner
         parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND", wanted.sql]
         return Condition(" ".join(parts) + ")", wanted.bound)
 
     def _value(self, order: Order) -> Condition:
         if order.entity == "attribute":
-            column = attribute(order.key, self.subject)
+            column = find_column(order.key, self.subject)
             assert column is not None, order
             return Condition(column.sql, [])
         table, link, owner = self.subject.tables[order.entity], self.subject.link, self.subject.owner
@@ -118,7 +126,7 @@ def _metric_condition(clause: Clause, wanted: Condition, of_metrics: Condition |
     return Condition(f"{sql} AND {of_metrics.sql}", [*wanted.bound, *of_metrics.bound])
 
 
-def comparison(column: str, comparator: str, value: object) -> Condition:
+def compare_column(column: str, comparator: str, value: object) -> Condition:
     if isinstance(value, (tuple, list)):
         return Condition(f"{column} {comparator} ({', '.join('?' * len(value))})", list(value))
     if comparator == "LIKE":
@@ -150,11 +158,11 @@ def _offset(page_token: str) -> int:
     if page_token and not (
         page_token[0] == "o" and digits.isascii() and digits.isdigit() and len(digits) < 18
     ):
-        raise invalid(f"{shown(page_token)} is not a page token that this store gave")
+        raise invalid_parameter(f"{quote_short(page_token)} is not a page token that this store gave")
     return int(digits or 0)
 
 
-RUNS = Subject(
+RUNS = SearchTarget(
     attributes={
         "run_id": Column("r.run_id", False),
         "run_name": Column("r.name", False),
@@ -169,7 +177,7 @@ RUNS = Subject(
     link="run",
     owner="r.id",
 )
-EXPERIMENTS = Subject(
+EXPERIMENTS = SearchTarget(
     attributes={
         "name": Column("e.name", False),
         "experiment_id": Column("CAST(e.experiment_id AS TEXT)", False),
@@ -194,17 +202,17 @@ def search_runs(
     view_type: str,
     root_uri: str,
 ) -> tuple[list[Run], str]:
-    check_page(max_results)
-    statement = Statement(run_rows.SELECT, RUNS)
-    statement.where(comparison("r.lifecycle_stage", "IN", _stages(view_type)))
+    check_page_size(max_results)
+    statement = SearchStatement(run_rows.SELECT, RUNS)
+    statement.where(compare_column("r.lifecycle_stage", "IN", _stages(view_type)))
     if experiment_ids:
-        statement.where(comparison("r.experiment_id", "IN", experiments.numbers(experiment_ids)))
+        statement.where(compare_column("r.experiment_id", "IN", experiment_rows.parse_ids(experiment_ids)))
     statement.filter(filter_string)
     for text in order_by:
         statement.order(text)
     statement.orders += ["r.start_time DESC", "r.run_id"]
     rows, token = statement.page(db, max_results, page_token)
-    return run_rows.loaded(db, rows, root_uri), token
+    return run_rows.load(db, rows, root_uri), token
 
 
 def search_experiments(
@@ -216,18 +224,20 @@ def search_experiments(
     view_type: str,
     root_uri: str,
 ) -> tuple[list[Experiment], str]:
-    check_page(max_results)
-    statement = Statement(experiments.SELECT, EXPERIMENTS)
-    statement.where(comparison("e.lifecycle_stage", "IN", _stages(view_type)))
+    check_page_size(max_results)
+    statement = SearchStatement(experiment_rows.SELECT, EXPERIMENTS)
+    statement.where(compare_column("e.lifecycle_stage", "IN", _stages(view_type)))
     statement.filter(filter_string)
     for text in order_by:
         statement.order(text)
     statement.orders += ["e.last_update_time DESC", "e.experiment_id DESC"]
     rows, token = statement.page(db, max_results, page_token)
-    return experiments.loaded(db, rows, root_uri), token
+    return experiment_rows.load(db, rows, root_uri), token
 
 
 def _stages(view_type: str) -> tuple[str, ...]:
     if view_type not in _STAGES:
-        raise invalid(f"{shown(view_type)} is not a view type", f"use one of {', '.join(_STAGES)}")
+        raise invalid_parameter(
+            f"{quote_short(view_type)} is not a view type", f"use one of {', '.join(_STAGES)}"
+        )
     return _STAGES[view_type]

@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
 from projrun.tracking.entities import Experiment, LifecycleStage
-from projrun.tracking.limits import INT64, check_experiment_name, check_experiment_tag, invalid, shown
+from projrun.tracking.limits import (
+    INT64,
+    check_experiment_name,
+    check_experiment_tag,
+    invalid_parameter,
+    quote_short,
+)
 
 SELECT = (
     "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
@@ -36,17 +42,17 @@ def insert(db: sqlite3.Connection, name: str, tags: Mapping[str, str], artifact_
 def get(db: sqlite3.Connection, experiment_id: str, root_uri: str) -> Experiment:
     number = _number(experiment_id)
     rows = db.execute(SELECT + " WHERE experiment_id = ?", (number,))
-    for experiment in loaded(db, rows.fetchall(), root_uri):
+    for experiment in load(db, rows.fetchall(), root_uri):
         return experiment
     raise _missing(experiment_id)
 
 
 def get_by_name(db: sqlite3.Connection, name: str, root_uri: str) -> Experiment | None:
     rows = db.execute(SELECT + " WHERE name = ?", (name,)).fetchall()
-    return next(iter(loaded(db, rows, root_uri)), None)
+    return next(iter(load(db, rows, root_uri)), None)
 
 
-def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Experiment]:
+def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Experiment]:
     return [
         Experiment(
             experiment_id=str(number),
@@ -63,7 +69,7 @@ def loaded(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[E
     ]
 
 
-def active_number(db: sqlite3.Connection, experiment_id: str) -> tuple[int, str]:
+def active_row_id(db: sqlite3.Connection, experiment_id: str) -> tuple[int, str]:
     """Number and artifact location ('' for ours) of an experiment that may be written to."""
     row = db.execute(
         "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE experiment_id = ?",
@@ -72,13 +78,13 @@ def active_number(db: sqlite3.Connection, experiment_id: str) -> tuple[int, str]
     if row is None:
         raise _missing(experiment_id)
     if row[2] != "active":
-        raise invalid(f"the experiment {row[0]} is deleted", "restore it first")
+        raise invalid_parameter(f"the experiment {row[0]} is deleted", "restore it first")
     return int(row[0]), str(row[1])
 
 
 def rename(db: sqlite3.Connection, experiment_id: str, name: str) -> None:
     check_experiment_name(name)
-    number, _ = active_number(db, experiment_id)
+    number, _ = active_row_id(db, experiment_id)
     row = db.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)).fetchone()
     if row is not None and row[0] != number:
         _check_free(db, name)
@@ -98,16 +104,16 @@ def restore(db: sqlite3.Connection, experiment_id: str) -> None:
 
 
 def set_tag(db: sqlite3.Connection, experiment_id: str, key: str, value: str) -> None:
-    number, _ = active_number(db, experiment_id)
+    number, _ = active_row_id(db, experiment_id)
     _set_tag(db, number, key, value)
 
 
 def delete_tag(db: sqlite3.Connection, experiment_id: str, key: str) -> None:
-    number, _ = active_number(db, experiment_id)
+    number, _ = active_row_id(db, experiment_id)
     gone = db.execute("DELETE FROM experiment_tags WHERE experiment_id = ? AND key = ?", (number, key))
     if not gone.rowcount:
         raise TrackingError(
-            f"the experiment {number} has no tag {shown(key)}", error_code="RESOURCE_DOES_NOT_EXIST"
+            f"the experiment {number} has no tag {quote_short(key)}", error_code="RESOURCE_DOES_NOT_EXIST"
         )
 
 
@@ -125,7 +131,7 @@ def _move(db: sqlite3.Connection, experiment_id: str, source: LifecycleStage, ta
     )
     if not moved.rowcount:
         raise TrackingError(
-            f"there is no {source} experiment with the id {shown(experiment_id)}",
+            f"there is no {source} experiment with the id {quote_short(experiment_id)}",
             error_code="RESOURCE_DOES_NOT_EXIST",
         )
     db.execute("UPDATE runs SET lifecycle_stage = ? WHERE experiment_id = ?", (target, number))
@@ -137,7 +143,7 @@ def _check_free(db: sqlite3.Connection, name: str) -> None:
         state = " and is deleted" if row[0] == "deleted" else ""
         hint = "restore it, or choose another name" if state else "choose another name"
         raise TrackingError(
-            f"an experiment named {shown(name)} already exists{state}",
+            f"an experiment named {quote_short(name)} already exists{state}",
             hint,
             error_code="RESOURCE_ALREADY_EXISTS",
         )
@@ -146,7 +152,9 @@ def _check_free(db: sqlite3.Connection, name: str) -> None:
 def _number(experiment_id: str) -> int:
     number = _number_if_any(experiment_id)
     if number is None:
-        raise invalid(f"{shown(experiment_id)} is not the id of an experiment", "ids are numbers")
+        raise invalid_parameter(
+            f"{quote_short(experiment_id)} is not the id of an experiment", "ids are numbers"
+        )
     return number
 
 
@@ -156,12 +164,13 @@ def _number_if_any(experiment_id: str) -> int | None:
     return int(text) if usable else None
 
 
-def numbers(experiment_ids: Sequence[str]) -> list[int]:
+def parse_ids(experiment_ids: Sequence[str]) -> list[int]:
     """Of those that can be one; others are in no experiment."""
     return [number for each in experiment_ids if (number := _number_if_any(each)) is not None]
 
 
 def _missing(experiment_id: str) -> TrackingError:
     return TrackingError(
-        f"there is no experiment with the id {shown(experiment_id)}", error_code="RESOURCE_DOES_NOT_EXIST"
+        f"there is no experiment with the id {quote_short(experiment_id)}",
+        error_code="RESOURCE_DOES_NOT_EXIST",
     )

@@ -21,7 +21,7 @@ from projrun.version import __version__
 AUTHORITIES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def authorization(url: SplitResult) -> dict[str, str]:
+def authorization_headers(url: SplitResult) -> dict[str, str]:
     """From the environment, else from the URL; a user name and password win over a token, as in MLflow."""
     user = os.environ.get("MLFLOW_TRACKING_USERNAME") or unquote(url.username or "")
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or unquote(url.password or "")
@@ -123,7 +123,7 @@ CHUNK = 1 << 20
 Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
-class Upload:
+class FileUpload:
     """The file as it is now. It may grow meanwhile: exactly the announced length is sent."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -137,11 +137,11 @@ class Upload:
             yield chunk
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     method: str
     path: str
     """Below the server's address, with a slash in front, quoted; with its query."""
-    body: bytes | Upload | None = None
+    body: bytes | FileUpload | None = None
     content_type: str = "application/json"
     may_repeat: bool = True
     """Sending it twice does what sending it once does."""
@@ -155,7 +155,7 @@ class LostAnswerError(TrackingError):
     """The server may have done what it was asked to, or not."""
 
 
-class Client:
+class HttpClient:
     """address: the server's URL without credentials, for people to read."""
 
     def __init__(self, uri: str) -> None:
@@ -166,26 +166,26 @@ class Client:
         self.address = f"{self._url.scheme}://{host}{self._prefix}"
         self._route = Route(self._url, number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S))
         self._pauses_s = PAUSES_S[: whole_number(RETRIES_VARIABLE, len(PAUSES_S))]
-        self._headers = {"User-Agent": f"projrun/{__version__}", **authorization(self._url)}
+        self._headers = {"User-Agent": f"projrun/{__version__}", **authorization_headers(self._url)}
         self._idle: list[http.client.HTTPConnection] = []
 
     def get(self, endpoint: str, query: Query) -> Any:
         given = query.items() if isinstance(query, Mapping) else query
         path = f"/api/2.0/mlflow/{endpoint}?{urlencode(list(given))}"
-        return self._decoded(self.send(Request("GET", path)))
+        return self._decoded(self.send(HttpRequest("GET", path)))
 
     def post(self, endpoint: str, content: Mapping[str, object], *, may_repeat: bool = True) -> Any:
         body = msgspec.json.encode(content)
-        request = Request("POST", f"/api/2.0/mlflow/{endpoint}", body, may_repeat=may_repeat)
+        request = HttpRequest("POST", f"/api/2.0/mlflow/{endpoint}", body, may_repeat=may_repeat)
         return self._decoded(self.send(request))
 
-    def send(self, request: Request) -> bytes:
+    def send(self, request: HttpRequest) -> bytes:
         """The body of a successful answer."""
         with self.answer(request) as response:
             return response.read()
 
     @contextmanager
-    def answer(self, request: Request) -> Iterator[http.client.HTTPResponse]:
+    def answer(self, request: HttpRequest) -> Iterator[http.client.HTTPResponse]:
         """A successful answer, its body still to be read. TrackingError for all others."""
         connection, response = self._tried(request)
         done = False
@@ -207,7 +207,7 @@ class Client:
         while self._idle:
             self._idle.pop().close()
 
-    def _tried(self, request: Request) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _tried(self, request: HttpRequest) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         pauses = iter(self._pauses_s)
         while True:
             pause_s = next(pauses, None)
@@ -226,12 +226,12 @@ class Client:
                 connection.close()
             time.sleep(pause_s)
 
-    def _sent(self, request: Request) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _sent(self, request: HttpRequest) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = self._connection(request.may_repeat)
         headers = {**self._headers, **self._route.headers}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        if isinstance(request.body, Upload):  # its length, as not every server takes chunks
+        if isinstance(request.body, FileUpload):  # its length, as not every server takes chunks
             headers["Content-Length"] = str(request.body.length)
         try:
             target = f"{self._route.target}{self._prefix}{request.path}"
@@ -305,7 +305,7 @@ def _is_distrust(error: BaseException | None) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _is_worth_repeating(request: Request, status: int) -> bool:
+def _is_worth_repeating(request: HttpRequest, status: int) -> bool:
     return status in (TRANSIENT if request.may_repeat else BUSY)
 
 
@@ -320,5 +320,5 @@ def _error_of(body: bytes) -> tuple[str, str]:
     return content["error_code"], str(content.get("message", ""))
 
 
-def quoted(path: str) -> str:
+def quote_path(path: str) -> str:
     return quote(path, safe="/")

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.tracking.artifacts import checked_segments
+from projrun.tracking.artifacts import split_artifact_path
 from projrun.tracking.entities import (
     ArtifactInfo,
     DatasetInput,
@@ -92,7 +92,7 @@ class _Experiment(msgspec.Struct):
     tags: list[_Pair] = []
 
 
-def experiment(content: object) -> Experiment:
+def parse_experiment(content: object) -> Experiment:
     answer = _converted(content, _Experiment, "an experiment")
     return Experiment(
         experiment_id=answer.experiment_id,
@@ -105,7 +105,7 @@ def experiment(content: object) -> Experiment:
     )
 
 
-def run(content: object) -> Run:
+def parse_run(content: object) -> Run:
     answer = _converted(content, _Run, "a run")
     info, data = answer.info, answer.data
     tags = _mapping(data.tags)
@@ -126,16 +126,16 @@ def run(content: object) -> Run:
     )
 
 
-def files(content: object, path: str) -> list[ArtifactInfo]:
+def parse_files(content: object, path: str) -> list[ArtifactInfo]:
     """What artifacts/list says of the directory `path`. Of a file, some servers list the file itself."""
     answer = _converted(content or [], list[_File], "artifacts")
     for file in answer:
-        checked_segments(file.path)
+        split_artifact_path(file.path)
     found = [ArtifactInfo(f.path, f.is_dir, None if f.is_dir else f.file_size) for f in answer]
     return [info for info in found if info.path != path]
 
 
-def metrics(content: object) -> list[Metric]:
+def parse_metrics(content: object) -> list[Metric]:
     answer = _converted(content or [], list[_Metric], "a metric")
     return [_metric(metric) for metric in answer]
 
