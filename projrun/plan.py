@@ -32,7 +32,7 @@ PLAN_VERSION = 1
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a tree came from and which tree it is. Holds no credentials."""
+    """The origin and the identity of a tree, without credentials."""
 
     kind: Literal["local", "git", "archive"]
     uri: str
@@ -57,7 +57,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worktree(msgspec.Struct, frozen=True, kw_only=True):
-    """What git said, at once, of a working tree of the user's. Names that are not UTF-8 hold surrogates."""
+    """The state of the user's working tree, from one git process. Names may hold surrogates."""
 
     commit: str = ""
     """Empty before the first commit."""
@@ -88,7 +88,7 @@ class Checkout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
-    """What the author wrote about the environment."""
+    """The author's description of the environment."""
 
     kind: Literal[
         "python_env", "conda_env", "docker_env", "script", "pyproject", "requirements", "pylock", "none"
@@ -137,7 +137,7 @@ class LocalRequirement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolving(msgspec.Struct, frozen=True, kw_only=True):
-    """How a descriptor is to become a lock."""
+    """The options for resolving a descriptor to a lock."""
 
     locked: bool = False
     """Take a lock that is there, or fail."""
@@ -150,7 +150,7 @@ class Resolving(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """What installing takes and nothing may keep. It is no Struct: writing it as JSON is an error."""
+    """Credentials that installing needs and nothing may store: no Struct, so that JSON refuses it."""
 
     __slots__ = ("directory", "options", "urls", "variables")
 
@@ -242,7 +242,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a process inside an environment. Data, not code."""
+    """The data for starting a process inside an environment."""
 
     variables: dict[str, str | None] = {}
     """Set on top of the caller's variables; None removes one."""
@@ -272,7 +272,7 @@ class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the author and the user want of the container, besides its image."""
+    """The container's options from the author and the user, without its image."""
 
     arguments: tuple[str, ...] = ()
     """Arguments for `docker run`. Holds no values of environment variables."""

@@ -49,7 +49,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """What a parameter of type path held before the process started."""
+    """The content that a path parameter named before the process started."""
 
     parameter: str
     value: str
@@ -75,7 +75,7 @@ class Unkept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceClosure(msgspec.Struct, frozen=True, kw_only=True):
-    """How to get the tree back, as it was when the run started: a commit, what differs from it, or both.
+    """The means to restore the tree as it was at the start: a commit, the difference from it, or both.
 
     The artifact is a tar.gz. `tree/…` are files as they were on disk, bytes and executable bit; `removed` are
     names that the commit has and the tree had not, each ended by a zero byte; `status` is what git said.

@@ -1,4 +1,4 @@
-"""What the user asked for, before anything is looked at."""
+"""The user's request, before anything is looked at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user asked for, in the words of `mlflow.projects.run`."""
+    """The user's request, with the names of `mlflow.projects.run`."""
 
     uri: str
     entry_point: str = "main"

@@ -54,7 +54,7 @@ def _schema(shape: type, title: str, more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_record() -> dict[str, Any]:
-    """Of what this version writes: all members are there."""
+    """Return the schema of the records that this version writes, which have all members."""
     (made,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
     documented: dict[str, dict[str, str]] = {}
     for module in (plan, record, plan):

@@ -30,7 +30,7 @@ MAX_LINKS = 40
 """Links on the way of a link, as in Linux."""
 
 
-class Limits(NamedTuple):
+class ArchiveLimits(NamedTuple):
     total: int | None
     """Bytes of all files together."""
     entries: int | None
@@ -40,22 +40,22 @@ class Limits(NamedTuple):
     """Refuse links that lead out, and names that differ in case alone."""
 
     @staticmethod
-    def from_environment() -> Limits:
-        return Limits(
+    def from_environment() -> ArchiveLimits:
+        return ArchiveLimits(
             whole_number("PROJRUN_ARCHIVE_LIMIT", 4000) * 1_000_000,
             whole_number("PROJRUN_ARCHIVE_ENTRIES", 200_000),
             whole_number("PROJRUN_ARCHIVE_RATIO", 200),
         )
 
     @staticmethod
-    def of_records() -> Limits:
+    def of_records() -> ArchiveLimits:
         """Return the limits for the source in a record, which may hold links of its user that lead out."""
-        return Limits.from_environment()._replace(ratio=None, strict=False)
+        return ArchiveLimits.from_environment()._replace(ratio=None, strict=False)
 
     @staticmethod
-    def none() -> Limits:
+    def none() -> ArchiveLimits:
         """Return the limits for what this very process has packed."""
-        return Limits(None, None, None, strict=False)
+        return ArchiveLimits(None, None, None, strict=False)
 
 
 class Member(NamedTuple):
@@ -71,7 +71,7 @@ class Member(NamedTuple):
 class Members:
     """The members that have been read from the list of an archive. All methods raise SourceError."""
 
-    def __init__(self, limits: Limits, packed: int) -> None:
+    def __init__(self, limits: ArchiveLimits, packed: int) -> None:
         """packed: bytes of the archive."""
         self._limits = limits
         self._room = _room(limits, packed)
@@ -229,7 +229,7 @@ def _copy(source: IO[bytes], target: IO[bytes], member: Member) -> None:
         target.write(chunk)
 
 
-def _room(limits: Limits, packed: int) -> int | None:
+def _room(limits: ArchiveLimits, packed: int) -> int | None:
     if limits.total is None or limits.ratio is None:
         return limits.total
     return min(limits.total, max(FREE_BYTES, packed * limits.ratio))
@@ -248,7 +248,7 @@ MAX_HEADER = 1_000_000
 
 
 def unpack(
-    file: Path, root: Path, limits: Limits, top_of: Callable[[Collection[str]], str] = lambda names: ""
+    file: Path, root: Path, limits: ArchiveLimits, top_of: Callable[[Collection[str]], str] = lambda names: ""
 ) -> str:
     """Unpack into `root`, an empty directory, which is empty again after an error. Raises SourceError.
 
@@ -263,7 +263,7 @@ def unpack(
         raise
 
 
-def _unpack(file: Path, root: Path, limits: Limits, top_of: Callable[[Collection[str]], str]) -> str:
+def _unpack(file: Path, root: Path, limits: ArchiveLimits, top_of: Callable[[Collection[str]], str]) -> str:
     size = file.stat().st_size
     try:
         if zipfile.is_zipfile(file):

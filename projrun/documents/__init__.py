@@ -68,7 +68,7 @@ class Document:
 
 
 def _decoded(content: bytes | str) -> str:
-    """As libyaml reads it: it counts the characters behind the byte order mark."""
+    """Decode as libyaml does, which counts characters after the byte order mark."""
     if isinstance(content, str):
         return content.removeprefix("\ufeff")
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

@@ -90,6 +90,6 @@ def _quoted_runs(pieces: re.Pattern[str], source: str, start: int) -> Iterator[t
 
 
 def _is_blank(escape: re.Match[str]) -> bool:
-    """Whether an escape in double quotes stands for a blank, or for nothing."""
+    """Return True for an escape in double quotes that stands for a blank, or for nothing."""
     number = escape[1] or escape[2] or escape[3]
     return chr(int(number, 16)).isspace() if number else escape[4] is not None

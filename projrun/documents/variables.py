@@ -15,7 +15,7 @@ _HINT = "see that it is a text file of lines NAME=VALUE that may be read"
 
 
 def given_variables(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Of `NAME=VALUE`, or `NAME` for the value in `environ`. Raises UsageError, never with a value in it."""
+    """Read `NAME=VALUE`, or `NAME` for its value in `environ`. A UsageError never shows a value."""
     return dict(_variable(text, environ, "--env") for text in given)
 
 
@@ -74,7 +74,7 @@ OFF = frozenset({"", "0", "false", "no", "off", "never"})
 
 
 def number(variable: str, default: float, *, of: str = "seconds") -> float:
-    """What the variable says, 0 or more; `default` where it is not set or empty. of: the unit, for people."""
+    """Return the variable's number, 0 or more; `default` if it is unset or empty. of: the unit."""
     text = os.environ.get(variable, "").strip()
     try:
         value = float(text or default)
@@ -94,7 +94,7 @@ def whole_number(variable: str, default: int) -> int:
 
 
 def is_on(text: str) -> bool:
-    """Whether a switch of that value is on: all is, but nothing and the usual words for no."""
+    """Return True unless the value of a switch is empty or a usual word for no."""
     return text.strip().lower() not in OFF
 
 

@@ -101,7 +101,7 @@ def _has_secrets(content: bytes) -> bool:
 
 
 def _is_plain(data: Any) -> bool:
-    """Whether it would come back alike: it is made of what JSON knows."""
+    """Return True if the data survives a round trip through JSON."""
     if isinstance(data, dict):
         return all(type(key) is str and _is_plain(value) for key, value in data.items())
     if isinstance(data, list):

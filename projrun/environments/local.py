@@ -140,7 +140,7 @@ def _version(python: Path) -> str:
 
 
 def _fits(version: str, request: str) -> bool:
-    """Whether Python `version` is what a descriptor asks; True where neither can be compared."""
+    """Return True if Python `version` fits the descriptor's request, or if they cannot be compared."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     if request[0].isdigit():
@@ -153,7 +153,7 @@ def _fits(version: str, request: str) -> bool:
 
 
 def _markers(version: str) -> dict[str, str]:
-    """What markers say of the interpreter that runs, which need not be projrun's own."""
+    """Return the environment markers of the interpreter that runs, which need not be projrun's own."""
     if not version:
         return {}
     minor = ".".join(version.split(".")[:2])

@@ -1,4 +1,4 @@
-"""What the user configured for pip, read as pip reads it, and what it means to uv.
+"""The user's pip configuration, read as pip reads it, and its meaning for uv.
 
 Nothing that is configured for uv itself is overridden. The values may hold credentials: they travel in
 environment variables, never in arguments.
@@ -50,7 +50,7 @@ def for_uv(environ: Mapping[str, str] = os.environ, places: tuple[Place, ...] = 
 
 
 def no_index(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether pip is told to ask no index, and uv is told nothing of indexes."""
+    """Return True if pip is told to ask no index and uv has no index settings."""
     return _is_true(pip_settings(environ).get("no-index", "")) and not _uv_has_indexes(environ)
 
 
@@ -136,7 +136,7 @@ def _uv_has_indexes(environ: Mapping[str, str]) -> bool:
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Those that are there, the one that wins last."""
+    """Yield the configuration files that exist; the last one wins."""
     named = environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return

@@ -107,7 +107,7 @@ def remove(one: Shelved) -> bool:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[bool]:
-    """Whether nobody uses or builds it, and nobody can for as long as the block lasts."""
+    """Yield True if nobody uses or builds the environment; while the block lasts, nobody can begin to."""
     lock = FileLock(lock_of(_place(path)))
     try:
         yield lock.try_acquire()
@@ -120,7 +120,7 @@ def _is_place(path: Path) -> bool:
 
 
 def _place(path: Path) -> Path:
-    """Where it lies, or was to lie when its build was killed (`.KEY.RANDOM.tmp`)."""
+    """Return the environment's path, also for the rest of a killed build (`.KEY.RANDOM.tmp`)."""
     return path.with_name(path.name.removeprefix(".").split(".")[0])
 
 

@@ -1,4 +1,4 @@
-"""What a project says without an MLproject file: pyproject.toml, and metadata in a script (PEP 723).
+"""Projects without an MLproject file: pyproject.toml, and metadata in a script (PEP 723).
 
 The environment of an entry point is the first of: what the MLproject file names, the script's own metadata,
 python_env.yaml, a conda file, pyproject.toml, requirements.txt, pylock.toml, nothing. A lock in the
@@ -137,7 +137,7 @@ def with_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[De
 
 
 def _inline(directory: Path, file: str) -> Read | None:
-    """What the `# /// script` block of a Python file says; None without one."""
+    """Read the `# /// script` block of a Python file; return None without one."""
     try:
         with open(directory / file, "rb") as opened:
             text = opened.read(MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
@@ -268,5 +268,5 @@ def _said(wanted: re.Match[str], source: Any, base: str) -> str:
 
 
 def _normal(name: str) -> str:
-    """As indexes compare names."""
+    """Normalize a package name as indexes do (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

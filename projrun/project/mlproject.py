@@ -38,7 +38,7 @@ NOTEBOOK_REQUIREMENTS = ("papermill", "ipykernel")
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """How a file is run."""
+    """The way in which a file is run."""
 
     file: str
     """Relative to the project's directory."""
@@ -59,7 +59,7 @@ def is_script(name: str) -> bool:
 
 
 def script(directory: Path, name: str, *, as_mlflow: bool) -> Script:
-    """How the existing file `name` is run; as_mlflow: by the command that mlflow runs it with."""
+    """Return the way to run the file `name`; as_mlflow: with mlflow's own command."""
     extension = os.path.splitext(name)[1]
     if extension == ".R":
         return _r_script(name, as_mlflow)

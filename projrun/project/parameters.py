@@ -145,7 +145,7 @@ def local_path(value: str, caller: Path) -> str:
 
 
 def download_name(url: str) -> str:
-    """What the file or directory at `url` is called once it is here: programs look at extensions."""
+    """Return the local name for a download of `url`; it keeps the extension, which programs look at."""
     path = re.split(r"[?#]", url.partition(":")[2])[0].rstrip("/")
     name = path.rpartition("/")[2].rpartition("@")[2]
     unescaped = os.fsdecode(_unescaped(name))
@@ -171,7 +171,7 @@ _LIMITS = (("min", "at least"), ("max", "at most"))
 
 
 def is_needed(parameter: Parameter) -> bool:
-    """Whether a run without a value of the user's is refused."""
+    """Return True if the user must give a value."""
     return parameter.default is None and parameter.required and not parameter.flag
 
 

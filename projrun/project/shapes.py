@@ -1,4 +1,4 @@
-"""What authors write, as types: the parser checks against them and the JSON Schemas are made from them.
+"""The shapes of authors' files, as types, for the parser and for the JSON Schemas.
 
 Unknown keys are forbidden for the schemas' sake: editors then mark them. The parser leaves them out before.
 """
@@ -82,7 +82,7 @@ class EntryPointShape(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DockerBuildShape(msgspec.Struct, forbid_unknown_fields=True):
-    """How the image is built from the project's own Dockerfile. mlflow does not read it."""
+    """The build of the image from the project's own Dockerfile. mlflow does not read it."""
 
     context: Annotated[str, Meta(description="A directory of the project.")] = "."
     dockerfile: Annotated[str, Meta(description="Relative to the context.")] = "Dockerfile"
@@ -122,7 +122,7 @@ RuleShape = (
 
 
 class VerifyShape(msgspec.Struct, forbid_unknown_fields=True):
-    """What may differ when a run is verified. The first pattern that matches counts; the others: exact."""
+    """The rules for comparing a verified run. The first matching pattern counts; without one, exact."""
 
     metrics: Annotated[dict[str, RuleShape] | None, Meta(description="Name or pattern of metrics: rule.")] = (
         None

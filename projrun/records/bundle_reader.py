@@ -13,7 +13,7 @@ from projrun.console import one_line
 from projrun.disk import Home
 from projrun.disk.file_operations import sha256_files, sha256_text, temporary_directory
 from projrun.disk.file_tree import walk_tree
-from projrun.disk.unpack import Limits, unpack
+from projrun.disk.unpack import ArchiveLimits, unpack
 from projrun.errors import RecordError, SourceError
 from projrun.plan import Checkout
 from projrun.record import Record
@@ -30,7 +30,7 @@ def unpack_bundle(file: Path, stack: ExitStack) -> Path:
     """Unpack a bundle and check its files, in a directory that goes with the stack. Raises RecordError."""
     root = stack.enter_context(temporary_directory())
     try:
-        unpack(file, root, Limits.from_environment()._replace(strict=False))
+        unpack(file, root, ArchiveLimits.from_environment()._replace(strict=False))
     except SourceError as error:
         raise RecordError(one_line(f"{file}: {error.message}"), error.hint) from None
     entries = walk_tree(root)

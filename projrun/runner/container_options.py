@@ -1,4 +1,4 @@
-"""What a run in a container takes: the author's section, the user's arguments, the network, the image."""
+"""Options of a run in a container: the author's section, the user's arguments, the network, the image."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> L
 
 
 def _owner(plan: Plan, container: Container, directory: Path) -> str:
-    """Whose the tree is in its image: the process's, which writes there as it does where it is mounted."""
+    """Return the owner of the tree in its image: the user of the process, which writes there."""
     from projrun.backends.local.container import container_user
 
     wanted = plan.container or PlannedContainer()
@@ -187,7 +187,7 @@ def _owner(plan: Plan, container: Container, directory: Path) -> str:
 
 
 def source_labels(source: Source, project: str) -> dict[str, str]:
-    """Where the project comes from, in the words of the Open Container Initiative."""
+    """Return the labels that name the project's origin (OCI image annotations)."""
     return {
         TITLE: project,
         "org.opencontainers.image.revision": source.commit,

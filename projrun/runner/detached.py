@@ -70,7 +70,7 @@ def _launch(request: Request, run_id: str, supervision: Supervision, silent: boo
 
 
 def received(fd: int) -> Request:
-    """What `start` asks of the supervisor that we are."""
+    """Read the request that `start` sent to this supervisor."""
     with open(fd, "rb") as pipe:
         return msgspec.json.decode(pipe.read(), type=Request)
 

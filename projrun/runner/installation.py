@@ -1,4 +1,4 @@
-"""What of the things that projrun works with is there and works, and what to do where it does not."""
+"""Checks of the programs and services that projrun works with, and the next step for each that fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from projrun.processes.programs import run_program
 ENOUGH_BYTES = 2_000_000_000
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: Literal["ok", "missing", "broken"]
     """missing: not there, and only some projects need it."""
@@ -32,9 +32,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What to do, when it is not ok."""
 
 
-def examine(home: Home) -> list[Finding]:
+def examine(home: Home) -> list[Check]:
     """Look at each thing. Starts processes and asks the package index; changes nothing that is not ours."""
-    checks: tuple[Callable[[Home], Finding], ...] = (
+    checks: tuple[Callable[[Home], Check], ...] = (
         _git,
         _uv,
         _pythons,
@@ -48,33 +48,33 @@ def examine(home: Home) -> list[Finding]:
     return [check(home) for check in checks]
 
 
-def _git(_home: Home) -> Finding:
+def _git(_home: Home) -> Check:
     return _program("git", ["git", "--version"], "install git", needed=True)
 
 
-def _uv(_home: Home) -> Finding:
+def _uv(_home: Home) -> Check:
     from uv import find_uv_bin
 
     try:
         program = find_uv_bin()
     except FileNotFoundError:
-        return Finding(
+        return Check(
             name="uv", state="broken", detail="its program is not there", hint="reinstall projrun with pip"
         )
     return _program("uv", [program, "--version"], "reinstall projrun with pip", needed=True)
 
 
-def _pythons(_home: Home) -> Finding:
+def _pythons(_home: Home) -> Check:
     from projrun.environments.interpreters.choice import installed
 
     versions = sorted({python.version_text for python in installed()}, key=_as_numbers, reverse=True)
     own = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding(name="Pythons", state="ok", detail=", ".join(versions or [own]))
+    return Check(name="Pythons", state="ok", detail=", ".join(versions or [own]))
 
 
-def _docker(home: Home) -> Finding:
+def _docker(home: Home) -> Check:
     if shutil.which("docker") is None:
-        return Finding(
+        return Check(
             name="docker",
             state="missing",
             detail="there is no docker",
@@ -88,11 +88,11 @@ def _docker(home: Home) -> Finding:
     return _program("docker", answer, "start its engine, and see that you may use it", needed=False)
 
 
-def _conda(_home: Home) -> Finding:
+def _conda(_home: Home) -> Check:
     for name in ("conda", "mamba", "micromamba"):
         if shutil.which(name):
             return _program("conda", [name, "--version"], f"mend {name}", needed=False)
-    return Finding(
+    return Check(
         name="conda",
         state="missing",
         detail="there is no conda, mamba or micromamba",
@@ -100,7 +100,7 @@ def _conda(_home: Home) -> Finding:
     )
 
 
-def _cgroups(_home: Home) -> Finding:
+def _cgroups(_home: Home) -> Check:
     """Put a process into one, and see that it is there."""
     if (cgroup := new_cgroup()) is not None:
         look = "while read -r line; do echo $line; done </proc/self/cgroup"
@@ -108,8 +108,8 @@ def _cgroups(_home: Home) -> Finding:
         cgroup.end()
         if cgroup.path.name in said:
             detail = f"each run has its own in {cgroup.path.parent}"
-            return Finding(name="cgroups", state="ok", detail=detail)
-    return Finding(
+            return Check(name="cgroups", state="ok", detail=detail)
+    return Check(
         name="cgroups",
         state="missing",
         detail="none of version 2 can be made here",
@@ -118,18 +118,18 @@ def _cgroups(_home: Home) -> Finding:
     )
 
 
-def _store(home: Home) -> Finding:
+def _store(home: Home) -> Check:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     place = without_credentials(uri) or str(home.data)
     try:
         with closing(tracking.open_store(home, uri)) as store:
             store.search_experiments(max_results=1)
     except ProjrunError as error:
-        return Finding(name="store", state="broken", detail=one_line(error.message), hint=error.hint)
-    return Finding(name="store", state="ok", detail=place)
+        return Check(name="store", state="broken", detail=one_line(error.message), hint=error.hint)
+    return Check(name="store", state="ok", detail=place)
 
 
-def _cache(home: Home) -> Finding:
+def _cache(home: Home) -> Check:
     try:
         home.mark_cache()
         probe = home.cache / f".probe-{os.getpid()}"
@@ -137,7 +137,7 @@ def _cache(home: Home) -> Finding:
         probe.unlink()
         free = shutil.disk_usage(home.cache).free
     except OSError as error:
-        return Finding(
+        return Check(
             name="disk",
             state="broken",
             detail=f"{home.cache}: {error.strerror}",
@@ -145,11 +145,11 @@ def _cache(home: Home) -> Finding:
         )
     detail = f"{free / 1e9:.1f} GB free in {home.cache}"
     if free < ENOUGH_BYTES:
-        return Finding(name="disk", state="broken", detail=detail, hint="make room: environments need it")
-    return Finding(name="disk", state="ok", detail=detail)
+        return Check(name="disk", state="broken", detail=detail, hint="make room: environments need it")
+    return Check(name="disk", state="ok", detail=detail)
 
 
-def _network(_home: Home) -> Finding:
+def _network(_home: Home) -> Check:
     """Ask the package index, with uv as environments use it: it knows proxies, certificates, credentials."""
     from projrun.disk.file_operations import temporary_directory
     from projrun.environments.uv.program import uv_binary, uv_environ
@@ -162,10 +162,10 @@ def _network(_home: Home) -> Finding:
             with uv_environ() as environ:
                 answer = run_program([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
         except ProjrunError as error:
-            return Finding(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
+            return Check(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
     if answer.ok:
-        return Finding(name="network", state="ok", detail="the package index answers")
-    return Finding(
+        return Check(name="network", state="ok", detail="the package index answers")
+    return Check(
         name="network",
         state="broken",
         detail=one_line(without_credentials(answer.stderr), 200) or "the package index does not answer",
@@ -173,16 +173,16 @@ def _network(_home: Home) -> Finding:
     )
 
 
-def _program(name: str, argv: list[str], hint: str, *, needed: bool) -> Finding:
+def _program(name: str, argv: list[str], hint: str, *, needed: bool) -> Check:
     bad: Literal["broken", "missing"] = "broken" if needed else "missing"
     try:
         answer = run_program(argv)
     except ProjrunError as error:
-        return Finding(name=name, state=bad, detail=one_line(error.message), hint=hint)
+        return Check(name=name, state=bad, detail=one_line(error.message), hint=hint)
     if not answer.ok:
-        return Finding(name=name, state="broken", detail=one_line(answer.stderr, 200), hint=hint)
+        return Check(name=name, state="broken", detail=one_line(answer.stderr, 200), hint=hint)
     version = one_line(answer.stdout).removeprefix(f"{Path(argv[0]).name} ")
-    return Finding(name=name, state="ok", detail=version)
+    return Check(name=name, state="ok", detail=version)
 
 
 def _as_numbers(version: str) -> tuple[int, ...]:

@@ -275,7 +275,7 @@ def surroundings(environ: Mapping[str, str]) -> Platform:
 
 
 def can_change_results(name: str) -> bool:
-    """Whether a variable of this name is known to change what programs compute."""
+    """Return True if a variable of this name is known to change what programs compute."""
     return name in NAMES or name.startswith(PREFIXES)
 
 
@@ -328,7 +328,7 @@ def _text(path: str, limit: int = 1 << 16) -> str:
 
 
 def _line(text: str, *names: str, sign: str = ":") -> str:
-    """What the first line of one of these names says; '' without one."""
+    """Return the value of the first line with one of these names, or ''."""
     for line in text.splitlines():
         name, _, value = line.partition(sign)
         if name.strip() in names:

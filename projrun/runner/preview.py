@@ -1,4 +1,4 @@
-"""What a run would do, found out without doing it."""
+"""A preview of a run, which does nothing of it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _downloads(
 
 
 def _size(package: dict[str, Any]) -> int | None:
-    """Of the smallest file that may be chosen, so at least this much."""
+    """Return the size of the smallest file that may be chosen, in bytes: a lower bound."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
     sizes = [file["size"] for file in files if "size" in file]
     return min(sizes) if sizes else None

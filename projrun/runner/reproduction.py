@@ -41,7 +41,7 @@ from projrun.tracking.supervision import settled_store, supervising
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user asks of a run that is done again."""
+    """The user's options for a run that is done again."""
 
     experiment_name: str = ""
     """Empty: the first run's."""

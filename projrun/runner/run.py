@@ -86,7 +86,7 @@ def _keep_uploading(store: Store, run_id: str, log: Path, ended: threading.Event
 
 
 class _Known:
-    """What is known of a run so far: its record can be written whenever it ends."""
+    """The facts of a run so far, from which its record can be written whenever it ends."""
 
     def __init__(self, run: Run, planned: Planned) -> None:
         self.run, self.planned = run, planned

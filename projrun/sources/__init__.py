@@ -113,10 +113,10 @@ def isolate(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
 def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:
     """The tree of a run as a temporary checkout, from its record, its artifact `closure.artifact` and the
     remote alone. Give it back with `release`. Raises SourceError."""
-    from projrun.disk.unpack import Limits
+    from projrun.disk.unpack import ArchiveLimits
     from projrun.sources.restoration import restore as restored
 
-    return restored(source, closure, artifact, home, Limits.of_records())
+    return restored(source, closure, artifact, home, ArchiveLimits.of_records())
 
 
 def keep(checkout: Checkout, home: Home) -> None:

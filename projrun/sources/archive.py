@@ -107,9 +107,9 @@ def _file_name(place: str) -> str:
 
 def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
     """Unpack the archive into `root`; return its digest and the directory of the project in it."""
-    from projrun.disk.unpack import Limits, unpack
+    from projrun.disk.unpack import ArchiveLimits, unpack
 
-    limits = Limits.from_environment()
+    limits = ArchiveLimits.from_environment()
     is_remote = is_web_url(place)
     file = root.parent / ".download" if is_remote else Path(_local_path(place))
     if is_remote and offline:

@@ -11,7 +11,7 @@ from projrun.console import one_line
 from projrun.disk import Home, file_operations
 from projrun.disk.file_operations import sha256_file
 from projrun.disk.tree_writer import TreeWriter
-from projrun.disk.unpack import Limits, Members, is_git_directory, member_of, open_tar, parts_of
+from projrun.disk.unpack import ArchiveLimits, Members, is_git_directory, member_of, open_tar, parts_of
 from projrun.errors import SourceError
 from projrun.plan import Checkout, Source
 from projrun.record import SourceClosure
@@ -37,7 +37,7 @@ def restore(
     closure: SourceClosure,
     artifact: Path | None,
     home: Home,
-    limits: Limits,
+    limits: ArchiveLimits,
     local: Tree | None = None,
 ) -> Checkout:
     """Check out the tree of a closure temporarily, to be given back with `release`.
@@ -106,7 +106,7 @@ def _fill_raw(root: Path, tree: Tree) -> None:
     attributes.unlink()
 
 
-def _lay_over(root: Path, artifact: Path, whole: bool, limits: Limits) -> None:
+def _lay_over(root: Path, artifact: Path, whole: bool, limits: ArchiveLimits) -> None:
     """Remove, replace and add what the artifact says, all names of which are checked first."""
     try:
         with open_tar(artifact) as archive:
@@ -179,4 +179,4 @@ def check_out_captured(checkout: Checkout, captured: Captured, home: Home) -> Ch
     if state is not None and state.commit:
         revision = Revision(state.commit, state.branch)
         local = local_tree(checkout.root, revision, main_remote(state.settings, checkout.root))
-    return restore(checkout.source, captured.closure, captured.file, home, Limits.none(), local)
+    return restore(checkout.source, captured.closure, captured.file, home, ArchiveLimits.none(), local)

@@ -35,7 +35,7 @@ class ArtifactDirectory:
         self._base = self._root / place
 
     def list_entries(self, path: str) -> list[ArtifactInfo]:
-        """What stands in the directory `path`, '' for the top; nothing for a file or what does not exist."""
+        """List the directory `path` ('' for the top); a file or a missing path gives nothing."""
         directory = self.resolve_path(path) if path else self._base
         try:
             if self._base.is_symlink() or not directory.is_dir():
@@ -75,7 +75,7 @@ class ArtifactDirectory:
             temporary.unlink(missing_ok=True)
 
     def prepare_file(self, path: str) -> Path:
-        """Where the file `path` is to be written; its directory exists afterwards."""
+        """Return the path to write the file `path` to, and create its directory."""
         target = self.resolve_path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

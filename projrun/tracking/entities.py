@@ -1,4 +1,4 @@
-"""What the store of runs holds, in MLflow's words. Times are milliseconds since the epoch."""
+"""The entities of the store of runs, with MLflow's names. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
 
 class SearchTarget(NamedTuple):
-    """What is searched: its columns, and where the rows of its tags, parameters, … are."""
+    """The subject of a search: its columns, and the tables of its tags, parameters, …"""
 
     attributes: Mapping[str, Column]
     tables: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What may be stored: the names and lengths that MLflow allows, so that a run fits into any MLflow store."""
+"""Limits of names and lengths as MLflow has them, so that a run fits into any MLflow store."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Dataset(msgspec.Struct, frozen=True):
 
 
 class ModelOrder(msgspec.Struct, frozen=True):
-    """How to order logged models. field: metrics.<name> or an attribute."""
+    """An order of logged models. field: metrics.<name> or an attribute."""
 
     field: str
     ascending: bool = True
@@ -162,7 +162,7 @@ class LoggedModels(Protocol):
         ...
 
     def artifacts(self, model_id: str) -> ArtifactFiles:
-        """Of deleted models too."""
+        """Return the model's artifacts, also of a deleted model."""
         ...
 
 
@@ -242,7 +242,7 @@ class ModelRegistry(Protocol):
     def delete_version_tag(self, name: str, version: str, key: str) -> None: ...
 
     def location(self, name: str, version: str) -> str:
-        """Where its files are: models:/<model id>, runs:/<run id>/<path> or the URI of artifacts."""
+        """Return the place of its files: models:/<model id>, runs:/<run id>/<path> or an artifact URI."""
         ...
 
     def set_alias(self, name: str, alias: str, version: str) -> None: ...

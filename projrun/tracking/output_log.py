@@ -18,7 +18,7 @@ REMOTE_PAUSE_S = 2.0
 
 
 def read_output(store: Store, run_id: str) -> Iterator[bytes]:
-    """What the run wrote so far; what the building of its environment said, if it never started."""
+    """Yield the run's output so far, or the log of its environment if the command never started."""
     for artifact in (OUTPUT_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT):
         try:
             with store.open_artifact(run_id, artifact) as log:
@@ -68,7 +68,7 @@ def _skip(log: BinaryIO, count: int) -> None:
 
 
 def read_stream(store: Store, run_id: str, stream: str) -> Iterator[bytes]:
-    """What the run wrote to `out` or `err` so far, as the index of its log says."""
+    """Yield the run's output to `out` or `err` so far, by the index of its log."""
     try:
         with (
             store.open_artifact(run_id, OUTPUT_INDEX_ARTIFACT) as index,

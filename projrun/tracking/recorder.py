@@ -65,7 +65,7 @@ class RunHook:
             store.log_batch(request.run_id, tags=self._tags)
 
     def note_directory(self, checkout: Checkout) -> None:
-        """Where the run finds its project, while that is there."""
+        """Add the tag with the directory of the run's project."""
         self._tags[DIRECTORY_TAG] = str(checkout.directory)
 
     def open(self, plan: Plan | None = None) -> Run:
@@ -84,7 +84,7 @@ class RunHook:
         return run
 
     def _log_params(self, run: Run, plan: Plan) -> None:
-        """What MLflow takes of the values, in batches that it takes; the record has them whole."""
+        """Log the values, cut to MLflow's limits and in batches; the record has them in full."""
         params = [(key, value[:MAX_PARAM_VALUE]) for key, value in _masked(plan.parameters).items()]
         try:
             for first in range(0, len(params), MAX_PARAMS):
@@ -100,7 +100,7 @@ class RunHook:
 
 
 def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
-    """What is known of a run before its project is."""
+    """Return the tags of a run whose project is not yet known."""
     return {
         "mlflow.user": user,
         ENTRY_POINT_TAG: entry_point,

@@ -1,4 +1,4 @@
-"""Who looks after a run: a file per running supervisor, locked by it for as long as it lives.
+"""Supervisors of runs: a file for each, locked by it for as long as it lives.
 
 The kernel drops the lock when the supervisor dies, however it dies; whoever meets an unlocked file
 settles its run.
@@ -89,7 +89,7 @@ def supervising(home: Home, store: Store, handed: str = "") -> Iterator[str]:
 
 
 def supervisor_pid(home: Home, name: str) -> int | None:
-    """Who ends the runs of this supervisor when told by SIGTERM.
+    """Return the pid that ends the runs of this supervisor when it gets SIGTERM.
 
     None: it is gone, or on another machine. 0: nobody yet. LIBRARY: a program that is not ours to end.
     """

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from projrun import sources
 from projrun.disk import Home
-from projrun.disk.unpack import Limits, unpack
+from projrun.disk.unpack import ArchiveLimits, unpack
 from projrun.errors import SourceError
 from projrun.plan import Source
 from projrun.record import SourceClosure
 from tests.watching import Entry, state_of, write_tar, write_zip
 
-STRICT = Limits(1_000_000, 1000, 200)
+STRICT = ArchiveLimits(1_000_000, 1000, 200)
 LENIENT = STRICT._replace(strict=False)
 
 
@@ -51,7 +51,7 @@ class Watched:
             warnings.simplefilter("ignore")  # of names that are there twice
             return write_zip(self.archive, placed) if form == "zip" else write_tar(self.archive, placed)
 
-    def refused(self, limits: Limits) -> bool:
+    def refused(self, limits: ArchiveLimits) -> bool:
         """Unpack; assert that nothing outside of the target changed, and nothing is left when it fails."""
         before = state_of(self.top, self.target)
         status = os.stat(self.target)
@@ -242,7 +242,7 @@ REFUSED_WHEN_STRICT = {
 @pytest.mark.parametrize("limits", [STRICT, LENIENT], ids=["strict", "lenient"])
 @pytest.mark.parametrize("form", ["zip", "tar"])
 @pytest.mark.parametrize("attack", REFUSED_ALWAYS)
-def test_an_attack_is_refused(watched: Watched, attack: str, form: str, limits: Limits) -> None:
+def test_an_attack_is_refused(watched: Watched, attack: str, form: str, limits: ArchiveLimits) -> None:
     watched.write(form, REFUSED_ALWAYS[attack])
     assert watched.refused(limits)
 

@@ -37,7 +37,7 @@ class Interpreter(msgspec.Struct, frozen=True):
 
 
 class _Said(msgspec.Struct, frozen=True):
-    """What the interpreter of one file said, and how the file looked then."""
+    """The answer of one interpreter, with the state of its file at that time."""
 
     mtime_ns: int
     size: int
@@ -111,7 +111,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _said(path: Path, before: _Said | None) -> _Said | None:
-    """What the interpreter says; None when there is no file. It is asked only when its file is another."""
+    """Return the interpreter's answer, None without a file. It is asked again if its file has changed."""
     try:
         facts = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which interpreter serves a project: of those on this machine, or one that uv may download."""
+"""The choice of a project's interpreter: one of this machine, or one that uv may download."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def choose(request: str, log: Path | None = None) -> tuple[Interpreter, str]:
 
 
 def is_exact(request: str) -> bool:
-    """Whether a descriptor names one patch."""
+    """Return True if a descriptor names one patch version."""
     return re.fullmatch(r"\d+\.\d+\.\d+", request) is not None
 
 
@@ -75,7 +75,7 @@ def _supported() -> Iterator[Interpreter]:
 
 
 def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user allows it: to projrun, or to uv in so many words."""
+    """Return True if the user allows downloads, by projrun's variable or by uv's."""
     if is_offline(environ):
         return False
     ours = environ.get(DOWNLOADS_VARIABLE, "")
@@ -83,7 +83,7 @@ def _may_download(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def _with_download(request: str, found: list[Interpreter], log: Path | None) -> list[Interpreter]:
-    """What there is after uv fetched `request`. Failing is an error unless another patch can serve."""
+    """Download `request` by uv and return the interpreters. Fail only if no other patch serves."""
 
     if not _is_set(request) and _numbers(request) < OLDEST:
         return found
@@ -149,7 +149,7 @@ _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 
 
 class _Offer(msgspec.Struct, frozen=True):
-    """What `uv python list` says of one interpreter."""
+    """One interpreter in the answer of `uv python list`."""
 
     version: str
     implementation: str

@@ -195,7 +195,7 @@ def _in_place(document: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def _merged(*documents: dict[str, Any]) -> dict[str, Any]:
-    """As uv merges its files: the first that says something wins, lists follow each other."""
+    """Merge documents as uv does: the first value wins, lists are joined."""
     result: dict[str, Any] = {}
     for document in documents:
         for key, value in document.items():
@@ -232,7 +232,7 @@ def for_pip(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _translated(environ: Mapping[str, str]) -> dict[str, str]:
-    """What uv is told of indexes, as pip has it."""
+    """Return pip's index settings in uv's words."""
     found: dict[str, str] = {}
     for file in reversed(list(uv_files(environ))):  # the one that wins last
         found |= _of_file(file, environ)

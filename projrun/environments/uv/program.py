@@ -63,7 +63,7 @@ def run_uv(
 def ask_uv(
     arguments: list[str], access: Access | None = None, settings: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether uv did what takes no time: nothing is shown, and what it says is not kept."""
+    """Run a quick uv command without showing or keeping its output; return True if it succeeded."""
     cwd = access.directory if access else None  # where the project's own settings for uv are
     with uv_environ(access) as environ:
         return run_program([uv_binary(), *arguments], cwd=cwd, environ={**environ, **(settings or {})}).ok

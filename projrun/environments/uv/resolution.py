@@ -28,7 +28,7 @@ from projrun.plan import PYLOCK_ARTIFACT, Access, Descriptor, LocalRequirement, 
 
 
 def descriptor_digest(descriptor: Descriptor) -> str:
-    """Of what the author wrote and a lock depends on: a lock that names another one is stale."""
+    """Return the digest of what a lock depends on in the descriptor: with another one it is stale."""
     descriptor = without_access(descriptor)
     wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
     return cache_key({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
@@ -171,7 +171,7 @@ def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """What lies below the project's directory is named as seen from there."""
+    """Make paths below the project's directory relative to it."""
     from urllib.parse import unquote
 
     here = directory.resolve()
@@ -262,7 +262,7 @@ def seen_from_project(path: str, descriptor: Descriptor) -> str:
 
 
 def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
-    """What uv.lock says, unless it does not fit its descriptor any more: that is an error of uv's."""
+    """Export uv.lock. uv itself refuses one that no longer fits its descriptor."""
     from projrun.documents import toml_file
 
     script = ["--script", descriptor.file] if descriptor.kind == "script" else []

@@ -191,7 +191,7 @@ def _filled(
 
 
 def scan_of(entry_point: EntryPoint, template: Template, extras: Mapping[str, str]) -> Scan:
-    """How bash reads the command. Raises ProjectError where that leaves no safe place for a value."""
+    """Read the command as bash does. Raises ProjectError if a value has no safe place in it."""
     from projrun.project.command.bash import scan as scan_bash
     from projrun.project.command.lexer import LexError, Scan
 

@@ -31,7 +31,7 @@ class Word(msgspec.Struct):
 
 
 class Spot(msgspec.Struct):
-    """Where one placeholder stands."""
+    """The position and quoting context of one placeholder."""
 
     at: int
     context: Context
@@ -61,7 +61,7 @@ class HereDocument(msgspec.Struct):
 
 
 class Scan(msgspec.Struct):
-    """What the lexer found."""
+    """The result of reading a command."""
 
     spots: list[Spot] = []
     heres: list[HereDocument] = []
@@ -228,7 +228,7 @@ class Lexer:
             self.pos += 1
 
     def nested_command(self) -> None:
-        """What stands in ( ), up to its end; the opening parenthesis is read."""
+        """Read the commands up to the closing parenthesis; the opening one is already read."""
         inner = self.within(self.pos, self.end)
         self.read_commands(inner, ")")
         self.pos = inner.pos

@@ -39,7 +39,7 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Filling(msgspec.Struct, frozen=True):
-    """What takes the place of a placeholder."""
+    """The replacement of one placeholder."""
 
     value: str | None
     """None: its word is left out."""

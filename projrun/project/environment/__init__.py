@@ -1,4 +1,4 @@
-"""What the readers of an environment's files have in common."""
+"""Shared code of the readers of environment files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = tuple[Descriptor, tuple[str, ...]]
 
 
 def lists_of_text(data: Mapping[Any, Any], *keys: str) -> bool:
-    """Whether each of these holds a list of texts, or nothing: right at first sight.
+    """Return True if each of these keys is missing or holds a list of strings.
 
     A shape to compare a file with takes long to make, and most files need none.
     """

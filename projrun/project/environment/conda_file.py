@@ -25,13 +25,13 @@ _MACHINES = {"x86_64": "64", "amd64": "64"}
 
 
 def platform_name() -> str:
-    """What conda calls this machine: linux-64, osx-arm64, …"""
+    """Return conda's name of this platform: linux-64, osx-arm64, …"""
     machine = os.uname().machine
     return f"{_SYSTEMS.get(sys.platform, sys.platform)}-{_MACHINES.get(machine, machine)}"
 
 
 def is_explicit(path: Path) -> bool:
-    """Whether it is a list of package URLs, as `conda list --explicit` writes it."""
+    """Return True for a list of package URLs as `conda list --explicit` writes it."""
     try:
         with path.open("rb") as file:
             return re.search(_EXPLICIT, file.read(2000)) is not None

@@ -1,4 +1,4 @@
-"""What the author wrote about the environment: docker_env, or a file, which a module of its kind reads."""
+"""The environment's descriptor: docker_env, or a file that the module of its kind reads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def named_file(directory: Path, mlproject: Document, key: str, value: object) ->
 
 
 def counts(directory: Path, file: str) -> bool:
-    """Whether a file of that name is a descriptor: of pixi.toml only with its lock."""
+    """Return True if the file is a descriptor; pixi.toml is one only with its lock."""
     return (directory / file).exists() and (file != PIXI or (directory / PIXI_LOCK).is_file())
 
 
@@ -100,7 +100,7 @@ def docker_of(mlproject: Document, value: object) -> Descriptor:
 
 
 def _is_plain(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a `docker_env` is right at first sight."""
+    """Return True for a `docker_env` whose plain form needs no closer check."""
     if not isinstance(value, dict) or not value.keys() <= set(_PLAIN):
         return False
     image = value.get("image")

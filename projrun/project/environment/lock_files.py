@@ -56,7 +56,7 @@ def with_locks(project: Project) -> Project:
 
 
 def lock_name(descriptor: Descriptor) -> str:
-    """Where the lock of `descriptor` is written: beside it, relative to the project's directory."""
+    """Return the path of the descriptor's lock, beside it and relative to the project's directory."""
     file = PurePosixPath(descriptor.file)
     stem = file.stem.replace(".", "-")
     return str(file.with_name(PYLOCK if stem in _USUAL else f"pylock.{stem}.toml"))
@@ -92,7 +92,7 @@ def _made_from(lock: Path) -> str:
 
 
 def _includes(directory: Path, descriptor: Descriptor, file: str) -> bool:
-    """Whether the descriptor's own file names the other one, as `-r requirements.txt` does."""
+    """Return True if the descriptor's file names the other one, as `-r requirements.txt` does."""
     if not descriptor.file or file != REQUIREMENTS:
         return False
     return file in (directory / descriptor.file).read_text(encoding="utf-8", errors="replace")

@@ -53,7 +53,7 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Python file does when it is run."""
+    """The command line of a Python file."""
 
     is_main: bool
     """It is made to be run, not only to be imported."""
@@ -107,7 +107,7 @@ class _Reader:
         }
 
     def value(self, node: ast.expr | None) -> Any:
-        """What an expression is; _UNKNOWN when that is no constant."""
+        """Return the value of a constant expression, else _UNKNOWN."""
         if isinstance(node, ast.Name) and node.id in self.constants:
             return self.constants[node.id]
         if (
@@ -257,7 +257,7 @@ class _Reader:
         )
 
     def _limits(self, call: ast.Call) -> dict[str, float]:
-        """Of `click.IntRange(1, max=9)`; one that is not itself allowed is left out."""
+        """Return the limits of `click.IntRange(1, max=9)`, without an open one."""
         if _last_name(call.func) not in ("IntRange", "FloatRange"):
             return {}
         keywords = _keywords(call)
@@ -267,7 +267,7 @@ class _Reader:
 
 
 def _is_guard(node: ast.stmt) -> bool:
-    """Whether it is `if __name__ == "__main__":`."""
+    """Return True for `if __name__ == "__main__":`."""
     if not isinstance(node, ast.If) or not isinstance(node.test, ast.Compare):
         return False
     sides = [node.test.left, *node.test.comparators]

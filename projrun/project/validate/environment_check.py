@@ -191,7 +191,7 @@ class _CondaCheck(_DescriptorCheck):
         self.unpinned()
 
     def dependency(self, index: int, item: object) -> bool:
-        """Whether it says which Python."""
+        """Check one dependency; return True if it names the Python."""
         where = ("dependencies", index)
         if not isinstance(item, str):
             self.pip(index, item)

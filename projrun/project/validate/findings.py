@@ -21,7 +21,7 @@ MAX_FINDINGS = 500
 """Of one project: nobody reads more, and each costs a little time."""
 
 
-class Rule(msgspec.Struct, frozen=True):
+class LintRule(msgspec.Struct, frozen=True):
     severity: Severity
     explanation: str
     """Why it matters, one line."""
@@ -41,48 +41,50 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     column: int = 1
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, LintRule] = {
     # the file
-    "no-file": Rule("note", "without it only scripts can be run, and what pyproject.toml declares"),
-    "two-files": Rule("error", "which one is read would depend on the machine"),
-    "unreadable": Rule("error", "what cannot be read cannot be run"),
-    "not-yaml": Rule("error", "the file is read as YAML"),
-    "too-large": Rule("error", "a file of this size or depth is a mistake or an attack"),
-    "duplicate-key": Rule("error", "one of the two is a mistake, and mlflow takes the last in silence"),
-    "unknown-key": Rule("warning", "the key is ignored, so what it says has no effect"),
-    "wrong-shape": Rule("error", "the value has not the form that is read at this place"),
+    "no-file": LintRule("note", "without it only scripts can be run, and what pyproject.toml declares"),
+    "two-files": LintRule("error", "which one is read would depend on the machine"),
+    "unreadable": LintRule("error", "what cannot be read cannot be run"),
+    "not-yaml": LintRule("error", "the file is read as YAML"),
+    "too-large": LintRule("error", "a file of this size or depth is a mistake or an attack"),
+    "duplicate-key": LintRule("error", "one of the two is a mistake, and mlflow takes the last in silence"),
+    "unknown-key": LintRule("warning", "the key is ignored, so what it says has no effect"),
+    "wrong-shape": LintRule("error", "the value has not the form that is read at this place"),
     # entry points
-    "no-command": Rule("error", "an entry point without a command cannot be run"),
-    "undeclared-placeholder": Rule("error", "there is no value to put in its place, so the run is refused"),
-    "formatted-placeholder": Rule("error", "a placeholder is a name in braces and nothing else"),
-    "unsafe-command": Rule("error", "it is not known how a value is to be quoted there"),
-    "second-command": Rule(
+    "no-command": LintRule("error", "an entry point without a command cannot be run"),
+    "undeclared-placeholder": LintRule(
+        "error", "there is no value to put in its place, so the run is refused"
+    ),
+    "formatted-placeholder": LintRule("error", "a placeholder is a name in braces and nothing else"),
+    "unsafe-command": LintRule("error", "it is not known how a value is to be quoted there"),
+    "second-command": LintRule(
         "warning", "bash ends the command at the line end and takes the next line as a command of its own"
     ),
-    "shell-variable": Rule("warning", "after a dollar sign, braces hold a variable of the shell"),
-    "quoted-placeholder": Rule(
+    "shell-variable": LintRule("warning", "after a dollar sign, braces hold a variable of the shell"),
+    "quoted-placeholder": LintRule(
         "note", "projrun escapes values for the quotes; mlflow adds quotes of its own, which arrive too"
     ),
     # parameters
-    "glued-key": Rule("warning", "without a blank behind the colon, YAML takes all of it as a key"),
-    "constant-name": Rule("warning", "YAML reads yes, no, on, off, true, false and null as constants"),
-    "unused-parameter": Rule("warning", "whatever value the user gives never reaches the program"),
-    "unknown-type": Rule("warning", "values of an unknown type are not checked"),
-    "default-misfit": Rule("warning", "the same value from a user would be refused"),
-    "default-path": Rule("warning", "a run is refused when the file that a path names does not exist"),
-    "choice-misfit": Rule("warning", "nobody can choose a value that does not fit the type"),
-    "impossible-limits": Rule("error", "no value lies between them"),
-    "idle-constraint": Rule("warning", "the key means nothing for a parameter of this type"),
-    "flag-without-bool": Rule("error", "a flag is there or not, which only a bool can say"),
+    "glued-key": LintRule("warning", "without a blank behind the colon, YAML takes all of it as a key"),
+    "constant-name": LintRule("warning", "YAML reads yes, no, on, off, true, false and null as constants"),
+    "unused-parameter": LintRule("warning", "whatever value the user gives never reaches the program"),
+    "unknown-type": LintRule("warning", "values of an unknown type are not checked"),
+    "default-misfit": LintRule("warning", "the same value from a user would be refused"),
+    "default-path": LintRule("warning", "a run is refused when the file that a path names does not exist"),
+    "choice-misfit": LintRule("warning", "nobody can choose a value that does not fit the type"),
+    "impossible-limits": LintRule("error", "no value lies between them"),
+    "idle-constraint": LintRule("warning", "the key means nothing for a parameter of this type"),
+    "flag-without-bool": LintRule("error", "a flag is there or not, which only a bool can say"),
     # the environment
-    "no-environment": Rule("note", "a run takes whatever Python and packages it finds"),
-    "two-environments": Rule("error", "a run happens in one environment"),
-    "missing-file": Rule("error", "the environment cannot be built without its file"),
-    "conda-as-python-env": Rule("error", "a conda environment has other keys than a python_env file"),
-    "unquoted-python": Rule("error", "to YAML, 3.10 is the number 3.1"),
-    "bad-python": Rule("error", "no interpreter can be found for it"),
-    "python-unpinned": Rule("warning", "another machine takes another Python, with other packages"),
-    "unpinned-dependency": Rule("note", "without a lock, each new environment gets the newest release"),
+    "no-environment": LintRule("note", "a run takes whatever Python and packages it finds"),
+    "two-environments": LintRule("error", "a run happens in one environment"),
+    "missing-file": LintRule("error", "the environment cannot be built without its file"),
+    "conda-as-python-env": LintRule("error", "a conda environment has other keys than a python_env file"),
+    "unquoted-python": LintRule("error", "to YAML, 3.10 is the number 3.1"),
+    "bad-python": LintRule("error", "no interpreter can be found for it"),
+    "python-unpinned": LintRule("warning", "another machine takes another Python, with other packages"),
+    "unpinned-dependency": LintRule("note", "without a lock, each new environment gets the newest release"),
 }
 
 

@@ -15,7 +15,7 @@ from projrun.project.validate.findings import Finding, Findings
 
 
 def check(directory: Path) -> tuple[Finding, ...]:
-    """What is wrong with the project in `directory`, by file and line. No content makes it raise."""
+    """Return the mistakes of the project in `directory`, by file and line. No content makes it raise."""
     found = Findings(directory)
     document = _document(directory, found)
     if document is not None:
@@ -46,7 +46,7 @@ def _file(directory: Path, found: Findings) -> str:
 
 
 def _check_convention(directory: Path, found: Findings) -> None:
-    """What a project without an MLproject file runs by."""
+    """Check a project that has no MLproject file."""
     try:
         project = read_project(directory)
     except ProjectError as error:

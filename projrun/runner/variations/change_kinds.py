@@ -1,4 +1,4 @@
-"""What can be varied about a run, and how this machine does it."""
+"""The kinds of change that a run can be varied by, and their means on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What the changes depart from."""
+    """The state that the changes start from."""
 
     record: Record
     environ: Mapping[str, str]
@@ -70,7 +70,7 @@ def _hash_seeds(scene: Scene) -> Iterator[Change]:
 
 
 def _time_zone(scene: Scene) -> Iterator[Change]:
-    """Where dates and quarters of hours are not those of most places."""
+    """Choose a zone with another date, or with an offset of quarter hours."""
     known = tuple(
         name
         for name in ("Pacific/Kiritimati", "America/St_Johns")
@@ -195,7 +195,7 @@ IN_CONTAINERS = {"hash-seed", "time-zone", "locale", "threads", "user"}
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
-    """Of what the user wrote: names with commas between, or `all`. Raises UsageError."""
+    """Parse the user's comma-separated names, or `all`. Raises UsageError."""
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
     if "all" in names:
         return tuple(KINDS)

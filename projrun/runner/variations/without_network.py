@@ -50,7 +50,7 @@ def main(command: list[str]) -> None:
 
 
 def _leave_the_network() -> None:
-    """As somebody who may not, we become one who may in a user namespace of our own, with the same ids."""
+    """Enter an empty network namespace. Without root this needs a user namespace with the same ids."""
     user, group = os.getuid(), os.getgid()
     flags = CLONE_NEWNET if user == 0 else CLONE_NEWNET | CLONE_NEWUSER
     libc = ctypes.CDLL(None, use_errno=True)

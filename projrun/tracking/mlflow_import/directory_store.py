@@ -29,7 +29,7 @@ def stage_of(meta: dict[str, Any]) -> LifecycleStage:
 
 
 def artifact_uri(directory: Path, uri: str) -> str:
-    """What is in the thing's own directory is there, wherever the store was when the thing was made."""
+    """Return the artifacts below `directory` if there are any: the store may have been moved since."""
     own = directory / "artifacts"
     return str(own) if own.is_dir() or not uri else uri
 

@@ -20,7 +20,7 @@ from projrun.errors import TrackingError
 from projrun.tracking.artifacts import LOCATION_SCHEMES
 from projrun.tracking.entities import RUN_NAME_TAG
 from projrun.tracking.limits import check_run_name, invalid_parameter, normalize_params, quote_short
-from projrun.tracking.mlflow_import import models
+from projrun.tracking.mlflow_import import model_import
 from projrun.tracking.mlflow_import.stores import (
     MlflowExperiment,
     MlflowLoggedModel,
@@ -38,7 +38,7 @@ RUN_DEPTH, MODEL_DEPTH = 3, 4
 
 
 class Imported(msgspec.Struct):
-    """What an import did.
+    """The result of an import.
 
     elsewhere: ids of runs and logged models whose artifacts were not found, or not where they may be.
     others: versions (name/number) of which another one with this name and number was there before.
@@ -91,13 +91,13 @@ class Importer:
         if row:
             return
         with self._db.writing() as db:
-            models.insert_logged(db, number, model)
+            model_import.insert_logged(db, number, model)
         self.result.logged_models += 1
 
     def add_registered_model(self, model: MlflowRegisteredModel) -> None:
         """The model with all versions that are not there yet, or nothing of it."""
         with self._db.writing() as db:
-            came = models.register(db, model, self._target.as_uri())
+            came = model_import.register(db, model, self._target.as_uri())
         self.result.versions += came.versions
         self.result.others += came.others
         self.result.unfounded += came.unfounded
@@ -118,7 +118,7 @@ class Importer:
         return number
 
     def _bring_artifacts(self, owner: str, uri: str, place: str, depth: int) -> None:
-        """What is there already stays. depth: of the owner's artifacts below the root of mlflow's."""
+        """Copy the owner's artifacts unless they are there. depth: below the root of mlflow's artifacts."""
         target = self._target / place
         if target.exists() or _is_remote(uri) or not uri:
             return
@@ -134,7 +134,7 @@ class Importer:
             self.result.elsewhere.append(owner)
 
     def _candidates(self, uri: str, depth: int) -> tuple[list[Path], list[Path]]:
-        """Where the artifacts may be: as they are named, and below the roots of a store that was moved."""
+        """Return possible places of artifacts: as named, and below the roots of a moved store."""
         parts = urlsplit(uri)
         path = unquote(parts.path)
         if parts.scheme == "mlflow-artifacts":
@@ -163,7 +163,7 @@ def _insert(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
     )
     if not cursor.rowcount:
         return  # another import was faster
-    tags = {**models.tags_of(run.tags), RUN_NAME_TAG: name}
+    tags = {**model_import.tags_of(run.tags), RUN_NAME_TAG: name}
     row = int(cursor.lastrowid or 0)
     db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(row, key, tags[key]) for key in tags])
     params = normalize_params(run.params)

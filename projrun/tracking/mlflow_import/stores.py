@@ -97,7 +97,7 @@ class MlflowStore(Protocol):
 
 
 def open_mlflow_store(place: Path) -> MlflowStore:
-    """What reads an mlflow database (SQLite) or a directory `mlruns`. UsageError for anything else."""
+    """Return the reader of an mlflow database or a directory `mlruns`. Raises UsageError for others."""
     if place.is_dir():
         reader = "projrun.tracking.mlflow_import.directory_store"
     elif place.is_file():

@@ -35,7 +35,7 @@ class Delivery:
         return self._artifacts_of[run_id]
 
     def local_file(self, run_id: str, path: str) -> Path:
-        """Where the artifact `path` grows on this machine."""
+        """Return the file on this machine that the artifact `path` grows in."""
         with self._lock:
             if run_id not in self._places:
                 place = RunOutbox(self._outbox, run_id)

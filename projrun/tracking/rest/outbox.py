@@ -1,4 +1,4 @@
-"""What runs still have to tell a server that is away: kept on this machine until it is delivered.
+"""Messages of runs to a server that is away, kept on this machine until they are delivered.
 
 `<data>/outbox/<run id>/` holds `server` (its address), `files/…` (artifacts, logs that grow) and `journal`:
 what was not accepted, a JSON line each, which may be delivered twice. `<run id>.lock` is held by the process
@@ -69,7 +69,7 @@ class RunOutbox:
 
     @property
     def has_pending(self) -> bool:
-        """Whether something was not accepted: all that follows has to wait behind it."""
+        """Return True if a message was not accepted: all that follow must wait behind it."""
         return bool(self._waits_since)
 
     @property

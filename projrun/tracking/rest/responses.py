@@ -1,4 +1,4 @@
-"""What an MLflow server of any version answers, as entities. What it leaves out is empty."""
+"""Answers of MLflow servers of any version, as entities. Missing members are empty."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def parse_run(content: object) -> Run:
 
 
 def parse_files(content: object, path: str) -> list[ArtifactInfo]:
-    """What artifacts/list says of the directory `path`. Of a file, some servers list the file itself."""
+    """Parse the answer of artifacts/list for the directory `path`. Some servers list a file as itself."""
     answer = _converted(content or [], list[_File], "artifacts")
     for file in answer:
         split_artifact_path(file.path)

@@ -246,7 +246,7 @@ class RestStore:
 
 
 def _as_told(run_id: str, message: RunUpdate) -> Run:
-    """What is known of a run whose server is away."""
+    """Return a run with the facts that are known while its server is away."""
     return Run(
         run_id=run_id,
         experiment_id="",

@@ -106,7 +106,7 @@ _MEANINGS = (
 
 
 def translate_error(error: sqlite3.Error, path: Path) -> TrackingError:
-    """What `error` means and what to do about it."""
+    """Translate an error of SQLite to its meaning and the next step."""
     text = str(error)
     for part, error_code, hint in _MEANINGS:
         if part in text.lower():

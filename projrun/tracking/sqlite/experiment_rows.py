@@ -165,7 +165,7 @@ def _number_if_any(experiment_id: str) -> int | None:
 
 
 def parse_ids(experiment_ids: Sequence[str]) -> list[int]:
-    """Of those that can be one; others are in no experiment."""
+    """Return the ids that are numbers; others belong to no experiment."""
     return [number for each in experiment_ids if (number := _number_if_any(each)) is not None]
 
 

@@ -176,7 +176,7 @@ def put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> No
 
 
 def put_metrics(db: sqlite3.Connection, run_id: str, metrics: Sequence[Metric]) -> None:
-    """What of `metrics` measures a model. They were checked and logged for the run before."""
+    """Store the metrics that measure a model. They were checked and logged for the run before."""
     numbers: dict[str, int] = {}
     for metric in metrics:
         if not metric.model_id:

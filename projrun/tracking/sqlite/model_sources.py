@@ -1,4 +1,4 @@
-"""What a version of a registered model may come from: something that this store knows, and nothing else.
+"""Sources of versions of registered models: entries of this store, and nothing else.
 
 Clients open what a version names. A file path or a stranger's URL would make them read, and hand on, what
 was never logged.
@@ -38,7 +38,7 @@ class VersionSource(NamedTuple):
 def resolve_source(
     db: sqlite3.Connection, source: str, run_id: str, model_id: str, root_uri: str
 ) -> VersionSource:
-    """What `source` stands for. INVALID_PARAMETER_VALUE when a version may not come from there."""
+    """Resolve `source`. Raises INVALID_PARAMETER_VALUE if a version may not come from there."""
     check_text("source", source)
     check_length("source", source, MAX_ARTIFACT_LOCATION)
     check_text("run id", run_id)
@@ -54,7 +54,7 @@ def resolve_source(
 
 
 def resolve_location(db: sqlite3.Connection, version: ModelVersion, root_uri: str) -> str:
-    """Where the version's files are, looked at once more: the database may be older than the rules."""
+    """Return the place of the version's files, checked again: the database may be older than the rules."""
     return resolve_source(db, version.location, version.run_id, version.model_id, root_uri).location
 
 

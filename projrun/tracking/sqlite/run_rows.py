@@ -191,7 +191,7 @@ def get(db: sqlite3.Connection, run_id: str, root_uri: str) -> Run:
 
 
 def artifact_path(db: sqlite3.Connection, run_id: str) -> str:
-    """Where the run's artifacts are below the root: <experiment id>/<run id>."""
+    """Return the path of the run's artifacts below the root: <experiment id>/<run id>."""
     row = db.execute("SELECT experiment_id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
         raise _missing(run_id)

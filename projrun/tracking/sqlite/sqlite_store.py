@@ -245,7 +245,7 @@ class SqliteStore:
         return Importer(self._db, self._artifacts, artifacts)
 
     def find_faults(self) -> list[str]:
-        """What is wrong with the database and its files, a line each; [] when all is well."""
+        """Return the faults of the database and its files, one line each."""
         from projrun.tracking.sqlite.database import find_faults
 
         with self._db.reading() as db:

@@ -38,7 +38,7 @@ OF_LOGGED = re.compile(r"/models/(m-[0-9a-f]{32})/artifacts")
 
 
 class Registered(msgspec.Struct):
-    """What became of the versions of one registered model: how many came, and which did not, or not whole."""
+    """The result for one registered model: how many versions came, and which did not, or only in part."""
 
     versions: int = 0
     others: list[str] = []
@@ -123,7 +123,7 @@ def _model(db: sqlite3.Connection, name: str, model: MlflowRegisteredModel) -> i
 
 
 def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVersion, root_uri: str) -> bool:
-    """Whether it names something that clients may open."""
+    """Insert a version; return True if it names a source that clients may open."""
     origin = _origin(db, version, root_uri)
     cursor = db.execute(
         "INSERT INTO model_versions (model, version, stage, description, source, location, run_id, run_link,"
@@ -153,7 +153,7 @@ def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVer
 
 
 def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) -> VersionSource:
-    """What clients of this store may open instead of the old place; without a location if there is none."""
+    """Return the source that clients may open instead of the old place, perhaps without a location."""
     if version.tags.get(PROMPT_TAG, "").lower() == "true":
         return model_sources.prompt_source()
     for source in _sources(version):
@@ -169,7 +169,7 @@ def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) 
 
 
 def _sources(version: MlflowModelVersion) -> Iterator[str]:
-    """What the version may be called here: its files came with its logged model or its run."""
+    """Yield the version's possible sources here: its files came with its logged model or its run."""
     places = [version.location, version.source]
     model_ids = [version.model_id, version.source.removeprefix("models:/")]
     model_ids += [found[1] for place in places if (found := OF_LOGGED.search(place))]

@@ -1,0 +1,67 @@
+"""The mechanical part of the rules for names and docstrings (docs/architecture.md, Language)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from projrun import backends, environments, inputs, sources, tracking
+from projrun.cli.verbs import VERBS
+
+PACKAGE = Path(__file__).parent.parent / "projrun"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NOUNS_IN_ING = {"masking", "tracking"}
+"""Words of the field that end like a participle."""
+RIDDLE = re.compile(r"(What|Whether|Where|How|Which|Who|Whose|That|Those|Of|As)\b")
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+def subject_of(file: Path) -> str:
+    """The last part of a module's name."""
+    return file.parent.name if file.name == "__init__.py" else file.stem
+
+
+def docstrings(file: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_docstrings_are_sentences(file: Path) -> None:
+    riddles = [f"{line}: {text.splitlines()[0]}" for line, text in docstrings(file) if RIDDLE.match(text)]
+    assert not riddles
+
+
+def test_modules_are_not_named_by_a_participle() -> None:
+    participles = {subject_of(file) for file in FILES if subject_of(file).endswith("ing")}
+    assert participles <= NOUNS_IN_ING
+
+
+def test_a_module_name_is_used_once() -> None:
+    """Except where the name is given from outside: the kinds of a station, and the verbs."""
+    stations = (backends, environments, inputs, sources, tracking)
+    given = {name for station in stations for name in station.KINDS} | set(VERBS)
+    files = defaultdict(set)
+    for file in FILES:
+        files[subject_of(file)].add(name_of(file))
+    assert not {
+        name: sorted(places) for name, places in files.items() if len(places) > 1 and name not in given
+    }
+
+
+def test_a_public_type_name_is_used_once() -> None:
+    files = defaultdict(set)
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files[node.name].add(name_of(file))
+    assert not {name: sorted(places) for name, places in files.items() if len(places) > 1}
