@@ -95,16 +95,13 @@ def read_history(first: Record, second: Record, home: Home) -> History:
     for location in _locations((first, second), home):
         try:
             with _opened(location) as repo:
-                return _history(repo, *commits)
-        except _IncompleteError as error:
-            unknown = error.message
+                history = _history(repo, *commits)
         except SourceError:
             continue
+        if not history.unknown:
+            return history
+        unknown = history.unknown
     return History(unknown=f"the history is not known: {unknown}")
-
-
-class _IncompleteError(SourceError):
-    """The repository has both commits, but not all between them."""
 
 
 def _locations(records: Sequence[Record], home: Home) -> Iterator[RepositoryLocation]:
@@ -137,7 +134,7 @@ def _history(repo: git.Repo, first: str, second: str) -> History:
     shallow = Path(repo.git_dir, "shallow")
     cut = set(shallow.read_text().split()) if shallow.is_file() else set()
     if cut & {line[1:] for line in listed}:
-        raise _IncompleteError("the repository on this machine is shallow: it lacks commits between them", "")
+        return History(unknown="the repository on this machine is shallow: it lacks commits between them")
     sides = {sign: [line[1:] for line in listed if line[0] == sign] for sign in "<>"}
     changes = repo.commit(first).diff(second)
     names = ((change.rename_from, change.rename_to) for change in changes if change.renamed_file)
