@@ -45,7 +45,8 @@ def keep_index_settings_alone() -> None:
     os.environ["UV_NO_SYSTEM_CONFIG"] = "1"
     os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CONFIG_DIRS"] = str(directory)
     (directory / "uv").mkdir()
-    (directory / "uv" / "uv.toml").write_text(UV_TOML)
+    if UV_TOML:  # an empty file would be parsed in every warm run
+        (directory / "uv" / "uv.toml").write_text(UV_TOML)
     os.environ["GIT_CONFIG_SYSTEM"] = os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 
 
