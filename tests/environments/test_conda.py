@@ -405,7 +405,8 @@ def test_activation_scripts_and_variables_are_data(
     assert variables["FROM_FILE"] is None  # the script unsets it
     assert made.launch.path_entries == (f"{prefix}/libexec", f"{prefix}/bin")
     assert shell_says(made, "inner") == "inner"
-    monkeypatch.setattr(rattler, "run_with_progress", lambda *_, **__: pytest.fail("a warm start asks rattler"))
+    asked = "a warm start asks rattler"
+    monkeypatch.setattr(rattler, "run_with_progress", lambda *_, **__: pytest.fail(asked))
     assert environment("native", rest="variables: {GREETING: 'it''s $5', FROM_FILE: x, NUMBER: 1}") == made
 
 

@@ -73,10 +73,11 @@ def user_document(places: tuple[Place, ...]) -> dict[str, Any]:
 
 def users_text(places: tuple[Place, ...]) -> str:
     """The user's settings with these places as text, without credentials."""
+    if not (document := user_document(places)):
+        return ""
     from projrun.documents import toml_file
 
-    document = user_document(places)
-    return without_secrets(toml_file.dump(document)) if document else ""
+    return without_secrets(toml_file.dump(document))
 
 
 _FILES_IN_VARIABLES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT")
