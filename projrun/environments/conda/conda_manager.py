@@ -138,7 +138,7 @@ def lock(
     return Lock(
         manager="conda",
         files={CONDA_LOCK_ARTIFACT: answer.lock, PYLOCK_ARTIFACT: pylock},
-        facts={"channels": descriptor.channels, "variables": descriptor.variables},
+        facts={"channels": [*descriptor.channels], "variables": descriptor.variables},
         python=python,
         local=local,
         notices=notices,
@@ -149,7 +149,7 @@ def from_record(environment: Environment, files: environments.LockFiles, descrip
     return Lock(
         manager=environment.manager,
         files={name: files.get(name, "") for name in LOCK_ARTIFACTS},
-        facts={"channels": descriptor.channels, "variables": descriptor.variables},
+        facts={"channels": [*descriptor.channels], "variables": descriptor.variables},
         python=environment.python,
         local=environment.local,
     )
