@@ -56,6 +56,8 @@ OF_THE_MACHINE = {
 
 # Before any fixture, those of modules and of the session too.
 machine.keep_index_settings_alone()
+for variable in OF_THE_MACHINE:
+    os.environ.pop(variable, None)
 # A shell ignores SIGINT for what it starts in the background, and programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

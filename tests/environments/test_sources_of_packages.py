@@ -98,7 +98,8 @@ def test_only_what_may_have_changed_is_read_again(
     read: list[str] = []
 
     def reading(file: Path) -> str:
-        read.append(file.name)
+        if file.name != "pyproject.toml":  # metadata, which the lock's key takes anew each time
+            read.append(file.name)
         return sha256_file(file)
 
     def key() -> str:
@@ -108,7 +109,7 @@ def test_only_what_may_have_changed_is_read_again(
     monkeypatch.setattr(local_requirements, "sha256_file", reading)
     monkeypatch.setattr(local_requirements, "TICK_NS", 0)
     first = key()
-    assert len(read) == 203
+    assert len(read) == 202
     assert (key(), read) == (first, [])
     data, facts = project / "pkg" / "data5.txt", (project / "pkg" / "data5.txt").stat()
     data.write_text("yyyyy")  # as large as before
@@ -117,11 +118,11 @@ def test_only_what_may_have_changed_is_read_again(
     assert read == ["data5.txt"]
     monkeypatch.setattr(local_requirements, "TICK_NS", 10**12)  # it may have changed just before it was noted
     assert key() != first
-    assert len(read) == 203
+    assert len(read) == 202
     (notes,) = home.locks.glob("*/digests.json")
     notes.write_text("[")
     assert key() != first
-    assert len(read) == 203
+    assert len(read) == 202
 
 
 def test_an_editable_one_keeps_its_environment(make_project: MakeProject, home: Home) -> None:
