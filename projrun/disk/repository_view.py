@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +65,30 @@ _SHARED_INFO = ("exclude", "attributes", "grafts")
 _OWN_INFO = ("sparse-checkout",)
 
 
+def run_git(
+    *arguments: str,
+    cwd: Path,
+    environ: Mapping[str, str] | None = None,
+    errors: str = "replace",
+    timeout_s: float | None = None,
+    on_terminal: bool = False,
+) -> ProgramResult:
+    """Run git to its end with `OPTIONS`. Raises SourceError when there is no git, TimeoutError.
+
+    environ: without it, the caller's own without what would redirect git.
+    """
+    environ = environ or merge_environ(os.environ, QUIET)
+    command = ["git", *OPTIONS, *arguments]
+    try:
+        return run_program(
+            command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s, on_terminal=on_terminal
+        )
+    except LaunchError as error:
+        raise SourceError(error.message, "install git and see that it is on PATH") from None
+    except UnavailableError as error:
+        raise SourceError(error.message, error.hint) from None
+
+
 class View(NamedTuple):
     """A repository that git reads without the repository's own settings."""
 
@@ -78,7 +102,7 @@ class View(NamedTuple):
 
     def ask(self, *arguments: str, errors: str = "replace") -> ProgramResult:
         """Run a git command that only reads. Raises SourceError when there is no git."""
-        return _ask(*arguments, cwd=self.top, environ=self.environ, errors=errors)
+        return run_git(*arguments, cwd=self.top, environ=self.environ, errors=errors)
 
 
 def git_directories(top: Path) -> tuple[Path, Path]:
@@ -141,9 +165,7 @@ def _settings(own: Path, shared: Path) -> list[tuple[str, str]]:
         if not file.is_file():
             continue
         listing = ("config", "--file", str(file), "--no-includes", "-z", "--list")
-        answer = _ask(
-            *listing, cwd=Path("/"), environ=merge_environ(os.environ, QUIET), errors="surrogateescape"
-        )
+        answer = run_git(*listing, cwd=Path("/"), errors="surrogateescape")
         if not answer.ok:
             raise SourceError(_last_line(answer), f"mend {file}")
         pairs = (entry.partition("\n") for entry in answer.stdout.split("\0") if entry)
@@ -164,7 +186,7 @@ def _check_owner(top: Path, own: Path) -> None:
     """Refuse a repository of another user: git itself does so only where it finds the directory by itself."""
     if all(os.stat(place).st_uid == os.geteuid() for place in (top, top / ".git", own)):
         return
-    answer = _ask("rev-parse", "--git-dir", cwd=top, environ=merge_environ(os.environ, QUIET))
+    answer = run_git("rev-parse", "--git-dir", cwd=top)
     if not answer.ok:
         raise SourceError(
             f"{top} belongs to another user, so git refuses to read it ({_last_line(answer)})",
@@ -175,12 +197,3 @@ def _check_owner(top: Path, own: Path) -> None:
 def _last_line(answer: ProgramResult) -> str:
     lines = [line for line in answer.stderr.splitlines() if line.startswith(("fatal: ", "error: "))]
     return lines[0].partition(" ")[2] if lines else f"git failed with exit code {answer.code}"
-
-
-def _ask(*arguments: str, cwd: Path, environ: dict[str, str], errors: str = "replace") -> ProgramResult:
-    try:
-        return run_program(["git", *OPTIONS, *arguments], cwd=cwd, environ=environ, errors=errors)
-    except LaunchError as error:
-        raise SourceError(error.message, "install git and see that it is on PATH") from None
-    except UnavailableError as error:
-        raise SourceError(error.message, error.hint) from None

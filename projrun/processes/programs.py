@@ -74,13 +74,10 @@ def run_program(
         child = start_process(argv, cwd, own, source, pipe, pipe, new_session=not on_terminal)
     try:
         stdout, stderr = _communicate(child, stdin, limit_s, sys.stderr.fileno() if on_terminal else None)
-    except TimeoutError:
+    except BaseException as error:
         _end_family(child, token, own_group=not on_terminal)
-        if timeout_s is None:
+        if isinstance(error, TimeoutError) and timeout_s is None:
             raise time_limit_error(argv, limit_s) from None
-        raise
-    except BaseException:
-        _end_family(child, token, own_group=not on_terminal)
         raise
     finally:
         for stream in (child.stdin, child.stdout, child.stderr):

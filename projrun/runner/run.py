@@ -64,19 +64,19 @@ def uploading(store: Store, run_id: str, log: Path) -> Iterator[None]:
     if not store.uri.startswith("http"):
         yield
         return
-    ended = threading.Event()
-    thread = threading.Thread(target=_keep_uploading, args=(store, run_id, log, ended), daemon=True)
+    is_over = threading.Event()
+    thread = threading.Thread(target=_keep_uploading, args=(store, run_id, log, is_over), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        is_over.set()
         thread.join()
 
 
-def _keep_uploading(store: Store, run_id: str, log: Path, ended: threading.Event) -> None:
+def _keep_uploading(store: Store, run_id: str, log: Path, is_over: threading.Event) -> None:
     uploaded = waited_s = 0.0
-    while not ended.wait(FIRST_S):
+    while not is_over.wait(FIRST_S):
         waited_s += FIRST_S
         size = log.stat().st_size if log.exists() else 0
         if size > uploaded * GROWTH or (waited_s >= LATEST_S and size > uploaded):

@@ -29,7 +29,7 @@ from projrun.sources.plain_files import REMOVED, TREE
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 """Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""
 MAX_REMOVED = 100_000_000
-"""Bytes of the list of removed file_operations."""
+"""Bytes of the list of removed files."""
 
 
 def restore(

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from projrun.disk.repository_view import git_directories
+from projrun.disk.repository_view import git_directories, run_git
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Worktree
-from projrun.sources.git.git_command import complaint, git
+from projrun.sources.git.git_command import complaint
 from projrun.sources.git.worktree import list_remotes
 
 
@@ -132,7 +132,7 @@ def _is_behind_link(top: Path, directory: str, links: dict[str, bool]) -> bool:
 
 
 def _ask(top: Path, *arguments: str) -> str:
-    answer = git(*arguments, cwd=top, errors="surrogateescape")
+    answer = run_git(*arguments, cwd=top, errors="surrogateescape")
     if not answer.ok:
         raise SourceError(complaint(answer), f"see what `git status` says in {top}")
     return answer.stdout

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from projrun.console import is_terminal, one_line
-from projrun.disk.repository_view import OPTIONS, QUIET
-from projrun.errors import LaunchError, SourceError, UnavailableError
+from projrun.disk.repository_view import QUIET, run_git
+from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.processes import Variables, git_config_variables, merge_environ
-from projrun.processes.programs import ProgramResult, run_program
+from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
 
 SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
@@ -23,27 +23,6 @@ HELPER = (
     """printf 'username=%s\\npassword=%s\\n' "$PROJRUN_GIT_USER" "$PROJRUN_GIT_PASSWORD"; }; f"""
 )
 """A credential helper that knows one answer. The process list shows neither it nor the answer."""
-
-
-def git(
-    *arguments: str,
-    cwd: Path,
-    environ: Mapping[str, str] | None = None,
-    errors: str = "replace",
-    timeout_s: float | None = None,
-    on_terminal: bool = False,
-) -> ProgramResult:
-    """Run git to its end. Raises SourceError when there is no git, TimeoutError."""
-    environ = environ or merge_environ(os.environ, QUIET)
-    command = ["git", *OPTIONS, *arguments]
-    try:
-        return run_program(
-            command, cwd=cwd, environ=environ, errors=errors, timeout_s=timeout_s, on_terminal=on_terminal
-        )
-    except LaunchError as error:
-        raise SourceError(error.message, "install git and see that it is on PATH") from None
-    except UnavailableError as error:
-        raise SourceError(error.message, error.hint) from None
 
 
 def can_ask(environ: Mapping[str, str] = os.environ) -> bool:
@@ -66,9 +45,8 @@ def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -
         "GIT_ALLOW_PROTOCOL": ":".join(protocols),
         "GIT_TERMINAL_PROMPT": "1" if can_ask(environ) else "0",
     }
-    if (
-        address.is_local
-    ):  # its upload-pack must not fetch what a partial clone lacks, by a program of its choice
+    if address.is_local:
+        # its upload-pack must not fetch what a partial clone lacks, by a program of its choice
         defaults = {**defaults, "GIT_NO_LAZY_FETCH": "1"}
     result = merge_environ(environ, QUIET, defaults, _credentials(address, environ))
     if address.is_ssh and not _has_ssh_command(result):
@@ -79,7 +57,7 @@ def environment_for(address: Address, environ: Mapping[str, str] = os.environ) -
 def _has_ssh_command(environ: Mapping[str, str]) -> bool:
     if environ.get("GIT_SSH_COMMAND") or environ.get("GIT_SSH"):
         return True
-    return git("config", "--get", "core.sshCommand", cwd=Path("/"), environ=environ).ok
+    return run_git("config", "--get", "core.sshCommand", cwd=Path("/"), environ=environ).ok
 
 
 def _credentials(address: Address, environ: Mapping[str, str]) -> Variables:

@@ -16,9 +16,10 @@ from projrun.console import say
 from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
 from projrun.disk.file_operations import temporary_beside
+from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, address_of
-from projrun.sources.git.git_command import failure, git
+from projrun.sources.git.git_command import failure
 from projrun.sources.git.remote import remote_failure, run_with_retries
 from projrun.sources.git.tree import Tree
 
@@ -79,7 +80,7 @@ def fill_lfs(
 
 
 def _pointers(root: Path) -> list[_Pointer]:
-    answer = git("ls-files", "-z", "--", ":(top,attr:filter=lfs)", cwd=root)
+    answer = run_git("ls-files", "-z", "--", ":(top,attr:filter=lfs)", cwd=root)
     if not answer.ok:
         raise failure(answer, "the checkout")
     found = (_pointer_at(root / name) for name in answer.stdout.split("\0") if name)
@@ -147,7 +148,7 @@ def _server(root: Path, address: Address) -> str:
     if config.is_symlink() or not config.is_file():
         return ""
     for key in ("lfs.url", "remote.origin.lfsurl"):
-        answer = git("config", "--file", ".lfsconfig", "--no-includes", "--get", key, cwd=root)
+        answer = run_git("config", "--file", ".lfsconfig", "--no-includes", "--get", key, cwd=root)
         if not answer.ok:
             continue
         server = address_of(answer.stdout.strip())
@@ -177,7 +178,7 @@ def _refresh(root: Path, pointers: list[_Pointer]) -> None:
     listing.write_bytes(b"\0".join(os.fsencode(pointer.path.relative_to(root)) for pointer in pointers))
     paths = (f"--pathspec-from-file={listing}", "--pathspec-file-nul")
     real = ("-c", "filter.lfs.required=true", "-c", "filter.lfs.process=git-lfs filter-process")
-    git("--literal-pathspecs", *real, "add", *paths, cwd=root)
+    run_git("--literal-pathspecs", *real, "add", *paths, cwd=root)
     listing.unlink()
 
 

@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from projrun.console import one_line
 from projrun.disk import Home
 from projrun.disk.file_operations import find_git_top
-from projrun.disk.repository_view import OPTIONS, QUIET, open_view
+from projrun.disk.repository_view import OPTIONS, QUIET, open_view, run_git
 from projrun.errors import LaunchError, SourceError, UnavailableError
 from projrun.history import Commit, History, Rename
 from projrun.processes import merge_environ, start_process
-from projrun.processes.programs import run_program
 from projrun.record import Record
 from projrun.sources.git.address import address_of
 from projrun.sources.git.repository_cache import Repository
@@ -192,13 +191,13 @@ def _client(location: RepositoryLocation) -> Iterator[git.Git]:
         def execute(  # type: ignore[override]
             self, command: Sequence[str], istream: int | None = None, as_process: bool = False, **_: Any
         ) -> Any:
-            argv = ["git", *OPTIONS, *command[1:]]
             if istream is not None:  # PIPE: `git cat-file --batch`, which ends when the Repo is closed
+                argv = ["git", *OPTIONS, *command[1:]]
                 process = start_process(
                     argv, Path("/"), location.environ, istream, istream, istream, explained=False
                 )
                 return self.AutoInterrupt(process, argv)
-            answer = run_program(argv, cwd=Path("/"), environ=location.environ, errors="surrogateescape")
+            answer = run_git(*command[1:], cwd=Path("/"), environ=location.environ, errors="surrogateescape")
             if not answer.ok:
                 raise git.GitCommandError(list(command), answer.code, answer.stderr)
             return _Finished(answer.stdout) if as_process else answer.stdout.removesuffix("\n")

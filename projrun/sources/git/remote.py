@@ -12,11 +12,12 @@ import msgspec
 
 from projrun.console import is_terminal, say
 from projrun.disk.file_operations import write_atomically
+from projrun.disk.repository_view import run_git
 from projrun.documents.variables import number
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
-from projrun.sources.git.git_command import can_ask, complaint, failure, git
+from projrun.sources.git.git_command import can_ask, complaint, failure
 
 TIMEOUT_VARIABLE = "PROJRUN_GIT_TIMEOUT"
 LOOK_TIMEOUT_S = 120.0
@@ -50,7 +51,7 @@ def run_with_retries(
     limit_s = number(TIMEOUT_VARIABLE, timeout_s)
     for pause_s in (*PAUSES_S, None):
         try:
-            answer = git(
+            answer = run_git(
                 *arguments, cwd=cwd, environ=environ, timeout_s=limit_s, on_terminal=_on_terminal(arguments)
             )
         except TimeoutError:

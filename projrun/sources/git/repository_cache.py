@@ -23,10 +23,11 @@ from projrun.console import explain, say
 from projrun.disk import Home, file_operations
 from projrun.disk.file_locks import FileLock, hold_lock
 from projrun.disk.file_operations import sha256_text
+from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
-from projrun.sources.git.git_command import environment_for, failure, git
+from projrun.sources.git.git_command import environment_for, failure
 from projrun.sources.git.remote import (
     LOOK_TIMEOUT_S,
     Names,
@@ -211,7 +212,7 @@ class Repository:
 
     def _init(self, *options: str) -> None:
         with file_operations.temporary_beside(self.bare) as fresh:
-            answer = git(
+            answer = run_git(
                 "init", "--bare", "--quiet", "--template=", *options, "--", str(fresh), cwd=self._home.git
             )
             if not answer.ok:
@@ -237,7 +238,7 @@ class Repository:
         return unknown_revision(version, self.address.url, names)
 
     def _git(self, *arguments: str) -> ProgramResult:
-        return git(*arguments, cwd=self.bare, environ=self.environ)
+        return run_git(*arguments, cwd=self.bare, environ=self.environ)
 
 
 def _patterns(version: str) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from projrun.disk import Home
+from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, relative_to
-from projrun.sources.git.git_command import failure, git
+from projrun.sources.git.git_command import failure
 from projrun.sources.git.lfs import fill_lfs
 from projrun.sources.git.repository_cache import Repository
 from projrun.sources.git.tree import fill_tree
@@ -52,7 +53,7 @@ def _submodules(root: Path) -> list[_Submodule]:
     urls = _urls(root)
     if not urls:
         return []
-    answer = git("--literal-pathspecs", "ls-files", "--stage", "-z", "--", *urls, cwd=root)
+    answer = run_git("--literal-pathspecs", "ls-files", "--stage", "-z", "--", *urls, cwd=root)
     entries = [entry.partition("\t") for entry in answer.stdout.split("\0") if entry.startswith("160000 ")]
     return [_Submodule(path, urls[path], stage.split()[1]) for stage, _, path in entries if path in urls]
 
@@ -60,7 +61,7 @@ def _submodules(root: Path) -> list[_Submodule]:
 def _urls(root: Path) -> dict[str, str]:
     """Return path -> URL, as .gitmodules has them."""
     pattern = r"^submodule\..*\.(path|url)$"
-    answer = git("config", "--file", ".gitmodules", "-z", "--get-regexp", pattern, cwd=root)
+    answer = run_git("config", "--file", ".gitmodules", "-z", "--get-regexp", pattern, cwd=root)
     if answer.code > 1:  # 1: there are none
         raise failure(answer, ".gitmodules")
     values: dict[str, str] = {}

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
-from projrun.sources.git.git_command import failure, git
+from projrun.sources.git.git_command import failure
 
 FULL_ID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 SHORT_ID = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -75,7 +76,7 @@ def fill_tree(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:
     if branch:
         (own / "packed-refs").write_text(f"{commit} refs/heads/{branch}\n")
     (own / "HEAD").write_text(f"ref: refs/heads/{branch}\n" if branch else f"{commit}\n")
-    answer = git("-c", "index.version=2", "read-tree", "--reset", "-u", commit, cwd=root, environ=environ)
+    answer = run_git("-c", "index.version=2", "read-tree", "--reset", "-u", commit, cwd=root, environ=environ)
     if not answer.ok:
         raise failure(answer, f"the checkout of {commit}")
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from projrun.disk.repository_view import QUIET, View, open_view
+from projrun.disk.repository_view import QUIET, View, open_view, run_git
 from projrun.errors import SourceError
 from projrun.plan import Worktree
 from projrun.processes import Variables, merge_environ
 from projrun.processes.programs import ProgramResult
-from projrun.sources.git.git_command import complaint, git
+from projrun.sources.git.git_command import complaint
 
 _STATUS = (
     *("status", "--porcelain=v2", "--branch", "-z", "--no-ahead-behind", "--no-renames"),
@@ -39,7 +39,7 @@ def relative_path(top: Path, directory: Path) -> str:
 def read_state(top: Path) -> Worktree:
     """Read a working tree's state in one process. Raises SourceError where git cannot read the repository."""
     environ = merge_environ(os.environ, QUIET, _TELLING)
-    answer = git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
+    answer = run_git(*_STATUS, "--ignore-submodules=none", cwd=top, environ=environ, errors="surrogateescape")
     events, talk = _apart(answer.stderr)
     if not answer.ok:
         raise SourceError(
@@ -141,7 +141,7 @@ def _settings_told(events: list[dict[str, object]]) -> dict[str, str]:
 
 
 def _settings_asked(top: Path) -> dict[str, str]:
-    answer = git("config", "-z", "--get-regexp", r"^(remote\..*\.url|core\.a.*)$", cwd=top)
+    answer = run_git("config", "-z", "--get-regexp", r"^(remote\..*\.url|core\.a.*)$", cwd=top)
     pairs = (entry.partition("\n") for entry in answer.stdout.split("\0") if entry)
     return {_key(key): value if newline else "true" for key, newline, value in pairs}
 

@@ -48,12 +48,10 @@ def read_logged_models(
             creation_time=row["creation_timestamp_ms"],
             last_updated_time=row["last_updated_timestamp_ms"],
             lifecycle_stage="deleted" if row["lifecycle_stage"] == "deleted" else "active",
-            params=_model_pairs(
+            params=_pairs(
                 db, "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?", model_id
             ),
-            tags=_model_pairs(
-                db, "SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?", model_id
-            ),
+            tags=_pairs(db, "SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?", model_id),
             metrics=tuple(_model_metric(metric) for metric in metrics.fetchall()),
             artifact_uri=row["artifact_location"],
         )
@@ -72,7 +70,7 @@ def read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredM
             description=row["description"] or "",
             creation_time=row["creation_time"] or 0,
             last_updated_time=row["last_updated_time"] or 0,
-            tags=_model_pairs(db, "SELECT key, value FROM registered_model_tags WHERE name = ?", name),
+            tags=_pairs(db, "SELECT key, value FROM registered_model_tags WHERE name = ?", name),
             aliases=dict(db.execute(aliases, (name,)).fetchall())
             if "registered_model_aliases" in tables
             else {},
@@ -102,7 +100,7 @@ def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> MlflowModelVersi
         model_id="",
         creation_time=row["creation_time"] or 0,
         last_updated_time=row["last_updated_time"] or 0,
-        tags=_model_pairs(db, tags, row["name"], row["version"]),
+        tags=_pairs(db, tags, row["name"], row["version"]),
     )
 
 
@@ -119,7 +117,7 @@ def _model_metric(row: sqlite3.Row) -> ModelMetric:
     )
 
 
-def _model_pairs(db: sqlite3.Connection, query: str, *values: object) -> dict[str, str]:
+def _pairs(db: sqlite3.Connection, query: str, *values: object) -> dict[str, str]:
     return {key: value or "" for key, value in db.execute(query, values)}
 
 
@@ -164,7 +162,8 @@ def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
     for row in db.execute("SELECT * FROM runs ORDER BY start_time, run_uuid"):
         run = dict(row)
         run_id = run["run_uuid"]
-        tags = _pairs(db, "tags", run_id)
+        tags = _pairs(db, "SELECT key, value FROM tags WHERE run_uuid = ?", run_id)
+        metrics = db.execute("SELECT * FROM metrics WHERE run_uuid = ?", (run_id,))
         yield MlflowRun(
             run_id=run_id,
             experiment=experiments[run["experiment_id"]],
@@ -174,9 +173,9 @@ def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
             start_time=run["start_time"] or 0,
             end_time=run["end_time"],
             lifecycle_stage=run["lifecycle_stage"] or "active",
-            params=_pairs(db, "params", run_id),
+            params=_pairs(db, "SELECT key, value FROM params WHERE run_uuid = ?", run_id),
             tags=tags,
-            metrics=tuple(_metric(one) for one in _of_run(db, "metrics", run_id)),
+            metrics=tuple(map(_metric, metrics.fetchall())),
             inputs=tuple(_input(db, one) for one in db.execute(INPUTS, (run_id,))) if has_inputs else (),
             artifact_uri=run["artifact_uri"] or "",
             model_inputs=tuple(_links(db, "RUN_INPUT", run_id)) if has_inputs else (),
@@ -196,25 +195,15 @@ def experiments_of(db: sqlite3.Connection) -> dict[int, MlflowExperiment]:
 
 def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> MlflowExperiment:
     experiment = dict(row)
-    tags = db.execute(
-        "SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment["experiment_id"],)
-    )
+    tags = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
     return MlflowExperiment(
         name=experiment["name"],
         artifact_location=experiment["artifact_location"] or "",
         lifecycle_stage=experiment["lifecycle_stage"] or "active",
         creation_time=experiment.get("creation_time") or 0,
         last_update_time=experiment.get("last_update_time") or 0,
-        tags={key: value or "" for key, value in tags},
+        tags=_pairs(db, tags, experiment["experiment_id"]),
     )
-
-
-def _of_run(db: sqlite3.Connection, table: str, run_id: str) -> list[sqlite3.Row]:
-    return db.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall()  # noqa: S608
-
-
-def _pairs(db: sqlite3.Connection, table: str, run_id: str) -> dict[str, str]:
-    return {row["key"]: row["value"] or "" for row in _of_run(db, table, run_id)}
 
 
 def _metric(row: sqlite3.Row) -> Metric:

@@ -190,7 +190,7 @@ def _experiments(place: Path) -> list[tuple[Path, MlflowExperiment]]:
 def _experiment(directory: Path, meta: dict[str, Any]) -> MlflowExperiment:
     return MlflowExperiment(
         name=str(meta["name"]),
-        artifact_location=str(meta.get("artifact_location") or ""),
+        artifact_location=_text(meta, "artifact_location"),
         lifecycle_stage=stage_of(meta),
         creation_time=int(meta.get("creation_time") or 0),
         last_update_time=int(meta.get("last_update_time") or 0),
@@ -205,7 +205,7 @@ def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) ->
         run_id=str(meta.get("run_id") or meta["run_uuid"]),
         experiment=experiment,
         run_name=str(meta.get("run_name") or tags.get(RUN_NAME_TAG) or meta.get("name") or ""),
-        user_id=str(meta.get("user_id") or ""),
+        user_id=_text(meta, "user_id"),
         status=_status(meta.get("status")),
         start_time=int(meta.get("start_time") or 0),
         end_time=None if end_time is None else int(end_time),
@@ -214,7 +214,7 @@ def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) ->
         tags=tags,
         metrics=tuple(_metrics(directory / "metrics")),
         inputs=tuple(_inputs(directory)),
-        artifact_uri=artifact_uri(directory, str(meta.get("artifact_uri") or "")),
+        artifact_uri=artifact_uri(directory, _text(meta, "artifact_uri")),
         model_inputs=tuple(_links(directory / "inputs", "MODEL_INPUT")),
         model_outputs=_links(directory / "outputs", "MODEL_OUTPUT"),
     )
