@@ -230,6 +230,7 @@ class Scene:
         (self.top / ".gitattributes").write_text(text)
 
     def nested(self, name: str) -> None:
+        (self.top / name).mkdir(parents=True, exist_ok=True)  # an OSError where a file is in the way
         run_git("init", "-q", str(self.top / name))
         (self.top / name / "file").write_text("inside")
         (self.top / name / "not.ign").write_text("ignored")
