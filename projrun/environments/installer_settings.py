@@ -182,7 +182,7 @@ SETTINGS = (
     Setting(
         "never",
         "how sources are built",
-        "no-build-isolation config-settings use-pep517 check-build-dependencies",
+        "no-build-isolation config-settings use-pep517 check-build-dependencies global-option install-option",
         "UV_NO_BUILD_ISOLATION UV_REQUIRE_BUILD_HASHES",
         "no-build-isolation no-build-isolation-package",
     ),
