@@ -14,10 +14,10 @@ from projrun.errors import TrackingError
 from projrun.server.run_view import RunView
 from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo, Experiment, Run
-from projrun.tracking.limits import quote_short
+from projrun.tracking.limits import not_found, quote_short
 
 if TYPE_CHECKING:
-    from projrun.tracking.models import ArtifactFiles, KeepsModels, LoggedModel
+    from projrun.tracking.models import ArtifactFiles, LoggedModel, ModelStore
 
 SCHEME = "mlflow-artifacts:"
 
@@ -68,7 +68,7 @@ def resolve_artifact(store: Store, address: str) -> tuple[ArtifactFiles, str]:
     files: ArtifactFiles
     if owner == "models":
         owner, _, rest = rest.partition("/")
-        models = require_models(store).logged_models
+        models = require_models(store).logged
         found_in = models.get(owner, allow_deleted=True).experiment_id
         files = models.artifacts(owner)
     else:
@@ -82,21 +82,15 @@ def resolve_artifact(store: Store, address: str) -> tuple[ArtifactFiles, str]:
     return files, path
 
 
-def require_models(store: Store) -> KeepsModels:
-    from projrun.tracking.models import KeepsModels
-
-    if not isinstance(store, KeepsModels):
+def require_models(store: Store) -> ModelStore:
+    if store.models is None:
         raise TrackingError("this store keeps no models", error_code="NOT_IMPLEMENTED")
-    return store
+    return store.models
 
 
 def strip_slash(path: str) -> str:
     """Return the path of a directory without a slash at its end."""
     return path.removesuffix("/")
-
-
-def not_found(message: str) -> TrackingError:
-    return TrackingError(message, error_code="RESOURCE_DOES_NOT_EXIST")
 
 
 def _is_ours(store: Store, uri: str) -> bool:

@@ -10,9 +10,10 @@ import msgspec
 from projrun.server import addresses
 from projrun.server import messages as m
 from projrun.tracking import Store
-from projrun.tracking.limits import check_page_size, invalid_parameter
+from projrun.tracking.limits import check_page_size, invalid_parameter, not_found
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
+PAGE_SIZE = 1000
 MAX_BODY = 32_000_000
 MAX_BATCH_BODY = 1_000_000
 MAX_HISTORY = 25_000
@@ -21,13 +22,13 @@ MAX_BULK_RUNS = 100
 
 class Handler(NamedTuple):
     methods: tuple[str, ...]
-    path: str
-    """The path below …/mlflow/."""
+    path: str  # below …/mlflow/
     message: type[m.RequestMessage]
-    answer: Callable[[Store, Any], Json]
+    # Returns the content of the answer; None for an empty object.
+    answer: Callable[[Store, Any], Json | None]
     max_body: int = MAX_BODY
+    # True if it takes a few milliseconds at most, unless another process is writing.
     is_quick: bool = False
-    """True if it takes a few milliseconds at most, unless another process is writing."""
 
 
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
@@ -45,45 +46,35 @@ def get_experiment_by_name(store: Store, message: m.GetExperimentByName) -> Json
     name = m.require("experiment_name", message.experiment_name)
     experiment = store.get_experiment_by_name(name)
     if experiment is None:
-        raise addresses.not_found(f"Could not find experiment with name '{name}'")
+        raise not_found(f"Could not find experiment with name '{name}'")
     return {"experiment": experiment_json(experiment, addresses.experiment_uri(store, experiment))}
 
 
 def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
-    found, token = store.search_experiments(
-        message.filter or "",
-        message.order_by or (),
-        1000 if message.max_results is None else message.max_results,
-        message.page_token or "",
-        m.parse_view_type(message.view_type),
-    )
+    view = m.parse_view_type(message.view_type)
+    found, token = store.search_experiments(*message.page(PAGE_SIZE), view)
     entries = [experiment_json(each, addresses.experiment_uri(store, each)) for each in found]
     return page({"experiments": entries}, token)
 
 
-def update_experiment(store: Store, message: m.UpdateExperiment) -> Json:
+def update_experiment(store: Store, message: m.UpdateExperiment) -> None:
     store.rename_experiment(message.experiment(), m.require("new_name", message.new_name))
-    return {}
 
 
-def delete_experiment(store: Store, message: m.ExperimentMessage) -> Json:
+def delete_experiment(store: Store, message: m.ExperimentMessage) -> None:
     store.delete_experiment(message.experiment())
-    return {}
 
 
-def restore_experiment(store: Store, message: m.ExperimentMessage) -> Json:
+def restore_experiment(store: Store, message: m.ExperimentMessage) -> None:
     store.restore_experiment(message.experiment())
-    return {}
 
 
-def set_experiment_tag(store: Store, message: m.ExperimentTag) -> Json:
+def set_experiment_tag(store: Store, message: m.ExperimentTag) -> None:
     store.set_experiment_tag(message.experiment(), message.key, message.value)
-    return {}
 
 
-def delete_experiment_tag(store: Store, message: m.ExperimentTag) -> Json:
+def delete_experiment_tag(store: Store, message: m.ExperimentTag) -> None:
     store.delete_experiment_tag(message.experiment(), message.key)
-    return {}
 
 
 def create_run(store: Store, message: m.CreateRun) -> Json:
@@ -108,61 +99,48 @@ def update_run(store: Store, message: m.UpdateRun) -> Json:
     return {"run_info": run_info_json(run, addresses.run_uri(store, run))}
 
 
-def delete_run(store: Store, message: m.RunMessage) -> Json:
+def delete_run(store: Store, message: m.RunMessage) -> None:
     store.delete_run(message.run())
-    return {}
 
 
-def restore_run(store: Store, message: m.RunMessage) -> Json:
+def restore_run(store: Store, message: m.RunMessage) -> None:
     store.restore_run(message.run())
-    return {}
 
 
 def search_runs(store: Store, message: m.SearchRuns) -> Json:
     if not message.experiment_ids:  # in MLflow this finds nothing; a Store would search all experiments
         return {"runs": []}
-    found, token = store.search_runs(
-        message.experiment_ids,
-        message.filter or "",
-        message.order_by or (),
-        1000 if message.max_results is None else message.max_results,
-        message.page_token or "",
-        m.parse_view_type(message.run_view_type),
-    )
+    view = m.parse_view_type(message.run_view_type)
+    found, token = store.search_runs(message.experiment_ids, *message.page(PAGE_SIZE), view)
     return page({"runs": [run_json(run, addresses.run_uri(store, run)) for run in found]}, token)
 
 
-def log_metric(store: Store, message: m.LogMetric) -> Json:
+def log_metric(store: Store, message: m.MetricMessage) -> None:
     store.log_batch(message.run(), metrics=[message.metric()])
-    return {}
 
 
-def log_param(store: Store, message: m.KeyValue) -> Json:
+def log_param(store: Store, message: m.KeyValue) -> None:
     store.log_batch(message.run(), params={message.key: message.value})
-    return {}
 
 
-def set_tag(store: Store, message: m.KeyValue) -> Json:
+def set_tag(store: Store, message: m.KeyValue) -> None:
     store.log_batch(message.run(), tags={message.key: message.value})
-    return {}
 
 
-def delete_tag(store: Store, message: m.KeyValue) -> Json:
+def delete_tag(store: Store, message: m.KeyValue) -> None:
     store.delete_tag(message.run(), message.key)
-    return {}
 
 
-def log_batch(store: Store, message: m.LogBatch) -> Json:
+def log_batch(store: Store, message: m.LogBatch) -> None:
     store.log_batch(
         message.run(),
         [item.metric() for item in message.metrics or ()],
         m.unique_params(message.params),
         m.items_to_dict(message.tags),
     )
-    return {}
 
 
-def log_model(store: Store, message: m.LogModel) -> Json:
+def log_model(store: Store, message: m.LogModel) -> None:
     try:
         model = msgspec.json.decode(message.model_json, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -171,15 +149,13 @@ def log_model(store: Store, message: m.LogModel) -> Json:
         raise invalid_parameter(f"model_json lacks {', '.join(sorted(absent))}")
     kept = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
     store.log_model(message.run(), {key: model[key] for key in kept if key in model})
-    return {}
 
 
-def log_inputs(store: Store, message: m.LogInputs) -> Json:
+def log_inputs(store: Store, message: m.LogInputs) -> None:
     if message.models:
-        models = addresses.require_models(store).logged_models
+        models = addresses.require_models(store).logged
         models.log_inputs(message.run(), [item.model_id for item in message.models])
     store.log_inputs(message.run(), [item.input() for item in message.datasets or ()])
-    return {}
 
 
 def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
@@ -233,7 +209,7 @@ HANDLERS = (
     Handler(POST, "runs/delete", m.RunMessage, delete_run),
     Handler(POST, "runs/restore", m.RunMessage, restore_run),
     Handler(POST, "runs/search", m.SearchRuns, search_runs),
-    Handler(POST, "runs/log-metric", m.LogMetric, log_metric, is_quick=True),
+    Handler(POST, "runs/log-metric", m.MetricMessage, log_metric, is_quick=True),
     Handler(POST, "runs/log-parameter", m.KeyValue, log_param, is_quick=True),
     Handler(POST, "runs/log-batch", m.LogBatch, log_batch, MAX_BATCH_BODY, is_quick=True),
     Handler(POST, "runs/set-tag", m.KeyValue, set_tag, is_quick=True),

@@ -51,7 +51,9 @@ class KeyValueItem(msgspec.Struct):
     value: str = ""
 
 
-class MetricItem(msgspec.Struct):
+class MetricMessage(RunMessage, kw_only=True):
+    """One value of a metric, as a request or, without the run, as an item of a batch."""
+
     key: str
     value: float
     timestamp: Int64
@@ -61,7 +63,21 @@ class MetricItem(msgspec.Struct):
     dataset_digest: str | None = None
 
     def metric(self) -> Metric:
-        return _metric(self)
+        measured = (self.model_id or "", self.dataset_name or "", self.dataset_digest or "")
+        return Metric(self.key, self.value, self.timestamp, self.step or 0, *measured)
+
+
+class SearchMessage(RequestMessage, kw_only=True):
+    lists = ("order_by",)
+    filter: str | None = None
+    max_results: Int64 | None = None
+    order_by: list[str] | None = None
+    page_token: str | None = None
+
+    def page(self, default_size: int) -> tuple[str, Sequence[str], int, str]:
+        """Return filter, order, size and token of the page, in the order that searches of a store take."""
+        size = default_size if self.max_results is None else self.max_results
+        return self.filter or "", self.order_by or (), size, self.page_token or ""
 
 
 class CreateExperiment(RequestMessage, kw_only=True):
@@ -74,12 +90,7 @@ class GetExperimentByName(RequestMessage, kw_only=True):
     experiment_name: str
 
 
-class SearchExperiments(RequestMessage, kw_only=True):
-    lists = ("order_by",)
-    max_results: Int64 | None = None
-    page_token: str | None = None
-    filter: str | None = None
-    order_by: list[str] | None = None
+class SearchExperiments(SearchMessage, kw_only=True):
     view_type: str | int | None = None
 
 
@@ -105,26 +116,13 @@ class UpdateRun(RunMessage, kw_only=True):
     run_name: str | None = None
 
 
-class LogMetric(RunMessage, kw_only=True):
-    key: str
-    value: float
-    timestamp: Int64
-    step: Int64 | None = None
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
-
-    def metric(self) -> Metric:
-        return _metric(self)
-
-
 class KeyValue(RunMessage, kw_only=True):
     key: str
     value: str = ""
 
 
 class LogBatch(RunMessage, kw_only=True):
-    metrics: list[MetricItem] | None = None
+    metrics: list[MetricMessage] | None = None
     params: list[KeyValueItem] | None = None
     tags: list[KeyValueItem] | None = None
 
@@ -147,16 +145,8 @@ class DatasetItem(msgspec.Struct):
     tags: list[KeyValueItem] | None = None
 
     def input(self) -> DatasetInput:
-        content = self.dataset
-        return DatasetInput(
-            name=content.name,
-            digest=content.digest,
-            source_type=content.source_type,
-            source=content.source,
-            schema=content.schema or "",
-            profile=content.profile or "",
-            tags={tag.key: tag.value for tag in self.tags or ()},
-        )
+        texts = {name: text or "" for name, text in msgspec.structs.asdict(self.dataset).items()}
+        return DatasetInput(**texts, tags=items_to_dict(self.tags))
 
 
 class ModelItem(msgspec.Struct):
@@ -169,13 +159,9 @@ class LogInputs(RunMessage, kw_only=True):
     models: list[ModelItem] | None = None
 
 
-class SearchRuns(RequestMessage, kw_only=True):
+class SearchRuns(SearchMessage, kw_only=True):
     experiment_ids: list[str] | None = None
-    filter: str | None = None
     run_view_type: str | int | None = None
-    max_results: Int64 | None = None
-    order_by: list[str] | None = None
-    page_token: str | None = None
 
 
 class GetMetricHistory(RunMessage, kw_only=True):
@@ -296,14 +282,6 @@ class DescribeModel(NameMessage, kw_only=True):
     description: str | None = None
 
 
-class SearchRegistry(RequestMessage, kw_only=True):
-    lists = ("order_by",)
-    filter: str | None = None
-    max_results: Int64 | None = None
-    order_by: list[str] | None = None
-    page_token: str | None = None
-
-
 class GetLatestVersions(NameMessage, kw_only=True):
     lists = ("stages",)
     stages: list[str] | None = None
@@ -346,11 +324,6 @@ class VersionTag(VersionMessage, kw_only=True):
 
 class AliasMessage(VersionMessage, kw_only=True):
     alias: str | None = None
-
-
-def _metric(item: MetricItem | LogMetric) -> Metric:
-    measured = (item.model_id or "", item.dataset_name or "", item.dataset_digest or "")
-    return Metric(item.key, item.value, item.timestamp, item.step or 0, *measured)
 
 
 def require(name: str, value: str | None) -> str:

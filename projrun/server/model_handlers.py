@@ -33,23 +33,20 @@ def finalize(store: Store, message: m.FinalizeLoggedModel) -> Json:
     return _model_answer(store, _models(store).finalize(message.model(), message.state()))
 
 
-def delete(store: Store, message: m.ModelMessage) -> Json:
+def delete(store: Store, message: m.ModelMessage) -> None:
     _models(store).delete(message.model())
-    return {}
 
 
 def set_tags(store: Store, message: m.ModelTags) -> Json:
     return _model_answer(store, _models(store).set_tags(message.model(), m.items_to_dict(message.tags)))
 
 
-def delete_tag(store: Store, message: m.ModelTag) -> Json:
+def delete_tag(store: Store, message: m.ModelTag) -> None:
     _models(store).delete_tag(message.model(), message.tag_key or "")
-    return {}
 
 
-def log_params(store: Store, message: m.ModelParams) -> Json:
+def log_params(store: Store, message: m.ModelParams) -> None:
     _models(store).log_params(message.model(), m.unique_params(message.params))
-    return {}
 
 
 def search(store: Store, message: m.SearchLoggedModels) -> Json:
@@ -73,10 +70,9 @@ def list_artifacts(store: Store, message: m.ListModelArtifacts) -> Json:
     return {"root_uri": model_uri(store, model), "files": [file_json(info) for info in files]}
 
 
-def log_outputs(store: Store, message: m.LogOutputs) -> Json:
+def log_outputs(store: Store, message: m.LogOutputs) -> None:
     steps = {item.model_id: item.step or 0 for item in message.models or ()}
     _models(store).log_outputs(message.run(), steps)
-    return {}
 
 
 MODEL_HANDLERS = (
@@ -94,7 +90,7 @@ MODEL_HANDLERS = (
 
 
 def _models(store: Store) -> LoggedModels:
-    return require_models(store).logged_models
+    return require_models(store).logged
 
 
 def _model_answer(store: Store, model: LoggedModel) -> Json:
@@ -127,18 +123,12 @@ def update_model(store: Store, message: m.DescribeModel) -> Json:
     return {"registered_model": registered_model_json(model)}
 
 
-def delete_model(store: Store, message: m.NameMessage) -> Json:
+def delete_model(store: Store, message: m.NameMessage) -> None:
     _registry(store).delete_model(message.model())
-    return {}
 
 
-def search_models(store: Store, message: m.SearchRegistry) -> Json:
-    found, token = _registry(store).search_models(
-        message.filter or "",
-        message.order_by or (),
-        MODELS_PER_PAGE if message.max_results is None else message.max_results,
-        message.page_token or "",
-    )
+def search_models(store: Store, message: m.SearchMessage) -> Json:
+    found, token = _registry(store).search_models(*message.page(MODELS_PER_PAGE))
     return page({"registered_models": [registered_model_json(model) for model in found]}, token)
 
 
@@ -147,24 +137,20 @@ def get_latest_versions(store: Store, message: m.GetLatestVersions) -> Json:
     return {"model_versions": [version_json(version) for version in found]}
 
 
-def set_model_tag(store: Store, message: m.NameTag) -> Json:
+def set_model_tag(store: Store, message: m.NameTag) -> None:
     _registry(store).set_model_tag(message.model(), message.key, message.value)
-    return {}
 
 
-def delete_model_tag(store: Store, message: m.NameTag) -> Json:
+def delete_model_tag(store: Store, message: m.NameTag) -> None:
     _registry(store).delete_model_tag(message.model(), message.key)
-    return {}
 
 
-def set_alias(store: Store, message: m.AliasMessage) -> Json:
+def set_alias(store: Store, message: m.AliasMessage) -> None:
     _registry(store).set_alias(message.model(), m.require("alias", message.alias), message.number())
-    return {}
 
 
-def delete_alias(store: Store, message: m.AliasMessage) -> Json:
+def delete_alias(store: Store, message: m.AliasMessage) -> None:
     _registry(store).delete_alias(message.model(), m.require("alias", message.alias))
-    return {}
 
 
 def get_alias(store: Store, message: m.AliasMessage) -> Json:
@@ -204,37 +190,29 @@ def transition_stage(store: Store, message: m.MoveVersion) -> Json:
     return _registry_answer(version)
 
 
-def delete_version(store: Store, message: m.VersionMessage) -> Json:
+def delete_version(store: Store, message: m.VersionMessage) -> None:
     _registry(store).delete_version(message.model(), message.number())
-    return {}
 
 
-def search_versions(store: Store, message: m.SearchRegistry) -> Json:
-    found, token = _registry(store).search_versions(
-        message.filter or "",
-        message.order_by or (),
-        VERSIONS_PER_PAGE if message.max_results is None else message.max_results,
-        message.page_token or "",
-    )
+def search_versions(store: Store, message: m.SearchMessage) -> Json:
+    found, token = _registry(store).search_versions(*message.page(VERSIONS_PER_PAGE))
     return page({"model_versions": [version_json(version) for version in found]}, token)
 
 
-def set_version_tag(store: Store, message: m.VersionTag) -> Json:
+def set_version_tag(store: Store, message: m.VersionTag) -> None:
     _registry(store).set_version_tag(message.model(), message.number(), message.key, message.value)
-    return {}
 
 
-def delete_version_tag(store: Store, message: m.VersionTag) -> Json:
+def delete_version_tag(store: Store, message: m.VersionTag) -> None:
     _registry(store).delete_version_tag(message.model(), message.number(), message.key)
-    return {}
 
 
 def get_download_uri(store: Store, message: m.VersionMessage) -> Json:
-    keeping = require_models(store)
-    location = keeping.registry.location(message.model(), message.number())
+    models = require_models(store)
+    location = models.registry.location(message.model(), message.number())
     scheme, _, model_id = location.partition(":/")
     if scheme == "models":
-        location = model_uri(store, keeping.logged_models.get(model_id))
+        location = model_uri(store, models.logged.get(model_id))
     return {"artifact_uri": location}
 
 
@@ -244,8 +222,8 @@ REGISTRY_HANDLERS = (
     Handler(POST, "registered-models/rename", m.RenameRegisteredModel, rename_model),
     Handler(PATCH, "registered-models/update", m.DescribeModel, update_model),
     Handler(DELETE, "registered-models/delete", m.NameMessage, delete_model),
-    Handler(GET, "registered-models/search", m.SearchRegistry, search_models),
-    Handler(GET, "registered-models/list", m.SearchRegistry, search_models),
+    Handler(GET, "registered-models/search", m.SearchMessage, search_models),
+    Handler(GET, "registered-models/list", m.SearchMessage, search_models),
     Handler(GET_POST, "registered-models/get-latest-versions", m.GetLatestVersions, get_latest_versions),
     Handler(POST, "registered-models/set-tag", m.NameTag, set_model_tag),
     Handler(DELETE, "registered-models/delete-tag", m.NameTag, delete_model_tag),
@@ -257,7 +235,7 @@ REGISTRY_HANDLERS = (
     Handler(PATCH, "model-versions/update", m.DescribeVersion, update_version),
     Handler(POST, "model-versions/transition-stage", m.MoveVersion, transition_stage),
     Handler(DELETE, "model-versions/delete", m.VersionMessage, delete_version),
-    Handler(GET, "model-versions/search", m.SearchRegistry, search_versions),
+    Handler(GET, "model-versions/search", m.SearchMessage, search_versions),
     Handler(POST, "model-versions/set-tag", m.VersionTag, set_version_tag),
     Handler(DELETE, "model-versions/delete-tag", m.VersionTag, delete_version_tag),
     Handler(GET, "model-versions/get-download-uri", m.VersionMessage, get_download_uri),

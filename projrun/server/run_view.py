@@ -37,9 +37,6 @@ class MovesRuns(Protocol):
 class RunView:
     """A Store. run_id: the run that its clients are in; pinned: the run stays in its experiment."""
 
-    impatient = None
-    """None, because a second store would not know what this one has answered."""
-
     def __init__(self, store: Store, run_id: str, *, pinned: bool = False) -> None:
         self._store, self._run_id = store, run_id
         self._may_move = not pinned and isinstance(store, MovesRuns)
@@ -52,6 +49,9 @@ class RunView:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    def impatient(self) -> None:
+        """Return None: a second store would not know what this one has answered."""
 
     def release(self) -> None:
         """End the runs that clients left open: the processes of the run have ended."""

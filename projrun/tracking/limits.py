@@ -38,6 +38,10 @@ def invalid_parameter(message: str, hint: str = "") -> TrackingError:
     return TrackingError(message, hint, error_code="INVALID_PARAMETER_VALUE")
 
 
+def not_found(message: str) -> TrackingError:
+    return TrackingError(message, error_code="RESOURCE_DOES_NOT_EXIST")
+
+
 def quote_short(text: str) -> str:
     """`text` fit for an error message."""
     return repr(text if len(text) <= 60 else text[:59] + "…")

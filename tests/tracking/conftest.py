@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 
 import pytest
 
 from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
+from projrun.server.run_view import RunView
 from projrun.tracking import KINDS, Store, open_store
 from projrun.tracking.sqlite import sqlite_store
 from projrun.tracking.sqlite.sqlite_store import SqliteStore
@@ -20,13 +22,16 @@ def embedded(home: Home) -> Iterator[Store]:
         yield store
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(params=[*sorted(KINDS), "view"])
 def store(
     request: pytest.FixtureRequest, home: Home, embedded: Store, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Store]:
-    """The embedded store itself, and the same behind our server as a remote one."""
+    """The embedded store itself, as the clients of a run see it, and behind our server as a remote one."""
     if request.param == "sqlite":
         yield embedded
+        return
+    if request.param == "view":
+        yield cast(Store, RunView(embedded, "0" * 32, pinned=True))
         return
     with closing(Endpoint(embedded)) as endpoint:
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)

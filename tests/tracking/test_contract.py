@@ -1,4 +1,4 @@
-"""What every kind of store does. Each test runs on the embedded store and on a remote one."""
+"""The contract of `Store`: each test runs on every kind of store, and on the view for the clients of a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import pytest
 from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import CREATION_TAG, DatasetInput, Metric, Run
+
+
+KEEPS_MODELS = pytest.mark.parametrize("store", ["sqlite", "view"], indirect=True)
 
 
 def refused(error_code: str, call: Callable[[], object]) -> str:
@@ -442,3 +445,79 @@ def test_a_log_that_nobody_wrote_is_no_artifact(store: Store) -> None:
     store.finish_file(run.run_id, "logs/empty.log")
     with pytest.raises(TrackingError):
         store.open_artifact(run.run_id, "logs/empty.log").__enter__()
+
+
+def test_a_store_names_itself_and_what_it_holds(store: Store) -> None:
+    run = start(store)
+    assert store.uri and "@" not in store.uri
+    is_here = bool(store.artifact_root) and run.artifact_uri.startswith(f"{store.artifact_root}/")
+    assert is_here == (store.artifact_file(run.run_id, "a") is not None)
+
+
+def test_an_artifact_is_a_file_here_or_is_on_a_server(store: Store) -> None:
+    run = start(store).run_id
+    store.write_artifact(run, "a/b", b"x")
+    file = store.artifact_file(run, "a/b")
+    assert file is None if store.uri.startswith("http") else file and file.read_bytes() == b"x"
+    absent = store.artifact_file(run, "absent")
+    assert absent is None or not absent.exists()
+
+
+def test_a_store_that_does_not_wait_is_the_same_store(store: Store) -> None:
+    run = start(store)
+    impatient = store.impatient()
+    assert impatient is None or impatient.get_run(run.run_id) == run
+
+
+def test_a_store_may_be_closed_twice(store: Store) -> None:
+    start(store)
+    store.close()
+    store.close()
+
+
+def test_a_store_that_keeps_no_models_is_a_server(store: Store) -> None:
+    assert (store.models is None) == store.uri.startswith("http")
+
+
+@KEEPS_MODELS
+def test_a_logged_model_is_created_filled_and_deleted(store: Store) -> None:
+    models, run = store.models, start(store).run_id
+    assert models
+    model = models.logged.create("0", name="line", source_run_id=run, params={"a": "1"}, tags={"t": "1"})
+    assert (model.status, model.source_run_id, model.params) == ("PENDING", run, {"a": "1"})
+    assert models.logged.finalize(model.model_id, "READY").status == "READY"
+    assert models.logged.set_tags(model.model_id, {"t": "2"}).tags == {"t": "2"}
+    store.log_batch(run, [Metric("loss", 0.5, 1, model_id=model.model_id)])
+    models.logged.log_outputs(run, {model.model_id: 3})
+    assert store.get_run(run).model_outputs == {model.model_id: 3}
+    assert [found.metrics[0].key for found in models.logged.search(["0"], "metrics.loss < 1")[0]] == ["loss"]
+    files = models.logged.artifacts(model.model_id)
+    files.write("d/f", iter([b"a", b"b"]))
+    assert [info.path for info in files.list_entries("d")] == ["d/f"]
+    models.logged.delete(model.model_id)
+    with models.logged.artifacts(model.model_id).open_file("d/f") as file:
+        assert file.read() == b"ab"
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: models.logged.get(model.model_id))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: models.logged.finalize(model.model_id, "READY"))
+
+
+@KEEPS_MODELS
+def test_a_registered_model_has_versions_and_aliases(store: Store) -> None:
+    assert store.models
+    registry, run = store.models.registry, start(store).run_id
+    registry.create_model("prices", "what houses cost", {"team": "blue"})
+    versions = [registry.create_version("prices", f"runs:/{run}/m", run_id=run) for _ in range(2)]
+    assert [version.version for version in versions] == [1, 2]
+    assert registry.move_version("prices", "1", "production").stage == "Production"
+    registry.set_alias("prices", "champion", "1")
+    registry.set_alias("prices", "champion", "2")
+    assert registry.version_of_alias("prices", "champion").version == 2
+    assert registry.location("prices", "2") == f"runs:/{run}/m"
+    assert [version.version for version in registry.latest_versions("prices", ["Production"])] == [1]
+    registry.delete_version("prices", "2")
+    assert registry.create_version("prices", f"runs:/{run}/m").version == 3
+    refused("INVALID_PARAMETER_VALUE", lambda: registry.version_of_alias("prices", "champion"))
+    refused("RESOURCE_ALREADY_EXISTS", lambda: registry.create_model("prices"))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: registry.get_version("prices", "2"))
+    refused("INVALID_PARAMETER_VALUE", lambda: registry.create_version("prices", "/etc/passwd"))
+    assert [model.name for model in registry.search_models("tags.team = 'blue'")[0]] == ["prices"]

@@ -16,7 +16,6 @@ import pytest
 from projrun.disk import Home
 from projrun.errors import TrackingError
 from projrun.tracking import Store, open_store
-from projrun.tracking.models import KeepsModels
 from tests.clients import FIRST_MLFLOW_FULL, MLFLOW_FULL, OLD_MLFLOW_FULL, Client
 from tests.conftest import Projrun
 
@@ -116,8 +115,8 @@ def test_runs_come_in_whole_and_once(projrun: Projrun, old: Old, store: Store) -
 
 
 def check_models(store: Store, old: Old) -> None:
-    assert isinstance(store, KeepsModels)
-    registry, first = store.registry, old.runs[0]
+    assert store.models
+    registry, first = store.models.registry, old.runs[0]
     model = registry.get_model("prices")
     assert (model.description, model.tags) == ("what houses cost", {"team": "blue"})
     assert model.aliases == ({"champion": 1} if old.has_aliases else {})
@@ -129,12 +128,12 @@ def check_models(store: Store, old: Old) -> None:
         return
     assert registry.get_version("prices", "3").model_id == old.model_id
     assert registry.location("prices", "3") == f"models:/{old.model_id}"
-    logged = store.logged_models.get(old.model_id)
+    logged = store.models.logged.get(old.model_id)
     assert (logged.name, logged.status, logged.source_run_id) == ("line", "READY", first)
     assert (logged.params, logged.tags["kind"]) == ({"alpha": "1"}, "linear")
     values = [(metric.key, repr(metric.value), metric.step, metric.run_id) for metric in logged.metrics]
     assert sorted(values) == [("rmse", "0.5", 1, first), ("rmse", "nan", 2, first)]
-    with store.logged_models.artifacts(old.model_id).open_file("ä b.txt") as file:
+    with store.models.logged.artifacts(old.model_id).open_file("ä b.txt") as file:
         assert file.read() == b"hello"
     assert store.get_run(first).model_outputs == {old.model_id: 2}
 
@@ -222,8 +221,8 @@ def test_artifacts_are_found_where_the_store_was_moved_to(
     done = projrun("runs", "import", tmp_path / "new" / "mlflow.db")
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     assert store.artifact_file(first, "files/ä b.txt")
-    assert isinstance(store, KeepsModels)
-    assert [info.path for info in store.logged_models.artifacts(model_id).list_entries("")] == ["ä b.txt"]
+    assert store.models
+    assert [info.path for info in store.models.logged.artifacts(model_id).list_entries("")] == ["ä b.txt"]
 
 
 def test_a_version_of_a_strangers_store_names_no_place_but_ours(
@@ -245,12 +244,12 @@ def test_a_version_of_a_strangers_store_names_no_place_but_ours(
     (model / "meta.yaml").write_text(json.dumps({"name": "prices"}))
     done = projrun("runs", "import", tmp_path / "mlruns")
     assert done.returncode == 0 and "prices/1, prices/2, prices/3 and 2 more" in done.stderr
-    assert isinstance(store, KeepsModels)
-    versions, _ = store.registry.search_versions("name = 'prices'")
+    assert store.models
+    versions, _ = store.models.registry.search_versions("name = 'prices'")
     assert {version.source for version in versions} == {"", f"s3://b/{run.name}"}
     for version in versions:
         with pytest.raises(TrackingError, match="no place"):
-            store.registry.location("prices", str(version.version))
+            store.models.registry.location("prices", str(version.version))
 
 
 def test_what_has_the_same_name_here_stays_what_it_is(projrun: Projrun, store: Store, tmp_path: Path) -> None:
@@ -261,16 +260,16 @@ def test_what_has_the_same_name_here_stays_what_it_is(projrun: Projrun, store: S
         meta = {"version": number, "source": f"runs:/{run.name}/m", "run_id": run.name}
         (model / f"version-{number}" / "meta.yaml").write_text(json.dumps(meta))
     (model / "meta.yaml").write_text(json.dumps({"name": "prices", "description": "theirs"}))
-    assert isinstance(store, KeepsModels)
+    assert store.models
     own = store.create_run("0").run_id
-    store.registry.create_model("prices", "ours")
-    store.registry.create_version("prices", f"runs:/{own}/model")
+    store.models.registry.create_model("prices", "ours")
+    store.models.registry.create_version("prices", f"runs:/{own}/model")
     done = projrun("runs", "import", tmp_path / "mlruns")
     assert done.returncode == 0 and "other ones in projrun's store are left out: prices/1\n" in done.stderr
-    assert store.registry.get_model("prices").description == "ours"
-    runs = {version.version: version.run_id for version in store.registry.search_versions()[0]}
+    assert store.models.registry.get_model("prices").description == "ours"
+    runs = {version.version: version.run_id for version in store.models.registry.search_versions()[0]}
     assert runs == {1: own, 2: run.name}
-    assert store.registry.create_version("prices", f"runs:/{own}/model").version == 3
+    assert store.models.registry.create_version("prices", f"runs:/{own}/model").version == 3
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty directory", "text", "other database"])

@@ -10,21 +10,15 @@ import pytest
 
 from projrun.disk import Home
 from projrun.tracking.entities import Metric
-from projrun.tracking.models import Dataset, KeepsModels, LoggedModels, ModelOrder, ModelRegistry
+from projrun.tracking.models import Dataset, ModelOrder
 from projrun.tracking.sqlite import sqlite_store
 from projrun.tracking.sqlite.database import MIGRATIONS
 from projrun.tracking.sqlite.sqlite_store import SqliteStore
 from tests.tracking.test_contract import refused
 
 
-def test_the_embedded_store_keeps_models(kept: SqliteStore) -> None:
-    models: LoggedModels = kept.logged_models
-    registry: ModelRegistry = kept.registry
-    assert isinstance(kept, KeepsModels) and models and registry
-
-
 def test_a_model_is_made_filled_finished_and_deleted(kept: SqliteStore) -> None:
-    models = kept.logged_models
+    models = kept.models.logged
     model = models.create("0", name="ridge", model_type="t", params={"a": "1"}, tags={"b": "2"})
     assert (model.status, model.params, model.tags) == ("PENDING", {"a": "1"}, {"b": "2"})
     assert model.artifact_uri == f"{kept.artifact_root}/0/models/{model.model_id}"
@@ -40,11 +34,11 @@ def test_a_model_is_made_filled_finished_and_deleted(kept: SqliteStore) -> None:
 
 
 def test_a_model_without_a_name_gets_one(kept: SqliteStore) -> None:
-    assert kept.logged_models.create("0").name.count("-") == 2
+    assert kept.models.logged.create("0").name.count("-") == 2
 
 
 def test_what_a_model_may_not_be_is_refused(kept: SqliteStore) -> None:
-    models = kept.logged_models
+    models = kept.models.logged
     model_id = models.create("0", name="m", params={"a": "1"}).model_id
     for name in ("a/b", "a:b", "a.b", "a%b", "a'b", 'a"b', "x" * 501, "\ud800"):
         refused("INVALID_PARAMETER_VALUE", lambda name=name: models.create("0", name=name))  # type: ignore[misc]
@@ -58,7 +52,7 @@ def test_what_a_model_may_not_be_is_refused(kept: SqliteStore) -> None:
 
 
 def test_an_unknown_model_does_not_exist_for_any_call(kept: SqliteStore) -> None:
-    models, unknown = kept.logged_models, "m-" + "0" * 32
+    models, unknown = kept.models.logged, "m-" + "0" * 32
     run_id = kept.create_run("0").run_id
     for call in (
         lambda: models.get(unknown),
@@ -76,10 +70,10 @@ def test_an_unknown_model_does_not_exist_for_any_call(kept: SqliteStore) -> None
 
 def test_metrics_belong_to_the_run_and_to_the_model(kept: SqliteStore) -> None:
     run_id = kept.create_run("0").run_id
-    model_id = kept.logged_models.create("0", source_run_id=run_id).model_id
+    model_id = kept.models.logged.create("0", source_run_id=run_id).model_id
     measured = Metric("rmse", math.nan, 1, 2, model_id, "houses", "d1")
     kept.log_batch(run_id, [measured, Metric("other", 1.0, 1), measured])
-    (metric,) = kept.logged_models.get(model_id).metrics
+    (metric,) = kept.models.logged.get(model_id).metrics
     assert (metric.key, metric.step, metric.run_id, metric.dataset_name, metric.dataset_digest) == (
         "rmse",
         2,
@@ -96,24 +90,24 @@ def test_metrics_belong_to_the_run_and_to_the_model(kept: SqliteStore) -> None:
 
 
 def test_a_run_knows_the_models_that_it_made_and_read(kept: SqliteStore) -> None:
-    run_id, model_id = kept.create_run("0").run_id, kept.logged_models.create("0").model_id
-    kept.logged_models.log_outputs(run_id, {model_id: 3})
-    kept.logged_models.log_outputs(run_id, {model_id: 4})
-    kept.logged_models.log_inputs(run_id, [model_id, "m-of-another-server"])
+    run_id, model_id = kept.create_run("0").run_id, kept.models.logged.create("0").model_id
+    kept.models.logged.log_outputs(run_id, {model_id: 3})
+    kept.models.logged.log_outputs(run_id, {model_id: 4})
+    kept.models.logged.log_inputs(run_id, [model_id, "m-of-another-server"])
     run = kept.get_run(run_id)
     assert run.model_outputs == {model_id: 4}
     assert run.model_inputs == tuple(sorted([model_id, "m-of-another-server"]))
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: kept.logged_models.log_outputs("0" * 32, {}))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: kept.models.logged.log_outputs("0" * 32, {}))
 
 
 def test_the_artifacts_of_a_model_are_its_own(kept: SqliteStore) -> None:
-    first, second = (kept.logged_models.create("0").model_id for _ in range(2))
-    files = kept.logged_models.artifacts(first)
+    first, second = (kept.models.logged.create("0").model_id for _ in range(2))
+    files = kept.models.logged.artifacts(first)
     files.write("d/a.txt", b"a")
     assert [info.path for info in files.list_entries("d")] == ["d/a.txt"]
     with files.open_file("d/a.txt") as file:
         assert file.read() == b"a"
-    assert kept.logged_models.artifacts(second).list_entries("") == []
+    assert kept.models.logged.artifacts(second).list_entries("") == []
     for path in ("../x", f"../{second}/x", "/etc/passwd", "", "."):
         refused("INVALID_PARAMETER_VALUE", lambda path=path: files.write(path, b"x"))  # type: ignore[misc]
     files.delete("d")
@@ -122,7 +116,7 @@ def test_the_artifacts_of_a_model_are_its_own(kept: SqliteStore) -> None:
 
 def test_the_models_of_an_experiment_elsewhere_are_elsewhere(kept: SqliteStore) -> None:
     number = kept.create_experiment("e", artifact_location="s3://bucket/place")
-    model = kept.logged_models.create(number)
+    model = kept.models.logged.create(number)
     assert model.artifact_uri == f"s3://bucket/place/models/{model.model_id}/artifacts"
 
 
@@ -131,13 +125,13 @@ def zoo(kept: SqliteStore) -> SqliteStore:
     """ant, bee and cat, made in that order; losses on two data sets; cat was never measured."""
     run_id = kept.create_run("0").run_id
     for name, loss in (("ant", 0.5), ("bee", 0.25)):
-        model = kept.logged_models.create("0", name=name, source_run_id=run_id, params={"legs": "6"})
+        model = kept.models.logged.create("0", name=name, source_run_id=run_id, params={"legs": "6"})
         old, new = Metric("loss", 9.0, 1, 0, model.model_id, "train"), Metric("loss", loss, 2, 1)
         tested = Metric("loss", 1.0 - loss, 3, 1, model.model_id, "test", "t1")
         kept.log_batch(run_id, [old, tested, Metric(new.key, loss, 2, 1, model.model_id, "train")])
-    cat = kept.logged_models.create("0", name="cat", model_type="pet", tags={"fur": "yes"})
-    kept.logged_models.finalize(cat.model_id, "READY")
-    kept.logged_models.create(kept.create_experiment("other"), name="dog")
+    cat = kept.models.logged.create("0", name="cat", model_type="pet", tags={"fur": "yes"})
+    kept.models.logged.finalize(cat.model_id, "READY")
+    kept.models.logged.create(kept.create_experiment("other"), name="dog")
     return kept
 
 
@@ -158,13 +152,13 @@ def zoo(kept: SqliteStore) -> SqliteStore:
 def test_models_are_found_by_what_is_known_of_them(
     zoo: SqliteStore, filter_string: str, expected: str
 ) -> None:
-    found, _ = zoo.logged_models.search(["0"], filter_string)
+    found, _ = zoo.models.logged.search(["0"], filter_string)
     assert [model.name for model in found] == expected.split()
 
 
 def test_models_are_found_by_the_data_that_they_were_measured_on(zoo: SqliteStore) -> None:
     def names(filter_string: str, *datasets: Dataset) -> list[str]:
-        return [model.name for model in zoo.logged_models.search(["0"], filter_string, datasets)[0]]
+        return [model.name for model in zoo.models.logged.search(["0"], filter_string, datasets)[0]]
 
     assert names("", Dataset("test", "t1")) == ["bee", "ant"]
     assert names("", Dataset("test", "t2")) == []
@@ -175,7 +169,7 @@ def test_models_are_found_by_the_data_that_they_were_measured_on(zoo: SqliteStor
 
 def test_models_are_ordered_by_their_last_metrics_and_come_in_pages(zoo: SqliteStore) -> None:
     def names(*orders: ModelOrder) -> list[str]:
-        return [model.name for model in zoo.logged_models.search(["0"], order_by=orders)[0]]
+        return [model.name for model in zoo.models.logged.search(["0"], order_by=orders)[0]]
 
     assert names(ModelOrder("metrics.loss", True, Dataset("train"))) == ["bee", "ant", "cat"]
     assert names(ModelOrder("metrics.loss")) == ["ant", "bee", "cat"]
@@ -183,11 +177,11 @@ def test_models_are_ordered_by_their_last_metrics_and_come_in_pages(zoo: SqliteS
     assert names(ModelOrder("name", False)) == ["cat", "bee", "ant"]
     for field in ("colour", "tags.fur", "metrics.", "1; DROP"):
         refused("INVALID_PARAMETER_VALUE", lambda field=field: names(ModelOrder(field)))  # type: ignore[misc]
-    first, token = zoo.logged_models.search(["0", "1"], max_results=3)
-    last, end = zoo.logged_models.search(["0", "1"], max_results=3, page_token=token)
+    first, token = zoo.models.logged.search(["0", "1"], max_results=3)
+    last, end = zoo.models.logged.search(["0", "1"], max_results=3, page_token=token)
     assert [model.name for model in (*first, *last)] == ["dog", "cat", "bee", "ant"] and end == ""
-    refused("INVALID_PARAMETER_VALUE", lambda: zoo.logged_models.search(["0"], max_results=0))
-    refused("INVALID_PARAMETER_VALUE", lambda: zoo.logged_models.search(["0"] * 40_000))
+    refused("INVALID_PARAMETER_VALUE", lambda: zoo.models.logged.search(["0"], max_results=0))
+    refused("INVALID_PARAMETER_VALUE", lambda: zoo.models.logged.search(["0"] * 40_000))
 
 
 def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
@@ -205,4 +199,4 @@ def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
         db.commit()
     with closing(sqlite_store.open_store(home)) as store:
         assert store.get_run("r").run_name == "old"
-        assert store.logged_models.create("0") and store.registry.create_model("m")
+        assert store.models.logged.create("0") and store.models.registry.create_model("m")

@@ -21,17 +21,17 @@ def run_id(kept: SqliteStore) -> str:
 @pytest.fixture
 def prices(kept: SqliteStore, run_id: str) -> SqliteStore:
     """A registered model with three versions of one run, and another one with none."""
-    kept.registry.create_model("prices", "what houses cost", {"team": "blue"})
+    kept.models.registry.create_model("prices", "what houses cost", {"team": "blue"})
     for number in range(3):
-        kept.registry.create_version(
+        kept.models.registry.create_version(
             "prices", f"runs:/{run_id}/m{number}", run_id=run_id, tags={"n": str(number)}
         )
-    kept.registry.create_model("weather", tags={"team": "red"})
+    kept.models.registry.create_model("weather", tags={"team": "red"})
     return kept
 
 
 def test_a_model_is_registered_described_renamed_and_deleted(prices: SqliteStore) -> None:
-    registry = prices.registry
+    registry = prices.models.registry
     assert registry.describe_model("prices", "new").description == "new"
     registry.set_model_tag("prices", "a", "b")
     registry.delete_model_tag("prices", "team")
@@ -50,12 +50,12 @@ def test_a_model_is_registered_described_renamed_and_deleted(prices: SqliteStore
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", ".", "..", "x" * 257, "\ud800"])
 def test_names_that_would_not_do_in_a_uri_are_refused(kept: SqliteStore, name: str) -> None:
-    refused("INVALID_PARAMETER_VALUE", lambda: kept.registry.create_model(name))
-    refused("INVALID_PARAMETER_VALUE", lambda: kept.registry.get_model(name))
+    refused("INVALID_PARAMETER_VALUE", lambda: kept.models.registry.create_model(name))
+    refused("INVALID_PARAMETER_VALUE", lambda: kept.models.registry.get_model(name))
 
 
 def test_the_number_of_a_deleted_version_is_not_given_again(prices: SqliteStore, run_id: str) -> None:
-    registry = prices.registry
+    registry = prices.models.registry
     registry.set_alias("prices", "newest", "3")
     registry.delete_version("prices", "3")
     refused("RESOURCE_DOES_NOT_EXIST", lambda: registry.get_version("prices", "3"))
@@ -64,7 +64,7 @@ def test_the_number_of_a_deleted_version_is_not_given_again(prices: SqliteStore,
 
 
 def test_a_version_moves_through_the_stages(prices: SqliteStore) -> None:
-    registry = prices.registry
+    registry = prices.models.registry
     registry.move_version("prices", "1", "production")
     registry.move_version("prices", "2", "Production")
     assert [v.version for v in registry.latest_versions("prices", ["Production"])] == [2]
@@ -80,7 +80,7 @@ def test_a_version_moves_through_the_stages(prices: SqliteStore) -> None:
 
 
 def test_an_alias_points_at_one_version_until_it_is_moved(prices: SqliteStore) -> None:
-    registry = prices.registry
+    registry = prices.models.registry
     registry.set_alias("prices", "champion", "1")
     registry.set_alias("prices", "champion", "2")
     assert registry.version_of_alias("prices", "champion").aliases == ("champion",)
@@ -96,22 +96,22 @@ def test_an_alias_points_at_one_version_until_it_is_moved(prices: SqliteStore) -
 
 @pytest.mark.parametrize("version", ["x", "", "1.0", "¹", "9" * 19])
 def test_a_version_is_a_number(prices: SqliteStore, version: str) -> None:
-    refused("INVALID_PARAMETER_VALUE", lambda: prices.registry.get_version("prices", version))
-    refused("RESOURCE_DOES_NOT_EXIST", lambda: prices.registry.get_version("prices", "-1"))
+    refused("INVALID_PARAMETER_VALUE", lambda: prices.models.registry.get_version("prices", version))
+    refused("RESOURCE_DOES_NOT_EXIST", lambda: prices.models.registry.get_version("prices", "-1"))
 
 
 def test_versions_of_one_model_that_are_made_at_once_get_numbers_of_their_own(
     prices: SqliteStore, run_id: str
 ) -> None:
     def register() -> None:
-        prices.registry.create_version("weather", f"runs:/{run_id}/m")
+        prices.models.registry.create_version("weather", f"runs:/{run_id}/m")
 
     threads = [threading.Thread(target=register) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found, _ = prices.registry.search_versions("name = 'weather'")
+    found, _ = prices.models.registry.search_versions("name = 'weather'")
     assert sorted(version.version for version in found) == list(range(1, 9))
 
 
@@ -130,8 +130,8 @@ def test_versions_of_one_model_that_are_made_at_once_get_numbers_of_their_own(
 def test_registered_models_are_found(
     prices: SqliteStore, filter_string: str, order_by: list[str], expected: str
 ) -> None:
-    prices.registry.create_model("greeting", tags={PROMPT_TAG: "true"})
-    found, _ = prices.registry.search_models(filter_string, order_by)
+    prices.models.registry.create_model("greeting", tags={PROMPT_TAG: "true"})
+    found, _ = prices.models.registry.search_models(filter_string, order_by)
     assert [model.name for model in found] == expected.split()
 
 
@@ -149,12 +149,12 @@ def test_registered_models_are_found(
 def test_versions_are_found(
     prices: SqliteStore, filter_string: str, order_by: list[str], expected: list[int]
 ) -> None:
-    found, _ = prices.registry.search_versions(filter_string, order_by)
+    found, _ = prices.models.registry.search_versions(filter_string, order_by)
     assert [version.version for version in found] == expected
 
 
 def test_searches_come_in_pages_and_refuse_what_they_do_not_know(prices: SqliteStore) -> None:
-    registry = prices.registry
+    registry = prices.models.registry
     first, token = registry.search_versions(max_results=2)
     last, end = registry.search_versions(max_results=2, page_token=token)
     assert [len(first), len(last), end] == [2, 1, ""]
@@ -167,8 +167,8 @@ def test_searches_come_in_pages_and_refuse_what_they_do_not_know(prices: SqliteS
 
 
 def test_a_version_remembers_where_it_came_from(prices: SqliteStore, run_id: str) -> None:
-    registry = prices.registry
-    model_id = prices.logged_models.create("0", source_run_id=run_id).model_id
+    registry = prices.models.registry
+    model_id = prices.models.logged.create("0", source_run_id=run_id).model_id
     for source in (f"models:/{model_id}", f"mlflow-artifacts:/0/models/{model_id}/artifacts"):
         version = registry.create_version("weather", source)
         assert (version.source, version.run_id, version.model_id) == (source, run_id, model_id)
@@ -180,9 +180,9 @@ def test_a_version_remembers_where_it_came_from(prices: SqliteStore, run_id: str
     registry.delete_model("weather")
     assert registry.location("prices", "4") == f"models:/{model_id}"
     assert registry.location("prices", "1") == f"runs:/{run_id}/m0"
-    tags = prices.logged_models.get(model_id).tags
+    tags = prices.models.logged.get(model_id).tags
     assert tags["mlflow.modelVersions"].startswith('[{"name":"weather","version":1}')
-    prices.logged_models.delete(model_id)
+    prices.models.logged.delete(model_id)
     refused("RESOURCE_DOES_NOT_EXIST", lambda: registry.location("prices", "4"))
 
 
@@ -221,12 +221,12 @@ SOURCES = [
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_version_comes_from_nowhere_else(prices: SqliteStore, home: Home, run_id: str, source: str) -> None:
-    model_id = prices.logged_models.create("0").model_id
+    model_id = prices.models.logged.create("0").model_id
     named = source.replace("RUN", run_id).replace("MODEL", model_id)
     for given in ({"run_id": run_id}, {"model_id": model_id}, {}):
         refused(
             "INVALID_PARAMETER_VALUE",
-            lambda given=given: prices.registry.create_version("prices", named, **given),  # type: ignore[misc]
+            lambda given=given: prices.models.registry.create_version("prices", named, **given),  # type: ignore[misc]
         )
     if "\ud800" in named:
         return
@@ -234,13 +234,13 @@ def test_a_version_comes_from_nowhere_else(prices: SqliteStore, home: Home, run_
     db.execute("UPDATE model_versions SET location = ? WHERE version = 1", (named,))
     db.commit()
     db.close()
-    refused("INVALID_PARAMETER_VALUE", lambda: prices.registry.location("prices", "1"))
+    refused("INVALID_PARAMETER_VALUE", lambda: prices.models.registry.location("prices", "1"))
 
 
 def test_a_source_and_the_run_or_model_named_beside_it_must_agree(prices: SqliteStore, run_id: str) -> None:
-    other = prices.create_run("0").run_id
-    model_id = prices.logged_models.create("0").model_id
-    another = prices.logged_models.create("0").model_id
+    other, registry = prices.create_run("0").run_id, prices.models.registry
+    model_id = prices.models.logged.create("0").model_id
+    another = prices.models.logged.create("0").model_id
     for source, given in (
         (f"runs:/{run_id}/m", {"run_id": other}),
         (f"mlflow-artifacts:/0/{run_id}/artifacts/m", {"run_id": other}),
@@ -249,7 +249,7 @@ def test_a_source_and_the_run_or_model_named_beside_it_must_agree(prices: Sqlite
     ):
         refused(
             "INVALID_PARAMETER_VALUE",
-            lambda source=source, given=given: prices.registry.create_version("prices", source, **given),  # type: ignore[misc]
+            lambda source=source, given=given: registry.create_version("prices", source, **given),  # type: ignore[misc]
         )
 
 
@@ -257,9 +257,9 @@ def test_a_model_of_an_experiment_elsewhere_is_registered_from_there(prices: Sql
     number = prices.create_experiment("far", artifact_location="s3://bucket/place")
     run = prices.create_run(number)
     inside = f"{run.artifact_uri}/m"
-    assert prices.registry.create_version("prices", inside, run_id=run.run_id).location == inside
+    assert prices.models.registry.create_version("prices", inside, run_id=run.run_id).location == inside
     for source in ("s3://bucket/place", f"{run.artifact_uri}-not/m", f"{run.artifact_uri}/../x"):
         refused(
             "INVALID_PARAMETER_VALUE",
-            lambda source=source: prices.registry.create_version("prices", source, run_id=run.run_id),  # type: ignore[misc]
+            lambda source=source: prices.models.registry.create_version("prices", source, run_id=run.run_id),  # type: ignore[misc]
         )

@@ -39,11 +39,16 @@ class RestStore:
     """
 
     artifact_root = ""
+    # Servers before MLflow 3 know no logged models, and projrun itself logs none: clients talk to the server.
+    models = None
 
     def __init__(self, client: HttpClient, outbox: Path) -> None:
         self.uri = client.address
         self._client = client
         self.delivery = Delivery(client, outbox)
+
+    def impatient(self) -> None:
+        """Return None: a server cannot be asked to answer at once."""
 
     def create_experiment(
         self, name: str, tags: Mapping[str, str] | None = None, artifact_location: str = ""

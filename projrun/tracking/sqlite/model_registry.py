@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +15,20 @@ from projrun.tracking.model_limits import check_alias, parse_stage, parse_versio
 from projrun.tracking.models import PROMPT_TAG, STAGES, VERSIONS_TAG, ModelVersion, RegisteredModel
 from projrun.tracking.sqlite import logged_models, model_search, model_sources, registered_model_rows
 from projrun.tracking.sqlite.database import Database
+from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
+
+
+class SqliteModels(NamedTuple):
+    """The models of the embedded store."""
+
+    logged: SqliteLoggedModels
+    registry: SqliteModelRegistry
+
+
+def open_models(database: Database, artifacts: Path) -> SqliteModels:
+    return SqliteModels(
+        SqliteLoggedModels(database, artifacts), SqliteModelRegistry(database, artifacts.as_uri())
+    )
 
 
 class SqliteModelRegistry:

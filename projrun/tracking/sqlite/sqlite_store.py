@@ -15,8 +15,7 @@ from projrun.tracking.sqlite.database import Database, inaccessible, is_current,
 
 if TYPE_CHECKING:
     from projrun.tracking.mlflow_import.importer import Importer
-    from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
-    from projrun.tracking.sqlite.model_registry import SqliteModelRegistry
+    from projrun.tracking.sqlite.model_registry import SqliteModels
 
 
 def open_store(home: Home) -> SqliteStore:
@@ -227,16 +226,10 @@ class SqliteStore:
         """Nothing to do: the file grew where it belongs."""
 
     @property
-    def logged_models(self) -> SqliteLoggedModels:
-        from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
+    def models(self) -> SqliteModels:
+        from projrun.tracking.sqlite.model_registry import open_models
 
-        return SqliteLoggedModels(self._db, self._artifacts)
-
-    @property
-    def registry(self) -> SqliteModelRegistry:
-        from projrun.tracking.sqlite.model_registry import SqliteModelRegistry
-
-        return SqliteModelRegistry(self._db, self.artifact_root)
+        return open_models(self._db, self._artifacts)
 
     def importer(self, artifacts: Iterable[Path]) -> Importer:
         """artifacts: the directories that artifacts of imported runs may come from."""
@@ -256,7 +249,6 @@ class SqliteStore:
         return remove_abandoned_uploads(self._artifacts)
 
     def impatient(self) -> SqliteStore:
-        """This store, but TEMPORARILY_UNAVAILABLE at once while another process writes. Closed with it."""
         if self._impatient is None:
             self._impatient = SqliteStore(Database(self._db.path, 0), self._artifacts)
         return self._impatient
