@@ -13,7 +13,7 @@ import click
 
 from projrun.cli.verbs import VERBS, cli
 from projrun.project.validate.findings import RULES
-from projrun.project.validate.project_check import check
+from projrun.project.validate.project_check import check_project
 from tests.project.rules import EXAMPLES, WITHOUT_EXAMPLE, complete
 
 FILE = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -90,7 +90,7 @@ def _found(rule: str) -> str:
     with tempfile.TemporaryDirectory() as directory:
         for name, text in complete(rule).items():
             Path(directory, name).write_text(text)
-        (found,) = check(Path(directory))
+        (found,) = check_project(Path(directory))
     return f"{found.file}:{found.line}:{found.column}: {found.severity}: {found.message}\nfix: {found.fix}"
 
 

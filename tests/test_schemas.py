@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from projrun.documents.yaml_file import parse
+from projrun.documents.yaml_file import parse_yaml
 from projrun.errors import ProjectError
 from projrun.project import read_project
 from projrun.project.mlproject import Parameter
 from projrun.project.parameters import kind_of
-from projrun.project.validate.project_check import check
+from projrun.project.validate.project_check import check_project
 from projrun.schemas import DIRECTORY, encoded, schemas
 from tests.project.corpus import CASES, Case
 
@@ -63,7 +63,7 @@ def test_the_schemas_are_current(name: str) -> None:
 
 def valid(schema: str, text: str) -> bool:
     try:
-        data: Any = json.loads(json.dumps(parse(text, "f").data, default=str))
+        data: Any = json.loads(json.dumps(parse_yaml(text, "f").data, default=str))
     except ProjectError:
         return False
     return bool(jsonschema.Draft202012Validator(schemas()[schema]).is_valid(data))
@@ -91,7 +91,7 @@ def test_schema_and_parser_agree(case: Case, tmp_path: Path) -> None:
     if valid("mlproject.schema.json", case.files["MLproject"]):
         assert accepted(tmp_path)
     else:
-        assert {finding.severity for finding in check(tmp_path)} & {"error", "warning"}
+        assert {finding.severity for finding in check_project(tmp_path)} & {"error", "warning"}
         assert accepted(tmp_path) == (case.name in STRICTER)
 
 
@@ -123,7 +123,7 @@ def test_unknown_keys_of_a_python_env_are_marked_and_read(tmp_path: Path) -> Non
     (tmp_path / "python_env.yaml").write_text(text)
     assert not valid("python_env.schema.json", text)
     assert accepted(tmp_path)
-    assert "unknown-key" in [finding.rule for finding in check(tmp_path)]
+    assert "unknown-key" in [finding.rule for finding in check_project(tmp_path)]
 
 
 def test_the_examples_name_the_schemas() -> None:

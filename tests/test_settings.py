@@ -6,7 +6,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.disk.file_locks import FileLock
-from projrun.documents.variables import is_on, number, whole_number
+from projrun.documents.variables import is_on, read_number, read_whole_number
 from projrun.errors import ProjrunError
 from tests.conftest import Projrun
 
@@ -14,16 +14,16 @@ from tests.conftest import Projrun
 @pytest.mark.parametrize(("text", "says"), [("", 7), (" ", 7), ("0", 0), ("0.5", 0.5), (" 1e3 ", 1000)])
 def test_a_number_is_read(text: str, says: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJRUN_X", text)
-    assert number("PROJRUN_X", 7) == says
+    assert read_number("PROJRUN_X", 7) == says
     monkeypatch.delenv("PROJRUN_X")
-    assert (number("PROJRUN_X", 7), whole_number("PROJRUN_X", 7)) == (7, 7)
+    assert (read_number("PROJRUN_X", 7), read_whole_number("PROJRUN_X", 7)) == (7, 7)
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "1,5"])
 def test_what_is_no_number_is_named_with_what_is_expected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJRUN_X", text)
     with pytest.raises(ProjrunError) as caught:
-        number("PROJRUN_X", 600)
+        read_number("PROJRUN_X", 600)
     assert str(caught.value) == (
         f"PROJRUN_X={text} is not a number of seconds, 0 or more; give one such as 600, or unset it"
     )
@@ -33,9 +33,9 @@ def test_what_is_no_number_is_named_with_what_is_expected(text: str, monkeypatch
 def test_what_is_counted_is_a_whole_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJRUN_X", text)
     with pytest.raises(ProjrunError, match="is not a whole number, 0 or more; give one such as 200"):
-        whole_number("PROJRUN_X", 200)
+        read_whole_number("PROJRUN_X", 200)
     monkeypatch.setenv("PROJRUN_X", "12")
-    assert whole_number("PROJRUN_X", 200) == 12
+    assert read_whole_number("PROJRUN_X", 200) == 12
 
 
 @pytest.mark.parametrize("text", ["", "0", "false", "False", "no", "OFF", "never"])

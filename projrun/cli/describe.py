@@ -31,12 +31,12 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     from projrun.console import print_data, warn
     from projrun.disk import home_from
     from projrun.project import read_project
-    from projrun.project.validate.project_check import check
+    from projrun.project.validate.project_check import check_project
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:
         project = read_project(checkout.directory)
-        facts = _facts(checkout, project, check(project.directory))
+        facts = _facts(checkout, project, check_project(project.directory))
     print_data(json.dumps(facts, indent=2) if as_json else _text(facts))
     for warning in facts["warnings"] if not as_json else ():
         warn(warning)
@@ -70,14 +70,18 @@ def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
     """Return the facts of an entry point. `required` means that a run without a value is refused."""
     from msgspec import to_builtins
 
-    from projrun.project.parameters import is_needed, summary
+    from projrun.project.parameters import describe_parameter, is_needed
 
     return {
         "name": entry_point.name,
         "command": entry_point.command,
         "fault": entry_point.fault,
         "parameters": [
-            {**to_builtins(parameter), "required": is_needed(parameter), "summary": summary(parameter)}
+            {
+                **to_builtins(parameter),
+                "required": is_needed(parameter),
+                "summary": describe_parameter(parameter),
+            }
             for parameter in entry_point.parameters.values()
         ],
     }

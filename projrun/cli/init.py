@@ -31,12 +31,12 @@ def init(directory: str, name: str, dry_run: bool) -> None:
 
     from projrun.console import print_data, say, warn
     from projrun.errors import ProjectError
-    from projrun.project.propose.mlproject_file import propose
+    from projrun.project.propose.mlproject_file import propose_mlproject
 
     root = Path(directory)
     if not root.is_dir():
         raise ProjectError(f"there is no directory '{directory}'", "name the project's directory")
-    proposal = propose(root, name)
+    proposal = propose_mlproject(root, name)
     if dry_run:
         print_data(proposal.files["MLproject"].removesuffix("\n"))
         others = [file for file in proposal.files if file != "MLproject"]

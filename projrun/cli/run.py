@@ -69,14 +69,16 @@ def _write_options(context: click.Context, formatter: click.HelpFormatter) -> No
 def _write_parameters(formatter: click.HelpFormatter, values: dict[str, Any]) -> None:
     from projrun.console import one_line, warn
     from projrun.errors import ProjrunError
-    from projrun.project.parameters import summary
+    from projrun.project.parameters import describe_parameter
 
     try:
         entry_point = _read_entry_point(values)
     except ProjrunError as error:
         warn(f"the project's parameters cannot be shown: {error}")
         return
-    rows = [(one_line(name), summary(parameter)) for name, parameter in entry_point.parameters.items()]
+    rows = [
+        (one_line(name), describe_parameter(parameter)) for name, parameter in entry_point.parameters.items()
+    ]
     with formatter.section(f"Parameters of entry point '{one_line(entry_point.name)}' (-P NAME=VALUE)"):
         formatter.write_dl(rows) if rows else formatter.write_text("It declares none.")
 

@@ -37,11 +37,11 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     """
     from projrun.console import print_data
     from projrun.disk import home_from
-    from projrun.project.validate.project_check import check
+    from projrun.project.validate.project_check import check_project
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:
-        findings = _named_for_the_user(check(checkout.directory), checkout)
+        findings = _named_for_the_user(check_project(checkout.directory), checkout)
     text = _FORMATS[form](findings)
     if text:
         print_data(text)

@@ -62,9 +62,9 @@ class FileLock:
         """Acquire the lock, waiting for it if necessary. waiting: called once if another process holds it."""
         if self.try_acquire(shared=shared):
             return
-        from projrun.documents.variables import number
+        from projrun.documents.variables import read_number
 
-        timeout_s = number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S)
+        timeout_s = read_number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S)
         deadline = time.monotonic() + timeout_s
         pause_s = 0.002
         while not self.try_acquire(shared=shared):

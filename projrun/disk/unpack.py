@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 
 from projrun.disk import file_operations
 from projrun.disk.tree_writer import TreeWriter
-from projrun.documents.variables import whole_number
+from projrun.documents.variables import read_whole_number
 from projrun.errors import SourceError
 
 CHUNK = 1 << 20
@@ -42,9 +42,9 @@ class ArchiveLimits(NamedTuple):
     @staticmethod
     def from_environment() -> ArchiveLimits:
         return ArchiveLimits(
-            whole_number("PROJRUN_ARCHIVE_LIMIT", 4000) * 1_000_000,
-            whole_number("PROJRUN_ARCHIVE_ENTRIES", 200_000),
-            whole_number("PROJRUN_ARCHIVE_RATIO", 200),
+            read_whole_number("PROJRUN_ARCHIVE_LIMIT", 4000) * 1_000_000,
+            read_whole_number("PROJRUN_ARCHIVE_ENTRIES", 200_000),
+            read_whole_number("PROJRUN_ARCHIVE_RATIO", 200),
         )
 
     @staticmethod

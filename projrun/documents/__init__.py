@@ -43,14 +43,14 @@ class Document:
         scalars: dict[Key, Scalar] | None = None,
         content: bytes | str = "",
     ) -> None:
-        self.file, self.data, self.places = file, data, places
+        self.file, self.data, self.positions = file, data, places
         self.scalars, self._content = scalars or {}, content
 
-    def place(self, *path: object) -> tuple[int, int]:
+    def position(self, *path: object) -> tuple[int, int]:
         """(line, column) from 1 of the part at `path`, or of the nearest part around it that is known."""
-        while path and path not in self.places:
+        while path and path not in self.positions:
             path = path[:-1]
-        return self.places.get(path, (1, 1))
+        return self.positions.get(path, (1, 1))
 
     def text_at(self, *path: object) -> Text | None:
         """The text at `path`, whose characters can be asked for their places; None where there is none."""
@@ -63,7 +63,7 @@ class Document:
         return Text(scalar.value, source, scalar.style, (scalar.line, scalar.column))
 
     def error(self, message: str, hint: str = "", *path: object, rule: str = "") -> ProjectError:
-        line, column = self.place(*path)
+        line, column = self.position(*path)
         return ProjectError(message, hint, file=self.file, line=line, column=column, rule=rule)
 
 

@@ -22,7 +22,7 @@ class Text:
         self._in_source = _Runs(_source_runs(source, style))
         self._in_value = _Runs((found.start(), found.end() - found.start()) for found in _RUN.finditer(value))
 
-    def place(self, offset: int) -> tuple[int, int]:
+    def position(self, offset: int) -> tuple[int, int]:
         """(line, column) from 1, in the file, of the character at `offset` of the value."""
         index = self._in_source.start_of(self._in_value.count_before(offset))
         before = bisect_right(self._line_starts, index)

@@ -73,7 +73,7 @@ def _unquoted(value: str) -> str:
 OFF = frozenset({"", "0", "false", "no", "off", "never"})
 
 
-def number(variable: str, default: float, *, of: str = "seconds") -> float:
+def read_number(variable: str, default: float, *, of: str = "seconds") -> float:
     """Return the variable's number, 0 or more; `default` if it is unset or empty. of: the unit."""
     text = os.environ.get(variable, "").strip()
     try:
@@ -85,7 +85,7 @@ def number(variable: str, default: float, *, of: str = "seconds") -> float:
     return value
 
 
-def whole_number(variable: str, default: int) -> int:
+def read_whole_number(variable: str, default: int) -> int:
     """The same for what is counted."""
     text = os.environ.get(variable, "").strip()
     if text and not (text.isascii() and text.isdecimal()):

@@ -19,7 +19,7 @@ _WORTH_REMEMBERING = 50_000
 """Bytes. A larger file is rare, and takes long to recall."""
 
 
-def load(
+def load_yaml(
     path: Path, name: str = "", tolerated: list[ProjectError] | None = None, *, remember: bool = True
 ) -> Document:
     """Read `path`; `name` is what the user would call it. Raises ProjectError with file, line and column.
@@ -45,10 +45,10 @@ def load(
     kept = remember and len(content) <= _WORTH_REMEMBERING
     if kept and (document := _recalled(content, file)):
         return document
-    from projrun.documents.yaml_file import parse
+    from projrun.documents.yaml_file import parse_yaml
 
     faults: list[ProjectError] = []
-    document = parse(content, file, None if tolerated is None else faults)
+    document = parse_yaml(content, file, None if tolerated is None else faults)
     if faults and tolerated is not None:
         tolerated.extend(faults)
     elif kept and _is_plain(document.data) and not _has_secrets(content):
@@ -62,7 +62,7 @@ class _Memory(msgspec.Struct, array_like=True):
     projrun: str
     content: bytes
     data: Any
-    places: list[tuple[tuple[str | int | None, ...], tuple[int, int]]]
+    positions: list[tuple[tuple[str | int | None, ...], tuple[int, int]]]
     scalars: list[tuple[tuple[str | int | None, ...], Scalar]]
 
 
@@ -78,12 +78,12 @@ def _recalled(content: bytes, file: str) -> Document | None:
         return None
     if (memory.projrun, memory.content) != (__version__, content):
         return None
-    return Document(file, memory.data, dict(memory.places), dict(memory.scalars), content)
+    return Document(file, memory.data, dict(memory.positions), dict(memory.scalars), content)
 
 
 def _remember(content: bytes, document: Document) -> None:
     """The user alone may read it, as the project may be. A cache that cannot be written is done without."""
-    places, scalars = list(document.places.items()), list(document.scalars.items())
+    places, scalars = list(document.positions.items()), list(document.scalars.items())
     memory = msgspec.msgpack.encode((__version__, content, document.data, places, scalars))
     with suppress(OSError):
         home_from().mark_cache()

@@ -17,7 +17,7 @@ MAX_NODES = 20_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def parse(content: bytes | str, file: str, tolerated: list[ProjectError] | None = None) -> Document:
+def parse_yaml(content: bytes | str, file: str, tolerated: list[ProjectError] | None = None) -> Document:
     loader = None
     try:
         if len(content) > _HARMLESS_BYTES:
@@ -28,7 +28,7 @@ def parse(content: bytes | str, file: str, tolerated: list[ProjectError] | None 
             return Document(file, None, {(): (1, 1)})
         walk = _Walk(file, tolerated)
         walk.visit(node, (), 1)
-        return Document(file, loader.construct_document(node), walk.places, walk.scalars, content)
+        return Document(file, loader.construct_document(node), walk.positions, walk.scalars, content)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ProjectError(
@@ -101,14 +101,14 @@ class _Walk:
 
     def __init__(self, file: str, tolerated: list[ProjectError] | None) -> None:
         self.file, self.tolerated, self.count = file, tolerated, 0
-        self.places: dict[Key, tuple[int, int]] = {}
+        self.positions: dict[Key, tuple[int, int]] = {}
         self.scalars: dict[Key, Scalar] = {}
 
     def visit(self, node: yaml.Node, path: Key, depth: int) -> None:
         self.count += 1
         if depth > MAX_DEPTH or self.count > MAX_NODES:
             raise _too_large(self.file, node.start_mark, deep=depth > MAX_DEPTH)
-        self.places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self.positions[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.MappingNode):
             self._mapping(node, path, depth)
         elif isinstance(node, yaml.SequenceNode):

@@ -176,9 +176,9 @@ def _try_end(child: subprocess.Popen[bytes], token: str, number: int, *, own_gro
 
 def time_limit_s(default_s: float) -> float:
     """Return the seconds that `LIMIT_VARIABLE` gives a helper, else `default_s`."""
-    from projrun.documents.variables import number
+    from projrun.documents.variables import read_number
 
-    return number(LIMIT_VARIABLE, default_s) if LIMIT_VARIABLE in os.environ else default_s
+    return read_number(LIMIT_VARIABLE, default_s) if LIMIT_VARIABLE in os.environ else default_s
 
 
 def time_limit_error(argv: Sequence[str], limit_s: float) -> UnavailableError:

@@ -18,18 +18,18 @@ BY_CONVENTION = ("pyproject.toml", "requirements.txt", "pylock.toml")
 
 def read_project(directory: Path) -> mlproject.Project:
     """The project in `directory`. Raises ProjectError with file, line and column."""
-    project = mlproject.read(directory)
+    project = mlproject.read_mlproject(directory)
     elsewhere = project.descriptor.file not in ("", "python_env.yaml", "conda.yaml")
     if not elsewhere and not any((directory / file).is_file() for file in BY_CONVENTION):
         return project
-    from projrun.project.environment.lock_files import with_locks
+    from projrun.project.environment.lock_files import add_locks
 
     described = bool(project.file) and project.descriptor.kind != "none"
     if not described and (directory / "pyproject.toml").is_file():
-        from projrun.project.conventions import with_pyproject
+        from projrun.project.conventions import add_pyproject
 
-        project = with_pyproject(project)
-    return with_locks(project)
+        project = add_pyproject(project)
+    return add_locks(project)
 
 
 def environment_of(

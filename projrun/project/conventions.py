@@ -20,8 +20,8 @@ from projrun.documents import toml_file
 from projrun.documents.yaml_cache import MAX_BYTES
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
-from projrun.project.environment import Read
-from projrun.project.environment.lock_files import PYPROJECT, lock_of
+from projrun.project.environment import DescriptorResult
+from projrun.project.environment.lock_files import PYPROJECT, find_lock_file
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.project.shapes import PYTHON_PATTERN
 
@@ -33,7 +33,7 @@ _SOURCE_DIRECTORIES = ("src", "")
 # pyproject.toml
 
 
-def with_pyproject(project: Project) -> Project:
+def add_pyproject(project: Project) -> Project:
     """The project with what its pyproject.toml says where nothing else does."""
     try:
         return _with_pyproject(project, toml_file.load(project.directory / PYPROJECT, PYPROJECT))
@@ -110,7 +110,7 @@ def _source_directory(directory: Path, module: str) -> str | None:
 # scripts
 
 
-def environment_of(project: Project, entry_point: EntryPoint) -> Read:
+def environment_of(project: Project, entry_point: EntryPoint) -> DescriptorResult:
     """The descriptor for one entry point, and what to warn about. Raises ProjectError."""
     script = entry_point.script
     if project.environment_named:
@@ -118,7 +118,7 @@ def environment_of(project: Project, entry_point: EntryPoint) -> Read:
     if script and script.file.endswith(".py") and (found := _inline(project.directory, script.file)):
         descriptor, warnings = found
         passed_over = tuple(filter(None, (project.descriptor.file, *project.descriptor.passed_over)))
-        lock, foreign = lock_of(descriptor, project.directory)
+        lock, foreign = find_lock_file(descriptor, project.directory)
         described = msgspec.structs.replace(descriptor, passed_over=passed_over, lock_file=lock)
         return described, (*warnings, *foreign)
     if project.environment_fault and project.file:
@@ -128,7 +128,7 @@ def environment_of(project: Project, entry_point: EntryPoint) -> Read:
     return project.descriptor, ()
 
 
-def with_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[Descriptor, tuple[str, ...]]:
+def add_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[Descriptor, tuple[str, ...]]:
     """The descriptor with those of `wanted` that it does not name, and which these are."""
     named = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in descriptor.dependencies}
     added = tuple(name for name in wanted if name not in named)
@@ -136,7 +136,7 @@ def with_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[De
     return msgspec.structs.replace(descriptor, dependencies=dependencies), added
 
 
-def _inline(directory: Path, file: str) -> Read | None:
+def _inline(directory: Path, file: str) -> DescriptorResult | None:
     """Read the `# /// script` block of a Python file; return None without one."""
     try:
         with open(directory / file, "rb") as opened:
@@ -179,7 +179,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
 # both
 
 
-def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str, Any]) -> Read:
+def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str, Any]) -> DescriptorResult:
     """table: with `requires-python` and `dependencies`. settings: for uv."""
     python = table.get("requires-python", "")
     if not isinstance(python, str) or not re.match(PYTHON_PATTERN, python):
@@ -189,7 +189,7 @@ def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str,
     dependencies = _dependencies(table, file)
     warnings: tuple[str, ...] = ()
     if "sources" in settings:
-        dependencies, warnings = with_sources(dependencies, settings["sources"], file)
+        dependencies, warnings = add_sources(dependencies, settings["sources"], file)
     return Descriptor(kind=kind, file=file, python=python.strip(), dependencies=dependencies), warnings
 
 
@@ -228,7 +228,7 @@ _ALLOWED = {
 """Kind of source -> the keys that a requirement can say."""
 
 
-def with_sources(
+def add_sources(
     dependencies: tuple[str, ...], sources: object, file: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The dependencies with their sources, and warnings of those that a requirement cannot say.

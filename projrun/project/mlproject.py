@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projrun.documents import Document
-from projrun.documents.yaml_cache import load
+from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor, VerifyRules
 from projrun.project.environment.descriptor import ENV_KEYS, read_descriptor
@@ -23,7 +23,7 @@ SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-
 """Characters that mean nothing to bash wherever they stand in a word."""
 
 
-def quoted(value: str) -> str:
+def quote_word(value: str) -> str:
     """One word, as `shlex.quote` has it, which is not imported for most values."""
     if value and not value.strip(SAFE):
         return value
@@ -58,14 +58,14 @@ def is_script(name: str) -> bool:
     return os.path.splitext(name)[1] in _KINDS
 
 
-def script(directory: Path, name: str, *, as_mlflow: bool) -> Script:
+def make_script(directory: Path, name: str, *, as_mlflow: bool) -> Script:
     """Return the way to run the file `name`; as_mlflow: with mlflow's own command."""
     extension = os.path.splitext(name)[1]
     if extension == ".R":
         return _r_script(name, as_mlflow)
     if extension == ".ipynb":
         return _notebook(directory, name)
-    return Script(file=name, command=f"{_program(extension)} {quoted(name)}")
+    return Script(file=name, command=f"{_program(extension)} {quote_word(name)}")
 
 
 _KINDS = (".py", ".sh", ".R", ".ipynb")
@@ -76,7 +76,7 @@ def _program(extension: str) -> str:
 
 
 def _r_script(name: str, as_mlflow: bool) -> Script:
-    command = f"Rscript {quoted(name)}"
+    command = f"Rscript {quote_word(name)}"
     if as_mlflow:
         in_r = name.replace("\\", "\\\\").replace("'", "\\'")
         in_bash = re.sub(r'([\\"$`])', r"\\\1", in_r)
@@ -91,7 +91,7 @@ def _notebook(directory: Path, name: str) -> Script:
     options = f"--log-output --no-progress-bar{kernel}"
     return Script(
         file=name,
-        command=f'papermill {options} {quoted(path)} "${NOTEBOOK_VARIABLE}"',
+        command=f'papermill {options} {quote_word(path)} "${NOTEBOOK_VARIABLE}"',
         option="-p ",
         programs={"papermill": "install papermill and ipykernel there, or leave --env-manager local out"},
         requirements=NOTEBOOK_REQUIREMENTS,
@@ -195,7 +195,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
             raise ProjectError(
                 f"there is no script '{name}' in the project", self._known(name), file=self.file
             )
-        found = script(self.directory, name, as_mlflow=bool(self.file))
+        found = make_script(self.directory, name, as_mlflow=bool(self.file))
         return EntryPoint(
             name=name, command=found.command.replace("{", "{{").replace("}", "}}"), script=found
         )
@@ -209,12 +209,12 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     def _known(self, name: str) -> str:
         if not self.entry_points:
             return "name a script of the project with --entry-point, such as train.py"
-        near = nearest(name, self.entry_points)
+        near = suggest_name(name, self.entry_points)
         question = f"did you mean '{near}'? " if near else ""
         return f"{question}choose one of {', '.join(self.entry_points)}, or a script (.py, .sh, .R, .ipynb)"
 
 
-def nearest(name: str, known: Any) -> str:
+def suggest_name(name: str, known: Any) -> str:
     """The one of `known` that `name` is probably meant to be, or ''."""
     import difflib
 
@@ -226,9 +226,9 @@ def nearest(name: str, known: Any) -> str:
     return found[0] if found else ""
 
 
-def read(directory: Path) -> Project:
-    file = find(directory)
-    document = load(directory / file, file) if file else None
+def read_mlproject(directory: Path) -> Project:
+    file = find_mlproject(directory)
+    document = load_yaml(directory / file, file) if file else None
     try:
         return _project(directory, file, document)
     except (ValueError, OverflowError) as error:
@@ -252,7 +252,7 @@ def _project(directory: Path, file: str, document: Document | None) -> Project:
     )
 
 
-def find(directory: Path) -> str:
+def find_mlproject(directory: Path) -> str:
     """The name of the MLproject file in `directory`, or ''. A directory of that name is none."""
     try:
         names = sorted(
@@ -302,7 +302,7 @@ def entry_point_of(document: Document, name: str, body: object) -> EntryPoint:
         raise document.error(
             f"'parameters' of entry point '{name}' is not a mapping", hint, *where, "parameters"
         )
-    line, column = document.place(*where, "command")
+    line, column = document.position(*where, "command")
     warnings: list[str] = []
     return EntryPoint(
         name=name,
@@ -348,9 +348,9 @@ def _restricted(
     parameter: Parameter, document: Document, body: dict[Any, Any], where: tuple[object, ...]
 ) -> Parameter:
     """With the keys that mlflow does not read."""
-    from projrun.project.shapes import ParameterShape, conform  # late: the shapes take long to make
+    from projrun.project.shapes import ParameterShape, convert_to_shape  # late: the shapes take long to make
 
-    shape = conform(document, body, ParameterShape, f"parameter '{parameter.name}'", *where)
+    shape = convert_to_shape(document, body, ParameterShape, f"parameter '{parameter.name}'", *where)
     return msgspec.structs.replace(
         parameter,
         choices=tuple(str(choice) for choice in shape.choices or ()),
@@ -365,9 +365,9 @@ def _restricted(
 def _verify(document: Document, written: object) -> VerifyRules:
     if written is None:
         return VerifyRules()
-    from projrun.project.shapes import verify_rules
+    from projrun.project.shapes import read_verify_rules
 
-    return verify_rules(document, written)
+    return read_verify_rules(document, written)
 
 
 def _glued(document: Document, where: tuple[object, ...], name: str, body: dict[Any, Any]) -> list[str]:
@@ -375,7 +375,7 @@ def _glued(document: Document, where: tuple[object, ...], name: str, body: dict[
     found = [
         match for key in body if isinstance(key, str) and ":" in key and (match := re.fullmatch(_GLUED, key))
     ]
-    line = document.place(*where)[0]
+    line = document.position(*where)[0]
     return [
         f"{document.file}:{line}: parameter '{name}' has a key '{match[0]}', which means nothing; "
         f"write '{match[1]}: {match[2].strip()}' with a blank"

@@ -53,7 +53,7 @@ def is_true(value: str) -> bool:
     return value.strip().lower() in _TRUE
 
 
-def misfit(parameter: Parameter, value: str) -> str:
+def find_misfit(parameter: Parameter, value: str) -> str:
     """Why `value` does not fit, as in `'abc' is not a float`; '' when it does."""
     kind = kind_of(parameter)
     if kind.startswith("list["):
@@ -64,7 +64,7 @@ def misfit(parameter: Parameter, value: str) -> str:
 
 def _kind_misfit(kind: str, value: str) -> str:
     check = _CHECKS.get(kind)
-    return "" if check is None or check(value) else f"{shown(value)} is not {_ARTICLES[kind]}"
+    return "" if check is None or check(value) else f"{show_value(value)} is not {_ARTICLES[kind]}"
 
 
 def is_int(value: str) -> bool:
@@ -98,7 +98,7 @@ def _list_misfit(item: str, value: str) -> str:
         inner = inner[1:-1]
     for part in re.split(_SEPARATOR, inner.strip().strip(",")):
         if part and (reason := _kind_misfit(item, part.strip("'\""))):
-            return f"{reason}, in {shown(value)}"
+            return f"{reason}, in {show_value(value)}"
     return ""
 
 
@@ -107,9 +107,9 @@ def _limit_misfit(parameter: Parameter, kind: str, value: str) -> str:
         return ""
     number = float(value)
     if parameter.min is not None and not number >= parameter.min:
-        return f"{shown(value)} is less than {parameter.min:g}"
+        return f"{show_value(value)} is less than {parameter.min:g}"
     if parameter.max is not None and not number <= parameter.max:
-        return f"{shown(value)} is more than {parameter.max:g}"
+        return f"{show_value(value)} is more than {parameter.max:g}"
     return ""
 
 
@@ -122,10 +122,10 @@ def _choice_misfit(parameter: Parameter, kind: str, value: str) -> str:
             return ""
     if kind == "bool" and is_true(value) in [is_true(choice) for choice in parameter.choices]:
         return ""
-    return f"{shown(value)} is not one of {', '.join(parameter.choices)}"
+    return f"{show_value(value)} is not one of {', '.join(parameter.choices)}"
 
 
-def shown(value: str) -> str:
+def show_value(value: str) -> str:
     """`value` in quotes, made fit for a message."""
     text = value if len(value) <= 60 else value[:59] + "…"
     return f"'{text}'" if text.isprintable() else repr(text)
@@ -175,7 +175,7 @@ def is_needed(parameter: Parameter) -> bool:
     return parameter.default is None and parameter.required and not parameter.flag
 
 
-def summary(parameter: Parameter) -> str:
+def describe_parameter(parameter: Parameter) -> str:
     """Type, constraints, default and description."""
     limits = [(word, getattr(parameter, key)) for key, word in _LIMITS]
     facts = [

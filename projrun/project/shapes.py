@@ -187,7 +187,7 @@ _WANTED: dict[str | int, str] = {
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 
 
-def conform(document: Document, raw: object, shape: type[Shape], what: str, *path: object) -> Shape:
+def convert_to_shape(document: Document, raw: object, shape: type[Shape], what: str, *path: object) -> Shape:
     """`raw`, which stands at `path`, as a `shape`; a ProjectError at the part that does not fit."""
     known = getattr(shape, "__struct_fields__", ())
     if isinstance(raw, dict):
@@ -207,9 +207,9 @@ def conform(document: Document, raw: object, shape: type[Shape], what: str, *pat
         raise document.error(f"{where}{what}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None
 
 
-def verify_rules(document: Document, written: object) -> VerifyRules:
+def read_verify_rules(document: Document, written: object) -> VerifyRules:
     """Raises ProjectError."""
-    shape = conform(document, written, VerifyShape, "'verify'", "verify")
+    shape = convert_to_shape(document, written, VerifyShape, "'verify'", "verify")
     return VerifyRules(metrics=_rules(shape.metrics), outputs=_rules(shape.outputs))
 
 

@@ -32,7 +32,7 @@ from projrun.disk.file_tree import list_files
 from projrun.environments import manager_named
 from projrun.errors import ProjrunError, RecordError
 from projrun.plan import PlannedInput
-from projrun.project.mlproject import find as find_mlproject
+from projrun.project.mlproject import find_mlproject
 from projrun.record import (
     ENVIRONMENT_LOG_ARTIFACT,
     KEPT_OUTPUTS,

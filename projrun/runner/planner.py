@@ -16,7 +16,7 @@ from projrun.inputs import Storage
 from projrun.net import without_secrets
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Input
 from projrun.request import Request
@@ -53,7 +53,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     caller = Path.cwd()
     project = read_project(checkout.directory)
     entry_point = project.entry_point(request.entry_point)
-    rendered = render(entry_point, request.parameters, caller=caller, storage=storage.directory)
+    rendered = render_command(entry_point, request.parameters, caller=caller, storage=storage.directory)
     for name, url in rendered.urls.items():
         _check_url(name, url)
     for warning in (*project.warnings, *rendered.warnings):
@@ -112,9 +112,9 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
     requirements = entry_point.script.requirements if entry_point.script else ()
     resolving = _resolving(request, manager, descriptor, project.directory)
     if requirements and manager_named(manager).BUILDS:
-        from projrun.project.conventions import with_requirements
+        from projrun.project.conventions import add_requirements
 
-        descriptor, added = with_requirements(descriptor, requirements)
+        descriptor, added = add_requirements(descriptor, requirements)
         if added:
             say(f"added to the environment for the entry point: {', '.join(added)}")
     return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)

@@ -17,7 +17,7 @@ from projrun.errors import ProjrunError, RecordError, UsageError
 from projrun.inputs import discard_storage, storage_for
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer
 from projrun.project import environment_of, read_project
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Record, to_json
 from projrun.records.availability import (
@@ -148,7 +148,7 @@ def _planned(
         or name not in entry_point.parameters
         or value != entry_point.parameters[name].default
     }
-    rendered = render(entry_point, given, caller=caller, storage=storage.directory)
+    rendered = render_command(entry_point, given, caller=caller, storage=storage.directory)
     values = {one.parameter: one.value for one in plan.inputs}
     renewed = msgspec.structs.replace(
         plan,

@@ -181,9 +181,9 @@ def _limit(variable: str) -> int:
     default = DEFAULTS_MB[variable]
     if variable not in os.environ:  # as nearly always: nothing is to be imported
         return default * 1_000_000
-    from projrun.documents.variables import number
+    from projrun.documents.variables import read_number
 
-    return int(number(variable, default, of="megabytes") * 1_000_000)
+    return int(read_number(variable, default, of="megabytes") * 1_000_000)
 
 
 def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:

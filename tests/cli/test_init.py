@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from projrun.project.propose.arguments import program
+from projrun.project.propose.arguments import read_program
 from tests.clients import MLFLOW, Client
 from tests.conftest import MakeProject, Projrun
 
@@ -243,7 +243,7 @@ def test_what_is_no_parameter_is_said(projrun: Projrun, make_project: MakeProjec
 
 @pytest.mark.parametrize("text", ["def", "\0", "(" * 5000, "print 'old'"])
 def test_what_is_no_python_of_today_is_no_program(text: str) -> None:
-    assert program(text) is None
+    assert read_program(text) is None
 
 
 def test_nothing_is_imported(projrun: Projrun, make_project: MakeProject) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.validate.findings import MAX_FINDINGS
-from projrun.project.validate.project_check import check
+from projrun.project.validate.project_check import check_project
 from tests.project.corpus import CASES
 
 Files = dict[str, bytes]
@@ -171,7 +171,7 @@ HEAVY: dict[str, Callable[[], bytes]] = {
 
 def answer(directory: Path) -> bool:
     """Whether the project can be read. Whatever it is, every complaint says where."""
-    assert len(check(directory)) <= MAX_FINDINGS
+    assert len(check_project(directory)) <= MAX_FINDINGS
     try:
         project = read_project(directory)
     except ProjectError as error:
@@ -180,7 +180,7 @@ def answer(directory: Path) -> bool:
     for name in list(project.entry_points)[:50]:
         try:
             entry_point = project.entry_point(name)
-            render(entry_point, dict.fromkeys(entry_point.parameters, "1"), caller=directory)
+            render_command(entry_point, dict.fromkeys(entry_point.parameters, "1"), caller=directory)
         except ProjrunError as error:
             assert str(error)
     return True

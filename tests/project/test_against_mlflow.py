@@ -12,7 +12,7 @@ import pytest
 
 from projrun.errors import ProjrunError
 from projrun.project import read_project
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.mlproject import Project
 from tests.clients import MLFLOW, Client
 from tests.project.corpus import CASES, Case, Run
@@ -84,7 +84,7 @@ def described(project: Project, directory: Path) -> dict[str, Any]:
 
 def rendered(project: Project, run: Run, caller: Path) -> str | None:
     try:
-        return render(project.entry_point(run.entry), run.values, caller=caller).command
+        return render_command(project.entry_point(run.entry), run.values, caller=caller).command
     except ProjrunError:
         return None
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from projrun.documents.yaml_file import dump
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Parameter
-from projrun.project.validate.project_check import check
+from projrun.project.validate.project_check import check_project
 from tests.project.corpus import CASES
 
 EXAMPLES = int(os.environ.get("PROJRUN_TEST_EXAMPLES", "100"))
@@ -62,7 +62,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answers(directory: Path) -> None:
-    assert all(finding.line and finding.file for finding in check(directory))
+    assert all(finding.line and finding.file for finding in check_project(directory))
     try:
         project = read_project(directory)
     except ProjectError as error:
@@ -72,7 +72,7 @@ def answers(directory: Path) -> None:
     for name in project.entry_points:
         try:
             entry_point = project.entry_point(name)
-            render(entry_point, dict.fromkeys(entry_point.parameters, "1"), caller=directory)
+            render_command(entry_point, dict.fromkeys(entry_point.parameters, "1"), caller=directory)
         except ProjrunError as error:
             assert str(error)
 
@@ -100,7 +100,9 @@ def test_any_descriptor_gets_an_answer(directory: Path, name: str, content: byte
 def test_any_command_gets_an_answer(command: str) -> None:
     for values in ({"x": "a b"}, {"x": "1", "more": "2"}):
         try:
-            render(EntryPoint(name="main", command=command, parameters=PARAMETERS), values, caller=Path("/"))
+            render_command(
+                EntryPoint(name="main", command=command, parameters=PARAMETERS), values, caller=Path("/")
+            )
         except ProjrunError as error:
             assert str(error)
 
@@ -144,7 +146,9 @@ def calls_for(command: str) -> int:
     sys.setprofile(profile)
     try:
         with contextlib.suppress(ProjrunError):
-            render(EntryPoint(name="m", command=command, parameters=PARAMETERS), {"x": "1"}, caller=Path("/"))
+            render_command(
+                EntryPoint(name="m", command=command, parameters=PARAMETERS), {"x": "1"}, caller=Path("/")
+            )
     finally:
         sys.setprofile(None)
     return count

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projrun.project.validate.findings import MAX_FINDINGS, RULES
-from projrun.project.validate.project_check import check
+from projrun.project.validate.project_check import check_project
 from tests.manual import RULES_FILE, rules
 from tests.project.rules import EXAMPLES, WITHOUT_EXAMPLE, complete
 
@@ -19,7 +19,7 @@ def write(directory: Path, files: dict[str, str]) -> Path:
 
 
 def found(directory: Path) -> list[tuple[str, str]]:
-    return [(f"{one.file}:{one.line}:{one.column}", one.rule) for one in check(directory)]
+    return [(f"{one.file}:{one.line}:{one.column}", one.rule) for one in check_project(directory)]
 
 
 def found_in(directory: Path, text: str) -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def found_in(directory: Path, text: str) -> list[tuple[str, str]]:
 def test_each_rule_finds_its_example_and_nothing_else(rule: str, tmp_path: Path) -> None:
     directory = write(tmp_path, complete(rule))
     assert found(directory) == [(EXAMPLES[rule][1], rule)]
-    assert check(directory)[0].fix
+    assert check_project(directory)[0].fix
 
 
 def test_every_rule_is_in_the_documentation_with_its_example() -> None:
@@ -43,7 +43,7 @@ def test_a_good_project_has_no_findings() -> None:
     examples = [place for place in (Path(__file__).parents[2] / "examples").iterdir() if place.is_dir()]
     assert examples
     for example in examples:
-        assert [one for one in check(example) if one.severity != "note"] == []
+        assert [one for one in check_project(example) if one.severity != "note"] == []
 
 
 def test_a_link_that_leads_nowhere_is_unreadable(tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_findings_have_an_end(tmp_path: Path) -> None:
 def test_a_project_by_convention_needs_no_file(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[project.scripts]\ngo = 'x:main'\n")
     (tmp_path / "x.py").write_text("def main(): pass\n")
-    assert [finding.rule for finding in check(tmp_path)] == []
+    assert [finding.rule for finding in check_project(tmp_path)] == []
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[project.scripts]\ngo = 3\n")
-    (finding,) = check(tmp_path)
+    (finding,) = check_project(tmp_path)
     assert (finding.file, finding.severity) == ("pyproject.toml", "error")
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from projrun.errors import ParameterError, ProjectError, ProjrunError
 from projrun.plan import PlannedInput
-from projrun.project.command import Rendered, render, scan_of
-from projrun.project.command.placeholders import Filling, filled_plainly, split
-from projrun.project.command.quotes import fill
+from projrun.project.command import Rendered, render_command, scan_command
+from projrun.project.command.bash import fill_template
+from projrun.project.command.placeholders import Filling, fill_plain_words, parse_template
 from projrun.project.mlproject import EntryPoint, Parameter
 
 FLOAT = Parameter(name="alpha", type="float")
@@ -27,7 +27,7 @@ def rendered(command: str, *parameters: Parameter, caller: Path = Path("/"), **v
         line=4,
         column=5,
     )
-    return render(entry_point, values, caller=caller)
+    return render_command(entry_point, values, caller=caller)
 
 
 def refused(kind: type[ProjrunError], command: str, *parameters: Parameter, **values: str) -> str:
@@ -290,13 +290,13 @@ def test_commands_that_are_but_words_are_filled_as_bash_would_have_them_read() -
         entry_point = EntryPoint(
             name="main", command=command, parameters={name: Parameter(name=name) for name in "xy"}
         )
-        template = split(entry_point)
+        template = parse_template(entry_point)
         fillings = {name: Filling(chance.choice(values)) for name in "xy"}
-        if (found := filled_plainly(template, fillings)) is not None:
+        if (found := fill_plain_words(template, fillings)) is not None:
             plain += 1
-            scan = scan_of(entry_point, template, {})
+            scan = scan_command(entry_point, template, {})
             assert (found, scan.option_lines, scan.end) == (
-                fill(template, scan, fillings, entry_point).text,
+                fill_template(template, scan, fillings, entry_point).text,
                 [],
                 "",
             ), command
@@ -306,4 +306,4 @@ def test_commands_that_are_but_words_are_filled_as_bash_would_have_them_read() -
 @pytest.mark.parametrize("command", ["a {x}; b", "a '{x}'", "a $(b {x})", "a\nb {x}", "a {x} # c", "a ~/{x}"])
 def test_commands_of_more_than_words_are_read_as_bash_reads_them(command: str) -> None:
     entry_point = EntryPoint(name="main", command=command, parameters={"x": Parameter(name="x")})
-    assert filled_plainly(split(entry_point), {"x": Filling("1")}) is None
+    assert fill_plain_words(parse_template(entry_point), {"x": Filling("1")}) is None

@@ -9,8 +9,8 @@ import pytest
 
 from projrun.errors import ProjectError
 from projrun.project import environment_of, read_project
-from projrun.project.conventions import with_requirements
-from projrun.project.mlproject import script
+from projrun.project.conventions import add_requirements
+from projrun.project.mlproject import make_script
 
 ALL = {
     "MLproject": "python_env: named.yaml\n",
@@ -120,7 +120,7 @@ def test_paths_in_a_script_start_where_it_is(tmp_path: Path) -> None:
 def test_what_a_notebook_needs_is_added_once(tmp_path: Path) -> None:
     (tmp_path / "python_env.yaml").write_text("dependencies: ['Papermill[s3]>=2']\n")
     descriptor = read_project(tmp_path).descriptor
-    extended, added = with_requirements(descriptor, ("papermill", "ipykernel"))
+    extended, added = add_requirements(descriptor, ("papermill", "ipykernel"))
     assert (extended.dependencies, added) == (("Papermill[s3]>=2", "ipykernel"), ("ipykernel",))
 
 
@@ -137,7 +137,7 @@ def test_python_notebooks_use_the_kernel_of_the_environment(
     tmp_path: Path, metadata: dict[str, object], kernel: str
 ) -> None:
     (tmp_path / "-a b.ipynb").write_text(json.dumps({"cells": [], "metadata": metadata}))
-    found = script(tmp_path, "-a b.ipynb", as_mlflow=False)
+    found = make_script(tmp_path, "-a b.ipynb", as_mlflow=False)
     assert found.command == (
         f"papermill --log-output --no-progress-bar{kernel} './-a b.ipynb' \"$PROJRUN_NOTEBOOK\""
     )

@@ -9,7 +9,7 @@ import pytest
 
 from projrun.errors import ProjectError
 from projrun.project import read_project
-from projrun.project.mlproject import nearest
+from projrun.project.mlproject import suggest_name
 
 Write = Callable[..., Path]
 
@@ -207,4 +207,4 @@ def test_endless_numbers_are_refused(write: Write) -> None:
 
 @pytest.mark.parametrize(("name", "meant"), [("nmae", "name"), ("alhpa", "alpha"), ("zeta", ""), ("", "")])
 def test_the_name_that_is_probably_meant(name: str, meant: str) -> None:
-    assert nearest(name, ["name", "alpha", "beta"]) == meant
+    assert suggest_name(name, ["name", "alpha", "beta"]) == meant

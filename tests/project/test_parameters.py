@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from projrun.project.mlproject import Parameter
-from projrun.project.parameters import download_name, kind_of, local_path, misfit
+from projrun.project.parameters import download_name, find_misfit, kind_of, local_path
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_kinds(written: str, kind: str) -> None:
 )
 def test_values_of_types(type: str, good: tuple[str, ...], bad: tuple[str, ...]) -> None:
     parameter = Parameter(name="p", type=type)
-    assert [value for value in good if misfit(parameter, value)] == []
-    assert [value for value in bad if not misfit(parameter, value)] == []
+    assert [value for value in good if find_misfit(parameter, value)] == []
+    assert [value for value in bad if not find_misfit(parameter, value)] == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_values_of_types(type: str, good: tuple[str, ...], bad: tuple[str, ...])
     ],
 )
 def test_reasons(parameter: Parameter, value: str, reason: str) -> None:
-    assert misfit(parameter, value) == reason
+    assert find_misfit(parameter, value) == reason
 
 
 @pytest.mark.parametrize(

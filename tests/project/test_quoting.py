@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from projrun.errors import ParameterError
-from projrun.project.command import render
+from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Parameter
 
 PARAMETERS = {name: Parameter(name=name) for name in ("x", "y-z")}
@@ -134,7 +134,7 @@ HERE_TEMPLATES = {
 
 def command(template: str, given: dict[str, str]) -> str:
     entry_point = EntryPoint(name="main", command=template, parameters=PARAMETERS)
-    return render(entry_point, given, caller=Path("/")).command
+    return render_command(entry_point, given, caller=Path("/")).command
 
 
 def words(expected: list[str], given: dict[str, str]) -> list[str]:

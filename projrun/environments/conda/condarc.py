@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.documents.yaml_cache import load
+from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import BuildError
 from projrun.net import channel_without_credentials, is_offline
 
@@ -115,7 +115,7 @@ def _condarc_files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    data = load(file, remember=False).data
+    data = load_yaml(file, remember=False).data
     if data is not None and not isinstance(data, dict):
         raise BuildError(f"{file} is not a conda configuration", "write lines such as 'channels: […]'")
     return data or {}

@@ -1,16 +1,21 @@
-"""Reading a text for bash word by word, to know how each placeholder in it is to be quoted.
+"""Read a command word by word as bash does, and quote each value for the position of its placeholder.
 
-The lexer knows bash's grammar as far as quoting depends on it, and nothing of values.
+The reader knows bash's grammar as far as quoting depends on it, and nothing of values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from projrun.project.command.lexer import Context, HereDocument, Lexer, LexError, Scan, Word
-from projrun.project.command.placeholders import MARK
+from projrun.errors import ParameterError, ProjectError
+from projrun.project.command.lexer import Context, HereDocument, Lexer, LexError, Scan, Spot, Word
+from projrun.project.command.placeholders import MARK, Filled, Filling, Template
+from projrun.project.mlproject import EntryPoint
+from projrun.project.parameters import show_value
 
 _PLAIN = re.compile(r"[^\s\\'\"`$#<>()|&;{}\0]+")
 _RESERVED = {"then", "do", "else", "if", "elif", "while", "until", "!", "{", "}", "time", "fi", "done"}
@@ -23,8 +28,8 @@ _COMPARED = re.compile(r"\s-(?:eq|ne|lt|le|gt|ge)\s")
 _SPLIT_OPERATOR = re.compile(r"[$<>]\\\n|\(\\\n\(")
 
 
-def scan(text: str) -> Scan:
-    """Raises LexError."""
+def scan_bash(text: str) -> Scan:
+    """Return the position and context of every MARK in a command. Raises LexError."""
     result = Scan(spots=[], heres=[], option_lines=[], option_starts=[])
     if MARK in text and _SPLIT_OPERATOR.search(text):
         raise LexError("a line ends in the middle of an operator")
@@ -113,7 +118,7 @@ class _Commands:
             self.expecting = text in _RESERVED or _ASSIGNMENT.match(text) is not None
 
     def compare(self, word: Word) -> None:
-        """In [[ ]], -eq and its like evaluate both sides as arithmetic."""
+        # In [[ ]], bash evaluates both sides of -eq and its like as arithmetic, a value `a[$(id)]` too
         text = self.lexer.text
         around = text[max(word.start - 5, 0) : word.start], text[word.end : word.end + 5]
         if any(_COMPARED.search(part) for part in around):
@@ -134,14 +139,14 @@ class _Commands:
     def newline(self) -> None:
         self.end_word()
         lexer = self.lexer
-        found = _OPTION_LINE.match(lexer.text, lexer.pos, lexer.end)
+        option_line = _OPTION_LINE.match(lexer.text, lexer.pos, lexer.end)
         lexer.pos += 1
         self.operator_over()
         if lexer.pending:
             self.here_documents()
-        elif found:
-            lexer.result.option_lines.append(found[1].rstrip(" \\"))
-            lexer.result.option_starts.append(found.start(1))
+        elif option_line:
+            lexer.result.option_lines.append(option_line[1].rstrip(" \\"))
+            lexer.result.option_starts.append(option_line.start(1))
 
     def operator_over(self) -> None:
         self.previous = None
@@ -199,11 +204,7 @@ class _Commands:
             return
         lexer = self.lexer
         line_end = lexer.text.find("\n", lexer.pos, lexer.end)
-        stop = lexer.end if line_end < 0 else line_end
-        while (mark := lexer.text.find(MARK, lexer.pos, stop)) >= 0:
-            lexer.pos = mark
-            lexer.spot(Context.COMMENT)
-        lexer.pos = stop
+        lexer.spots_up_to(lexer.end if line_end < 0 else line_end, Context.COMMENT)
         self.note_end("a comment")
 
     def parenthesis(self) -> None:
@@ -234,13 +235,13 @@ class _Commands:
 
     def here_document(self) -> None:
         lexer = self.lexer
-        found = _DELIMITER.match(lexer.text, lexer.pos, lexer.end)
-        if found is None or lexer.text[found.end() : found.end() + 1] in (MARK, "$", "`"):
+        opening = _DELIMITER.match(lexer.text, lexer.pos, lexer.end)
+        if opening is None or lexer.text[opening.end() : opening.end() + 1] in (MARK, "$", "`"):
             raise LexError("the delimiter of a here-document is not a plain word")
-        lexer.pos = found.end()
-        word = found[2]
+        lexer.pos = opening.end()
+        word = opening[2]
         delimiter = re.sub(r"'([^']*)'|\"([^\"]*)\"|\\(.)", r"\1\2\3", word)
-        lexer.pending.append(HereDocument(delimiter, delimiter != word, found[1] == "-"))
+        lexer.pending.append(HereDocument(delimiter, delimiter != word, opening[1] == "-"))
 
     def here_documents(self) -> None:
         for here in self.lexer.pending:
@@ -262,18 +263,16 @@ class _Commands:
         lexer.pos = min(line_end, lexer.end) if at < lexer.end else lexer.end
         self.note_end("a here-document")
 
-    def note_end(self, what: str) -> None:
+    def note_end(self, construct: str) -> None:
         if _BLANK.match(self.lexer.text, self.lexer.pos):
-            self.lexer.result.end = what
+            self.lexer.result.end = construct
 
     def here_spots(self, here: HereDocument) -> None:
         inner = self.lexer.within(here.start, here.end)
-        if not here.raw:
+        if here.raw:
+            inner.spots_up_to(inner.end, Context.HERE_RAW)
+        else:
             inner.expansions(Context.HERE, "")
-            return
-        while (mark := inner.text.find(MARK, inner.pos, inner.end)) >= 0:
-            inner.pos = mark
-            inner.spot(Context.HERE_RAW)
 
     steps: ClassVar[dict[str, Callable[[_Commands], None]]] = {
         " ": blank,
@@ -295,3 +294,159 @@ class _Commands:
         ">": redirection,
         MARK: placeholder,
     }
+
+
+# values
+
+_IN_DOUBLE = r"([\\\"$`])"
+_IN_HERE = r"([\\$`])"
+# bash 5.2 uses these characters to mark its own quoting, and doubles them in "…" in array=( … )
+_BASH_INTERNAL = r"[\x01\x7f]+"
+_WHOLE_NUMBER = r"[+-]?[0-9]+"
+_REDIRECTION = re.compile(r"[0-9]*(?:&>>?|>>|>\||<>|>|<)[ \t]*\Z")
+
+
+def fill_template(
+    template: Template, scan: Scan, fillings: Mapping[str, Filling], entry_point: EntryPoint
+) -> Filled:
+    """Put the values into the command. Raises ParameterError, ProjectError."""
+    if not template.names:
+        return Filled(template.text, option_lines=scan.option_lines)
+    filler = _Filler(template, scan, fillings, entry_point)
+    return Filled(filler.make_text(), filler.lost, scan.option_lines)
+
+
+Edit = tuple[int, int, str]
+"""Start, end, and the text that replaces what lies between them."""
+
+
+def _start(edit: Edit) -> int:
+    return edit[0]
+
+
+class _Filler:
+    def __init__(
+        self, template: Template, scan: Scan, fillings: Mapping[str, Filling], entry_point: EntryPoint
+    ) -> None:
+        self.text, self.scan, self.entry_point = template.text, scan, entry_point
+        self.edits: list[Edit] = []
+        removed: list[Edit] = []  # with the parameter instead of a text
+        for name, spot in zip(template.names, scan.spots):
+            filling = fillings[name]
+            if spot.escaped and spot.context is Context.BARE:
+                # The backslash would take away the meaning of the quote that the value begins with
+                self.edits.append((spot.at - 1, spot.at, ""))
+            if filling.value is not None:
+                self.edits.append((spot.at, spot.at + 1, self._quoted(name, spot, filling.value)))
+            else:
+                start, end = self._fragment(spot, filling.with_option)
+                self.edits.append((start, end, ""))
+                removed.append((start, end, name))
+        self.edits.sort(key=lambda edit: (edit[0], -edit[1]))
+        self.lost = _find_lost(template, scan, fillings, removed)
+
+    def make_text(self) -> str:
+        for here in self.scan.heres:
+            self._check_here(here)
+        return self._between(0, len(self.text))
+
+    def _between(self, start: int, end: int) -> str:
+        parts: list[str] = []
+        at = start
+        for index in range(bisect_left(self.edits, start, key=_start), len(self.edits)):
+            edit_start, edit_end, text = self.edits[index]
+            if edit_start >= end:
+                break
+            if edit_start >= at:
+                parts += self.text[at:edit_start], text
+            at = max(at, edit_end)
+        return "".join([*parts, self.text[at:end]])
+
+    def _fragment(self, spot: Spot, with_option: bool) -> tuple[int, int]:
+        """Return start and end of a placeholder's word, with the blanks and the option or `>` before it."""
+        word = spot.word
+        if word is None:
+            return spot.at, spot.at + 1
+        start, option = word.start, word.before
+        if redirection := _REDIRECTION.search(self.text, max(0, start - 16), start):
+            start = redirection.start()
+        elif with_option and option and self.text[option.start] == "-" and self._is_alone(word):
+            start = option.start
+        while start and self.text[start - 1] in " \t" and self.text[start - 2 : start - 1] != "\\":
+            start -= 1
+        return start, word.end
+
+    def _is_alone(self, word: Word) -> bool:
+        return len(self.text[word.start : word.end].strip("'\"")) == 1
+
+    def _check_here(self, here: HereDocument) -> None:
+        body = self._between(here.start, here.end)
+        if any(here.ends_at(line) for line in body.split("\n")):
+            raise ParameterError(
+                f"a value holds the line {show_value(here.delimiter)}, which would end its here-document",
+                "give another value",
+            )
+
+    def _quoted(self, name: str, spot: Spot, value: str) -> str:
+        if spot.extends_name and spot.context is Context.HERE:
+            raise self._refused("a placeholder follows the name of a shell variable", "write ${NAME}")
+        if spot.context is Context.ARITHMETIC and not re.fullmatch(_WHOLE_NUMBER, value):
+            raise ParameterError(
+                f"parameter '{name}': {show_value(value)} goes into arithmetic of the shell",
+                "give a whole number",
+            )
+        text = self._quote_bare(spot, value) if spot.context is Context.BARE else _escape(spot, value)
+        return re.sub(_IN_HERE, r"\\\1", text) if spot.backticked else text
+
+    def _quote_bare(self, spot: Spot, value: str) -> str:
+        quoted = shlex.quote(value)
+        if quoted != value:
+            return quoted
+        following = self.text[spot.at + 1 : spot.at + 2]
+        needed = (
+            spot.extends_name
+            or (value.isdigit() and following in ("<", ">"))  # 2>file redirects errors
+            or (spot.in_braces and ("," in value or ".." in value))
+            or (spot.in_condition and value.startswith(("-", "=")))
+        )
+        return f"'{value}'" if needed else value
+
+    def _refused(self, message: str, hint: str) -> ProjectError:
+        return self.entry_point.error(message, hint)
+
+
+def _find_lost(
+    template: Template, scan: Scan, fillings: Mapping[str, Filling], removed: list[Edit]
+) -> dict[str, str]:
+    """Return `Filled.lost`."""
+    lost: dict[str, str] = {}
+    present: set[str] = set()
+    for name, spot in zip(template.names, scan.spots):
+        if fillings[name].value is not None:
+            absent = [other for start, end, other in removed if start <= spot.at < end]
+            if absent:
+                lost[name] = absent[0]
+            else:
+                present.add(name)
+    return {name: other for name, other in lost.items() if name not in present}
+
+
+def _escape(spot: Spot, value: str) -> str:
+    if spot.context is Context.SINGLE:
+        return value.replace("'", "'\\''")
+    if spot.context is Context.DOUBLE:
+        # "$NAME""value": the two quotes end the variable's name
+        start = ('""' if spot.extends_name else "") + _behind_backslash(spot)
+        return start + re.sub(_BASH_INTERNAL, "\"'\\g<0>'\"", re.sub(_IN_DOUBLE, r"\\\1", value))
+    if spot.context is Context.HERE:
+        return _behind_backslash(spot) + re.sub(_IN_HERE, r"\\\1", value)
+    if spot.context is Context.ANSI:
+        return value.replace("\\", "\\\\").replace("'", "\\'")
+    if spot.context is Context.COMMENT:
+        return shlex.quote(value).replace("\n", " ")
+    return value
+
+
+def _behind_backslash(spot: Spot) -> str:
+    # A backslash that stood for itself must go on doing so
+    return "\\" if spot.escaped else ""

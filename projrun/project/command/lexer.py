@@ -1,4 +1,4 @@
-"""Reading bash's quotes and expansions: `'…'`, `"…"`, `$'…'`, `$( … )`, `${…}`, `(( … ))` and backticks."""
+"""Read bash's quotes and expansions: `'…'`, `"…"`, `$'…'`, `$( … )`, `${…}`, `(( … ))` and backticks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from projrun.project.command.placeholders import MARK
 
 
 class Context(Enum):
+    """The kind of text around a placeholder, which decides how its value is quoted."""
+
     BARE = "outside quotes"
     SINGLE = "in '…'"
     DOUBLE = 'in "…"'
@@ -38,9 +40,9 @@ class Spot(msgspec.Struct):
     word: Word | None = None
     backticked: bool = False
     escaped: bool = False
-    """A backslash stands in front that means nothing by itself."""
+    """A backslash stands before it, which would quote the first character of the value."""
     extends_name: bool = False
-    """`$NAME` stands in front: a letter would become part of the name."""
+    """`$NAME` stands before it: a letter would become part of the name."""
     in_condition: bool = False
     """It stands in [[ ]]: `-n` would be an operator."""
     in_braces: bool = False
@@ -68,15 +70,16 @@ class Scan(msgspec.Struct):
     option_lines: list[str] = []
     """Lines that start a command of their own but begin with an option."""
     option_starts: list[int] = []
-    """Where in the text those begin."""
+    """Their offsets in the text."""
     end: str = ""
-    """What the text ends in when words cannot be appended to it: a comment, a here-document."""
+    """A comment or a here-document, if the text ends in one: words cannot be appended to it."""
 
 
 class LexError(Exception):
-    """The text is not understood; the message says why."""
+    """The text cannot be read; the message says why."""
 
 
+# Each level takes several of Python's 1000 frames; commands that people write are two or three deep
 MAX_DEPTH = 30
 
 _IN_DOUBLE = re.compile(r"[^\\\"`$\0]+")
@@ -100,7 +103,7 @@ class Lexer:
         self.name_end = -1  # where the last $NAME ended
 
     def within(self, start: int, end: int) -> Lexer:
-        """A lexer for a part that is nested in this one."""
+        """Return a lexer for a part that is nested in this one."""
         inner = Lexer(self.text, start, end, self.result, self.read_commands)
         inner.depth, inner.backticked = self.deeper(), self.backticked
         return inner
@@ -115,17 +118,24 @@ class Lexer:
         return self.text.startswith(prefix, self.pos, self.end)
 
     def skip(self, pattern: re.Pattern[str]) -> str:
-        found = pattern.match(self.text, self.pos, self.end)
-        if found is None:
+        match = pattern.match(self.text, self.pos, self.end)
+        if match is None:
             return ""
-        self.pos = found.end()
-        return found[0]
+        self.pos = match.end()
+        return match[0]
 
     def spot(self, context: Context, escaped: bool = False) -> Spot:
-        found = Spot(self.pos, context, None, self.backticked, escaped, self.name_end == self.pos)
-        self.result.spots.append(found)
+        spot = Spot(self.pos, context, None, self.backticked, escaped, self.name_end == self.pos)
+        self.result.spots.append(spot)
         self.pos += 1
-        return found
+        return spot
+
+    def spots_up_to(self, stop: int, context: Context) -> None:
+        """Note every placeholder before `stop`, where nothing else means anything to bash."""
+        while (mark := self.text.find(MARK, self.pos, stop)) >= 0:
+            self.pos = mark
+            self.spot(context)
+        self.pos = stop
 
     def deeper(self) -> int:
         if self.depth >= MAX_DEPTH:
@@ -139,17 +149,15 @@ class Lexer:
         close = self.text.find("'", self.pos, self.end)
         if close < 0:
             raise LexError("a ' is not closed")
-        while (mark := self.text.find(MARK, self.pos, close)) >= 0:
-            self.pos = mark
-            self.spot(Context.SINGLE)
-        self.pos = close + 1
+        self.spots_up_to(close, Context.SINGLE)
+        self.pos += 1
 
     def double(self) -> None:
         self.pos += 1
         self.expansions(Context.DOUBLE, '"')
 
     def expansions(self, context: Context, close: str) -> None:
-        """Text in which only backslash, $ and ` mean something, up to `close`."""
+        """Read text in which only backslash, $ and ` mean something, up to `close`."""
         while self.pos < self.end:
             self.skip(_IN_DOUBLE)
             char = self.peek()
@@ -250,7 +258,8 @@ class Lexer:
         self.pos = close + 1
 
     def braces(self, quoted: bool) -> None:
-        """${…}: skipped; a placeholder in it is refused, for it may be a pattern or arithmetic."""
+        """Skip `${…}`; refuse a placeholder in it."""
+        # It may stand in a pattern (${x#…}) or in arithmetic (${x:…}), which have quoting of their own
         self.pos += 2
         count = len(self.result.spots)
         depth = self.deeper()
@@ -278,7 +287,8 @@ class Lexer:
             self.expansion(char, quoted)
 
     def arithmetic(self, opening: int, close: str) -> None:
-        """Up to `close`. Bash evaluates what stands here, a value like `a[$(id)]` too."""
+        """Read up to `close`; `opening` is the number of characters before the expression."""
+        # Bash evaluates what stands here, a value like `a[$(id)]` too: only whole numbers may go in
         self.pos += opening
         self.deeper()
         open_brackets: list[str] = []

@@ -11,11 +11,11 @@ from projrun.plan import Descriptor
 PIXI = "pixi.toml"
 PIXI_LOCK = "pixi.lock"
 
-Read = tuple[Descriptor, tuple[str, ...]]
+DescriptorResult = tuple[Descriptor, tuple[str, ...]]
 """A descriptor, and what to warn about."""
 
 
-def lists_of_text(data: Mapping[Any, Any], *keys: str) -> bool:
+def are_lists_of_strings(data: Mapping[Any, Any], *keys: str) -> bool:
     """Return True if each of these keys is missing or holds a list of strings.
 
     A shape to compare a file with takes long to make, and most files need none.
@@ -24,7 +24,7 @@ def lists_of_text(data: Mapping[Any, Any], *keys: str) -> bool:
     return all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in written)
 
 
-def mapping_of(document: Document) -> dict[Any, Any]:
+def require_mapping(document: Document) -> dict[Any, Any]:
     if document.data is None:
         return {}
     if not isinstance(document.data, dict):
@@ -32,7 +32,7 @@ def mapping_of(document: Document) -> dict[Any, Any]:
     return document.data
 
 
-def sequence_of(document: Document, data: dict[Any, Any], key: str) -> list[Any]:
+def require_list(document: Document, data: dict[Any, Any], key: str) -> list[Any]:
     value = data.get(key)
     if value is not None and not isinstance(value, list):
         raise document.error(f"'{key}' is not a list", f"write {key}: with '- …' lines below it", key)

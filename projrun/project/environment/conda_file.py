@@ -15,7 +15,7 @@ from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.net import channel_without_credentials
 from projrun.plan import Descriptor
-from projrun.project.environment import PIXI, PIXI_LOCK, Read, mapping_of, sequence_of
+from projrun.project.environment import PIXI, PIXI_LOCK, DescriptorResult, require_list, require_mapping
 from projrun.project.environment.requirements import Requirements
 from projrun.project.shapes import PYTHON_PATTERN
 
@@ -39,11 +39,11 @@ def is_explicit(path: Path) -> bool:
         return False
 
 
-def from_explicit(directory: Path, file: str) -> Descriptor:
+def read_explicit_list(directory: Path, file: str) -> Descriptor:
     return _with(Descriptor(kind="conda_env", file=file), directory, file)
 
 
-def from_pixi(directory: Path, file: str) -> Descriptor:
+def read_pixi(directory: Path, file: str) -> Descriptor:
     from projrun.documents import toml_file  # late: most projects have no TOML
 
     document = toml_file.load(directory / file, file)
@@ -67,7 +67,7 @@ def from_pixi(directory: Path, file: str) -> Descriptor:
     return _with(descriptor, directory, lock)
 
 
-def with_lock(descriptor: Descriptor, directory: Path) -> Descriptor:
+def add_lock(descriptor: Descriptor, directory: Path) -> Descriptor:
     """The descriptor with the lock that lies beside its file."""
     base = os.path.dirname(descriptor.file)
     names = ["conda-lock.yml", f"conda-{platform_name()}.lock"]
@@ -111,17 +111,17 @@ _MATCH_SPEC = r"(?:[\w.+/-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\s\[]*)(?P<res
 _INSTALLERS = ("pip", "setuptools", "wheel")
 
 
-def read(document: Document, directory: Path) -> Read:
-    data = mapping_of(document)
+def read_conda_env(document: Document, directory: Path) -> DescriptorResult:
+    data = require_mapping(document)
     packages: list[str] = []
     wanted = Requirements(directory)
-    for index, item in enumerate(sequence_of(document, data, "dependencies")):
+    for index, item in enumerate(require_list(document, data, "dependencies")):
         if isinstance(item, str):
             packages.append(item.strip())
         else:
-            add_pip(document, wanted, directory, index, item)
-    python, build, others, warnings = sorted_packages(document, packages)
-    written = tuple(str(channel) for channel in sequence_of(document, data, "channels"))
+            add_pip_lines(document, wanted, directory, index, item)
+    python, build, others, warnings = sort_packages(document, packages)
+    written = tuple(str(channel) for channel in require_list(document, data, "channels"))
     channels = tuple(map(channel_without_credentials, written))
     if channels != written:
         warnings += (
@@ -139,7 +139,7 @@ def read(document: Document, directory: Path) -> Read:
         channels=channels,
         variables=_variables(document, data),
     )
-    return with_lock(descriptor, directory), warnings
+    return add_lock(descriptor, directory), warnings
 
 
 def _variables(document: Document, data: dict[Any, Any]) -> dict[str, str]:
@@ -149,7 +149,9 @@ def _variables(document: Document, data: dict[Any, Any]) -> dict[str, str]:
     return {str(name): "" if value is None else str(value) for name, value in variables.items()}
 
 
-def add_pip(document: Document, wanted: Requirements, directory: Path, index: int, item: object) -> None:
+def add_pip_lines(
+    document: Document, wanted: Requirements, directory: Path, index: int, item: object
+) -> None:
     lines = item.get("pip") if isinstance(item, dict) and set(item) == {"pip"} else 0
     if lines is not None and not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
         raise document.error(
@@ -165,7 +167,7 @@ def add_pip(document: Document, wanted: Requirements, directory: Path, index: in
         wanted.add([line], base, document.file)
 
 
-def sorted_packages(
+def sort_packages(
     document: Document, packages: list[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """(python, build requirements, other packages, warnings)."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from projrun.documents import Document
-from projrun.documents.yaml_cache import load
+from projrun.documents.yaml_cache import load_yaml
 from projrun.plan import Descriptor
-from projrun.project.environment import PIXI, PIXI_LOCK, Read, lists_of_text
+from projrun.project.environment import PIXI, PIXI_LOCK, DescriptorResult, are_lists_of_strings
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
 BESIDE = (
@@ -21,7 +21,7 @@ BESIDE = (
 _PLAIN = ("image", "volumes", "environment")
 
 
-def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
+def read_descriptor(directory: Path, mlproject: Document | None) -> DescriptorResult:
     """The descriptor that the MLproject file names, or that lies beside it."""
     data: dict[Any, Any] = mlproject.data if mlproject and isinstance(mlproject.data, dict) else {}
     named = [key for key in ENV_KEYS if key in data]
@@ -33,18 +33,18 @@ def read_descriptor(directory: Path, mlproject: Document | None) -> Read:
     if mlproject and named and data[named[0]]:
         return _named(directory, mlproject, named[0], data[named[0]])
     for kind, file in BESIDE:
-        if counts(directory, file):
+        if is_descriptor_file(directory, file):
             return _from_file(directory, kind, file)
     return Descriptor(kind="none"), ()
 
 
-def _named(directory: Path, mlproject: Document, key: str, value: object) -> Read:
+def _named(directory: Path, mlproject: Document, key: str, value: object) -> DescriptorResult:
     if key == "docker_env":
-        return docker_of(mlproject, value), ()
-    return _from_file(directory, key, named_file(directory, mlproject, key, value))
+        return read_docker_env(mlproject, value), ()
+    return _from_file(directory, key, find_named_file(directory, mlproject, key, value))
 
 
-def named_file(directory: Path, mlproject: Document, key: str, value: object) -> str:
+def find_named_file(directory: Path, mlproject: Document, key: str, value: object) -> str:
     """The file that the value of `python_env` or `conda_env` names, which exists."""
     if not isinstance(value, str):
         raise mlproject.error(
@@ -60,35 +60,35 @@ def named_file(directory: Path, mlproject: Document, key: str, value: object) ->
     return value
 
 
-def counts(directory: Path, file: str) -> bool:
+def is_descriptor_file(directory: Path, file: str) -> bool:
     """Return True if the file is a descriptor; pixi.toml is one only with its lock."""
     return (directory / file).exists() and (file != PIXI or (directory / PIXI_LOCK).is_file())
 
 
-def _from_file(directory: Path, kind: str, file: str) -> Read:
+def _from_file(directory: Path, kind: str, file: str) -> DescriptorResult:
     if kind == "python_env":
         from projrun.project.environment import python_file
 
-        return python_file.read(load(directory / file, file), directory)
+        return python_file.read_python_env(load_yaml(directory / file, file), directory)
     from projrun.project.environment import conda_file
 
     if file.endswith(".toml"):
-        return conda_file.from_pixi(directory, file), ()
+        return conda_file.read_pixi(directory, file), ()
     if conda_file.is_explicit(directory / file):
-        return conda_file.from_explicit(directory, file), ()
+        return conda_file.read_explicit_list(directory, file), ()
     from projrun.project.environment import conda_file
 
-    return conda_file.read(load(directory / file, file), directory)
+    return conda_file.read_conda_env(load_yaml(directory / file, file), directory)
 
 
-def docker_of(mlproject: Document, value: object) -> Descriptor:
+def read_docker_env(mlproject: Document, value: object) -> Descriptor:
     if _is_plain(value):
         return Descriptor(kind="docker_env", docker={key: value[key] for key in _PLAIN if value.get(key)})
     from msgspec import to_builtins
 
-    from projrun.project.shapes import DockerShape, conform  # late: the shapes take long to make
+    from projrun.project.shapes import DockerShape, convert_to_shape  # late: the shapes take long to make
 
-    shape = conform(mlproject, value, DockerShape, "'docker_env'", "docker_env")
+    shape = convert_to_shape(mlproject, value, DockerShape, "'docker_env'", "docker_env")
     if not shape.image and not shape.build:
         raise mlproject.error(
             "'docker_env': object missing required field `image`",
@@ -104,4 +104,4 @@ def _is_plain(value: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(value, dict) or not value.keys() <= set(_PLAIN):
         return False
     image = value.get("image")
-    return isinstance(image, str) and image != "" and lists_of_text(value, *_PLAIN[1:])
+    return isinstance(image, str) and image != "" and are_lists_of_strings(value, *_PLAIN[1:])

@@ -26,7 +26,7 @@ _USUAL = ("python_env", "conda", "pyproject", "requirements", "pylock", "")
 _MADE_FROM = re.compile(rb'^(?:projrun = \{[^}]*|)file = "([^"\n]+)"', re.MULTILINE)
 
 
-def with_locks(project: Project) -> Project:
+def add_locks(project: Project) -> Project:
     """The project with the requirements file or the lock that lies in it, where they count."""
     directory, descriptor, warnings = project.directory, project.descriptor, project.warnings
     if descriptor.kind == "docker_env" or project.environment_fault:
@@ -36,7 +36,7 @@ def with_locks(project: Project) -> Project:
     if descriptor.kind == "none" and (directory / PYLOCK).is_file():
         descriptor = Descriptor(kind="pylock", file=PYLOCK, lock_file=PYLOCK)
     else:
-        lock, foreign = lock_of(descriptor, directory)
+        lock, foreign = find_lock_file(descriptor, directory)
         descriptor = msgspec.structs.replace(descriptor, lock_file=lock)
         warnings += foreign
     if descriptor.kind == "pyproject" and not descriptor.lock_file:
@@ -62,8 +62,8 @@ def lock_name(descriptor: Descriptor) -> str:
     return str(file.with_name(PYLOCK if stem in _USUAL else f"pylock.{stem}.toml"))
 
 
-def lock_of(descriptor: Descriptor, directory: Path) -> tuple[str, tuple[str, ...]]:
-    """The lock that counts, relative to `directory`, or nothing; and what to warn about."""
+def find_lock_file(descriptor: Descriptor, directory: Path) -> tuple[str, tuple[str, ...]]:
+    """The lock that is_descriptor_file, relative to `directory`, or nothing; and what to warn about."""
     if not descriptor.file:
         return "", ()
     own, warnings = lock_name(descriptor), []

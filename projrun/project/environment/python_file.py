@@ -8,19 +8,22 @@ from typing import Any
 
 from projrun.documents import Document
 from projrun.plan import Descriptor
-from projrun.project.environment import Read, lists_of_text, mapping_of
+from projrun.project.environment import DescriptorResult, are_lists_of_strings, require_mapping
 from projrun.project.environment.requirements import Requirements
 
 _KEYS = ("python", "build_dependencies", "dependencies")
 
 
-def read(document: Document, directory: Path) -> Read:
-    data = mapping_of(document)
+def read_python_env(document: Document, directory: Path) -> DescriptorResult:
+    data = require_mapping(document)
     refuse_conda_export(document, data)
-    if not (isinstance(data.get("python", ""), str) and lists_of_text(data, *_KEYS[1:])):
-        from projrun.project.shapes import PythonEnvShape, conform  # late: the shapes take long to make
+    if not (isinstance(data.get("python", ""), str) and are_lists_of_strings(data, *_KEYS[1:])):
+        from projrun.project.shapes import (
+            PythonEnvShape,
+            convert_to_shape,
+        )  # late: the shapes take long to make
 
-        conform(document, data, PythonEnvShape, "the python_env file")
+        convert_to_shape(document, data, PythonEnvShape, "the python_env file")
     wanted = Requirements(directory)
     wanted.add(data.get("build_dependencies") or (), directory, document.file)
     build = tuple(wanted.lines)
@@ -29,13 +32,13 @@ def read(document: Document, directory: Path) -> Read:
     descriptor = Descriptor(
         kind="python_env",
         file=document.file,
-        python=python_of(document, data.get("python")),
+        python=parse_python(document, data.get("python")),
         build_dependencies=build,
         dependencies=tuple(wanted.lines),
         constraints=tuple(wanted.constraints),
     )
     return descriptor, tuple(
-        f"{document.file}:{document.place(str(key))[0]}: unknown key '{key}' is ignored"
+        f"{document.file}:{document.position(str(key))[0]}: unknown key '{key}' is ignored"
         for key in data
         if key not in _KEYS
     )
@@ -54,7 +57,7 @@ def refuse_conda_export(document: Document, data: dict[Any, Any]) -> None:
         )
 
 
-def python_of(document: Document, written: str | float | None) -> str:
+def parse_python(document: Document, written: str | float | None) -> str:
     if written is None:
         return ""
     text = str(written).strip()

@@ -62,13 +62,13 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     """Its arguments depend on the first one, which they all would have to share."""
 
 
-def program(text: str) -> Program | None:
+def read_program(text: str) -> Program | None:
     """The program in a file; None when it is not Python of today."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _Reader(tree).program()
+    return _Reader(tree).read()
 
 
 class _Reader:
@@ -79,7 +79,7 @@ class _Reader:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self.constants[node.targets[0].id] = self.value(node.value)
 
-    def program(self) -> Program:
+    def read(self) -> Program:
         calls = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
         called = {_last_name(call.func) for call in calls}
         found: dict[str, Argument] = {}

@@ -16,8 +16,8 @@ from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project import environment_of, read_project
 from projrun.project.mlproject import Parameter, Project
-from projrun.project.parameters import misfit
-from projrun.project.propose.arguments import Argument, Program, program
+from projrun.project.parameters import find_misfit
+from projrun.project.propose.arguments import Argument, Program, read_program
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
 _CONSTANT = re.compile(r"y|n|yes|no|on|off|true|false|null|none|nan|inf", re.IGNORECASE)
@@ -83,7 +83,7 @@ def _parameter(argument: Argument) -> str:
         return _mapping({**switch, "description": argument.description})
     declared = Parameter(name=argument.name, type=argument.type, choices=argument.choices)
     values = [value for value in (argument.default, *argument.choices) if value is not None]
-    if any(misfit(declared, value) for value in values):  # the program does not check its own default
+    if any(find_misfit(declared, value) for value in values):  # the program does not check its own default
         declared = Parameter(name=argument.name)
     facts: dict[str, object] = {
         "type": declared.type,
@@ -141,7 +141,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """What the author should know of, a line each."""
 
 
-def propose(directory: Path, name: str = "") -> Proposal:
+def propose_mlproject(directory: Path, name: str = "") -> Proposal:
     """name: of the project; empty: as pyproject.toml has it, or the directory. Raises ProjectError."""
     project = read_project(directory)
     if project.file:
@@ -235,7 +235,7 @@ def _read(file: Path) -> Program | None:
             text = opened.read(MAX_BYTES + 1)
     except OSError:
         return None
-    return program(text.decode(errors="replace")) if len(text) <= MAX_BYTES else None
+    return read_program(text.decode(errors="replace")) if len(text) <= MAX_BYTES else None
 
 
 def _python_entry_point(

@@ -11,11 +11,11 @@ import msgspec
 from projrun.documents import Document
 from projrun.documents.scalar_text import Text
 from projrun.errors import ProjectError
-from projrun.project.command import scan_of
+from projrun.project.command import scan_command
 from projrun.project.command.lexer import Context, Scan
-from projrun.project.command.placeholders import MARK, Mistake, Template, split
-from projrun.project.mlproject import EntryPoint, Parameter, entry_point_of, nearest, parameter_of
-from projrun.project.parameters import TYPES, is_uri, kind_of, misfit, shown
+from projrun.project.command.placeholders import MARK, Mistake, Template, parse_template
+from projrun.project.mlproject import EntryPoint, Parameter, entry_point_of, parameter_of, suggest_name
+from projrun.project.parameters import TYPES, find_misfit, is_uri, kind_of, show_value
 from projrun.project.shapes import EntryPointShape, ParameterShape
 from projrun.project.validate.findings import Findings
 
@@ -32,7 +32,7 @@ def check_entry_point(document: Document, name: str, body: object, found: Findin
         place = (*where, "parameters", str(key))
         if isinstance(key, bool) or key is None:
             message = f"YAML reads the name of parameter '{key}' as a constant"
-            found.add("constant-name", message, "quote it", document.file, document.place(*place))
+            found.add("constant-name", message, "quote it", document.file, document.position(*place))
             continue
         with found.catching(document, *place):
             parameters[str(key)] = _ParameterCheck(document, place, found).check(key, value)
@@ -49,7 +49,7 @@ class _ParameterCheck:
         self.name = str(where[-1])
 
     def add(self, rule: str, message: str, fix: str, *below: object) -> None:
-        place = self.document.place(*self.where, *below)
+        place = self.document.position(*self.where, *below)
         self.found.add(rule, message, fix, self.document.file, place)
 
     def check(self, key: object, body: object) -> Parameter:
@@ -81,8 +81,8 @@ class _ParameterCheck:
         glued = [part for part in body if isinstance(part, str) and _GLUED.fullmatch(part)]
         for part in glued:
             before, _, after = part.partition(":")
-            message = f"parameter '{self.name}' has a key {shown(part)}, which means nothing"
-            fix = f"write {shown(f'{before}: {after.strip()}')} with a blank"
+            message = f"parameter '{self.name}' has a key {show_value(part)}, which means nothing"
+            fix = f"write {show_value(f'{before}: {after.strip()}')} with a blank"
             self.add("glued-key", message, fix, part)
         others = {part: value for part, value in body.items() if part not in glued}
         self.found.unknown_keys(self.document, others, ParameterShape.__struct_fields__, *self.where)
@@ -90,8 +90,10 @@ class _ParameterCheck:
     def type(self, parameter: Parameter) -> None:
         if kind_of(parameter):
             return
-        near = nearest(parameter.type.lower(), TYPES)
-        message = f"parameter '{self.name}' has the unknown type {shown(parameter.type)}, which means string"
+        near = suggest_name(parameter.type.lower(), TYPES)
+        message = (
+            f"parameter '{self.name}' has the unknown type {show_value(parameter.type)}, which means string"
+        )
         fix = f"did you mean '{near}'?" if near else f"write one of {', '.join(TYPES)}, list[int] …"
         self.add("unknown-type", message, fix, "type")
 
@@ -103,7 +105,9 @@ class _ParameterCheck:
             "output": parameter.output and kind != "path",
         }
         for key in (key for key, is_idle in idle.items() if is_idle):
-            message = f"'{key}' means nothing for parameter '{self.name}' of type {shown(parameter.type)}"
+            message = (
+                f"'{key}' means nothing for parameter '{self.name}' of type {show_value(parameter.type)}"
+            )
             self.add("idle-constraint", message, "remove it, or change the type", key)
         if parameter.flag and kind != "bool":
             message = f"parameter '{self.name}' has a flag but is not a bool"
@@ -113,12 +117,12 @@ class _ParameterCheck:
             self.add("impossible-limits", message, "exchange them", "min")
         free = msgspec.structs.replace(parameter, choices=())
         for choice in parameter.choices:
-            if reason := misfit(free, choice):
+            if reason := find_misfit(free, choice):
                 message = f"a choice of parameter '{self.name}' does not fit: {reason}"
                 self.add("choice-misfit", message, "correct the choice or the type", "choices")
 
     def default(self, parameter: Parameter, value: str) -> None:
-        if reason := misfit(parameter, value):
+        if reason := find_misfit(parameter, value):
             fix = f"write a default that fits '{parameter.type}', or change the type"
             if value in ("None", "null", "none"):
                 fix = "write default: null, or required: false"
@@ -130,7 +134,9 @@ class _ParameterCheck:
     def default_path(self, value: str) -> None:
         beside = os.path.join(self.found.directory, value)
         if not value or ("\0" not in value and not os.path.exists(beside)):
-            message = f"the default of path parameter '{self.name}', {shown(value)}, is not in the project"
+            message = (
+                f"the default of path parameter '{self.name}', {show_value(value)}, is not in the project"
+            )
             fix = "add the file, remove the default, or say output: true if the run makes it"
             self.add("default-path", message, fix, "default")
 
@@ -150,10 +156,10 @@ class _CommandCheck:
         """offset: in the command; -1: the command as a whole."""
         if self.found.is_full():
             return
-        place = self.document.place(*self.path)
+        place = self.document.position(*self.path)
         if offset >= 0:
             self.text = self.text or self.document.text_at(*self.path)
-            place = self.text.place(offset) if self.text else place
+            place = self.text.position(offset) if self.text else place
         self.found.add(rule, message, fix, self.document.file, place)
 
     def check(self) -> None:
@@ -162,12 +168,12 @@ class _CommandCheck:
             self.add("no-command", f"entry point '{entry_point.name}' has no command", "write command: …")
             return
         mistakes: list[Mistake] = []
-        template = split(entry_point, mistakes)
+        template = parse_template(entry_point, mistakes)
         for mistake in mistakes:
             self.mistake(mistake)
         self.shell_variables()
         self.unused(template, " ".join(mistake.error.hint for mistake in mistakes))
-        self.scan(template, scan_of(entry_point, template, {}))
+        self.scan(template, scan_command(entry_point, template, {}))
 
     def mistake(self, mistake: Mistake) -> None:
         error = mistake.error
@@ -192,14 +198,14 @@ class _CommandCheck:
                 and f"{{{name}}}" not in hints
                 and f"${{{name}}}" not in self.entry_point.command
             ):
-                place = self.document.place(*self.path[:2], "parameters", name)
+                place = self.document.position(*self.path[:2], "parameters", name)
                 message = f"parameter '{name}' does not occur in the command of '{self.entry_point.name}'"
                 fix = f"put {{{name}}} into the command, or remove the parameter"
                 self.found.add("unused-parameter", message, fix, self.document.file, place)
 
     def scan(self, template: Template, scan: Scan) -> None:
         for start, line in zip(scan.option_starts, scan.option_lines):
-            message = f"the command breaks off before {shown(line.replace(MARK, '{…}'))}"
+            message = f"the command breaks off before {show_value(line.replace(MARK, '{…}'))}"
             fix = "end the line before it with a backslash"
             self.add("second-command", message, fix, template.origin(start))
         for spot, name in zip(scan.spots, template.names):

@@ -11,21 +11,21 @@ from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project import read_project
-from projrun.project.environment import conda_file, mapping_of, sequence_of
-from projrun.project.environment.conda_file import add_pip, sorted_packages
+from projrun.project.environment import conda_file, require_list, require_mapping
+from projrun.project.environment.conda_file import add_pip_lines, sort_packages
 from projrun.project.environment.descriptor import (
     BESIDE,
     ENV_KEYS,
-    counts,
-    docker_of,
-    named_file,
+    find_named_file,
+    is_descriptor_file,
     read_descriptor,
+    read_docker_env,
 )
-from projrun.project.environment.lock_files import lock_of
-from projrun.project.environment.python_file import python_of, refuse_conda_export
+from projrun.project.environment.lock_files import find_lock_file
+from projrun.project.environment.python_file import parse_python, refuse_conda_export
 from projrun.project.environment.requirements import Requirements
-from projrun.project.parameters import shown
-from projrun.project.shapes import DockerShape, PythonEnvShape, conform
+from projrun.project.parameters import show_value
+from projrun.project.shapes import DockerShape, PythonEnvShape, convert_to_shape
 from projrun.project.validate.findings import Findings
 
 _CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables", "platforms", "category")
@@ -50,16 +50,16 @@ def check_environment(directory: Path, mlproject: Document, found: Findings) -> 
 
 def _check_named(directory: Path, mlproject: Document, key: str, value: object, found: Findings) -> None:
     if key != "docker_env":
-        _check_file(directory, key, named_file(directory, mlproject, key, value), found)
+        _check_file(directory, key, find_named_file(directory, mlproject, key, value), found)
         return
     if isinstance(value, dict):
         found.unknown_keys(mlproject, value, DockerShape.__struct_fields__, key)
-    docker_of(mlproject, value)
+    read_docker_env(mlproject, value)
 
 
 def _check_beside(directory: Path, mlproject: Document, found: Findings) -> None:
     for kind, file in BESIDE:
-        if counts(directory, file):
+        if is_descriptor_file(directory, file):
             _check_file(directory, kind, file, found)
             return
     try:
@@ -79,7 +79,7 @@ def _check_by_convention(directory: Path, descriptor: Descriptor, found: Finding
     text = (directory / descriptor.file).read_text(encoding="utf-8", errors="replace")
     for line in unpinned(descriptor.dependencies, descriptor.constraints):
         fix = f"write {_name(line)}==VERSION, or keep a lock beside it: projrun lock"
-        message = f"{shown(line)} has no exact version"
+        message = f"{show_value(line)} has no exact version"
         found.add("unpinned-dependency", message, fix, descriptor.file, _place(text, line))
 
 
@@ -101,7 +101,7 @@ def unpinned(lines: Iterable[str], constraints: Iterable[str]) -> list[str]:
 
 def _check_file(directory: Path, kind: str, file: str, found: Findings) -> None:
     if kind == "conda_env" and file.endswith(".toml"):
-        conda_file.from_pixi(directory, file)
+        conda_file.read_pixi(directory, file)
         return
     if kind == "conda_env" and conda_file.is_explicit(directory / file):
         return
@@ -109,7 +109,7 @@ def _check_file(directory: Path, kind: str, file: str, found: Findings) -> None:
     if document is None:
         return
     with found.catching(document):
-        data = mapping_of(document)
+        data = require_mapping(document)
         checks = _PythonEnvCheck if kind == "python_env" else _CondaCheck
         checks(directory, document, data, found).check()
 
@@ -118,25 +118,27 @@ class _DescriptorCheck:
     def __init__(self, directory: Path, document: Document, data: dict[Any, Any], found: Findings) -> None:
         self.directory, self.document, self.data, self.found = directory, document, data, found
         self.wanted = Requirements(directory)
-        self.places: list[tuple[int, int]] = []
+        self.positions: list[tuple[int, int]] = []
 
     def add(self, rule: str, message: str, fix: str, *path: object) -> None:
-        self.found.add(rule, message, fix, self.document.file, self.document.place(*path))
+        self.found.add(rule, message, fix, self.document.file, self.document.position(*path))
 
     def placed(self, *path: object) -> None:
         """The requirement lines that were read last come from `path`."""
-        missing = len(self.wanted.lines) - len(self.places)
-        self.places.extend([self.document.place(*path)] * missing)
+        missing = len(self.wanted.lines) - len(self.positions)
+        self.positions.extend([self.document.position(*path)] * missing)
 
     def unpinned(self) -> None:
-        if lock_of(Descriptor(kind="python_env", file=self.document.file), self.directory)[0]:
+        if find_lock_file(Descriptor(kind="python_env", file=self.document.file), self.directory)[0]:
             return
         loose = unpinned(self.wanted.lines, self.wanted.constraints)
-        for line, (file, number), place in zip(self.wanted.lines, self.wanted.origins, self.places):
+        for line, (file, number), place in zip(self.wanted.lines, self.wanted.origins, self.positions):
             if line in loose:
                 where = (number, 1) if number else place
                 fix = f"write {_name(line)}==VERSION"
-                self.found.add("unpinned-dependency", f"{shown(line)} has no exact version", fix, file, where)
+                self.found.add(
+                    "unpinned-dependency", f"{show_value(line)} has no exact version", fix, file, where
+                )
 
 
 class _PythonEnvCheck(_DescriptorCheck):
@@ -147,7 +149,7 @@ class _PythonEnvCheck(_DescriptorCheck):
         for key in PythonEnvShape.__struct_fields__:
             if key in self.data:
                 with self.found.catching(self.document, key):
-                    shapes[key] = conform(
+                    shapes[key] = convert_to_shape(
                         self.document, {key: self.data[key]}, PythonEnvShape, "the python_env file"
                     )
         self.python(shapes.get("python"))
@@ -159,7 +161,7 @@ class _PythonEnvCheck(_DescriptorCheck):
         if shape is None and "python" in self.data:
             return  # it has the wrong shape, which was told
         with self.found.catching(self.document, "python"):
-            if shape is None or not python_of(self.document, self.data["python"]):
+            if shape is None or not parse_python(self.document, self.data["python"]):
                 message = "the environment does not say which Python it is for"
                 self.add("python-unpinned", message, "write python: '3.11'", "python")
 
@@ -180,10 +182,10 @@ class _CondaCheck(_DescriptorCheck):
     def check(self) -> None:
         self.found.unknown_keys(self.document, self.data, _CONDA_KEYS)
         with self.found.catching(self.document, "channels"):
-            sequence_of(self.document, self.data, "channels")
+            require_list(self.document, self.data, "channels")
         pythons = [
             self.dependency(index, item)
-            for index, item in enumerate(sequence_of(self.document, self.data, "dependencies"))
+            for index, item in enumerate(require_list(self.document, self.data, "dependencies"))
         ]
         if not any(pythons):
             message = "the environment does not say which Python it is for"
@@ -197,10 +199,10 @@ class _CondaCheck(_DescriptorCheck):
             self.pip(index, item)
             return False
         with self.found.catching(self.document, *where):
-            python, _, others, warnings = sorted_packages(self.document, [item.strip()])
+            python, _, others, warnings = sort_packages(self.document, [item.strip()])
             if others and re.fullmatch(r"[\w.:/-]+", item.strip()):
                 fix = f"write {item.strip()}=VERSION"
-                self.add("unpinned-dependency", f"{shown(item)} has no version", fix, *where)
+                self.add("unpinned-dependency", f"{show_value(item)} has no version", fix, *where)
             return bool(python) and not warnings
         return True  # it does, in a way that was refused
 
@@ -211,7 +213,7 @@ class _CondaCheck(_DescriptorCheck):
             where = ("dependencies", index, "pip", number)
             with self.found.catching(self.document, *where):
                 one = item if line is None else {"pip": [line]}
-                add_pip(self.document, self.wanted, self.directory, index, one)
+                add_pip_lines(self.document, self.wanted, self.directory, index, one)
             self.placed(*where)
 
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import msgspec
 
 from projrun.documents import Document
-from projrun.documents.yaml_cache import load
+from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError
-from projrun.project.mlproject import nearest
-from projrun.project.parameters import shown
+from projrun.project.mlproject import suggest_name
+from projrun.project.parameters import show_value
 
 Severity = Literal["error", "warning", "note"]
 
@@ -124,18 +124,18 @@ class Findings:
         try:
             yield
         except ProjectError as error:
-            self.add_error(error, document.file, document.place(*path))
+            self.add_error(error, document.file, document.position(*path))
         except (ValueError, OverflowError) as error:
             # Numbers of thousands of digits, lone surrogates: valid YAML, but neither text nor a file name
             problem = str(error).split(";")[0]
             message = f"holds a value that cannot be used: {problem}"
-            self.add("wrong-shape", message, "mend it", document.file, document.place(*path))
+            self.add("wrong-shape", message, "mend it", document.file, document.position(*path))
 
     def document(self, path: Path, file: str) -> Document | None:
         """The file at `path`, or None when it cannot be read; with its duplicate keys found."""
         duplicates: list[ProjectError] = []
         try:
-            document = load(path, file, duplicates)
+            document = load_yaml(path, file, duplicates)
         except ProjectError as error:
             self.add_error(error, file)
             return None
@@ -148,12 +148,12 @@ class Findings:
     ) -> None:
         for key in data:
             if key not in known and not self.is_full():
-                near = nearest(str(key), known)
+                near = suggest_name(str(key), known)
                 fix = (
                     f"did you mean '{near}'?" if near else f"remove it; the keys here are {', '.join(known)}"
                 )
-                message = f"the key {shown(str(key))} is unknown"
-                self.add("unknown-key", message, fix, document.file, document.place(*path, str(key)))
+                message = f"the key {show_value(str(key))} is unknown"
+                self.add("unknown-key", message, fix, document.file, document.position(*path, str(key)))
 
     def sorted(self) -> tuple[Finding, ...]:
         """In the order in which they stand in the files."""

@@ -7,14 +7,14 @@ from pathlib import Path
 from projrun.documents import Document
 from projrun.errors import ProjectError
 from projrun.project import read_project
-from projrun.project.mlproject import find
-from projrun.project.shapes import ProjectShape, VerifyShape, verify_rules
+from projrun.project.mlproject import find_mlproject
+from projrun.project.shapes import ProjectShape, VerifyShape, read_verify_rules
 from projrun.project.validate.entry_point_check import check_entry_point
 from projrun.project.validate.environment_check import check_environment
 from projrun.project.validate.findings import Finding, Findings
 
 
-def check(directory: Path) -> tuple[Finding, ...]:
+def check_project(directory: Path) -> tuple[Finding, ...]:
     """Return the mistakes of the project in `directory`, by file and line. No content makes it raise."""
     found = Findings(directory)
     document = _document(directory, found)
@@ -36,7 +36,7 @@ def _document(directory: Path, found: Findings) -> Document | None:
 
 def _file(directory: Path, found: Findings) -> str:
     try:
-        file = find(directory)
+        file = find_mlproject(directory)
     except ProjectError as error:
         found.add_error(error, "MLproject")
         return error.file if error.rule == "two-files" else ""
@@ -69,13 +69,13 @@ def _check_document(document: Document, found: Findings) -> None:
     with found.catching(document, "verify"):
         verify = data.get("verify")
         if verify is not None:
-            verify_rules(document, verify)
+            read_verify_rules(document, verify)
         found.unknown_keys(document, verify or {}, VerifyShape.__struct_fields__, "verify")
     entry_points = data.get("entry_points")
     if entry_points is not None and not isinstance(entry_points, dict):
         hint = "write 'main:' with 'command: …' below it"
         message = "'entry_points' is not a mapping of names to commands"
-        found.add("wrong-shape", message, hint, document.file, document.place("entry_points"))
+        found.add("wrong-shape", message, hint, document.file, document.position("entry_points"))
         return
     for name, body in (entry_points or {}).items():
         with found.catching(document, "entry_points", str(name)):

@@ -13,7 +13,7 @@ import msgspec
 from projrun.console import is_terminal, say
 from projrun.disk.file_operations import write_atomically
 from projrun.disk.repository_view import run_git
-from projrun.documents.variables import number
+from projrun.documents.variables import read_number
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
@@ -48,7 +48,7 @@ def run_with_retries(
 
     Where it may ask, it asks on our terminal; a command with `--progress` shows it there.
     """
-    limit_s = number(TIMEOUT_VARIABLE, timeout_s)
+    limit_s = read_number(TIMEOUT_VARIABLE, timeout_s)
     for pause_s in (*PAUSES_S, None):
         try:
             answer = run_git(

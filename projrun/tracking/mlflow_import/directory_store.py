@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.console import warn
-from projrun.documents.yaml_cache import load
+from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError, UsageError
 from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, LifecycleStage, Metric, RunStatus
 from projrun.tracking.mlflow_import.stores import (
@@ -49,7 +49,7 @@ def meta_of(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        data = load(path, remember=False).data
+        data = load_yaml(path, remember=False).data
     except ProjectError as error:
         warn(f"{error}; {directory} is left out")
         return {}

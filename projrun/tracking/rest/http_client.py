@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 import msgspec
 
 from projrun.console import one_line
-from projrun.documents.variables import number, whole_number
+from projrun.documents.variables import read_number, read_whole_number
 from projrun.errors import TrackingError
 from projrun.version import __version__
 
@@ -164,8 +164,8 @@ class HttpClient:
         self._prefix = self._url.path.rstrip("/")
         self.host = host
         self.address = f"{self._url.scheme}://{host}{self._prefix}"
-        self._route = Route(self._url, number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S))
-        self._pauses_s = PAUSES_S[: whole_number(RETRIES_VARIABLE, len(PAUSES_S))]
+        self._route = Route(self._url, read_number(TIMEOUT_VARIABLE, DEFAULT_TIMEOUT_S))
+        self._pauses_s = PAUSES_S[: read_whole_number(RETRIES_VARIABLE, len(PAUSES_S))]
         self._headers = {"User-Agent": f"projrun/{__version__}", **authorization_headers(self._url)}
         self._idle: list[http.client.HTTPConnection] = []
 
