@@ -32,7 +32,7 @@ the verb, or behind `run`.
 
 
 def manual() -> str:
-    root = click.Context(cli, info_name="projrun", terminal_width=100)
+    root = click.Context(cli, info_name="projrun", terminal_width=100, **cli.context_settings)
     parts = [INTRODUCTION]
     for verb in VERBS:
         command = cli.get_command(root, verb)

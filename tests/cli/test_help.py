@@ -11,9 +11,12 @@ import click
 import pytest
 
 from projrun.cli.help_pages import PAGES
+from projrun.cli.run import run
 from projrun.cli.verbs import VERBS, cli
 from projrun.console import set_verbosity
+from projrun.environments import KINDS
 from tests.conftest import Projrun
+from tests.manual import FILE, manual
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "projrun"
@@ -55,6 +58,18 @@ def test_an_example_that_does_not_parse_is_found() -> None:
 
 def test_every_verb_has_its_page() -> None:
     assert set(PAGES) == {*VERBS, "projrun"}
+
+
+def test_the_manual_is_what_the_commands_say() -> None:
+    assert FILE.read_text() == manual(), "run: python -m tests.manual"
+
+
+def test_every_environment_manager_is_in_the_help_and_on_its_page() -> None:
+    (option,) = (option for option in run.params if option.name == "env_manager")
+    page = (ROOT / "docs" / "environments.md").read_text()
+    for name in KINDS:
+        assert re.search(rf"\b{name}\b", str(getattr(option, "help", ""))), name
+        assert f"| `{name}` |" in page, name
 
 
 def test_documents_and_verbs_to_see_exist() -> None:
