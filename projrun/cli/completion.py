@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "_PROJRUN_COMPLETE"
 
+# Words that no shell interprets: a stranger's project must not put `$( … )` on the user's command line
 _HARMLESS = re.compile(r"\w[\w.,:+/@-]*")
-"""Words that no shell interprets: a stranger's project must not put `$( … )` on the user's command line."""
 
 _BASH = """\
 %(complete_func)s() {

@@ -10,11 +10,9 @@ Rows = tuple[tuple[str, str], ...]
 
 
 class Page(NamedTuple):
-    examples: tuple[str, ...]
-    """Command lines; a test parses each of them."""
+    examples: tuple[str, ...]  # command lines; a test parses each of them
     see_also: tuple[str, ...]
-    exit_codes: Rows = ()
-    """Exit codes of this verb, in addition to COMMON."""
+    exit_codes: Rows = ()  # exit codes of this verb, in addition to COMMON
     environment: Rows = ()
 
 

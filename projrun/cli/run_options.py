@@ -236,8 +236,8 @@ TRACKING = Group(
 GROUPS = (ENTRY_POINT, SOURCE, ENVIRONMENT, CONTAINERS, EXECUTION, LIFE, TRACKING)
 
 
+# Settings that only click implements; an option that has one is left to it
 _LEFT_TO_CLICK = {"callback", "hidden"}
-"""Settings that only click implements; an option that has one is left to it."""
 
 
 def parse_run(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any] | None:

@@ -11,8 +11,7 @@ from projrun.console import is_quiet, is_verbose, set_verbosity
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HELP_WIDTH = 100
-"""Longer lines are hard to read, however wide the terminal is."""
+HELP_WIDTH = 100  # longer lines are hard to read, however wide the terminal is
 
 
 class Verb(click.Command):

@@ -10,6 +10,7 @@ import click
 from projrun.cli.verb import HELP_WIDTH, VerbGroup, verbosity_options
 from projrun.version import __version__
 
+# Map each verb to the module that holds a command of that name, and to its line in the help
 VERBS = {
     "run": ("projrun.cli.run", "Run a project from a directory, a Git URL or an archive."),
     "init": ("projrun.cli.init", "Write an MLproject file for a directory."),
@@ -32,7 +33,6 @@ VERBS = {
     "server": ("projrun.cli.server", "Serve the store of runs to mlflow clients."),
     "completion": ("projrun.cli.completion", "Print a script that completes projrun in a shell."),
 }
-"""Map each verb to the module that holds a command of that name, and to its line in the help."""
 
 
 class _Verbs(VerbGroup):

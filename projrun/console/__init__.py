@@ -19,13 +19,13 @@ _verbosity: Verbosity = "usual"
 _since = time.monotonic()
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+# The style of each status and verdict
 STATE_STYLES = {
     **dict.fromkeys(("FINISHED", "ok", "same"), "green"),
     **dict.fromkeys(("FAILED", "broken", "different", "missing result"), "red"),
     **dict.fromkeys(("KILLED", "missing"), "yellow"),
     **dict.fromkeys(("RUNNING", "SCHEDULED"), "bold"),
 }
-"""The style of each status and verdict."""
 
 
 def set_text_filter(edit: Callable[[str], str]) -> None:

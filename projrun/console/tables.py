@@ -11,10 +11,8 @@ from collections.abc import Iterable, Sequence
 from projrun.console import STATE_STYLES, is_terminal, style_text
 
 GAP = "  "
-NARROWEST = 8
-"""Narrowest width that a column is cut to; ids and states fit into it."""
-READABLE = 12
-"""Width at which a name can still be recognised."""
+NARROWEST = 8  # narrowest width that a column is cut to; ids and states fit into it
+READABLE = 12  # width at which a name can still be recognised
 
 
 def format_table(
@@ -160,8 +158,8 @@ def _wrap_text(text: str, space: int) -> list[str]:
     return [*lines, line]
 
 
+# Escape sequences of colours, and of erasing the rest of a line, which progress bars use
 _SAFE = r"\x1b\[[0-9;:]*[mK]"
-"""Escape sequences of colours, and of erasing the rest of a line, which progress bars use."""
 _UNSAFE = re.compile(rf"({_SAFE})|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,30})?\Z")
 

@@ -14,8 +14,8 @@ CACHEDIR_TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # For information about cache directory tags, see https://bford.info/cachedir/
 """
 
+# Seconds for which an archive of a tree is kept that no run links to: a run may be about to
 SOURCES_STAY_S = 24 * 3600.0
-"""Seconds for which an archive of a tree is kept that no run links to: a run may be about to."""
 
 
 class Home(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ from pathlib import Path
 from projrun.disk import SOURCES_STAY_S, Home, file_locks, file_operations
 from projrun.disk.file_locks import FileLock
 
+# The number belongs to an environment that was built beside one in use
 _KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
-"""The number belongs to an environment that was built beside one in use."""
 _TEMPORARY = re.compile(rf"\.({_KEY.pattern})(?:\.git)?\.[0-9a-f]{{16}}\.tmp")
 _ARCHIVE = re.compile(r"[0-9a-f]{64}\.tar\.gz")
 _PARTIAL_ARCHIVE = re.compile(r"\.(?:new|[0-9a-f]{64}\.tar\.gz)\.[0-9a-f]{16}\.tmp")
@@ -28,20 +28,15 @@ _READY = ".ready.json"
 class CacheEntry:
     """A part of the cache that is used and removed as a whole."""
 
-    bucket: str
-    """`git-v1`, `envs-v1`, …"""
+    bucket: str  # `git-v1`, `envs-v1`, …
     path: Path
+    # Files whose locks its users share, and whoever removes it holds exclusively
     locks: tuple[Path, ...] = ()
-    """Files whose locks its users share, and whoever removes it holds exclusively."""
-    marks: tuple[Path, ...] = ()
-    """Files beside it that are removed with it."""
-    used_at: float = 0.0
-    """Seconds since the epoch."""
-    size: int = 0
-    """Bytes on disk that no earlier entry of the listing contains."""
+    marks: tuple[Path, ...] = ()  # files beside it that are removed with it
+    used_at: float = 0.0  # seconds since the epoch
+    size: int = 0  # bytes on disk that no earlier entry of the listing contains
     in_use: bool = False
-    lost: bool = False
-    """True if its run is gone, so that nobody can use it."""
+    lost: bool = False  # True if its run is gone, so that nobody can use it
 
 
 @dataclass(frozen=True)

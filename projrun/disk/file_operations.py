@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-WRITERS_S = 30.0
-"""Seconds for which others may still write into a tree that is being removed."""
+WRITERS_S = 30.0  # seconds for which others may still write into a tree that is being removed
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -82,8 +81,7 @@ def remove_tree(path: Path) -> None:
 
 
 CHUNK = 1 << 20
-PARALLEL = 16 * CHUNK
-"""Bytes from which several threads are faster: hashing releases the interpreter's lock."""
+PARALLEL = 16 * CHUNK  # bytes from which several threads are faster: hashing releases the interpreter's lock
 
 
 def new_sha256(size: int) -> Any:

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Told a path below the top and whether it is a directory: True leaves it out, with all that is below it
 LeaveOut = Callable[[str, bool], bool]
-"""Told a path below the top and whether it is a directory: True leaves it out, with all that is below it."""
 
 
 def walk_tree(

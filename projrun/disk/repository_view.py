@@ -49,6 +49,7 @@ QUIET: Variables = {
     "LC_ALL": "C",
     "LANGUAGE": None,
 }
+# What of a repository's settings changes the answer and names neither a program nor a file
 KEPT = frozenset(
     (
         *("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks"),
@@ -57,7 +58,6 @@ KEPT = frozenset(
         *("extensions.objectformat", "extensions.refstorage"),
     )
 )
-"""What of a repository's settings changes the answer and names neither a program nor a file."""
 _CONVERTING = re.compile(r"(filter\..+\.(clean|process))|include\.path|includeif\..*")
 _OWN = ("index",)
 _SHARED = ("objects", "refs", "packed-refs", "reftable", "shallow", "logs")
@@ -93,12 +93,10 @@ class View(NamedTuple):
     """A repository that git reads without the repository's own settings."""
 
     top: Path
-    environ: dict[str, str]
-    """With it git reads the repository by our directory."""
-    remotes: dict[str, str]
-    """`remote.NAME.url` -> URL, as written."""
+    environ: dict[str, str]  # with it git reads the repository by our directory
+    remotes: dict[str, str]  # `remote.NAME.url` -> URL, as written
+    # The repository's settings that may change what a status says and are not followed
     converting: tuple[str, ...]
-    """The repository's settings that may change what a status says and are not followed."""
 
     def ask(self, *arguments: str, errors: str = "replace") -> ProgramResult:
         """Run a git command that only reads. Raises SourceError when there is no git."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-OPEN_DIRECTORIES = 64
-"""Handles that are kept open: members of one directory mostly follow each other."""
+OPEN_DIRECTORIES = 64  # handles that are kept open: members of one directory mostly follow each other
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 # NONBLOCK: opening a named pipe would wait for its writer.

@@ -20,24 +20,19 @@ from projrun.documents.variables import read_whole_number
 from projrun.errors import SourceError
 
 CHUNK = 1 << 20
-FREE_BYTES = 100_000_000
-"""Archives that unpack to less may be packed as densely as they like."""
+FREE_BYTES = 100_000_000  # archives that unpack to less may be packed as densely as they like
+# Directories in each other. Walking and removing deeper trees exhausts Python's stack or handles.
 MAX_DEPTH = 200
-"""Directories in each other. Walking and removing deeper trees exhausts Python's stack or handles."""
+# Bytes of one part and of a whole name; Linux takes paths of 4096, the place of the tree included
 MAX_NAME, MAX_PATH = 255, 3500
-"""Bytes of one part and of a whole name; Linux takes paths of 4096, the place of the tree included."""
-MAX_LINKS = 40
-"""Links on the way of a link, as in Linux."""
+MAX_LINKS = 40  # links on the way of a link, as in Linux
 
 
 class ArchiveLimits(NamedTuple):
-    total: int | None
-    """Bytes of all files together."""
+    total: int | None  # bytes of all files together
     entries: int | None
-    ratio: int | None
-    """How many times its own size an archive may unpack to."""
-    strict: bool = True
-    """Refuse links that lead out, and names that differ in case alone."""
+    ratio: int | None  # how many times its own size an archive may unpack to
+    strict: bool = True  # refuse links that lead out, and names that differ in case alone
 
     @staticmethod
     def from_environment() -> ArchiveLimits:
@@ -60,8 +55,7 @@ class ArchiveLimits(NamedTuple):
 
 class Member(NamedTuple):
     name: str
-    kind: str
-    """file, directory, link, same (another name of a file that came before) or special."""
+    kind: str  # file, directory, link, same (another name of a file that came before) or special
     size: int
     executable: bool
     target: str
@@ -243,8 +237,7 @@ def _raise(what: str) -> str:
     return f"if you trust it, set PROJRUN_ARCHIVE_{what}"
 
 
-MAX_HEADER = 1_000_000
-"""Bytes of one header of a tar: the library reads it whole."""
+MAX_HEADER = 1_000_000  # bytes of one header of a tar: the library reads it whole
 
 
 def unpack(

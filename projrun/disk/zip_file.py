@@ -13,8 +13,8 @@ from projrun.console.progress import Progress
 from projrun.disk.file_operations import CHUNK, temporary_beside
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# Suffixes of files that are compressed already
 _STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
-"""Suffixes of files that are compressed already."""
 
 
 class ZipWriter:

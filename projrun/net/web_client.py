@@ -15,8 +15,7 @@ from projrun.version import __version__
 if TYPE_CHECKING:
     from urllib.request import OpenerDirector, Request
 
-TIMEOUT_S = 60.0
-"""Seconds for which a server may send nothing."""
+TIMEOUT_S = 60.0  # seconds for which a server may send nothing
 
 
 class WebError(ProjrunError):

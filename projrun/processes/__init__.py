@@ -14,8 +14,7 @@ from typing import NoReturn
 from projrun.console import explain, is_verbose
 from projrun.errors import LaunchError
 
-Variables = Mapping[str, str | None]
-"""Environment variables to set on top of others; None removes one."""
+Variables = Mapping[str, str | None]  # environment variables to set on top of others; None removes one
 
 
 def merge_environ(environ: Mapping[str, str], *layers: Variables) -> dict[str, str]:
@@ -91,8 +90,7 @@ def start_process(
         raise LaunchError(f"cannot start '{argv[0]}': {error}", "see that it may be executed") from None
 
 
-GRACE_S = 10.0
-"""Seconds that a process may take to end after it was asked to."""
+GRACE_S = 10.0  # seconds that a process may take to end after it was asked to
 
 
 class Terminated(KeyboardInterrupt):

@@ -23,8 +23,8 @@ import msgspec
 
 from projrun.disk.file_locks import FileLock
 
+# Seconds that killed processes may take to disappear; one that waits for a broken disk never does
 PATIENCE_S = 5.0
-"""Seconds that killed processes may take to disappear; one that waits for a broken disk never does."""
 _NAME = "projrun-run-"
 _ENTER = '{ echo 0 >"$1"; } 2>/dev/null; shift; exec "$@"'
 """A shell moves itself into the group and becomes the program, so nothing of it starts outside. Without the
@@ -35,8 +35,8 @@ class CgroupUsage(msgspec.Struct, frozen=True):
     """Resources used by all processes of a group together, whether or not anybody waited for them."""
 
     cpu_s: float
+    # Peak of all processes together, page cache included; None where the kernel does not count it
     peak_memory_bytes: int | None
-    """Peak of all processes together, page cache included; None where the kernel does not count it."""
 
 
 class Cgroup:

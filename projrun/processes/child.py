@@ -31,8 +31,8 @@ from projrun.processes.usage import Usage
 
 TOKEN_VARIABLE = "PROJRUN_SUPERVISED"  # noqa: S105
 
+# The token of a helper program, which ends with us or within its time limit, but has no watcher
 HELPER_VARIABLE = "PROJRUN_HELPER"
-"""The token of a helper program, which ends with us or within its time limit, but has no watcher."""
 
 _SCRIPT = f"""
 while read -r told; do group=$told; done
@@ -46,8 +46,8 @@ for round in 1 2 3; do
 done
 [ -n "$2" ] && rmdir "$2"
 """
+# Without our own token: ending the run that contains this one must not end the watcher too early
 WATCHER_ENVIRON = {"PATH": "/usr/bin:/bin"}
-"""Without our own token: ending the run that contains this one must not end the watcher too early."""
 
 
 def new_token() -> str:
@@ -125,8 +125,7 @@ def kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-DRAIN_S = 1.0
-"""Seconds that output of background processes is awaited after their parent has ended."""
+DRAIN_S = 1.0  # seconds that output of background processes is awaited after their parent has ended
 
 
 class Child:

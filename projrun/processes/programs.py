@@ -25,14 +25,11 @@ from projrun.processes.streams import read_chunk, write_all
 
 LIMIT_VARIABLE = "PROJRUN_HELPER_TIMEOUT"
 LIMIT_S = 3600.0
+# Time limit in seconds of programs whose progress is shown: installing, building images
 FOLLOWED_LIMIT_S = 6 * 3600.0
-"""Time limit in seconds of programs whose progress is shown: installing, building images."""
-GRACE_S = 2.0
-"""Seconds that a helper may take to end after it was asked to."""
-DRAIN_S = 2.0
-"""Seconds that output is read after a helper has ended, if a background process holds its pipes."""
-LOOK_S = 0.25
-"""Seconds between checks whether a silent helper has ended."""
+GRACE_S = 2.0  # seconds that a helper may take to end after it was asked to
+DRAIN_S = 2.0  # seconds that output is read after a helper has ended, if a background process holds its pipes
+LOOK_S = 0.25  # seconds between checks whether a silent helper has ended
 
 
 class ProgramResult(msgspec.Struct, frozen=True):
@@ -273,8 +270,8 @@ sleep 0.05
 did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """
+# Programs that may still run. Nobody waits for them, but polling keeps them from staying zombies.
 _executors: list[DetachedProcess] = []
-"""Programs that may still run. Nobody waits for them, but polling keeps them from staying zombies."""
 
 
 class ExitProgram:

@@ -20,8 +20,7 @@ from projrun.console.masking import StreamMask
 from projrun.processes.usage import now_ms
 
 INDEX_SUFFIX = ".index"
-MERGE_MS = 100
-"""Chunks of one stream within this time share a line of the index."""
+MERGE_MS = 100  # chunks of one stream within this time share a line of the index
 
 
 def index_path(log: Path) -> Path:
@@ -38,10 +37,8 @@ class Channel(msgspec.Struct, frozen=True):
 
     read_end: int
     write_end: int
-    stream: str
-    """out, err or tty."""
-    target: int | None
-    """Our own file descriptor that gets a copy; None for no copy."""
+    stream: str  # out, err or tty
+    target: int | None  # our own file descriptor that gets a copy; None for no copy
     is_terminal: bool = False
 
 

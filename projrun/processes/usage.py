@@ -15,12 +15,10 @@ def now_ms() -> int:
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Resources of a process and its descendants that were waited for; of all of them in a control group."""
 
-    wall_s: float
-    """By the monotonic clock."""
-    cpu_s: float
-    """User plus system time."""
+    wall_s: float  # by the monotonic clock
+    cpu_s: float  # user plus system time
     peak_memory_bytes: int
     """Peak resident memory of the largest of these processes. It is never below that of projrun's own
     process, from which the child was forked."""
+    # Peak of all processes together, page cache included; None where the kernel does not count it
     peak_memory_together_bytes: int | None = None
-    """Peak of all processes together, page cache included; None where the kernel does not count it."""

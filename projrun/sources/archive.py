@@ -20,8 +20,7 @@ from projrun.sources.checkouts import new_checkout_directory
 from projrun.sources.location import Location, directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
-_MACOS = "__MACOSX"
-"""What Finder adds to a zip."""
+_MACOS = "__MACOSX"  # what Finder adds to a zip
 
 
 def locate(uri: str) -> Location | None:

@@ -21,16 +21,13 @@ from projrun.plan import Checkout, Worktree
 from projrun.record import SOURCE_ARTIFACT, SourceClosure, Unkept
 
 FILE_LIMIT, TOTAL_LIMIT = "PROJRUN_SOURCE_FILE_LIMIT", "PROJRUN_SOURCE_LIMIT"
-DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}
-"""Megabytes of one file, and of all files together."""
+DEFAULTS_MB = {FILE_LIMIT: 25, TOTAL_LIMIT: 250}  # megabytes of one file, and of all files together
 
 
 class Captured(msgspec.Struct, frozen=True):
     closure: SourceClosure | None
-    file: Path | None = None
-    """The artifact, in the cache."""
-    notices: tuple[str, ...] = ()
-    """What the user must be told, one line each."""
+    file: Path | None = None  # the artifact, in the cache
+    notices: tuple[str, ...] = ()  # what the user must be told, one line each
 
 
 class _Difference(msgspec.Struct, frozen=True):

@@ -12,17 +12,13 @@ from projrun.errors import SourceError
 class Location(NamedTuple):
     """A uri, parsed by the kind of source that it belongs to, before anything is looked up."""
 
-    place: str
-    """The directory, archive or repository, with the credentials in it."""
-    version: str = ""
-    """The version that the uri itself names; empty when it names none."""
+    place: str  # the directory, archive or repository, with the credentials in it
+    version: str = ""  # the version that the uri itself names; empty when it names none
     subdirectory: str = ""
+    # `BRANCH/dir` of a URL pasted from a browser: only the repository knows where the branch ends
     page: str = ""
-    """`BRANCH/dir` of a URL pasted from a browser: only the repository knows where the branch ends."""
-    is_file: bool = False
-    """`page` names a file, whose directory is meant."""
-    uri: str = ""
-    """The text that was parsed."""
+    is_file: bool = False  # `page` names a file, whose directory is meant
+    uri: str = ""  # the text that was parsed
 
 
 def split_off(uri: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from projrun.errors import SourceError
 
 IGNORE_FILE = ".projrunignore"
 MAX_FILES = 50_000
+# What is made anew, and what holds secrets. A later `!name` in the ignore file takes it in again.
 DEFAULTS = """
 .git/
 .hg/
@@ -38,12 +39,11 @@ mlflow.db
 .env
 .netrc
 """
-"""What is made anew, and what holds secrets. A later `!name` in the ignore file takes it in again."""
 
 
 class Pattern(msgspec.Struct, frozen=True):
+    # The last part of what it fits, where it is that and nothing else: making an expression takes longer
     name: str
-    """The last part of what it fits, where it is that and nothing else: making an expression takes longer."""
     expression: re.Pattern[str] | None
     takes_in: bool
     directories_only: bool

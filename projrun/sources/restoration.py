@@ -26,10 +26,9 @@ from projrun.sources.git.worktree import main_remote
 from projrun.sources.location import directory_within
 from projrun.sources.plain_files import REMOVED, TREE
 
+# Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
-"""Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others."""
-MAX_REMOVED = 100_000_000
-"""Bytes of the list of removed files."""
+MAX_REMOVED = 100_000_000  # bytes of the list of removed files
 
 
 def restore(

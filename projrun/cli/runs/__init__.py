@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from projrun.tracking.entities import Run
 
 
+# Map each command to its module, where the function has this name and a trailing underscore
 MORE = {
     "search": "projrun.cli.runs.search",
     "compare": "projrun.cli.runs.search",
@@ -32,7 +33,6 @@ MORE = {
     "source": "projrun.cli.runs.files",
     "path": "projrun.cli.runs.files",
 }
-"""Map each command to its module, where the function has this name and a trailing underscore."""
 
 
 class _Runs(VerbGroup):

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 HEADER = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME", "METRICS")
 METRICS_SHOWN = 3
-DEEPEST = 5
-"""Number of levels of parent runs that are searched for the project of a run."""
+DEEPEST = 5  # number of levels of parent runs that are searched for the project of a run
 
 
 def table_of(store: Store, runs: Sequence[Run]) -> str:

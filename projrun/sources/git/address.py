@@ -21,8 +21,7 @@ _HOST = r"(?:[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 class Address(msgspec.Struct, frozen=True):
     """A repository as git is told of it, credentials apart."""
 
-    url: str
-    """A URL without credentials, an scp-like address or an absolute path."""
+    url: str  # a URL without credentials, an scp-like address or an absolute path
     user: str = ""
     password: str = ""
 

@@ -18,11 +18,11 @@ from projrun.sources.git.address import Address
 
 SSH = "ssh -o ConnectTimeout=30 -o ServerAliveInterval=20"
 SILENT_SSH = f"{SSH} -o BatchMode=yes"
+# A credential helper that knows one answer. The process list shows neither it nor the answer.
 HELPER = (
     '!f() { test "$1" = get && '
     """printf 'username=%s\\npassword=%s\\n' "$PROJRUN_GIT_USER" "$PROJRUN_GIT_PASSWORD"; }; f"""
 )
-"""A credential helper that knows one answer. The process list shows neither it nor the answer."""
 
 
 def can_ask(environ: Mapping[str, str] = os.environ) -> bool:

@@ -34,8 +34,7 @@ from projrun.sources.git.repository_cache import Repository
 if TYPE_CHECKING:
     import git
 
-MAX_COMMITS = 50
-"""Commits of each side that are read; the others are counted."""
+MAX_COMMITS = 50  # commits of each side that are read; the others are counted
 MAX_RENAMES = 200
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 

@@ -20,21 +20,19 @@ from projrun.sources.git.address import Address
 from projrun.sources.git.git_command import can_ask, complaint, failure
 
 TIMEOUT_VARIABLE = "PROJRUN_GIT_TIMEOUT"
-LOOK_TIMEOUT_S = 120.0
-"""For asking which branches and tags there are."""
+LOOK_TIMEOUT_S = 120.0  # for asking which branches and tags there are
 FETCH_TIMEOUT_S = 3600.0
-PAUSES_S = (0.5, 1.5)
-"""Before the second and the third attempt."""
+PAUSES_S = (0.5, 1.5)  # before the second and the third attempt
 
 _BROKEN_OFF = re.compile(
     r"early EOF|hung up|RPC failed|Connection (reset|closed)|closed by|Empty reply|unexpected disconnect"
     r"|transfer closed|bytes of body are still expected|returned error: (429|50[0234])"
     r"|curl (18|52|55|56|92)\b"
 )
+# What another attempt would not change, though the connection broke off after it
 _FINAL = re.compile(
     r"returned error: 4(0\d|1\d)|Permission denied|Authentication|not found|access denied|not allowed"
 )
-"""What another attempt would not change, though the connection broke off after it."""
 
 
 def run_with_retries(
@@ -94,8 +92,7 @@ A file, not refs: a hostile name is text in it and nothing else.
 class Names(msgspec.Struct, frozen=True):
     """The refs that `git ls-remote --symref` listed."""
 
-    ids: dict[str, str] = {}
-    """Ref -> id; the commit that an annotated tag stands for is at `REF^{}`."""
+    ids: dict[str, str] = {}  # ref -> id; the commit that an annotated tag stands for is at `REF^{}`
     symbolic: dict[str, str] = {}
 
     def commit(self, ref: str) -> str:

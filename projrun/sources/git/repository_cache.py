@@ -43,8 +43,8 @@ from projrun.sources.git.tree import EXPRESSION, FULL_ID, SHORT_ID, Revision, Tr
 _REFUSES_COMMITS = re.compile(r"unadvertised object|not support shallow|shallow capabilities")
 _IN_BETWEEN = re.compile(r"shallow file has changed|\.lock': File exists|cannot lock ref")
 _LEFTOVERS = ("*.lock", "refs/commits/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*", ".*.tmp")
+# Repositories that this process borrows from: nobody may prune them while it lives
 _uses: dict[Path, FileLock] = {}
-"""Repositories that this process borrows from: nobody may prune them while it lives."""
 
 
 class Repository:

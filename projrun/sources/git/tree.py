@@ -14,16 +14,13 @@ from projrun.sources.git.git_command import failure
 
 FULL_ID = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?")
 SHORT_ID = re.compile(r"[0-9a-fA-F]{4,64}")
-EXPRESSION = re.compile(r".*([~^]|@\{|-g[0-9a-f]{4,}$)")
-"""`v1~2`, `main^`, and what `git describe` prints."""
+EXPRESSION = re.compile(r".*([~^]|@\{|-g[0-9a-f]{4,}$)")  # `v1~2`, `main^`, and what `git describe` prints
 
 
 @dataclass(frozen=True)
 class Revision:
-    commit: str
-    """Full id."""
-    branch: str = ""
-    """The branch that was asked for or is the default; empty for tags and commits."""
+    commit: str  # full id
+    branch: str = ""  # the branch that was asked for or is the default; empty for tags and commits
 
 
 def check_version(version: str) -> None:
@@ -50,12 +47,9 @@ class Tree:
     """A commit and where its objects are."""
 
     revision: Revision
-    objects: Path
-    """The object directory of the repository that has them."""
-    shallow: Path
-    """That repository's list of commits without parents; need not exist."""
-    remote: str
-    """URL that the checkout calls origin; no credentials; may be empty."""
+    objects: Path  # the object directory of the repository that has them
+    shallow: Path  # that repository's list of commits without parents; need not exist
+    remote: str  # URL that the checkout calls origin; no credentials; may be empty
 
 
 def fill_tree(root: Path, tree: Tree, environ: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ _SHORTHAND = r"(gh|gl|bb):(?!//)(?P<path>[^@#]+)(?:@(?P<version>[^#]*))?"
 _PATH = r"[\w.~-]+(?:/[\w.~-]+)+"
 _REPOSITORY = r"(?P<repository>https?://[^/]+(?:/[^/?#]+){2})"
 _GITLAB = r"(?P<repository>https?://[^/]+(?:/[^/?#]+){2,}?)/-"
+# The shapes of GitHub, GitLab, Gitea and Bitbucket, on whichever host
 _PAGES = tuple(
     (re.compile(pattern, re.IGNORECASE), version)
     for pattern, version in (
@@ -36,7 +37,6 @@ _PAGES = tuple(
         (rf"{_REPOSITORY}/src/(?P<rest>.+)", ""),
     )
 )
-"""The shapes of GitHub, GitLab, Gitea and Bitbucket, on whichever host."""
 _LINES = re.compile(r"L\d+(C\d+)?(-L?\d+(C\d+)?)?|lines-[\d:,]+|readme", re.IGNORECASE)
 
 

@@ -64,8 +64,7 @@ class Look(NamedTuple):
     """A working tree of the user's as it is seen without starting a program."""
 
     state: Worktree
-    unknown: str
-    """Why it is not known whether the tree differs from its commit; empty when that is known."""
+    unknown: str  # why it is not known whether the tree differs from its commit; empty when that is known
 
 
 def inspect_tree(top: Path) -> Look:
