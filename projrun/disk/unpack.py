@@ -326,7 +326,9 @@ _ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         mode = info.external_attr >> 16
-        kind = "directory" if info.is_dir() else _ZIP_KINDS.get(stat.S_IFMT(mode), "special")
+        # not `info.is_dir()`, which fails on an empty name before Python 3.12 (python/cpython#101566)
+        is_directory = info.filename.endswith("/")
+        kind = "directory" if is_directory else _ZIP_KINDS.get(stat.S_IFMT(mode), "special")
         target = ""
         if kind == "link":
             if info.file_size > MAX_PATH:

@@ -1,4 +1,7 @@
-"""Sources: kinds of place that projects come from. A kind is a module that fulfils `SourceKind`."""
+"""Fetch projects, record what gives their files back, and give them back.
+
+A kind of source is a module that fulfils `SourceKind`, and a row in `KINDS`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from projrun.disk import Home
+from projrun.disk import Home, file_locks
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 class SourceKind(Protocol):
     def locate(self, uri: str) -> Location | None:
-        """Parse `uri` if it is of this kind, else return None. Never asks the network."""
+        """Parse `uri` if it is of this kind, else return None. Must not ask the network."""
         ...
 
     def fetch(
@@ -29,9 +32,8 @@ class SourceKind(Protocol):
     ) -> Checkout:
         """Provide the located tree on disk, at `version` ('' means the default). Raises SourceError.
 
-        offline: ask no network and take what was fetched before. looking: nothing is going to be run, so no
-        program is started that the tree or its repository names.
-        A temporary checkout is given back with `release`; a fetch that fails leaves nothing behind.
+        offline: use only what was fetched before. looking: start no program that the tree or its repository
+        names, because nothing is going to be run. A fetch that fails must leave nothing behind.
         """
         ...
 
@@ -47,30 +49,32 @@ KINDS = {
 def fetch(
     uri: str, version: str, home: Home, *, sha256: str = "", offline: bool = False, looking: bool = False
 ) -> Checkout:
-    """Fetch the tree at `uri`. sha256: the digest that an archive must have; '' accepts any."""
+    """Fetch the tree at `uri`; return a temporary checkout with `release`. Raises SourceError.
+
+    sha256: the digest that an archive must have, 64 hex digits; '' accepts any.
+    """
     uri = uri.strip("'\"")  # mlflow takes quoted uris too
     for module in KINDS.values():
         kind = cast(SourceKind, import_module(module))
         if location := kind.locate(uri):
-            if sha256:
-                return _fetch_digest(module, location, version, home, sha256, offline)
-            return kind.fetch(location, version, home, offline=offline, looking=looking)
-    raise SourceError(
-        f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL",
-        _hint(uri),
-    )
+            if not sha256:
+                return kind.fetch(location, version, home, offline=offline, looking=looking)
+            from projrun.sources import archive
 
-
-def _hint(uri: str) -> str:
+            if kind is not archive:
+                shown = without_credentials(location.uri)
+                raise SourceError(f"'{shown}' is no archive, so it has no sha256", "leave it out")
+            return archive.fetch(location, version, home, sha256, offline=offline)
     owner, _, repository = uri.partition("#")[0].partition("/")
+    hint = "check the path, or give a URL that git can clone"
     if owner.strip(".~") and repository and "/" not in repository and "//" not in uri:
-        return f"check the path, or say gh:{uri} if it is on GitHub"
-    return "check the path, or give a URL that git can clone"
+        hint = f"check the path, or say gh:{uri} if it is on GitHub"
+    raise SourceError(f"'{without_credentials(uri)}' is neither a directory, an archive nor a Git URL", hint)
 
 
 @contextmanager
 def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Iterator[Checkout]:
-    """Fetch a checkout to look at, for as long as the block lasts: nothing that it names is started."""
+    """Yield a checkout to look at, and release it: no program that it names is started."""
     checkout = fetch(uri, version, home, offline=offline, looking=True)
     try:
         yield checkout
@@ -78,58 +82,45 @@ def fetched(uri: str, version: str, home: Home, *, offline: bool = False) -> Ite
         release(checkout, home)
 
 
-def _fetch_digest(
-    module: str, location: Location, version: str, home: Home, sha256: str, offline: bool
-) -> Checkout:
-    from projrun.sources import archive
-
-    if module != KINDS["archive"]:
-        shown = without_credentials(location.uri)
-        raise SourceError(f"'{shown}' is no archive, so it has no sha256", "leave it out")
-    return archive.fetch(location, version, home, sha256, offline=offline)
-
-
 def require_clean(checkout: Checkout) -> None:
-    """Raise SourceError for a working tree that differs from its commit."""
+    """Raise SourceError for a working tree that differs from its commit, or has none."""
     from projrun.sources.restoration import check_unchanged
 
     check_unchanged(checkout)
 
 
 def capture(checkout: Checkout, home: Home) -> Captured:
-    """Record what gives the tree back. To be called before the command runs."""
-    from projrun.sources.closure import capture as captured
+    """Record what gives the tree back. Call it before the command runs, which may change the tree."""
+    from projrun.sources import closure
 
-    return captured(checkout, home)
+    return closure.capture(checkout, home)
 
 
 def isolate(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
-    """Return a temporary checkout of the captured tree, the same one where it is temporary already."""
+    """Return a temporary checkout of the captured tree; one that is temporary already is returned itself."""
     from projrun.sources.restoration import check_out_captured
 
     return checkout if checkout.temporary else check_out_captured(checkout, captured, home)
 
 
 def restore(source: Source, closure: SourceClosure, artifact: Path | None, home: Home) -> Checkout:
-    """The tree of a run as a temporary checkout, from its record, its artifact `closure.artifact` and the
-    remote alone. Give it back with `release`. Raises SourceError."""
-    from projrun.disk.unpack import ArchiveLimits
-    from projrun.sources.restoration import restore as restored
+    """Check out the tree of a run temporarily, from its record, its artifact and the remote alone.
 
-    return restored(source, closure, artifact, home, ArchiveLimits.of_records())
+    Raises SourceError.
+    """
+    from projrun.disk.unpack import ArchiveLimits
+    from projrun.sources import restoration
+
+    return restoration.restore(source, closure, artifact, home, ArchiveLimits.of_records())
 
 
 def keep(checkout: Checkout, home: Home) -> None:
-    """Let a temporary checkout stay when its run ends, until the cache is pruned."""
-    if checkout.temporary:
-        from projrun.sources.checkouts import keep as keep_checkout
-
-        keep_checkout(checkout, home)
+    """Let a temporary checkout stay until the cache is pruned."""
+    if checkout.temporary and checkout.root.parent.parent == home.checkouts:
+        file_locks.keep_directory(checkout.root.parent)
 
 
 def release(checkout: Checkout, home: Home) -> None:
     """Remove a temporary checkout; a project that was used in place stays. Calling it twice does no harm."""
-    if checkout.temporary:
-        from projrun.sources.checkouts import remove
-
-        remove(checkout, home)
+    if checkout.temporary and checkout.root.parent.parent == home.checkouts:
+        file_locks.release_directory(checkout.root.parent)

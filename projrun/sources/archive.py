@@ -9,7 +9,7 @@ from pathlib import Path
 
 from projrun.bundle_layout import RECORD, TREE
 from projrun.console import one_line
-from projrun.disk import Home
+from projrun.disk import Home, file_operations
 from projrun.disk.file_operations import sha256_file
 from projrun.errors import SourceError
 from projrun.net import without_secrets
@@ -20,18 +20,18 @@ from projrun.sources.checkouts import new_checkout_directory
 from projrun.sources.location import Location, directory_within, path_of
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tbz2?|tar\.xz|txz)\Z", re.IGNORECASE)
-_MACOS = "__MACOSX"  # what Finder adds to a zip
+_MACOS = "__MACOSX"  # Finder adds it to a zip
 
 
 def locate(uri: str) -> Location | None:
-    # a file that exists wins, `#` in its name or not
+    # an existing file wins, even with a `#` in its name
     place, _, subdirectory = (uri, "", "") if os.path.isfile(uri) else uri.partition("#")
     is_url = re.match(r"(https?|file)://", place, re.IGNORECASE) is not None
     path = place.partition("?")[0] if is_url else place
     if not SUFFIX.search(path):
         return None
     if not is_url and not os.path.isfile(place) and re.match(r"[^/]*:", place):
-        return None  # of another scheme, or HOST:PATH
+        return None  # another scheme, or HOST:PATH
     return Location(place, subdirectory=subdirectory, uri=uri)
 
 
@@ -46,19 +46,20 @@ def fetch(
 ) -> Checkout:
     """Unpack an archive. sha256: the digest that it must have, 64 hex digits; '' accepts any."""
     place, subdirectory = location.place, location.subdirectory
-    shown = without_secrets(place)
+    shown = without_secrets(place)  # the name of the archive in messages
     if version:
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
     with new_checkout_directory(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
         try:
-            digest, top = _unpacked(place, root, sha256, offline)
+            digest, top = _unpack(place, root, sha256, offline)
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
         record = root / top.rpartition("/")[0] / RECORD
         is_bundle = bool(top) and record.is_file()
         if is_bundle:
             subdirectory = subdirectory or from_json(record.read_bytes()).plan.source.subdirectory
-        root = _entered(root, top, root.name if is_bundle and top == TREE else top.partition("/")[0])
+        name = root.name if is_bundle and top == TREE else top.partition("/")[0]
+        root = _replace_by_subdirectory(root, top, name)
         subdirectory, uri = subdirectory.strip("/"), without_secrets(location.uri)
         source = Source(kind="archive", uri=uri, subdirectory=subdirectory, sha256=digest)
         directory = directory_within(root, source.subdirectory, shown)
@@ -70,9 +71,9 @@ def _top_of(names: Collection[str]) -> str:
 
     It is the only one at the top, as in an sdist or an archive of a Git server; in a bundle, the source.
     """
-    first = {name.partition("/")[0] for name in names} - {_MACOS}
-    only = next(iter(first)) if len(first) == 1 else ""
-    top = only if _has_files(only, names) else ""
+    entries = {name.partition("/")[0] for name in names} - {_MACOS}
+    only_entry = next(iter(entries)) if len(entries) == 1 else ""
+    top = only_entry if _has_files(only_entry, names) else ""
     prefix = f"{top}/" if top else ""
     if f"{prefix}{RECORD}" not in names:
         return top
@@ -85,10 +86,8 @@ def _has_files(directory: str, names: Collection[str]) -> bool:
     return any(name.startswith(f"{directory}/") for name in names)
 
 
-def _entered(root: Path, top: str, name: str) -> Path:
-    """Put the directory `top` in the place of `root`, and call it `name`."""
-    from projrun.disk import file_operations
-
+def _replace_by_subdirectory(root: Path, top: str, name: str) -> Path:
+    """Move the directory `top` below `root` to the place of `root`, and call it `name`."""
     if not top:
         file_operations.remove_tree(root / _MACOS)
         return root
@@ -104,13 +103,14 @@ def _file_name(place: str) -> str:
     return re.sub(r"[^\w.-]", "-", name).lstrip(".-") or "project"
 
 
-def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
+def _unpack(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
     """Unpack the archive into `root`; return its digest and the directory of the project in it."""
     from projrun.disk.unpack import ArchiveLimits, unpack
 
     limits = ArchiveLimits.from_environment()
     is_remote = is_web_url(place)
-    file = root.parent / ".download" if is_remote else Path(_local_path(place))
+    path = path_of(place) if place.lower().startswith("file://") else place
+    file = root.parent / ".download" if is_remote else Path(path)
     if is_remote and offline:
         raise SourceError("it would have to be downloaded, and --offline forbids it", "give a local copy")
     if is_remote:
@@ -128,11 +128,7 @@ def _unpacked(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, 
     return digest, top
 
 
-def _local_path(place: str) -> str:
-    return path_of(place) if place.lower().startswith("file://") else place
-
-
-def _download(url: str, file: Path, most: int) -> None:
+def _download(url: str, file: Path, limit: int) -> None:
     from projrun.console.progress import Progress
     from projrun.net.web_client import WebError, is_valid_url, open_url
 
@@ -140,16 +136,16 @@ def _download(url: str, file: Path, most: int) -> None:
         raise SourceError("it is not a URL of a web server", "write https://host/path, %20 for a blank")
     try:
         with open_url(url) as response, open(file, "xb") as target, Progress(_file_name(url)) as progress:
-            progress.copy_response(_Limited(response, most), target)
+            progress.copy_response(_LimitedResponse(response, limit), target)
     except WebError as error:
         raise SourceError(error.message, error.hint) from None
 
 
-class _Limited:
-    """A response that may not go on for ever."""
+class _LimitedResponse:
+    """A response of which no more than `limit` bytes are read: a server may send without end."""
 
-    def __init__(self, response: object, most: int) -> None:
-        self._response, self._left = response, most
+    def __init__(self, response: object, limit: int) -> None:
+        self._response, self._left = response, limit
         self.headers = response.headers  # type: ignore[attr-defined]
 
     def read(self, size: int) -> bytes:

@@ -1,8 +1,9 @@
-"""The closure of a source: the commit that a remote has, and all that differs from it.
+"""The closure of a source: a commit that a remote has, and an archive of all files that differ from it.
 
-Nothing is written into the user's repository, not even objects: those would have to go through the user's
-filters and back. Files are read as they lie on disk, and one `git status` says which: unpushed commits,
-staged, unstaged and untracked changes are one patch. Submodules are kept as files: one remote is enough.
+Unpushed commits and staged, unstaged and untracked changes are not told apart: the files are archived as they
+lie on disk, and one `git status` says which. Nothing is written into the user's repository, not even objects,
+because those would have to go through the user's filters and back. Submodules are archived as files, so that
+one remote is enough to restore the tree.
 """
 
 from __future__ import annotations
@@ -31,56 +32,58 @@ class Captured(msgspec.Struct, frozen=True):
 
 
 class _Difference(msgspec.Struct, frozen=True):
-    """The names of files to keep, and of those that the commit has and the tree has not."""
+    """The difference between a tree and the commit of its closure."""
 
-    kept: Iterable[str]
-    removed: Iterable[str] = ()
+    names: Iterable[str]  # files to archive
+    removed: Iterable[str] = ()  # files that only the commit has
     status: tuple[str, ...] = ()
 
 
 def capture(checkout: Checkout, home: Home) -> Captured:
     """Capture a fetched tree as it is now. A tree that cannot be read is a notice, not an error."""
     try:
-        return _captured(checkout, home)
-    except (SourceError, OSError) as error:
-        reason = error.strerror or "" if isinstance(error, OSError) else str(error)
-        file = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        return Captured(None, notices=(one_line(f"the source is not recorded: {reason}{file}"),))
+        return _capture(checkout, home)
+    except SourceError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.strerror or ''}{f' ({error.filename})' if error.filename else ''}"
+    return Captured(None, notices=(one_line(f"the source is not recorded: {reason}"),))
 
 
-def _captured(checkout: Checkout, home: Home) -> Captured:
+def _capture(checkout: Checkout, home: Home) -> Captured:
     source, state = checkout.source, checkout.worktree
     if source.kind == "git":
         return Captured(SourceClosure(remote=source.repository, commit=source.commit))
     if source.kind == "local" and source.version:
-        return _of_version(checkout, home)
+        return _capture_version(checkout, home)
     if state is not None:
-        return _of_worktree(checkout.root, state, home)
+        return _capture_worktree(checkout.root, state, home)
     from projrun.sources.plain_files import list_all_files, list_source_files
 
     if source.kind == "local" and os.path.lexists(checkout.root / ".git"):
-        return Captured(None)  # git would not read it, and the checkout says so already
+        return Captured(None)  # git refused to read it, which the checkout's notices say already
     top = str(checkout.root)
-    names = list_source_files(top, _ours(top, home)) if source.kind == "local" else list_all_files(top)
-    return _kept(checkout.root, SourceClosure(), _Difference(names), home)
+    names = (
+        list_source_files(top, _own_directories(top, home)) if source.kind == "local" else list_all_files(top)
+    )
+    return _archive(checkout.root, SourceClosure(), _Difference(names), home)
 
 
-def _ours(top: str, home: Home) -> tuple[str, ...]:
+def _own_directories(top: str, home: Home) -> tuple[str, ...]:
     """Return projrun's own directories below `top`, relative to it: they are no source."""
-    real = os.path.realpath(top)
-    places = (os.path.relpath(os.path.realpath(place), real) for place in (home.data, home.cache))
-    return tuple(place for place in places if not place.startswith("..") and place != ".")
+    real_top = os.path.realpath(top)
+    paths = (os.path.relpath(os.path.realpath(path), real_top) for path in (home.data, home.cache))
+    return tuple(path for path in paths if not path.startswith("..") and path != ".")
 
 
-def _not_ours(top: Path, names: list[str], home: Home) -> list[str]:
-    ours = tuple(f"{place}/" for place in _ours(str(top), home))
-    return [name for name in names if not name.startswith(ours)] if ours else names
+def _without_own_files(top: Path, names: list[str], home: Home) -> list[str]:
+    prefixes = tuple(f"{path}/" for path in _own_directories(str(top), home))
+    return [name for name in names if not name.startswith(prefixes)] if prefixes else names
 
 
-def _of_version(checkout: Checkout, home: Home) -> Captured:
+def _capture_version(checkout: Checkout, home: Home) -> Captured:
     """Capture a commit of a repository on this machine, which may be nowhere else."""
-    from projrun.sources.git.changes import find_base
-    from projrun.sources.git.worktree import read_state
+    from projrun.sources.git.worktree import find_base, read_state
     from projrun.sources.plain_files import list_all_files
 
     top, commit = checkout.repository, checkout.source.commit
@@ -89,11 +92,11 @@ def _of_version(checkout: Checkout, home: Home) -> Captured:
     if base is not None and base.commit == commit:
         return Captured(SourceClosure(remote=base.remote, commit=commit))
     names = list_all_files(str(checkout.root))
-    return _kept(checkout.root, SourceClosure(), _Difference(names), home)
+    return _archive(checkout.root, SourceClosure(), _Difference(names), home)
 
 
-def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
-    from projrun.sources.git.changes import (
+def _capture_worktree(top: Path, state: Worktree, home: Home) -> Captured:
+    from projrun.sources.git.worktree import (
         changed_since,
         expand_paths,
         find_base,
@@ -105,34 +108,33 @@ def _of_worktree(top: Path, state: Worktree, home: Home) -> Captured:
 
     base = find_base(top, state.commit, state.settings)
     if base is None:
-        difference = _Difference(_not_ours(top, list_known_files(top), home), status=state.changes)
-        return _kept(top, SourceClosure(), difference, home)
+        names = _without_own_files(top, list_known_files(top), home)
+        return _archive(top, SourceClosure(), _Difference(names, status=state.changes), home)
     changed = changed_since(top, base.commit, state)
     if may_differ_silently(top, state):
         changed.update(find_silent_changes(top, read_index(top), changed))
     closure = SourceClosure(remote=base.remote, commit=base.commit)
     if not changed:
         return Captured(closure)
-    kept, removed = expand_paths(top, changed)
-    return _kept(top, closure, _Difference(_not_ours(top, kept, home), removed, state.changes), home)
+    names, removed = expand_paths(top, changed)
+    difference = _Difference(_without_own_files(top, names, home), removed, state.changes)
+    return _archive(top, closure, difference, home)
 
 
-def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home) -> Captured:
-    """Write the artifact into the cache under its digest, so that equal ones are there once."""
-    import msgspec
-
+def _archive(top: Path, closure: SourceClosure, difference: _Difference, home: Home) -> Captured:
+    """Write the artifact into the cache under its digest, so that equal ones are stored once."""
     from projrun.sources.plain_files import REMOVED, STATUS, SourceArchiveWriter
 
-    names, total, unkept = _within_limits(str(top), difference.kept)
+    names, total, unkept = _apply_limits(str(top), difference.names)
     removed = sorted(difference.removed)
     home.mark_cache()
     home.sources.mkdir(mode=0o700, exist_ok=True)
-    _sweep(home.sources)
+    _remove_old_archives(home.sources)
     with file_operations.temporary_beside(home.sources / "new") as temporary:
         with open(temporary, "xb") as file:
             writer = SourceArchiveWriter(file, total)
-            writer.note(STATUS, _ended(difference.status))
-            writer.note(REMOVED, _ended(removed))
+            writer.note(STATUS, _null_terminated(difference.status))
+            writer.note(REMOVED, _null_terminated(removed))
             for name in names:
                 writer.add(str(top), name)
             digest = writer.close()
@@ -147,12 +149,12 @@ def _kept(top: Path, closure: SourceClosure, difference: _Difference, home: Home
         removed=len(removed),
         unkept=unkept,
     )
-    return Captured(closure, target, _told(unkept))
+    return Captured(closure, target, _unkept_notices(unkept))
 
 
-def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tuple[Unkept, ...]]:
-    """Return the names to keep, their bytes, and the large files that are recorded by digest alone."""
-    per_file, in_total = _limit(FILE_LIMIT), _limit(TOTAL_LIMIT)
+def _apply_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tuple[Unkept, ...]]:
+    """Return the names to archive, their bytes, and the large files that are recorded by digest alone."""
+    per_file, in_total = _limit_bytes(FILE_LIMIT), _limit_bytes(TOTAL_LIMIT)
     sizes = {name: os.lstat(os.path.join(top, name)).st_size for name in names}
     large = {name for name, size in sizes.items() if size > per_file}
     total = sum(sizes.values()) - sum(sizes[name] for name in large)
@@ -162,48 +164,43 @@ def _within_limits(top: str, names: Iterable[str]) -> tuple[list[str], int, tupl
             total -= sizes[name]
             if total <= in_total:
                 break
-    unkept = tuple(_unkept(top, name) for name in sorted(large))
+    digests = {name: file_operations.sha256_file(Path(top, name)) for name in sorted(large)}
+    unkept = tuple(
+        Unkept(path=file_operations.utf8_name(name), size=sizes[name], sha256=digest)
+        for name, digest in digests.items()
+    )
     return [name for name in sizes if name not in large], total, unkept
 
 
-def _unkept(top: str, name: str) -> Unkept:
-    from projrun.disk.file_operations import sha256_file
-
-    path = Path(top, name)
-    return Unkept(path=file_operations.utf8_name(name), size=path.stat().st_size, sha256=sha256_file(path))
-
-
-def _limit(variable: str) -> int:
-    """Return a limit in bytes."""
+def _limit_bytes(variable: str) -> int:
     default = DEFAULTS_MB[variable]
-    if variable not in os.environ:  # as nearly always: nothing is to be imported
+    if variable not in os.environ:  # nearly always, and then `documents.variables` is not imported
         return default * 1_000_000
     from projrun.documents.variables import read_number
 
     return int(read_number(variable, default, of="megabytes") * 1_000_000)
 
 
-def _told(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:
+def _unkept_notices(unkept: tuple[Unkept, ...]) -> tuple[str, ...]:
     if not unkept:
         return ()
-    named = ", ".join(f"{one.path} ({one.size / 1e6:.0f} MB)" for one in unkept[:3])
+    named = ", ".join(f"{file.path} ({file.size / 1e6:.0f} MB)" for file in unkept[:3])
     more = f" and {len(unkept) - 3} more" if len(unkept) > 3 else ""
-    return (
-        one_line(
-            f"recorded by size and digest alone, for they are large: {named}{more}; have the run read them by"
-            f" a path parameter, have them ignored, or set {FILE_LIMIT} and {TOTAL_LIMIT} (megabytes)"
-        ),
+    notice = (
+        f"recorded by size and digest alone, for they are large: {named}{more}; have the run read them by"
+        f" a path parameter, have them ignored, or set {FILE_LIMIT} and {TOTAL_LIMIT} (megabytes)"
     )
+    return (one_line(notice),)
 
 
-def _ended(names: Iterable[str]) -> bytes:
+def _null_terminated(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
 
 
-def _sweep(room: Path) -> None:
+def _remove_old_archives(bucket: Path) -> None:
     """Remove old artifacts that only the cache has: runs hold theirs by hard links."""
     before = time.time() - SOURCES_STAY_S
-    for entry in os.scandir(room):
+    for entry in os.scandir(bucket):
         status = entry.stat(follow_symlinks=False)
         if status.st_nlink == 1 and status.st_mtime < before:
             file_operations.remove_tree(Path(entry.path))

@@ -1,4 +1,4 @@
-"""Projects in a directory: used in place, or checked out apart when a version is asked for."""
+"""Projects in a directory: used in place, or checked out into the cache when a version is asked for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from projrun.disk import Home
 from projrun.disk.file_operations import find_git_top
 from projrun.errors import SourceError
 from projrun.net import without_credentials
-from projrun.plan import Checkout, Source, Worktree
+from projrun.plan import Checkout, Source
 from projrun.sources.location import Location, directory_within, is_repository, path_of, split_off
 
 
 def locate(uri: str) -> Location | None:
-    """Take an existing directory; leave what is to be cloned, and all else, to other kinds.
+    """Claim an existing directory, but for a bare repository, which is cloned.
 
     A file URL of a plain directory is that directory, as in mlflow; of a repository it is the repository.
     """
@@ -43,31 +43,20 @@ def fetch(
     source = Source(kind="local", uri=location.uri, subdirectory="" if subdirectory == "." else subdirectory)
     if top is None:
         return Checkout(source=source, root=start, directory=directory)
-    from projrun.sources.git.worktree import (  # late: most directories without Git need none
-        inspect_tree,
-        read_state,
-    )
+    from projrun.sources.git.worktree import inspect_tree, main_remote, read_state
 
     try:
         state, unknown = inspect_tree(top) if looking else (read_state(top), "")
-    except SourceError as error:  # no reason not to run what lies there
+    except SourceError as error:  # the files can be run all the same
         notice = f"the commit of {top} is not recorded: {error.message}"
         return Checkout(source=source, root=top, directory=directory, notices=(notice,))
-    source = _identified(source, state, top)
-    if not unknown:
-        return Checkout(source=source, root=top, directory=directory, worktree=state)
-    notice = f"it is not known whether {top} differs from its commit: {unknown}, which only a run follows"
-    source = msgspec.structs.replace(source, dirty=None)
-    return Checkout(source=source, root=top, directory=directory, notices=(notice,), worktree=state)
-
-
-def _identified(source: Source, state: Worktree, top: Path) -> Source:
-    from projrun.sources.git.worktree import main_remote
-
-    return msgspec.structs.replace(
+    source = msgspec.structs.replace(
         source,
         repository=without_credentials(main_remote(state.settings, top)),
         commit=state.commit,
         branch=state.branch,
-        dirty=bool(state.changes),
+        dirty=None if unknown else bool(state.changes),
     )
+    text = f"it is not known whether {top} differs from its commit: {unknown}, which only a run follows"
+    notices = (text,) if unknown else ()
+    return Checkout(source=source, root=top, directory=directory, notices=notices, worktree=state)

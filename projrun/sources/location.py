@@ -1,4 +1,7 @@
-"""The parts of a uri: a place and, behind a `#`, a directory in it. Read without the Git modules."""
+"""The parts of a uri: a place and, behind a `#`, a directory in it.
+
+This module imports nothing of Git, which a run of a plain directory does not need.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ class Location(NamedTuple):
     subdirectory: str = ""
     # `BRANCH/dir` of a URL pasted from a browser: only the repository knows where the branch ends
     page: str = ""
-    is_file: bool = False  # `page` names a file, whose directory is meant
+    is_file: bool = False  # `page` names a file; the project is in its directory
     uri: str = ""  # the text that was parsed
 
 
 def split_off(uri: str) -> tuple[str, str]:
-    """Split a uri into place and subdirectory. An existing directory wins, `#` in its name or not."""
+    """Split a uri into place and subdirectory. An existing directory wins, even with a `#` in its name."""
     end = len(uri)
     while end != -1:
         if os.path.isdir(uri[:end]):
@@ -34,7 +37,7 @@ def split_off(uri: str) -> tuple[str, str]:
 
 
 def directory_within(root: Path, subdirectory: str, tree: str) -> Path:
-    """Return the directory `subdirectory` below `root`. `tree` names the tree in an error."""
+    """Return the directory `subdirectory` below `root`. tree: its name in a SourceError."""
     if not subdirectory:
         return root
     parts = subdirectory.split("/")

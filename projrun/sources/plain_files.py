@@ -1,4 +1,4 @@
-"""The files of a directory that no Git knows, but for what `.projrunignore` leaves out."""
+"""The source files of a directory without Git, and the writer of source archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from projrun.errors import SourceError
 
 IGNORE_FILE = ".projrunignore"
 MAX_FILES = 50_000
-# What is made anew, and what holds secrets. A later `!name` in the ignore file takes it in again.
+# Files that are made anew, or hold secrets. `!name` in the ignore file, read later, takes one in again.
 DEFAULTS = """
 .git/
 .hg/
@@ -42,13 +42,13 @@ mlflow.db
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    # The last part of what it fits, where it is that and nothing else: making an expression takes longer
+    # The last part of matching paths; used for a plain name, because compiling an expression takes longer
     name: str
     expression: re.Pattern[str] | None
     takes_in: bool
     directories_only: bool
 
-    def fits(self, path: str) -> bool:
+    def matches(self, path: str) -> bool:
         if self.expression is None:
             return path.rpartition("/")[2] == self.name
         return self.expression.fullmatch(path) is not None
@@ -57,9 +57,9 @@ class Pattern(msgspec.Struct, frozen=True):
 def list_source_files(top: str, without: Collection[str] = ()) -> list[str]:
     """List files, links and empty directories below `top` that are source, sorted. Raises SourceError.
 
-    without: names of directories that are left out.
+    without: paths of directories that are left out.
     """
-    patterns = [*parse_patterns(DEFAULTS), *parse_patterns(_own_patterns(top))]
+    patterns = [*parse_patterns(DEFAULTS), *parse_patterns(_read_ignore_file(top))]
     names: list[str] = []
 
     def leave_out(path: str, is_directory: bool) -> bool:
@@ -79,7 +79,7 @@ def list_all_files(top: str) -> list[str]:
     return sorted(name for name, _ in walk_tree(top, lambda path, _: path == ".git", with_environments=False))
 
 
-def _own_patterns(top: str) -> str:
+def _read_ignore_file(top: str) -> str:
     try:
         with open(os.path.join(top, IGNORE_FILE), encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
@@ -88,25 +88,25 @@ def _own_patterns(top: str) -> str:
 
 
 def _ignored(name: str, is_directory: bool, patterns: list[Pattern]) -> bool:
-    """Return True if a path is ignored: the last pattern that fits decides."""
+    """Return True if a path is ignored: the last pattern that matches decides."""
     for pattern in reversed(patterns):
-        if (is_directory or not pattern.directories_only) and pattern.fits(name):
+        if (is_directory or not pattern.directories_only) and pattern.matches(name):
             return not pattern.takes_in
     return False
 
 
-def parse_patterns(text: str) -> list[Pattern]:
+def parse_patterns(lines: str) -> list[Pattern]:
     """Parse the syntax of gitignore: https://git-scm.com/docs/gitignore"""
     patterns = []
-    for line in text.splitlines():
-        written = re.sub(r"(?<!\\) +$", "", line)
-        if not written or written.startswith("#"):
+    for line in lines.splitlines():
+        text = re.sub(r"(?<!\\) +$", "", line)
+        if not text or text.startswith("#"):
             continue
-        takes_in = written.startswith("!")
-        written = written.removeprefix("!") if takes_in else written
-        directories_only = written.endswith("/")
-        anchored = "/" in written.rstrip("/")
-        name = written.strip("/")
+        takes_in = text.startswith("!")
+        text = text.removeprefix("!") if takes_in else text
+        directories_only = text.endswith("/")
+        anchored = "/" in text.rstrip("/")
+        name = text.strip("/")
         expression = None
         if anchored or _SPECIAL.search(name):
             expression = compile_glob(name, anchored=anchored, double_star="[^/]*")
@@ -121,9 +121,9 @@ TREE, REMOVED, STATUS = b"tree/", b"removed", b"status"
 
 
 class SourceArchiveWriter:
-    """Write the archive of a source, in the format of GNU tar, whose names are the file system's bytes.
+    """Write the archive of a source, in the format of GNU tar, whose names are the file system's bytes."""
 
-    `tarfile` takes ten times as long."""
+    # Not by `tarfile`, which takes ten times as long: a run of a dirty working tree waits for it.
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         """Begin an archive. size: about how much will be written, in bytes."""
@@ -137,42 +137,42 @@ class SourceArchiveWriter:
         path = f"{top}/{name}"
         status, raw = os.lstat(path), TREE + os.fsencode(name)
         if stat.S_ISLNK(status.st_mode):
-            self._put(raw, b"2", 0, 0o777, os.fsencode(os.readlink(path)))
+            self._write_entry(raw, b"2", 0, 0o777, os.fsencode(os.readlink(path)))
         elif stat.S_ISDIR(status.st_mode):
-            self._put(raw + b"/", b"5", 0, 0o755)
+            self._write_entry(raw + b"/", b"5", 0, 0o755)
         else:
             with open(path, "rb") as file:
                 content = file.read()
-            self._content(raw, content, 0o755 if status.st_mode & 0o100 else 0o644)
+            self._write_file(raw, content, 0o755 if status.st_mode & 0o100 else 0o644)
         self.entries += 1
 
     def note(self, name: bytes, content: bytes) -> None:
         """Add a note about the tree: its removed files or its state."""
         if content:
-            self._content(name, content, 0o644)
+            self._write_file(name, content, 0o644)
 
     def close(self) -> str:
         """Finish the archive and return its sha256."""
         self._write(bytes(2 * BLOCK))
-        self._out(self._zlib.flush())
+        self._write_compressed(self._zlib.flush())
         return str(self._digest.hexdigest())
 
-    def _content(self, name: bytes, content: bytes, mode: int) -> None:
-        self._put(name, b"0", len(content), mode, content=content + bytes(-len(content) % BLOCK))
+    def _write_file(self, name: bytes, content: bytes, mode: int) -> None:
+        self._write_entry(name, b"0", len(content), mode, content=content + bytes(-len(content) % BLOCK))
 
-    def _put(
+    def _write_entry(
         self, name: bytes, kind: bytes, size: int, mode: int, target: bytes = b"", content: bytes = b""
     ) -> None:
-        for long, text in ((b"L", name), (b"K", target)):
-            if len(text) > 100:
-                self._write(_header(b"././@LongLink", long, len(text) + 1, 0o644))
+        for long_kind, text in ((b"L", name), (b"K", target)):
+            if len(text) > 100:  # the fields of a header hold 100 bytes
+                self._write(_header(b"././@LongLink", long_kind, len(text) + 1, 0o644))
                 self._write(text + bytes(BLOCK - len(text) % BLOCK))
         self._write(_header(name[:100], kind, size, mode, target[:100]) + content)
 
     def _write(self, data: bytes) -> None:
-        self._out(self._zlib.compress(data))
+        self._write_compressed(self._zlib.compress(data))
 
-    def _out(self, data: bytes) -> None:
+    def _write_compressed(self, data: bytes) -> None:
         self._digest.update(data)
         self._file.write(data)
 

@@ -1,4 +1,4 @@
-"""Restoring a recorded tree."""
+"""Restore the tree of a closure; check that a tree can be recorded as it is."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from projrun.record import SourceClosure
 from projrun.sources.checkouts import check_out, new_checkout_directory
 from projrun.sources.closure import Captured
 from projrun.sources.git.address import address_of
-from projrun.sources.git.changes import changed_path
 from projrun.sources.git.repository import local_tree
 from projrun.sources.git.repository_cache import Repository
 from projrun.sources.git.tree import Revision, Tree, fill_tree
-from projrun.sources.git.worktree import main_remote
+from projrun.sources.git.worktree import changed_path, main_remote
 from projrun.sources.location import directory_within
 from projrun.sources.plain_files import REMOVED, TREE
 
-# Attributes under which git writes the bytes that it has; those of `info/attributes` win over all others
+# Attributes that have git write its blobs unchanged; `info/attributes` wins over every other file of them
 RAW = "* -text -ident -filter !eol !crlf !working-tree-encoding\n"
 MAX_REMOVED = 100_000_000  # bytes of the list of removed files
 
@@ -37,23 +36,29 @@ def restore(
     artifact: Path | None,
     home: Home,
     limits: ArchiveLimits,
-    local: Tree | None = None,
+    tree: Tree | None = None,
 ) -> Checkout:
     """Check out the tree of a closure temporarily, to be given back with `release`.
 
-    artifact: the file that `closure.artifact` names. local: a repository of this machine that has the commit
-    which was checked out; without it the remote is asked for what the cache lacks. Raises SourceError, also
-    when files are missing because they were too large to keep.
+    artifact: the file that `closure.artifact` names. tree: the commit of the user's repository that was
+    checked out; without it, the remote is asked for what the cache lacks. Raises SourceError, also when files
+    are missing because they were too large to keep.
     """
     _check(closure, artifact)
-    if not closure.artifact and not _is_used_in_place(source):
-        return _from_remote(source, closure, home)
-    with new_checkout_directory(home, _name(source)) as root:
-        if base := local or _base(closure, home):
-            _fill_raw(root, base)
+    is_used_in_place = source.kind == "local" and not source.version
+    if not closure.artifact and not is_used_in_place:
+        repository = Repository(address_of(closure.remote), home)
+        revision = Revision(repository.obtain(closure.commit).commit, source.branch)
+        return check_out(source, repository.tree(revision), repository.address, repository.environ, home)
+    with new_checkout_directory(home, _directory_name(source)) as root:
+        if tree is None and closure.commit:
+            repository = Repository(address_of(closure.remote), home)
+            tree = repository.tree(repository.obtain(closure.commit))
+        if tree is not None:
+            _fill_unconverted(root, tree)
         if closure.artifact:
             assert artifact is not None
-            _lay_over(root, artifact, not closure.commit, limits)
+            _apply_artifact(root, artifact, not closure.commit, limits)
         directory = directory_within(root, source.subdirectory, "the recorded tree")
         return Checkout(source=source, root=root, directory=directory, temporary=True)
 
@@ -71,30 +76,13 @@ def _check(closure: SourceClosure, artifact: Path | None) -> None:
         )
 
 
-def _is_used_in_place(source: Source) -> bool:
-    return source.kind == "local" and not source.version
-
-
-def _name(source: Source) -> str:
+def _directory_name(source: Source) -> str:
     parts = (source.repository or source.uri.partition("#")[0]).rstrip("/.").split("/")
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in parts[-1]).strip(".-") or "project"
 
 
-def _from_remote(source: Source, closure: SourceClosure, home: Home) -> Checkout:
-    address = address_of(closure.remote)
-    repository = Repository(address, home)
-    revision = Revision(repository.obtain(closure.commit).commit, source.branch)
-    return check_out(source, repository.tree(revision), address, repository.environ, home)
-
-
-def _base(closure: SourceClosure, home: Home) -> Tree | None:
-    if not closure.commit:
-        return None
-    repository = Repository(address_of(closure.remote), home)
-    return repository.tree(repository.obtain(closure.commit))
-
-
-def _fill_raw(root: Path, tree: Tree) -> None:
+def _fill_unconverted(root: Path, tree: Tree) -> None:
+    """Lay out a tree without the conversions of line ends and filters that its attributes ask for."""
     from projrun.disk.repository_view import QUIET
     from projrun.processes import merge_environ
 
@@ -105,12 +93,15 @@ def _fill_raw(root: Path, tree: Tree) -> None:
     attributes.unlink()
 
 
-def _lay_over(root: Path, artifact: Path, whole: bool, limits: ArchiveLimits) -> None:
-    """Remove, replace and add what the artifact says, all names of which are checked first."""
+def _apply_artifact(root: Path, artifact: Path, is_complete: bool, limits: ArchiveLimits) -> None:
+    """Remove, replace and add the files that the artifact lists. All names are checked before any is written.
+
+    is_complete: the artifact holds the whole tree, so all other files are removed.
+    """
     try:
         with open_tar(artifact) as archive:
-            members, removed = _listed(archive, Members(limits, artifact.stat().st_size))
-            if whole:
+            members, removed = _read_members(archive, Members(limits, artifact.stat().st_size))
+            if is_complete:
                 for entry in os.scandir(root):
                     if entry.name != ".git":
                         file_operations.remove_tree(Path(entry.path))
@@ -127,7 +118,7 @@ def _lay_over(root: Path, artifact: Path, whole: bool, limits: ArchiveLimits) ->
         ) from None
 
 
-def _listed(archive: tarfile.TarFile, members: Members) -> tuple[Members, list[str]]:
+def _read_members(archive: tarfile.TarFile, members: Members) -> tuple[Members, list[str]]:
     """Return the checked members of the tree and the checked names that are to be removed from it."""
     prefix, removed = TREE.decode(), b""
     for info in archive:
@@ -149,6 +140,7 @@ def _listed(archive: tarfile.TarFile, members: Members) -> tuple[Members, list[s
 
 
 def check_unchanged(checkout: Checkout) -> None:
+    """Raise SourceError for a working tree that differs from its commit, or has none."""
     source, state = checkout.source, checkout.worktree
     if source.kind != "local" or source.version:
         return
@@ -166,7 +158,7 @@ def check_unchanged(checkout: Checkout) -> None:
 
 
 def check_out_captured(checkout: Checkout, captured: Captured, home: Home) -> Checkout:
-    """Check out the captured tree; of a repository, with the user's commit as its HEAD."""
+    """Check out the captured tree. Its HEAD is the user's commit, which perhaps no remote has."""
     state = checkout.worktree
     if captured.closure is None:
         reason = "; ".join((*captured.notices, *checkout.notices))
@@ -174,8 +166,8 @@ def check_out_captured(checkout: Checkout, captured: Captured, home: Home) -> Ch
             f"--isolated runs what is recorded, but {reason}",
             "commit what the project consists of, or leave --isolated out",
         )
-    local = None
+    tree = None
     if state is not None and state.commit:
         revision = Revision(state.commit, state.branch)
-        local = local_tree(checkout.root, revision, main_remote(state.settings, checkout.root))
-    return restore(checkout.source, captured.closure, captured.file, home, ArchiveLimits.none(), local)
+        tree = local_tree(checkout.root, revision, main_remote(state.settings, checkout.root))
+    return restore(checkout.source, captured.closure, captured.file, home, ArchiveLimits.none(), tree)

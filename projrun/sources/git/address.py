@@ -1,4 +1,4 @@
-"""Git URLs: the text for git, the text for people, and the ones that are refused."""
+"""Addresses of repositories: the text that git gets, the text for people, and those that are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 
-# compiled when they are needed: a local run needs none
+# Not compiled here, because a run of a local directory needs none of them.
 _URL = r"(?is)(?:git\+)?(https?|ssh|git|file)://(.*)"
 _SSH_ALIAS = r"(?i)(?:git\+ssh|ssh\+git)://"
 _SCP = r"(?s)(?:[A-Za-z0-9][\w.+~-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]):(?!:|//).+"
@@ -19,7 +19,7 @@ _HOST = r"(?:[A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A repository as git is told of it, credentials apart."""
+    """A repository as git is told of it, and the credentials, which must not stand in the URL."""
 
     url: str  # a URL without credentials, an scp-like address or an absolute path
     user: str = ""
@@ -68,7 +68,7 @@ def address_of(text: str) -> Address:
             f"'{shown}' names a transport that projrun does not use", "give an http(s), ssh or file URL"
         )
     if url := re.match(_URL, re.sub(_SSH_ALIAS, "ssh://", text)):
-        return _of_url(url[1].lower(), url[2], shown)
+        return _parse_url(url[1].lower(), url[2], shown)
     if re.fullmatch(_SCP, text) and not text.startswith("/"):
         return Address(text.rstrip("/"))
     return Address(os.path.abspath(text))
@@ -76,7 +76,7 @@ def address_of(text: str) -> Address:
 
 def relative_to(parent: Address, url: str) -> Address:
     """Return the address of a submodule, whose URL may start at its parent's (`../other.git`)."""
-    child = address_of(_joined(parent, url) if url.startswith(("./", "../")) else url)
+    child = address_of(_join(parent, url) if url.startswith(("./", "../")) else url)
     if child.is_local and not parent.is_local:
         raise SourceError(
             f"'{child.url}' is a path on this machine, but {parent.url} is not on it",
@@ -87,7 +87,7 @@ def relative_to(parent: Address, url: str) -> Address:
     return child
 
 
-def _joined(parent: Address, url: str) -> str:
+def _join(parent: Address, url: str) -> str:
     base, separator = parent.url, "/"
     while url.startswith(("./", "../")):
         if url.startswith("../"):
@@ -101,13 +101,13 @@ def _joined(parent: Address, url: str) -> str:
     return f"{base}{separator}{url}"
 
 
-def _of_url(scheme: str, rest: str, shown: str) -> Address:
+def _parse_url(scheme: str, rest: str, shown: str) -> Address:
     authority, slash, path = rest.partition("/")
     userinfo, at, host = authority.rpartition("@")
     if scheme == "file":
         return Address(f"file://{rest}".rstrip("/"))
     if not re.fullmatch(_HOST, host) or userinfo.startswith("-"):
-        # what stands there may be a password with a slash in it: it is not shown
+        # not shown, because it may be a password with a slash in it
         raise SourceError(f"the {scheme} URL names no host", "write special characters in it as %XX")
     if scheme == "ssh":
         return Address(f"ssh://{userinfo.partition(':')[0]}{at}{host}{slash}{path}".rstrip("/"))
@@ -116,11 +116,11 @@ def _of_url(scheme: str, rest: str, shown: str) -> Address:
             f"'{shown.partition('?')[0]}' is followed by '?…', which no Git URL has",
             "leave it out; credentials belong in git's credential helper",
         )
-    user, password = _decoded(userinfo)
+    user, password = _decode_credentials(userinfo)
     return Address(f"{scheme}://{host}{slash}{path}".rstrip("/"), user, password)
 
 
-def _decoded(userinfo: str) -> tuple[str, str]:
+def _decode_credentials(userinfo: str) -> tuple[str, str]:
     if not userinfo:
         return "", ""
     from urllib.parse import unquote

@@ -1,7 +1,8 @@
-"""Files that Git LFS keeps: fetched into the cached repository, laid out in the checkout.
+"""Files in Git LFS: fetched into the cached repository, copied into the checkout.
 
-git-lfs runs in the bare repository, which has no tree, and so no `.lfsconfig` that it would obey. Of a
-repository's own settings only the URL of the LFS server counts, and that on the repository's own host.
+git-lfs runs in the bare repository. It has no tree, and so no `.lfsconfig` that git-lfs would obey: a project
+could name a server there that gets the user's credentials. Only the URL of a server on the repository's own
+host is taken from it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from projrun.disk.file_operations import temporary_beside
 from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
 from projrun.sources.git.address import Address, address_of
-from projrun.sources.git.git_command import failure
-from projrun.sources.git.remote import remote_failure, run_with_retries
+from projrun.sources.git.git_command import failure, remote_failure, run_with_retries
 from projrun.sources.git.tree import Tree
 
 _POINTER = re.compile(
@@ -58,7 +58,7 @@ def fill_lfs(
 ) -> None:
     """Put the large files of the checkout `root` where their pointers stand."""
     if b".gitattributes" not in (root / ".git/index").read_bytes():
-        return  # most projects: told without a process
+        return  # most projects, for which no process is started
     pointers = _pointers(root)
     if not pointers:
         return
@@ -67,27 +67,28 @@ def fill_lfs(
     if missing := [pointer for pointer in pointers if not pointer.is_in(store)]:
         _check_may_fetch(missing, repository, address, home, offline)
         _fetch(root, tree.revision.commit, repository, address, environ, missing)
-        if still := [pointer for pointer in missing if not pointer.is_in(store)]:
+        missing = [pointer for pointer in missing if not pointer.is_in(store)]
+        if missing:
             raise SourceError(
-                f"{address.url} does not have {_listed(still)}, which Git LFS keeps",
+                f"{address.url} does not have {_list_names(missing)}, which Git LFS keeps",
                 "ask its author to `git lfs push --all`",
             )
     for pointer in pointers:
-        _lay_out(pointer, store)
+        _copy_from_store(pointer, store)
     with open(root / ".git/config", "a") as config:
         config.write(_FILTER)
-    _refresh(root, pointers)
+    _refresh_index(root, pointers)
 
 
 def _pointers(root: Path) -> list[_Pointer]:
     answer = run_git("ls-files", "-z", "--", ":(top,attr:filter=lfs)", cwd=root)
     if not answer.ok:
         raise failure(answer, "the checkout")
-    found = (_pointer_at(root / name) for name in answer.stdout.split("\0") if name)
-    return [pointer for pointer in found if pointer]
+    pointers = (_read_pointer(root / name) for name in answer.stdout.split("\0") if name)
+    return [pointer for pointer in pointers if pointer]
 
 
-def _pointer_at(path: Path) -> _Pointer | None:
+def _read_pointer(path: Path) -> _Pointer | None:
     """Read a pointer; None for a file that was committed itself, and for a link."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -101,14 +102,14 @@ def _pointer_at(path: Path) -> _Pointer | None:
 def _check_may_fetch(
     missing: list[_Pointer], repository: Path, address: Address, home: Home, offline: bool
 ) -> None:
-    what = _listed(missing)
-    if repository.parent != home.git:  # the user's own, which is read and never written
+    names = _list_names(missing)
+    if repository.parent != home.git:  # the user's own repository, which is never written
         raise SourceError(
-            f"{repository} does not have {what}, which Git LFS keeps", "run `git lfs fetch --all` in it"
+            f"{repository} does not have {names}, which Git LFS keeps", "run `git lfs fetch --all` in it"
         )
     if offline and not address.is_local:
         raise SourceError(
-            f"offline, and the cache does not have {what} of {address.url}, which Git LFS keeps",
+            f"offline, and the cache does not have {names} of {address.url}, which Git LFS keeps",
             "run it once with the network",
         )
 
@@ -122,7 +123,7 @@ def _fetch(
     missing: list[_Pointer],
 ) -> None:
     total = sum(pointer.size for pointer in missing) / 1e6
-    say(f"fetching {_listed(missing)} ({total:.1f} MB) with Git LFS")
+    say(f"fetching {_list_names(missing)} ({total:.1f} MB) with Git LFS")
     remote = f"file://{address.url}" if address.url.startswith("/") else address.url
     settings = ["-c", f"remote.origin.url={remote}", "-c", "lfs.transfer.maxretries=2"]
     if server := _server(root, address):
@@ -133,11 +134,11 @@ def _fetch(
         )
     if _MISSING.search(answer.stderr):
         raise SourceError(
-            f"{address.url} keeps {_listed(missing)} in Git LFS, and git-lfs is not installed",
+            f"{address.url} keeps {_list_names(missing)} in Git LFS, and git-lfs is not installed",
             "install git-lfs (Debian: apt install git-lfs, macOS: brew install git-lfs)",
         )
     if "no such object" in answer.stderr or "missing object" in answer.stderr:
-        return  # told by name, from what did not come
+        return  # the caller names the files that did not arrive
     if not answer.ok and not all(pointer.is_in(repository / "lfs/objects") for pointer in missing):
         raise remote_failure(answer, address)
 
@@ -161,10 +162,11 @@ def _server(root: Path, address: Address) -> str:
     return ""
 
 
-def _lay_out(pointer: _Pointer, store: Path) -> None:
-    """Copy the file, not link it: what the run writes into it must not reach the cache."""
+def _copy_from_store(pointer: _Pointer, store: Path) -> None:
+    """Put the file in the place of its pointer."""
     import shutil
 
+    # a copy, not a link: the run may write into the file, and that must not reach the cache
     mode = pointer.path.stat().st_mode
     with temporary_beside(pointer.path) as fresh:
         shutil.copyfile(pointer.in_store(store), fresh)
@@ -172,8 +174,8 @@ def _lay_out(pointer: _Pointer, store: Path) -> None:
         os.replace(fresh, pointer.path)
 
 
-def _refresh(root: Path, pointers: list[_Pointer]) -> None:
-    """Tell the index the new sizes, else git shows the files as changed (as it does without git-lfs)."""
+def _refresh_index(root: Path, pointers: list[_Pointer]) -> None:
+    """Store the new sizes in the index, else git would show the files as changed."""
     listing = root / ".git/large"
     listing.write_bytes(b"\0".join(os.fsencode(pointer.path.relative_to(root)) for pointer in pointers))
     paths = (f"--pathspec-from-file={listing}", "--pathspec-file-nul")
@@ -182,8 +184,6 @@ def _refresh(root: Path, pointers: list[_Pointer]) -> None:
     listing.unlink()
 
 
-def _listed(pointers: list[_Pointer]) -> str:
-    names = [pointer.path.name for pointer in pointers[:3]]
-    return (
-        f"{len(pointers)} file{'s' * (len(pointers) != 1)} ({', '.join(names)}{', …' * (len(pointers) > 3)})"
-    )
+def _list_names(pointers: list[_Pointer]) -> str:
+    names = [*(pointer.path.name for pointer in pointers[:3]), *["…"][: len(pointers) > 3]]
+    return f"{len(pointers)} file{'s' * (len(pointers) != 1)} ({', '.join(names)})"

@@ -1,4 +1,11 @@
-"""Projects behind a Git URL: fetched into the cache, checked out for one run."""
+"""Projects in a Git repository: behind a URL, or on this machine at a version that is checked out apart.
+
+A URL may have one of these forms, each followed by #directory:
+
+gh:owner/repo@v1                             also gl: and bb:
+git+https://host/repo@v1                     as in pip, also with #subdirectory=directory
+https://host/owner/repo/tree/BRANCH/dir      as copied from a browser
+"""
 
 from __future__ import annotations
 
@@ -19,18 +26,47 @@ from projrun.sources.git.address import Address, address_of, looks_like_url
 from projrun.sources.git.git_command import environment_for, failure
 from projrun.sources.git.repository_cache import Repository
 from projrun.sources.git.tree import FULL_ID, Revision, Tree, check_version, unknown_revision
-from projrun.sources.git.uri import agreed_version, is_shorthand, parse_uri, possible_refs, split_page
 from projrun.sources.git.worktree import main_remote, relative_path
 from projrun.sources.location import Location, is_repository, split_off
 
+HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
+
+_SHORTHAND = r"(gh|gl|bb):(?!//)(?P<path>[^@#]+)(?:@(?P<version>[^#]*))?"
+_PATH = r"[\w.~-]+(?:/[\w.~-]+)+"
+_REPOSITORY = r"(?P<repository>https?://[^/]+(?:/[^/?#]+){2})"
+_GITLAB = r"(?P<repository>https?://[^/]+(?:/[^/?#]+){2,}?)/-"
+# Pages of GitHub, GitLab, Gitea and Bitbucket on any host, and the version that their address stands for
+_PAGES = (
+    (rf"{_GITLAB}/(?P<leaf>tree|blob|raw)/(?P<rest>.+)", ""),
+    (rf"{_GITLAB}/merge_requests/(?P<ref>\d+)(?:/.*)?", "refs/merge-requests/{}/head"),
+    (rf"{_GITLAB}/commit/(?P<ref>[0-9a-f]+)", "{}"),
+    (rf"{_GITLAB}/tags/(?P<ref>.+)", "refs/tags/{}"),
+    (rf"{_REPOSITORY}/(?P<leaf>tree|blob|raw)/(?P<rest>.+)", ""),
+    (rf"{_REPOSITORY}/pulls?/(?P<ref>\d+)(?:/.*)?", "refs/pull/{}/head"),
+    (rf"{_REPOSITORY}/commits?/(?P<ref>[0-9a-f]{{7,64}})", "{}"),
+    (rf"{_REPOSITORY}/releases/tag/(?P<ref>.+)", "refs/tags/{}"),
+    (rf"{_REPOSITORY}/src/(?:branch|tag|commit)/(?P<rest>.+)", ""),
+    (rf"{_REPOSITORY}/src/(?P<rest>.+)", ""),
+)
+_LINES = re.compile(r"L\d+(C\d+)?(-L?\d+(C\d+)?)?|lines-[\d:,]+|readme", re.IGNORECASE)  # fragments of pages
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
+
 
 def locate(uri: str) -> Location | None:
-    """Take all that git could clone, and URLs that `fetch` must refuse. Raises SourceError."""
-    place, subdirectory = split_off(uri)
-    is_url = is_shorthand(uri) or looks_like_url(uri)
+    """Claim everything that git could clone, and URLs that `fetch` must refuse. Raises SourceError."""
+    place, fragment = split_off(uri)
+    is_shorthand = re.match(_SHORTHAND, uri) is not None
+    is_url = is_shorthand or looks_like_url(uri)
     if place.lower().endswith(".zip") or not (is_url or is_repository(place)):
         return None
-    return parse_uri(place, subdirectory)._replace(uri=uri)
+    subdirectory = _directory_in_fragment(fragment)
+    if is_shorthand:
+        location = _parse_shorthand(place, subdirectory)
+    elif place.lower().startswith("git+"):
+        location = _parse_pip_url(place, subdirectory)
+    else:
+        location = _parse_page_url(place, subdirectory) or Location(place, subdirectory=subdirectory)
+    return location._replace(uri=uri)
 
 
 def fetch(
@@ -42,7 +78,13 @@ def fetch(
         uri_version, subdirectory = _split_page(location, repository)
     else:
         uri_version, subdirectory = location.version, location.subdirectory.strip("/")
-    version = agreed_version(version, uri_version, location.uri)
+    if version and uri_version and version != uri_version:
+        raise SourceError(
+            f"'{without_secrets(location.uri)}' already says which version: '{uri_version}',"
+            f" and -v says '{version}'",
+            "leave one of them out",
+        )
+    version = version or uri_version
     check_version(version)
     revision = repository.obtain(version)
     source = Source(
@@ -58,22 +100,76 @@ def fetch(
     return check_out(source, tree, address, repository.environ, home, offline=offline)
 
 
+def _directory_in_fragment(text: str) -> str:
+    """Return the directory after `#`, which pip writes as subdirectory=…"""
+    if "=" not in text:
+        return text
+    fields = dict(field.partition("=")[::2] for field in text.split("&"))
+    return fields.get("subdirectory", "") if fields.keys() <= {"subdirectory", "egg"} else text
+
+
+def _parse_shorthand(place: str, subdirectory: str) -> Location:
+    match = re.fullmatch(_SHORTHAND, place)
+    if not match or not re.fullmatch(_PATH, match["path"].removesuffix("/")):
+        raise SourceError(
+            f"'{without_secrets(place)}' names no repository",
+            "write gh:OWNER/REPOSITORY, with @VERSION and #DIRECTORY if need be",
+        )
+    path = match["path"].removesuffix("/").removesuffix(".git")
+    return Location(f"https://{HOSTS[match[1]]}/{path}.git", match["version"] or "", subdirectory)
+
+
+def _parse_pip_url(place: str, subdirectory: str) -> Location:
+    """Parse a URL whose path `@VERSION` may follow; an `@` before the host belongs to the user."""
+    path_at = place.find("/", place.find("://") + 3)
+    mark = place.rfind("@")
+    exists = place.lower().startswith("git+file://") and os.path.exists(place.partition("://")[2])
+    if path_at == -1 or mark < path_at or exists:
+        return Location(place, subdirectory=subdirectory)
+    return Location(place[:mark], place[mark + 1 :], subdirectory)
+
+
+def _parse_page_url(url: str, subdirectory: str) -> Location | None:
+    """Parse the address of a page about a repository; None for other URLs."""
+    address = url.partition("?")[0].rstrip("/")
+    pages = ((re.fullmatch(pattern, address, re.IGNORECASE), version) for pattern, version in _PAGES)
+    page, version = next(((page, version) for page, version in pages if page), (None, ""))
+    if page is None or url.endswith(".git"):
+        return None
+    from urllib.parse import unquote
+
+    parts = page.groupdict()
+    place, is_file = parts["repository"], (parts.get("leaf") or "").lower() in ("blob", "raw")
+    subdirectory = "" if _LINES.fullmatch(subdirectory) else subdirectory
+    if ref := parts.get("ref"):
+        return Location(place, version.format(unquote(ref)), subdirectory)
+    path = unquote(parts["rest"])
+    if subdirectory and (is_file or "/" in path):
+        raise SourceError(
+            f"'{place}/…/{path}#{subdirectory}' names two directories",
+            "leave out what follows '#', or give the repository's own URL with it",
+        )
+    return Location(place, subdirectory=subdirectory, page=path, is_file=is_file)
+
+
 def _split_page(location: Location, repository: Repository) -> tuple[str, str]:
-    """Return version and directory of a URL that was pasted from a browser."""
+    """Return version and directory of the address of a page."""
     page = location.page
     check_version(page)
-    if FULL_ID.fullmatch(page.partition("/")[0]):
-        version, _, path = page.partition("/")
-    else:
-        version, path = split_page(page, repository.names(*possible_refs(page)).short())
+    parts = page.split("/")
+    version = parts[0]
+    if not FULL_ID.fullmatch(version):
+        # `BRANCH/dir` ends behind the longest known branch or tag, else at the first slash (a short commit)
+        starts = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        refs = [f"refs/{kind}/{start}" for kind in ("heads", "tags") for start in starts]
+        names = set(repository.names(*refs).short())
+        version = next((start for start in reversed(starts) if start in names), version)
+    path = page[len(version) + 1 :]
     if location.is_file:
         if not path:
             raise SourceError(f"'{page}' names no file", "paste the whole URL")
         path = path.rpartition("/")[0]
     return version, path.strip("/") or location.subdirectory.strip("/")
-
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 
 def resolve_date(text: str, directory: Path) -> str:
@@ -93,7 +189,7 @@ def resolve_date(text: str, directory: Path) -> str:
 def checkout_at(
     location: Location, version: str, start: Path, home: Home, *, offline: bool = False
 ) -> Checkout:
-    """Check out `version` of the repository around `start`. The subdirectory need not be there now."""
+    """Check out `version` of the repository around `start`. The subdirectory need not exist there now."""
     check_version(version)
     top = find_git_top(start)
     if top is None:
@@ -102,7 +198,7 @@ def checkout_at(
             "leave the version out to run it as it lies",
         )
     with open_view(top) as view:
-        revision, remote = _revision(view, version), main_remote(view.remotes, top)
+        revision, remote = _resolve_locally(view, version), main_remote(view.remotes, top)
     source = Source(
         kind="local",
         uri=location.uri,
@@ -112,13 +208,16 @@ def checkout_at(
         branch=revision.branch,
         subdirectory="/".join(filter(None, (relative_path(top, start), location.subdirectory.strip("/")))),
     )
-    parent = _parent(top, remote)
+    try:
+        parent = address_of(remote or str(top))  # URLs of submodules may be relative to it
+    except SourceError:
+        parent = Address(str(top))
     tree = local_tree(top, revision, remote)
     checkout = check_out(source, tree, parent, environment_for(parent), home, offline=offline)
     return msgspec.structs.replace(checkout, repository=top)
 
 
-def _revision(view: View, version: str) -> Revision:
+def _resolve_locally(view: View, version: str) -> Revision:
     """Resolve `version` by local names, then by those of origin as it was fetched last."""
     for name in (version, f"refs/remotes/origin/{version}"):
         answer = view.ask("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
@@ -133,13 +232,6 @@ def _revision(view: View, version: str) -> Revision:
 
 
 def local_tree(top: Path, revision: Revision, remote: str) -> Tree:
+    """Return a commit of the repository `top`. remote: the URL that its checkouts call origin."""
     shared = Path(os.path.realpath(git_directories(top)[1]))
     return Tree(revision, shared / "objects", shared / "shallow", without_credentials(remote))
-
-
-def _parent(top: Path, remote: str) -> Address:
-    """Return the address that URLs of submodules are relative to."""
-    try:
-        return address_of(remote or str(top))
-    except SourceError:
-        return Address(str(top))

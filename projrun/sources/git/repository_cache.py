@@ -19,24 +19,23 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from projrun.console import explain, say
 from projrun.disk import Home, file_operations
 from projrun.disk.file_locks import FileLock, hold_lock
-from projrun.disk.file_operations import sha256_text
+from projrun.disk.file_operations import sha256_text, write_atomically
 from projrun.disk.repository_view import run_git
 from projrun.errors import SourceError
 from projrun.processes.programs import ProgramResult
 from projrun.sources.git.address import Address
-from projrun.sources.git.git_command import environment_for, failure
-from projrun.sources.git.remote import (
+from projrun.sources.git.git_command import (
     LOOK_TIMEOUT_S,
-    Names,
-    parse_names,
+    environment_for,
+    failure,
     progress_option,
-    read_names,
     remote_failure,
     run_with_retries,
-    write_names,
 )
 from projrun.sources.git.tree import EXPRESSION, FULL_ID, SHORT_ID, Revision, Tree, unknown_revision
 
@@ -244,3 +243,62 @@ class Repository:
 def _patterns(version: str) -> tuple[str, ...]:
     plain = version and not re.search(r"[*?\[~^:\\\s]", version)
     return (version, f"{version}^{{}}") if plain else ()
+
+
+FILE = "names.json"
+"""In a cached repository: what the remote was heard to say, for when it cannot be asked.
+
+A file, not refs: a hostile name is text in it and nothing else.
+"""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """The refs that `git ls-remote --symref` listed."""
+
+    ids: dict[str, str] = {}  # ref -> id; the commit that an annotated tag stands for is at `REF^{}`
+    symbolic: dict[str, str] = {}
+
+    def commit(self, ref: str) -> str:
+        return self.ids.get(f"{ref}^{{}}") or self.ids[ref]
+
+    def branch(self, ref: str) -> str:
+        """Return the branch that `ref` is or, for HEAD, stands for."""
+        name = self.symbolic.get(ref, ref)
+        is_branch = name.startswith("refs/heads/") and name.isprintable()
+        return name.removeprefix("refs/heads/") if is_branch else ""
+
+    def short(self) -> list[str]:
+        return [re.sub(r"^refs/(heads|tags)/", "", name) for name in self.ids if not name.endswith("^{}")]
+
+    def meant_by(self, version: str) -> str:
+        """Return the ref that git takes `version` ('' is the default branch) for; '' when there is none."""
+        shapes = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
+        candidates = [shape.format(version or "HEAD") for shape in shapes]
+        return next((ref for ref in candidates if ref in self.ids), "")
+
+
+def parse_names(text: str) -> Names:
+    ids, symbolic = {}, {}
+    for line in filter(None, text.split("\n")):
+        what, _, name = line.partition("\t")
+        if what.startswith("ref: "):
+            symbolic[name] = what.removeprefix("ref: ")
+        else:
+            ids[name] = what
+    return Names(ids, symbolic)
+
+
+def read_names(bare: Path) -> Names:
+    """Read the refs that the remote had when it was last asked; none if it never was."""
+    try:
+        return msgspec.json.decode((bare / FILE).read_bytes(), type=Names)
+    except (OSError, msgspec.MsgspecError):
+        return Names()
+
+
+def write_names(bare: Path, names: Names) -> None:
+    """Add refs to those that are stored; unchanged ones are not written again."""
+    known = read_names(bare)
+    news = Names({**known.ids, **names.ids}, {**known.symbolic, **names.symbolic})
+    if news != known and bare.is_dir():
+        write_atomically(bare / FILE, msgspec.json.encode(news))
