@@ -326,7 +326,7 @@ _ZIP_KINDS = {0: "file", stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S
 def _in_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         mode = info.external_attr >> 16
-        # not `info.is_dir()`, which fails on an empty name before Python 3.12 (python/cpython#101566)
+        # not `info.is_dir()`, which fails on an empty name before Python 3.12
         is_directory = info.filename.endswith("/")
         kind = "directory" if is_directory else _ZIP_KINDS.get(stat.S_IFMT(mode), "special")
         target = ""

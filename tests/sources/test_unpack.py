@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -350,5 +351,15 @@ def test_a_link_must_stay_in_the_directory_that_becomes_the_top(watched: Watched
 
 def test_what_git_on_macos_takes_for_its_directory_is_left_out(watched: Watched) -> None:
     watched.write("zip", [Entry(".g\N{ZERO WIDTH NON-JOINER}it/config", text="x"), Entry("a")])
+    assert not watched.refused(STRICT)
+    assert [path.name for path in watched.target.iterdir()] == ["a"]
+
+
+def test_a_zip_member_without_a_name_is_left_out(watched: Watched) -> None:
+    with zipfile.ZipFile(watched.archive, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("?"), "x")
+        archive.writestr("a", "x")
+    content = watched.archive.read_bytes()
+    watched.archive.write_bytes(content.replace(b"?", b"\0"))  # zipfile cuts names at a null byte
     assert not watched.refused(STRICT)
     assert [path.name for path in watched.target.iterdir()] == ["a"]
