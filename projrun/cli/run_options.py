@@ -217,7 +217,7 @@ LIFE = Group(
     Option("--dry-run", is_flag=True, help="Show what would be done and do nothing."),
     Option("--json", "as_json", is_flag=True, help="With --dry-run or --detach: print JSON."),
     Option("--supervision", default="", hidden=True),
-    Option("--request-fd", type=int, hidden=True),
+    Option("--plan-fd", type=int, hidden=True),
 )
 
 TRACKING = Group(

@@ -27,7 +27,7 @@ def run(
     dry_run: bool = False,
     as_json: bool = False,
     supervision: str = "",
-    request_fd: int | None = None,
+    plan_fd: int | None = None,
     **request_fields: Any,
 ) -> int:
     """Perform a run and return its exit code. The arguments are the options of `run_options`, by name."""
@@ -59,11 +59,12 @@ def run(
         return _show_plan(request, home, as_json)
     if detach:
         return _detach(request, home, as_json)
-    if request_fd is not None:
-        from projrun.runner.detached import received
+    if plan_fd is not None:
+        from projrun.runner.detached import perform_handed_over
 
-        request = received(request_fd)
-    record = perform_run(request, home, supervision)
+        record = perform_handed_over(supervision, plan_fd, home)
+    else:
+        record = perform_run(request, home)
     report_end(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code

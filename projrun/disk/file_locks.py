@@ -130,6 +130,22 @@ def release_directory(directory: Path) -> None:
         _drop(directory, lock)
 
 
+def lock_of_directory(directory: Path) -> FileLock | None:
+    """Return the lock of a directory that this process has claimed, which a child may inherit."""
+    return _held.get(directory)
+
+
+def take_over_directory(directory: Path, fd: int) -> None:
+    """Have a directory that another process claimed, whose lock we inherited as `fd`, be ours."""
+    _held[directory] = FileLock.inherited(directory.parent / f"{directory.name}.lock", fd)
+
+
+def leave_directory(directory: Path) -> None:
+    """Forget a directory that a child has taken over with its lock; nothing is removed."""
+    if lock := _held.pop(directory, None):
+        lock.release()
+
+
 def keep_directory(directory: Path) -> None:
     """Keep the directory when its run ends: `ID.kept` takes the place of its lock."""
     if lock := _held.pop(directory, None):

@@ -6,73 +6,143 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import msgspec
 
+from projrun import sources
+from projrun.console import print_error
 from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.errors import ProjrunError, UnavailableError
+from projrun.net import offline
 from projrun.processes import defer_signals
 from projrun.processes.programs import DetachedProcess, start_detached
+from projrun.processes.usage import now_ms
+from projrun.record import Record
 from projrun.request import Request
-from projrun.runner.run import check
+from projrun.runner.planner import Planned
+from projrun.runner.run import check, fetch_and_plan, give_back, perform
 from projrun.server.endpoint import without_endpoint
 from projrun.tracking import Store
 from projrun.tracking.entities import SUPERVISOR_TAG, TERMINATED, Run
-from projrun.tracking.recorder import RunHook
+from projrun.tracking.recorder import Recorder, identify_request
 from projrun.tracking.supervision import (
     LIBRARY,
     Supervision,
-    enlist,
     settle_lost_runs,
     settled_store,
+    supervising,
     supervisor_pid,
 )
 
 LONGEST_PAUSE_S = 0.5
 
 
-def start(request: Request, home: Home, *, silent: bool) -> tuple[str, DetachedProcess]:
-    """A new run with a supervisor of its own, which survives us: its id, and that process.
+class _HandOver(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a supervisor is told. It holds secrets, so it goes through a pipe and nothing writes it."""
 
-    The run is never without a supervisor: the lock that stands for one is ours until it is the other's.
+    run_id: str
+    planned: Planned
+    checkout_fd: int | None
+    """Lock of a temporary checkout; None: the tree is used in place."""
+
+
+def start(request: Request, home: Home, *, silent: bool) -> tuple[str, DetachedProcess | None]:
+    """Fetch and plan a run and start a supervisor for it, which survives us: its id, and that process.
+
+    No process: the project could not be fetched or planned, and the run is FAILED. The run is never without a
+    supervisor: the lock that stands for one is ours until it is the other's. silent: no output of the run.
     """
-    hide_values(request.variables.values(), in_output=request.mask_output)
     check(request)
-    with closing(settled_store(home)) as store, defer_signals():
-        supervision = enlist(home, store, 0)
+    started = now_ms()
+    with (
+        offline(request.offline),
+        closing(settled_store(home)) as store,
+        supervising(home, store) as supervision,
+        ExitStack() as stack,
+    ):
+        recorder = Recorder(store, identify_request(request), supervision.name)
         try:
-            run_id = request.run_id or RunHook(store, request, supervision.name).open().run_id
-            supervisor = _launch(request, run_id, supervision, silent)
-        except BaseException:
-            supervision.lock.release()
-            settle_lost_runs(home, store)
-            raise
-        supervision.lock.release()  # the supervisor holds it now
-        return run_id, supervisor
+            planned = fetch_and_plan(request, recorder, home, stack)
+            supervision.announce(store, 0)
+            run = recorder.open(planned.plan)
+        except ProjrunError as error:
+            print_error(str(error))
+            return recorder.fail(error, started).run_id, None
+        # An interrupt between the two would leave the run with two owners, or with none.
+        with defer_signals():
+            supervisor = _hand_over(run, planned, supervision, silent)
+            stack.pop_all()
+        return run.run_id, supervisor
 
 
-def _launch(request: Request, run_id: str, supervision: Supervision, silent: bool) -> DetachedProcess:
-    """The supervisor. It inherits the lock, and a pipe with the request, which no command line may hold."""
-    lock_fd = supervision.lock.fd
+def _hand_over(run: Run, planned: Planned, supervision: Supervision, silent: bool) -> DetachedProcess:
+    """Start the supervisor. It inherits the locks of the supervision and of a temporary checkout."""
+    checkout_lock = sources.lock_of(planned.checkout)
+    checkout_fd = checkout_lock.fd if checkout_lock else None
+    # Only capturing reads the state of the working tree, whose names need not be UTF-8, as JSON has to be.
+    checkout = msgspec.structs.replace(planned.checkout, worktree=None)
+    planned = msgspec.structs.replace(planned, checkout=checkout)
+    order = _HandOver(run_id=run.run_id, planned=planned, checkout_fd=checkout_fd)
+    message = msgspec.json.encode(order, enc_hook=_encode_path)
     read_end, write_end = os.pipe()
-    handed = f"--supervision={supervision.name}:{lock_fd}"
+    fds = [fd for fd in (supervision.lock.fd, read_end, checkout_fd) if fd is not None]
+    options = [f"--supervision={supervision.name}:{supervision.lock.fd}", f"--plan-fd={read_end}"]
     try:
-        argv = [sys.executable, "-m", "projrun", "run", handed, f"--request-fd={read_end}", "--", request.uri]
-        environ = without_endpoint(os.environ)
-        supervisor = start_detached(argv, environ=environ, silent=silent, pass_fds=(lock_fd, read_end))
+        supervisor = start_detached(
+            # The uri is for those who look at the list of processes.
+            [sys.executable, "-m", "projrun", "run", *options, "--", planned.plan.source.uri],
+            environ=without_endpoint(os.environ),
+            silent=silent,
+            pass_fds=fds,
+        )
+    except BaseException:
+        os.close(write_end)
+        raise
     finally:
         os.close(read_end)
-        with suppress(BrokenPipeError), open(write_end, "wb") as pipe:
-            pipe.write(msgspec.json.encode(msgspec.structs.replace(request, run_id=run_id)))
+    with suppress(BrokenPipeError), open(write_end, "wb") as pipe:
+        pipe.write(message)
+    supervision.lock.release()
+    sources.hand_over(planned.checkout)
     return supervisor
 
 
-def received(fd: int) -> Request:
-    """Read the request that `start` sent to this supervisor."""
-    with open(fd, "rb") as pipe:
-        return msgspec.json.decode(pipe.read(), type=Request)
+def perform_handed_over(supervision: str, fd: int, home: Home) -> Record:
+    """Be the supervisor that `start` has started, and perform the run. Returns and raises as `perform` does.
+
+    supervision: `NAME:FD`, as `supervising` takes it. fd: what `start` writes the plan to.
+    """
+    with closing(settled_store(home)) as store, supervising(home, store, supervision), ExitStack() as stack:
+        with open(fd, "rb") as pipe:
+            message = pipe.read()
+        try:
+            order = msgspec.json.decode(message, type=_HandOver, dec_hook=_decode_path)
+        except msgspec.DecodeError:
+            raise ProjrunError(
+                "the process that started the run ended before the run's plan was handed over", "run it again"
+            ) from None
+        planned = order.planned
+        hide_values(planned.secrets(), in_output=planned.mask_output)
+        if order.checkout_fd is not None:
+            sources.take_over(planned.checkout, order.checkout_fd)
+            give_back(planned.checkout, planned.keep, home, stack)
+        return perform(store, store.get_run(order.run_id), planned, home)
+
+
+def _encode_path(value: object) -> str:
+    """Encode a path byte by byte, because a path need not be UTF-8."""
+    if isinstance(value, Path):
+        return os.fsencode(value).decode("latin-1")
+    raise NotImplementedError(f"{type(value).__name__} cannot be handed over")
+
+
+def _decode_path(kind: type, value: str) -> Path:
+    if issubclass(kind, Path):
+        return Path(os.fsdecode(value.encode("latin-1")))
+    raise NotImplementedError(f"{kind.__name__} cannot be handed over")
 
 
 def wait(store: Store, home: Home, run_id: str) -> Run:

@@ -10,9 +10,10 @@ import msgspec
 from projrun import inputs
 from projrun.console import explain, say, warn
 from projrun.console.masking import MASK
+from projrun.disk import Home
 from projrun.environments import manager_for, manager_named
 from projrun.errors import ProjrunError, UsageError
-from projrun.inputs import Storage
+from projrun.inputs import Storage, storage_for
 from projrun.net import without_secrets
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
@@ -20,6 +21,7 @@ from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Input
 from projrun.request import Request
+from projrun.sources.closure import Captured
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +29,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan
     checkout: Checkout
+    captured: Captured = Captured(None)
+    """What gives the tree back."""
     storage: Storage
     caller: Path
     """The directory that relative values of path parameters start from."""
@@ -46,11 +50,26 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """The user named the experiment."""
     timeout_s: float | None = None
     stop_timeout_s: float = 10.0
+    account: Mapping[str, str] = {}
+    """Username, password and registry, with which images are pulled."""
+    offline: bool = False
+    keep: bool = False
+    """Let a temporary checkout stay when the run has ended."""
+    mask_output: bool = True
+
+    def secrets(self) -> list[str]:
+        """Return the values that nobody else may see."""
+        values = (self.variables.get(name) for name in self.plan.variables)
+        return [value for value in values if value]
 
 
-def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned:
-    """Everything that determines the run, from the project's files and the user's values."""
+def make_plan(request: Request, checkout: Checkout, captured: Captured, home: Home) -> Planned:
+    """Read the project's files and the user's values into everything that determines the run.
+
+    One checkout is good for the plans of many requests, each of which has storage of its own.
+    """
     caller = Path.cwd()
+    storage = storage_for(request.storage_dir, home)
     project = read_project(checkout.directory)
     entry_point = project.entry_point(request.entry_point)
     rendered = render_command(entry_point, request.parameters, caller=caller, storage=storage.directory)
@@ -87,6 +106,7 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
     return Planned(
         plan=plan,
         checkout=checkout,
+        captured=captured,
         storage=storage,
         caller=caller,
         descriptor=environment.descriptor,
@@ -95,6 +115,10 @@ def make_plan(request: Request, checkout: Checkout, storage: Storage) -> Planned
         pinned=bool(request.experiment_name or request.experiment_id),
         timeout_s=request.timeout_s,
         stop_timeout_s=request.stop_timeout_s,
+        account=request.docker_auth,
+        offline=request.offline,
+        keep=request.keep,
+        mask_output=request.mask_output,
     )
 
 

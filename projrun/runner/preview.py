@@ -7,19 +7,19 @@ from typing import Any
 import msgspec
 
 from projrun.console import one_line
-from projrun.console.masking import hide_values, mask_text, mask_value
+from projrun.console.masking import mask_text, mask_value
 from projrun.console.tables import format_pairs
 from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.environment_store import is_built
 from projrun.environments.lock_store import stored_lock
-from projrun.inputs import storage_for
 from projrun.net import without_secrets
 from projrun.plan import Lock, Plan, PlannedEnvironment
 from projrun.request import Request
 from projrun.runner.planner import make_plan
 from projrun.runner.run import check
 from projrun.sources import fetched
+from projrun.sources.closure import Captured
 
 
 class EnvironmentPreview(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +52,9 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 def preview(request: Request, home: Home) -> Preview:
     """Read the project and make the plan. No run, no environment; a Git repository goes to the cache."""
-    hide_values(request.variables.values())
     check(request)
     with fetched(request.uri, request.version, home, offline=request.offline) as checkout:
-        planned = make_plan(request, checkout, storage_for(request.storage_dir, home))
+        planned = make_plan(request, checkout, Captured(None), home)
         wanted = planned.plan.environment
         builds = manager_named(wanted.manager).BUILDS
         lock = stored_lock(wanted, checkout.directory, home) if builds else None

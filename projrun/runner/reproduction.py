@@ -14,7 +14,7 @@ from projrun.console.masking import hide_values
 from projrun.disk import Home
 from projrun.disk.file_operations import write_atomically
 from projrun.errors import ProjrunError, RecordError, UsageError
-from projrun.inputs import discard_storage, storage_for
+from projrun.inputs import storage_for
 from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer
 from projrun.project import environment_of, read_project
 from projrun.project.command import render_command
@@ -36,7 +36,7 @@ from projrun.runner.planner import Planned
 from projrun.runner.run import perform, run
 from projrun.sources.closure import Captured
 from projrun.tracking.entities import REPRODUCES_TAG
-from projrun.tracking.recorder import RunHook
+from projrun.tracking.recorder import Recorder, RunIdentity, identify_record
 from projrun.tracking.supervision import settled_store, supervising
 
 
@@ -67,18 +67,13 @@ def reproduce(
     Raises RecordError before anything runs when something cannot be had, after saying what.
     """
     again = again or Again()
-    first = found.record
-    with closing(settled_store(home)) as store, supervising(home, store) as supervisor, ExitStack() as own:
-        stack = staying or own
-        planned, captured = prepare(found, home, stack, again)
-        hook = RunHook(store, _request(found, again), supervisor)
-        run = hook.open(planned.plan)
-        store.log_batch(run.run_id, tags={**again.tags, REPRODUCES_TAG: first.run_id})
-        planned = msgspec.structs.replace(planned, prefix=again.prefix)
-        return perform(store, run, planned, captured, home)
+    with closing(settled_store(home)) as store, supervising(home, store) as supervision, ExitStack() as own:
+        planned = prepare(found, home, staying or own, again)
+        run = Recorder(store, _identity(found, again), supervision.name).open(planned.plan)
+        return perform(store, run, planned, home)
 
 
-def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> tuple[Planned, Captured]:
+def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> Planned:
     """The plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
     checkout = find_source(found, home, stack, missing)
@@ -96,21 +91,18 @@ def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> tup
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
     captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
-    return _planned(record, checkout, places, lock, again.variables, home, stack), captured
+    planned = _planned(record, checkout, places, lock, again.variables, home)
+    return msgspec.structs.replace(planned, captured=captured, prefix=again.prefix)
 
 
-def _request(found: StoredRun, again: Again) -> Request:
-    plan, run = found.record.plan, found.run
-    source = plan.source
-    here = os.path.join(found.record.root, source.subdirectory) if source.kind == "local" else source.uri
-    same_experiment = run.experiment_id if run and not again.experiment_name else ""
-    return Request(
-        uri=here,
-        entry_point=plan.entry_point,
-        version=source.version,
+def _identity(found: StoredRun, again: Again) -> RunIdentity:
+    identity = identify_record(found.record)
+    return msgspec.structs.replace(
+        identity,
+        name=again.run_name,
         experiment_name=again.experiment_name,
-        experiment_id=same_experiment,
-        run_name=again.run_name,
+        experiment_id=found.run.experiment_id if found.run and not again.experiment_name else "",
+        tags={**identity.tags, **again.tags, REPRODUCES_TAG: found.record.run_id},
     )
 
 
@@ -133,13 +125,11 @@ def _planned(
     lock: Lock | None,
     variables: Mapping[str, str | None],
     home: Home,
-    stack: ExitStack,
 ) -> Planned:
     plan = record.plan
     project = read_project(checkout.directory)
     entry_point = project.entry_point(plan.entry_point)
     storage = storage_for("", home)
-    stack.callback(discard_storage, storage)
     caller = _caller(record, checkout)
     given = {
         name: str(places.get(name, value))

@@ -1,7 +1,7 @@
 """From a request to a record: the only room that knows all stations.
 
-run:  check -> fetch -> plan -> (create the run) -> gather the inputs -> provide the environment
-      -> execute -> remember
+A run is three calls, which others use too: `fetch` once, `make_plan` for each set of values, then `perform`
+for each plan.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from projrun.disk import Home
 from projrun.environments import manager_named
 from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, UsageError
-from projrun.inputs import discard_storage, make_storage, storage_for
+from projrun.inputs import discard_storage, make_storage
 from projrun.net import offline
 from projrun.plan import Checkout, Plan
 from projrun.processes import defer_signals, merge_environ, signal_number
@@ -45,7 +45,15 @@ from projrun.server.endpoint import tracking_variables
 from projrun.sources.closure import Captured, link_artifact
 from projrun.tracking import Store
 from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, Run, RunStatus
-from projrun.tracking.recorder import RunHook, ended, failed, killed, remember, timed_out
+from projrun.tracking.recorder import (
+    Recorder,
+    ended,
+    failed,
+    identify_request,
+    killed,
+    remember,
+    timed_out,
+)
 from projrun.tracking.supervision import settled_store, supervising
 
 if TYPE_CHECKING:
@@ -130,18 +138,20 @@ class _Known:
         )
 
 
-def perform(
-    store: Store,
-    run: Run,
-    planned: Planned,
-    captured: Captured,
-    home: Home,
-    account: Mapping[str, str] | None = None,
-) -> Record:
+def perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     """Gather the inputs, provide the environment, execute, and remember, whatever happens on the way.
 
-    account: at a registry of images.
+    Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
+    it could not be run, and KeyboardInterrupt when it was interrupted; the run is settled in any case.
     """
+    with offline(planned.offline):
+        try:
+            return _perform(store, run, planned, home)
+        finally:
+            discard_storage(planned.storage)
+
+
+def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     known = _Known(run, planned)
     started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
@@ -149,12 +159,12 @@ def perform(
     wanted = plan.environment
     backend_named(plan.backend).warm_up(plan)
     try:
-        known.closure = _keep_source(store, run, captured)
+        known.closure = _keep_source(store, run, planned.captured)
         known.inputs = _gather(store, planned, home)
-        if account:
+        if planned.account:
             from projrun.environments.docker.images import log_in
 
-            log_in(account)
+            log_in(planned.account)
         with provide(
             wanted.manager,
             planned.descriptor,
@@ -294,43 +304,42 @@ def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None
                 warn(f"the artifact {path} was not kept: {error}")
 
 
-def run(request: Request, home: Home, supervision: str = "") -> Record:
+def run(request: Request, home: Home) -> Record:
     """Do what the request says and wait for its end.
 
-    supervision: what `supervising` takes when another process has scheduled the run.
-
-    Returns the record of a process that ran to its end, whatever its exit code. Raises ProjrunError when
-    it could not be run, and KeyboardInterrupt when it was interrupted; a run that exists by then is settled.
+    Returns and raises as `perform` does; a fetch that failed has left a FAILED run.
     """
-    hide_values(request.variables.values(), in_output=request.mask_output)
     check(request)
     started = now_ms()
     with (
         offline(request.offline),
         closing(settled_store(home)) as store,
-        supervising(home, store, supervision) as supervisor,
+        supervising(home, store) as supervision,
         ExitStack() as stack,
     ):
-        hook = RunHook(store, request, supervisor)
+        recorder = Recorder(store, identify_request(request), supervision.name)
         try:
-            checkout, captured = _source(request, home, stack)
-            hook.note_directory(checkout)
-            storage = storage_for(request.storage_dir, home)
-            stack.callback(discard_storage, storage)
-            planned = make_plan(request, checkout, storage)
+            planned = fetch_and_plan(request, recorder, home, stack)
+            run = recorder.open(planned.plan)
         except ProjrunError as error:
-            hook.give_up(error, started)
+            recorder.give_up(error, started)
             raise
-        return perform(store, hook.open(planned.plan), planned, captured, home, request.docker_auth)
+        return perform(store, run, planned, home)
 
 
-def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
-    """The tree that is run, and what is kept of it."""
+def fetch_and_plan(request: Request, recorder: Recorder, home: Home, stack: ExitStack) -> Planned:
+    """Return the plan of one request. What it fetched goes with the stack."""
+    checkout, captured = fetch(request, home, stack)
+    recorder.note_directory(checkout)
+    return make_plan(request, checkout, captured, home)
+
+
+def fetch(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, Captured]:
+    """Return the tree that is to be run, and what is kept of it. A temporary tree goes with the stack."""
     checkout = sources.fetch(
         request.uri, request.version, home, sha256=request.sha256, offline=request.offline
     )
-    given_back = sources.keep if request.keep else sources.release
-    stack.callback(given_back, checkout, home)
+    give_back(checkout, request.keep, home, stack)
     if request.require_clean:
         sources.require_clean(checkout)
     captured = sources.capture(checkout, home)
@@ -338,8 +347,13 @@ def _source(request: Request, home: Home, stack: ExitStack) -> tuple[Checkout, C
         warn(notice)
     if request.isolated:
         checkout = sources.isolate(checkout, captured, home)
-        stack.callback(given_back, checkout, home)
+        give_back(checkout, request.keep, home, stack)
     return checkout, captured
+
+
+def give_back(checkout: Checkout, keep: bool, home: Home, stack: ExitStack) -> None:
+    """Have a temporary checkout removed when the stack ends. keep: it stays, until the cache is pruned."""
+    stack.callback(sources.keep if keep else sources.release, checkout, home)
 
 
 def status_of(run_id: str, home: Home) -> RunStatus:
@@ -348,7 +362,8 @@ def status_of(run_id: str, home: Home) -> RunStatus:
 
 
 def check(request: Request) -> None:
-    """Refuse what cannot work whatever the project says, before anything is fetched."""
+    """Hide the request's secrets, and refuse what cannot work whatever the project says."""
+    hide_values(request.variables.values(), in_output=request.mask_output)
     if request.experiment_name and request.experiment_id:
         raise UsageError("--experiment-name and --experiment-id exclude each other", "give one of them")
     backend_named(request.backend).check(request.backend_config)

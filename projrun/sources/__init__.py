@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from projrun.disk import Home, file_locks
+from projrun.disk.file_locks import FileLock
 from projrun.errors import SourceError
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source
@@ -124,3 +125,19 @@ def release(checkout: Checkout, home: Home) -> None:
     """Remove a temporary checkout; a project that was used in place stays. Calling it twice does no harm."""
     if checkout.temporary and checkout.root.parent.parent == home.checkouts:
         file_locks.release_directory(checkout.root.parent)
+
+
+def lock_of(checkout: Checkout) -> FileLock | None:
+    """Return the lock of a temporary checkout of this process; the process that takes it over inherits it."""
+    return file_locks.lock_of_directory(checkout.root.parent) if checkout.temporary else None
+
+
+def take_over(checkout: Checkout, fd: int) -> None:
+    """Own a temporary checkout of another process, whose lock we inherited as `fd`."""
+    file_locks.take_over_directory(checkout.root.parent, fd)
+
+
+def hand_over(checkout: Checkout) -> None:
+    """Leave a temporary checkout to the process that has inherited its lock."""
+    if checkout.temporary:
+        file_locks.leave_directory(checkout.root.parent)

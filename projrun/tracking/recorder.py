@@ -1,9 +1,11 @@
-"""The tracking hook: what every run leaves in the store, whatever becomes of it."""
+"""Record what every run leaves in the store, whatever becomes of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+
+import msgspec
 
 from projrun.console import one_line, warn
 from projrun.console.masking import mask_text
@@ -45,40 +47,92 @@ TIMED_OUT = 124
 """The exit code of a command that took too long, as timeout(1) has it."""
 
 
-class RunHook:
-    """Opens the run of a request when its plan is known, or settles it when none can be made.
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """The name of a run, its place in a store, and the tags that it has before its plan is known."""
+
+    run_id: str = ""
+    """A run that exists already; empty: a new one is created."""
+    name: str = ""
+    experiment_id: str = ""
+    experiment_name: str = ""
+    """The experiment is created if it is missing. Without id and name, the environment says which."""
+    user: str
+    tags: dict[str, str]
+
+
+def identify_request(request: Request) -> RunIdentity:
+    identity = _new_identity(_source_name(request.uri), request.entry_point)
+    return msgspec.structs.replace(
+        identity,
+        run_id=request.run_id,
+        name=request.run_name,
+        experiment_id=request.experiment_id,
+        experiment_name=request.experiment_name,
+    )
+
+
+def identify_plan(plan: Plan, root: str) -> RunIdentity:
+    """Return the identity of a new run of `plan`. root: top of the tree that a local source was used from."""
+    source = plan.source
+    uri = os.path.join(root, source.subdirectory) if source.kind == "local" else source.uri
+    return _new_identity(_source_name(uri), plan.entry_point)
+
+
+def identify_record(record: Record) -> RunIdentity:
+    """Return the identity of a new run that repeats a recorded one."""
+    return identify_plan(record.plan, record.root)
+
+
+def _new_identity(source_name: str, entry_point: str) -> RunIdentity:
+    tags = {
+        "mlflow.user": user(),
+        ENTRY_POINT_TAG: entry_point,
+        SOURCE_NAME_TAG: source_name,
+        SOURCE_TYPE_TAG: "PROJECT",
+        "projrun.version": __version__,
+    }
+    if parent := os.environ.get("MLFLOW_RUN_ID"):
+        tags[PARENT_RUN_ID_TAG] = parent
+    return RunIdentity(user=tags["mlflow.user"], tags=tags)
+
+
+class Recorder:
+    """Opens a run when its plan is known, or settles it when none can be made.
 
     A mistyped parameter or entry point leaves no run. A fetch that fails is a run that FAILED, and so is
     anything that goes wrong for a run that exists already.
     """
 
-    def __init__(self, store: Store, request: Request, supervisor: str = "") -> None:
-        self._store, self._request = store, request
-        self._tags = tags_of_request(_source_name(request.uri), request.entry_point, user())
-        if supervisor:
-            self._tags[SUPERVISOR_TAG] = supervisor
-        if parent := os.environ.get("MLFLOW_RUN_ID"):
-            self._tags[PARENT_RUN_ID_TAG] = parent
-        self._experiment_id = experiment_for(store, request)
-        if request.run_id:
-            store.get_run(request.run_id)
-            store.log_batch(request.run_id, tags=self._tags)
+    def __init__(self, store: Store, identity: RunIdentity, supervisor: str) -> None:
+        """supervisor: the name of its `Supervision`."""
+        self._store, self._identity = store, identity
+        self._tags = {**identity.tags, SUPERVISOR_TAG: supervisor}
+        self._experiment_id = find_experiment(store, identity)
+        self._run: Run | None = None
+        if identity.run_id:
+            store.get_run(identity.run_id)
+            store.log_batch(identity.run_id, tags=self._tags)
 
     def note_directory(self, checkout: Checkout) -> None:
         """Add the tag with the directory of the run's project."""
         self._tags[DIRECTORY_TAG] = str(checkout.directory)
 
     def open(self, plan: Plan | None = None) -> Run:
-        """A new run, or the one that the request names; SCHEDULED."""
+        """Return a new run, or the one that the identity names; SCHEDULED."""
+        identity = self._identity
         tags = _masked({**self._tags, **(tags_of_plan(plan) if plan else {})})
-        name = self._request.run_name
-        if self._request.run_id:
-            run = self._store.update_run(self._request.run_id, status="SCHEDULED", run_name=name or None)
+        if identity.run_id:
+            run = self._store.update_run(identity.run_id, status="SCHEDULED", run_name=identity.name or None)
             self._store.log_batch(run.run_id, tags=tags)
         else:
             run = self._store.create_run(
-                self._experiment_id, run_name=name, user_id=user(), tags=tags, status="SCHEDULED"
+                self._experiment_id,
+                run_name=identity.name,
+                user_id=identity.user,
+                tags=tags,
+                status="SCHEDULED",
             )
+        self._run = run
         if plan:
             self._log_params(run, plan)
         return run
@@ -86,28 +140,19 @@ class RunHook:
     def _log_params(self, run: Run, plan: Plan) -> None:
         """Log the values, cut to MLflow's limits and in batches; the record has them in full."""
         params = [(key, value[:MAX_PARAM_VALUE]) for key, value in _masked(plan.parameters).items()]
-        try:
-            for first in range(0, len(params), MAX_PARAMS):
-                self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_PARAMS]))
-        except TrackingError as error:  # a name that MLflow does not allow
-            settle(self._store, run.run_id, failed(error, run.start_time))
-            raise
+        for first in range(0, len(params), MAX_PARAMS):
+            self._store.log_batch(run.run_id, params=dict(params[first : first + MAX_PARAMS]))
+
+    def fail(self, error: ProjrunError, started: int) -> Run:
+        """Settle the run, which is created if need be: `error` kept its plan from being made or logged."""
+        run = self._run or self.open()
+        settle(self._store, run.run_id, failed(error, started))
+        return run
 
     def give_up(self, error: ProjrunError, started: int) -> None:
-        """There is no plan, because of `error`."""
-        if self._request.run_id or isinstance(error, SourceError):
-            settle(self._store, self.open().run_id, failed(error, started))
-
-
-def tags_of_request(uri: str, entry_point: str, user: str) -> dict[str, str]:
-    """Return the tags of a run whose project is not yet known."""
-    return {
-        "mlflow.user": user,
-        ENTRY_POINT_TAG: entry_point,
-        SOURCE_NAME_TAG: uri,
-        SOURCE_TYPE_TAG: "PROJECT",
-        "projrun.version": __version__,
-    }
+        """Settle the run if there is one, or if `error` is worth one."""
+        if self._run or self._identity.run_id or isinstance(error, SourceError):
+            self.fail(error, started)
 
 
 def tags_of_plan(plan: Plan) -> dict[str, str]:
@@ -134,22 +179,23 @@ def tags_of_outcome(outcome: Outcome) -> dict[str, str]:
     return tags
 
 
-def experiment_for(store: Store, request: Request) -> str:
-    """The experiment's id: the request's, else the environment's; one that is named and unknown is made."""
-    by_environment = not (request.experiment_id or request.experiment_name)
-    identifier = request.experiment_id or (by_environment and os.environ.get("MLFLOW_EXPERIMENT_ID")) or ""
+def find_experiment(store: Store, identity: RunIdentity) -> str:
+    """Return the id of the identity's experiment, else of the environment's; a missing name is created."""
+    identifier, name = identity.experiment_id, identity.experiment_name
+    if not identifier and not name:
+        identifier = os.environ.get("MLFLOW_EXPERIMENT_ID", "")
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
     if identifier:
         return store.get_experiment(identifier).experiment_id
-    name = request.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
     if not name:
         return DEFAULT_EXPERIMENT_ID
-    if found := store.get_experiment_by_name(name):
-        return found.experiment_id
+    if experiment := store.get_experiment_by_name(name):
+        return experiment.experiment_id
     try:
         return store.create_experiment(name)
     except TrackingError:  # another process was faster
-        if found := store.get_experiment_by_name(name):
-            return found.experiment_id
+        if experiment := store.get_experiment_by_name(name):
+            return experiment.experiment_id
         raise
 
 

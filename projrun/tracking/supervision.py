@@ -30,58 +30,65 @@ LOST = "the projrun process that supervised it is gone"
 
 
 class Supervision(msgspec.Struct, frozen=True):
-    """One supervisor's file. name: the value of the tag `projrun.supervisor` of its runs."""
+    """One supervisor's file, locked by us until we release the lock or hand it over."""
 
     name: str
-    place: Path
+    """Value of the tag `projrun.supervisor` of its runs."""
+    path: Path
     lock: FileLock
 
+    def announce(self, store: Store, pid: int) -> None:
+        """Write down who ends the runs when asked to. 0: the process that takes over will say so."""
+        self.path.write_text(_content(store, pid))
+
     def end(self) -> None:
-        self.place.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self.lock.release()
 
 
 def enlist(home: Home, store: Store, pid: int) -> Supervision:
-    """A new supervisor's file, locked by us. pid: who ends the run when asked to; 0: nobody yet."""
+    """Return a new supervisor's file. pid: see `Supervision.announce`."""
     home.supervisors.mkdir(parents=True, exist_ok=True)
     name = os.urandom(16).hex()
-    temporary, place = home.supervisors / f"{name}.tmp", home.supervisors / name
+    temporary, path = home.supervisors / f"{name}.tmp", home.supervisors / name
     lock = FileLock(temporary)
     try:
         lock.acquire()
         temporary.write_text(_content(store, pid))
-        temporary.rename(place)  # it appears locked
+        temporary.rename(path)  # it appears locked
     except BaseException:
         temporary.unlink(missing_ok=True)
         lock.release()
         raise
-    return Supervision(name, place, lock)
+    return Supervision(name, path, lock)
 
 
 def take_over(home: Home, store: Store, name: str, fd: int) -> Supervision:
     """Be the supervisor that another process has enlisted, whose lock we inherited as `fd`."""
-    place = home.supervisors / name
-    lock = FileLock.inherited(place, fd)
-    place.write_text(_content(store, _own_pid()))
-    return Supervision(name, place, lock)
+    path = home.supervisors / name
+    supervision = Supervision(name, path, FileLock.inherited(path, fd))
+    supervision.announce(store, _own_pid())
+    return supervision
 
 
 @contextmanager
-def supervising(home: Home, store: Store, handed: str = "") -> Iterator[str]:
+def supervising(home: Home, store: Store, handed: str = "") -> Iterator[Supervision]:
     """While the block runs, this process supervises the runs with the value given as `projrun.supervisor`.
 
     The file is there before its first run is, so a run is never without one. A run that the block leaves
-    unfinished, because an exception ended it, is settled. handed: `NAME:FD` of a supervisor to be.
+    unfinished, because an exception ended it, is settled, unless the block has handed the lock over.
+    handed: `NAME:FD` of a supervisor to be.
     """
     name, _, fd = handed.partition(":")
     supervision = take_over(home, store, name, int(fd)) if handed else enlist(home, store, _own_pid())
     try:
-        yield supervision.name
+        yield supervision
     except BaseException as error:
-        try:
-            _settle(supervision.name, store, error if isinstance(error, KeyboardInterrupt) else None)
-        except TrackingError:  # where the store cannot be written now, the file stays for later
-            supervision.lock.release()
+        if supervision.lock.is_held:
+            try:
+                _settle(supervision.name, store, error if isinstance(error, KeyboardInterrupt) else None)
+            except TrackingError:  # where the store cannot be written now, the file stays for later
+                supervision.lock.release()
         raise
     finally:
         if supervision.lock.is_held:

@@ -15,7 +15,6 @@ from projrun.errors import TrackingError
 from projrun.tracking import Store
 from projrun.tracking.entities import CREATION_TAG, DatasetInput, Metric, Run
 
-
 KEEPS_MODELS = pytest.mark.parametrize("store", ["sqlite", "view"], indirect=True)
 
 

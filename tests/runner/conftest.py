@@ -1,0 +1,7 @@
+"""A Git server for all tests of the runner."""
+
+from __future__ import annotations
+
+from tests.gitserver import git_server
+
+__all__ = ["git_server"]
