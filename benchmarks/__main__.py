@@ -1,11 +1,11 @@
-"""Measures projrun beside what it takes the place of, and writes the tables and plots of docs/performance.md.
+"""Measure projrun beside mlflow and other tools, and write the tables and plots of docs/performance.md.
 
     python -m benchmarks                      everything (about a quarter of an hour)
     python -m benchmarks startup docker       some of it
     python -m benchmarks --profile            where the time of a warm run goes
 
-projrun is installed from this tree, compiled, into an environment of its own, as users have it, and so is
-the newest mlflow. Commands are measured in turn: trust the ratios, and let the machine do nothing else.
+projrun is installed from this tree, compiled, into its own environment, as users do, and so is the newest
+mlflow. Commands are measured in turn: trust the ratios, and run nothing else on the machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--mlflow", help="path of the mlflow command; none: leave mlflow out")
     parser.add_argument("--no-write", action="store_true", help="print only")
     parser.add_argument(
-        "--profile", action="store_true", help="say where the time of a warm run goes instead"
+        "--profile", action="store_true", help="show where the time of a warm run goes instead"
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):

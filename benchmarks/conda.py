@@ -1,4 +1,4 @@
-"""What a conda environment costs over rattler alone.
+"""Measure conda environments against rattler alone.
 
 Rattler alone (a process that solves and installs the same packages), a build by projrun (solving, locking,
 checking, installing, the record) and a warm start. *cold*: the package cache is empty; *warm*: the packages

@@ -1,4 +1,4 @@
-"""What a run in a container costs over `docker run` of the same command in the same image.
+"""Measure a run in a container against `docker run` of the same command in the same image.
 
 The image is made of the running interpreter; it needs a Docker engine.
 """

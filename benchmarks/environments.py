@@ -1,4 +1,4 @@
-"""What an environment costs, beside uv alone.
+"""Measure environments against uv alone.
 
 `uv venv` and `uv pip sync --offline` of a lock (the floor) and `projrun env build` of the same lock, with a
 warm and with a cold package cache; `projrun run` of a no-op in a ready environment and in none; and

@@ -1,6 +1,6 @@
-"""A hundred runs of a no-op, one after the other: from a shell, and from one Python process.
+"""Measure a hundred runs of a no-op in a row, from a shell and from one Python process.
 
-What a run leaves behind must not make the next one slower.
+A run must not become slower because of the runs before it.
 """
 
 from __future__ import annotations

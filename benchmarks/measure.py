@@ -1,4 +1,4 @@
-"""Timing whole commands in turn, so that a drift of the machine's speed meets all of them alike."""
+"""Time whole commands in turn, so that a drift of the machine's speed affects all of them alike."""
 
 from __future__ import annotations
 

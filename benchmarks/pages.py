@@ -1,4 +1,4 @@
-"""Tables and plots of docs/performance.md."""
+"""Write the tables and plots of docs/performance.md."""
 
 from __future__ import annotations
 

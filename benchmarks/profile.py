@@ -1,4 +1,4 @@
-"""Where the time of a warm `projrun run` goes: imports by package, and functions."""
+"""Profile a warm `projrun run`: imports by package, and functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs that are measured, installed as their users have them, and what they ran on."""
+"""Install the measured programs as users do, and describe the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first and the next run of a Git URL, beside `git clone` of it.
+"""Measure the first and the next run of a Git URL against `git clone` of it.
 
 The repository has 300 files and as many commits, and is served over HTTP on loopback, as a Git host would.
 """

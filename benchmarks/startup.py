@@ -1,4 +1,4 @@
-"""What a run costs over its own command.
+"""Measure the cost of a run over its own command.
 
 `bash -c` (the floor), the bare interpreter, `projrun --help`, `projrun run` of a no-op in the local and in a
 warm uv environment, and `mlflow run`.

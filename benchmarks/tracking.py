@@ -1,4 +1,4 @@
-"""What a tracking server answers in a second, beside `mlflow server` (one worker, SQLite).
+"""Measure the answers per second of `projrun server` and `mlflow server` (one worker, SQLite).
 
 Each number is measured on both in turn, several times: what disturbs the machine disturbs both.
 """
