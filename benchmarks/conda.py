@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from benchmarks.measure import Bench, Measured, measured
 from projrun.environments.interpreters import choice
-from tests import condachannel
+from tests.support import conda_packages
 
 TITLE = "Conda environments"
 RUNS = 5
@@ -32,8 +32,8 @@ os._exit(0)
 
 
 def measure(bench: Bench) -> Measured:
-    channel = condachannel.Channel(bench.place / "channel")
-    condachannel.add_python(channel, choice.choose("")[0])
+    channel = conda_packages.Channel(bench.place / "channel")
+    conda_packages.add_python(channel, choice.choose("")[0])
     specs = ["python"]
     for number in range(PACKAGES):
         name = f"package{number}"

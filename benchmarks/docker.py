@@ -6,7 +6,7 @@ The image is made of the running interpreter; it needs a Docker engine.
 from __future__ import annotations
 
 from benchmarks.measure import Bench, Measured, measured
-from tests.docker import baseimage
+from tests.containers import slim_image
 
 TITLE = "Containers"
 RUNS = 15
@@ -15,7 +15,7 @@ MLPROJECT = f"name: noop\ndocker_env: {{image: '{IMAGE}'}}\nentry_points:\n  mai
 
 
 def measure(bench: Bench) -> Measured:
-    baseimage.make(IMAGE)
+    slim_image.make(IMAGE)
     project = bench.place / "project"
     project.mkdir()
     (project / "MLproject").write_text(MLPROJECT)

@@ -10,7 +10,7 @@ import subprocess
 
 from benchmarks.measure import Bench, Measured, measured
 from benchmarks.startup import MLPROJECT
-from tests import gitserver
+from tests.support import git_server
 
 TITLE = "A project at a Git URL"
 RUNS = 7
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> Measured:
     subprocess.run(["git", "-C", str(bare), "fast-import", "--quiet"], input=_history(), check=True)
     head = subprocess.check_output(["git", "-C", str(bare), "rev-parse", "main"], text=True).strip()
     cache, clone = (shlex.quote(str(bench.place / name)) for name in ("cache", "clone"))
-    with gitserver.serving(bare.parent) as server:
+    with git_server.serving(bare.parent) as server:
         url = f"{server.url}/project.git"
         run = shlex.join([bench.projrun, "run", url, "--env-manager", "local"])
         commands = {

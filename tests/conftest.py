@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from tests import machine
-from tests.clients import client_python
+from tests.support import machine_settings
+from tests.support.mlflow_clients import client_python
 
 __all__ = ["client_python"]
 
@@ -22,16 +22,23 @@ MakeProject = Callable[..., Path]
 
 LONG_TIMEOUT_S = 1200
 LONG = (
-    "docker/",
+    "containers/",
     "environments/",
     "test_release.py",
     "test_examples.py",
-    "test_documents.py",
+    "test_documented_commands.py",
     "test_startup.py",
 )
 """Tests that install packages or build images."""
-ENGINES = ("docker/", "environments/test_conda", "test_release.py", "test_examples.py", "test_documents.py")
-"""Tests that need more than git and uv. Those that use a client of mlflow count too."""
+ENGINES = (
+    "containers/",
+    "environments/conda/",
+    "test_release.py",
+    "test_examples.py",
+    "test_documented_commands.py",
+)
+"""Tests that need more than git and uv. Those that use a fixture of ENGINE_FIXTURES count too."""
+ENGINE_FIXTURES = {"client_python", "engine"}
 
 USER_CACHE = os.environ.get("UV_CACHE_DIR") or str(
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
@@ -55,7 +62,7 @@ OF_THE_MACHINE = {
 
 
 # Before any fixture, those of modules and of the session too.
-machine.keep_index_settings_alone()
+machine_settings.keep_index_settings_alone()
 for variable in OF_THE_MACHINE:
     os.environ.pop(variable, None)
 # A shell ignores SIGINT for what it starts in the background, and programs under test would inherit that.
@@ -66,10 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         file = item.path.relative_to(here).as_posix()
-        uses_mlflow = "client_python" in getattr(item, "fixturenames", ())
-        if file.startswith(ENGINES) or uses_mlflow:
+        uses_engine = not ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if file.startswith(ENGINES) or uses_engine:
             item.add_marker(pytest.mark.engines)
-        if file.startswith(LONG) or uses_mlflow:
+        if file.startswith(LONG) or uses_engine:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
 
 
@@ -84,9 +91,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PROJRUN_HOME", str(root / "data"))
     monkeypatch.setenv("HOME", str(root / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(root / "user" / ".config"))
-    if machine.UV_TOML:
+    if machine_settings.UV_TOML:
         (root / "user" / ".config" / "uv").mkdir(parents=True)
-        (root / "user" / ".config" / "uv" / "uv.toml").write_text(machine.UV_TOML)
+        (root / "user" / ".config" / "uv" / "uv.toml").write_text(machine_settings.UV_TOML)
     monkeypatch.setenv("UV_CACHE_DIR", USER_CACHE)
     monkeypatch.setenv("PIP_CACHE_DIR", USER_PIP_CACHE)
     # Debian has python3 and no python; commands of projects say python.

@@ -107,7 +107,7 @@ def test_importing_projrun_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_the_options_of_the_command_line_count(synchronous: bool, make_project: MakeProject) -> None:
-    from tests.gitserver import run_git
+    from tests.support.git_server import run_git
 
     project = make_project(
         MLproject='entry_points: {main: {command: "test ! -e ignored"}}\n', **{".gitignore": "ignored\n"}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import chaos, chaos_of_sources
 from tests.conftest import MakeProject, Projrun
+from tests.support.chaos import chaos, chaos_of_sources
 
 LOCAL = ("--env-manager", "local")
 

@@ -21,14 +21,14 @@ from virtualenv.seed.wheels.embed import get_embed_wheel
 from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
 from projrun.environments.interpreters import choice
-from tests import condachannel
-from tests.cli.test_baseline import action, runner, step
-from tests.clients import MLFLOW, Client
-from tests.condachannel import Channel, served
+from tests.cli.verify.test_baseline import action, runner, step
 from tests.conftest import Projrun
-from tests.docker.conftest import base_image, docker, engine
-from tests.markdown import Reader, told
-from tests.mlflowserver import answers, free_port
+from tests.containers.conftest import base_image, docker, engine
+from tests.support import conda_packages
+from tests.support.conda_packages import Channel, served
+from tests.support.markdown import Reader, told
+from tests.support.mlflow_clients import MLFLOW, Client
+from tests.support.mlflow_server import answers, free_port
 
 __all__ = ["base_image", "engine", "runner"]
 
@@ -213,9 +213,9 @@ def conda_forge(
 ) -> Iterator[None]:
     """A mirror of conda-forge with what the example asks for: this machine's Python, numpy and shuf."""
     channel = Channel(tmp_path / "channel")
-    condachannel.add_python(channel, choice.choose("")[0])
+    conda_packages.add_python(channel, choice.choose("")[0])
     packages = Path(numpy.__file__).parent.parent
-    files: dict[str, bytes | Path | condachannel.Link] = {}
+    files: dict[str, bytes | Path | conda_packages.Link] = {}
     for file in (one for top in packages.glob("numpy*") for one in top.rglob("*") if one.is_file()):
         if not {"tests", "__pycache__"} & set(file.parts):
             files[f"lib/python{MINOR}/site-packages/{file.relative_to(packages)}"] = file
@@ -223,7 +223,9 @@ def conda_forge(
     wheel = get_embed_wheel("pip", MINOR)
     assert wheel
     with zipfile.ZipFile(wheel.path) as archive:
-        pip: condachannel.Files = {f"site-packages/{name}": archive.read(name) for name in archive.namelist()}
+        pip: conda_packages.Files = {
+            f"site-packages/{name}": archive.read(name) for name in archive.namelist()
+        }
     channel.add("pip", wheel.version, pip, noarch="python", depends=("python",))
     shuf = shutil.which("shuf")
     assert shuf

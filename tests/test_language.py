@@ -15,8 +15,28 @@ from projrun.cli.verbs import VERBS
 
 PACKAGE = Path(__file__).parent.parent / "projrun"
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = Path(__file__).parent
 NOUNS_IN_ING = {"masking", "tracking"}
 """Words of the field that end like a participle."""
+SUBJECTS = {
+    ".": {
+        *("architecture", "language", "startup", "release", "old_store", "chaos"),
+        *("benchmarks", "documented_commands", "examples", "pages", "recipes", "troubleshooting"),
+    },
+    "backends": {"contract"},
+    "cli": {"screens", "verbosity"},
+    "environments": {"contract"},
+    "environments/conda": {"project_lock"},
+    "inputs": {"remote_paths"},
+    "project": {"arbitrary_input", "bad_input"},
+    "server": {"fuzz"},
+    "sources": {"safety"},
+    "sources/git": {"remote", "submodules"},
+    "tracking": {"contract"},
+}
+"""Directories of tests, and the subjects there that no single module of the package has."""
+OF_SEVERAL_ROOMS = {"containers", "real_mlflow", "whole_runs", "support"}
+"""Directories of tests, or of what tests use, without a counterpart in the package."""
 RIDDLE = re.compile(r"(What|Whether|Where|How|Which|Who|Whose|That|Those|Of|As)\b")
 
 
@@ -65,3 +85,16 @@ def test_a_public_type_name_is_used_once() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 files[node.name].add(name_of(file))
     assert not {name: sorted(places) for name, places in files.items() if len(places) > 1}
+
+
+def test_tests_mirror_the_package() -> None:
+    """tests/ROOM/test_X.py tests the module or package projrun/ROOM/X, or a subject that is listed."""
+    strays = []
+    for file in sorted(TESTS.rglob("test_*.py")):
+        directory = file.parent.relative_to(TESTS)
+        subject = file.stem.removeprefix("test_")
+        counterpart = PACKAGE / directory / subject
+        listed = directory.name in OF_SEVERAL_ROOMS or subject in SUBJECTS.get(directory.as_posix(), ())
+        if not (listed or counterpart.with_suffix(".py").is_file() or counterpart.is_dir()):
+            strays.append(file.relative_to(TESTS).as_posix())
+    assert not strays, "rename the test with its module, or list its subject in SUBJECTS"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeProject, Projrun
-from tests.markdown import blocks
+from tests.support.markdown import blocks
 
 PAGE = Path(__file__).parent.parent / "docs" / "troubleshooting.md"
 SHOWN = [block.text.strip() for block in blocks(PAGE) if block.language == "text"]

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_record import LOG
-from tests.clients import Client
 from tests.conftest import MakeProject, Projrun
-from tests.rocrate import VALIDATOR, complaint
+from tests.support.crate_validator import VALIDATOR, complaint
+from tests.support.mlflow_clients import Client
+from tests.whole_runs.test_record import LOG
 
 MLPROJECT = """
 name: demo

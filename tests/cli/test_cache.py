@@ -13,7 +13,7 @@ import pytest
 from projrun.disk import Home, file_locks
 from projrun.disk.file_locks import hold_lock
 from tests.conftest import MakeProject, Projrun
-from tests.gitserver import Upstream, make_upstream, run_git
+from tests.support.git_server import Upstream, make_upstream, run_git
 
 PROJECT = "name: p\nentry_points: {main: {command: 'pwd; touch made'}}\n"
 KEY = "0123456789abcdef" * 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeProject, Projrun
-from tests.terminal import needs, terminal
+from tests.support.terminal import needs, terminal
 
 MLPROJECT = """\
 entry_points:

@@ -15,8 +15,8 @@ import git
 import pytest
 
 from tests.cli.test_bundle import run
-from tests.cli.test_record import LOG
 from tests.conftest import MakeProject, Projrun
+from tests.whole_runs.test_record import LOG
 
 LOCAL = ("--env-manager", "local")
 MLPROJECT = """

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from projrun.project.propose.arguments import read_program
-from tests.clients import MLFLOW, Client
 from tests.conftest import MakeProject, Projrun
+from tests.support.mlflow_clients import MLFLOW, Client
 
-REFERENCE = Path(__file__).parents[1] / "project" / "mlflow_reference.py"
+REFERENCE = Path(__file__).parents[1] / "real_mlflow" / "project_script.py"
 WITH_ARGPARSE = """
 import argparse, json
 from pathlib import Path

@@ -23,10 +23,10 @@ import pytest
 from projrun.disk import Home
 from projrun.disk.file_operations import remove_tree
 from tests.conftest import MakeProject, Projrun
-from tests.gitserver import Upstream, make_upstream, run_git
-from tests.machine import forget_index_settings
-from tests.server.test_standing import Standing
-from tests.sources.test_submodules import add_submodule
+from tests.server.test_standalone import Standing
+from tests.sources.git.test_submodules import add_submodule
+from tests.support.git_server import Upstream, make_upstream, run_git
+from tests.support.machine_settings import forget_index_settings
 
 LOCAL = ("--env-manager", "local")
 SHOWS = "entry_points: {main: {command: 'cat data'}}\n"

@@ -14,7 +14,7 @@ import pytest
 
 from projrun.disk import Home
 from tests.conftest import MakeProject, Projrun
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 TYPED = """
 name: typed

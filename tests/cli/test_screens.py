@@ -10,7 +10,7 @@ import pytest
 
 from projrun.console.tables import text_width
 from tests.conftest import MakeProject, Projrun
-from tests.terminal import needs, shown, with_projrun
+from tests.support.terminal import needs, shown, with_projrun
 
 MLPROJECT = """\
 name: 予測モデル-with-a-name-that-is-rather-long-for-a-column

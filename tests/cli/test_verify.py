@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from projrun.runner.variations.change_kinds import KINDS, month_later
-from tests.cli.test_record import LOG
 from tests.conftest import MakeProject, Projrun
+from tests.whole_runs.test_record import LOG
 
 LOCAL = ("--env-manager", "local")
 Done = subprocess.CompletedProcess[str]

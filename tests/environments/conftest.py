@@ -10,17 +10,17 @@ from projrun.documents import toml_file
 from projrun.environments.environment_store import provide
 from projrun.environments.interpreters import choice
 from projrun.project import read_project
-from tests import condachannel
-from tests.condachannel import PLACEHOLDER, Channel
+from tests.support import conda_packages
+from tests.support.conda_packages import PLACEHOLDER, Channel
 
 
 @pytest.fixture(scope="session")
 def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     """A channel with the running Python and a few packages of every sort."""
     channel = Channel(tmp_path_factory.mktemp("conda") / "channel")
-    condachannel.add_python(channel, choice.choose("")[0])
-    condachannel.add_library(channel, "1.0.0", format="tar.bz2")
-    condachannel.add_library(channel, "2.0.0")
+    conda_packages.add_python(channel, choice.choose("")[0])
+    conda_packages.add_library(channel, "1.0.0", format="tar.bz2")
+    conda_packages.add_library(channel, "2.0.0")
     activation = (
         f"export NATIVE_DATA=$CONDA_PREFIX/share/native PATH={PLACEHOLDER}/libexec:$PATH\nunset FROM_FILE\n"
     )

@@ -1,4 +1,4 @@
-"""The driver of the contract: every member of every manager, images aside, which tests/docker builds."""
+"""The driver of the contract: every member of every manager, images aside, which tests/containers builds."""
 
 from __future__ import annotations
 

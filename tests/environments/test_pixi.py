@@ -13,7 +13,7 @@ from projrun.errors import BuildError
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
-from tests.environments.test_environments import packages_of, provided, python_says
+from tests.environments.test_environment_store import packages_of, provided, python_says
 
 MANIFEST = '[{table}workspace]\nchannels = ["x"]\nplatforms = []\n[{table}activation.env]\nMODE = "fast"\n'
 PYPROJECT = '[project]\nname = "here"\nversion = "1"\n[build-system]\nrequires = []\n'

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.bad_input import HEAVY
-from tests.project.test_anything import EXAMPLES
+from tests.project.test_arbitrary_input import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
 BATCHES = 4

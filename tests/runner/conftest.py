@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.gitserver import git_server
+from tests.support.git_server import git_server
 
 __all__ = ["git_server"]

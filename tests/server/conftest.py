@@ -14,7 +14,7 @@ import pytest
 from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
-from tests.clients import MODELS, Client
+from tests.support.mlflow_clients import MODELS, Client
 
 
 class Answer(NamedTuple):

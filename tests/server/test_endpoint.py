@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -17,10 +19,11 @@ from typing import Any
 import pytest
 
 from projrun.disk import Home
+from projrun.server import app
 from projrun.server.endpoint import Endpoint
-from projrun.tracking import Store
+from projrun.tracking import Store, open_store
 from projrun.tracking.entities import Metric
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 LAZY = """
 import sys, urllib.request
@@ -183,3 +186,21 @@ def is_connected_to(one: socket.socket, address: object) -> bool:
         return bool(one.getpeername() == address)
     except OSError:  # it listens
         return False
+
+
+def test_a_server_that_cannot_start_refuses_its_clients_at_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise ImportError("no module named 'starlette'")
+
+    monkeypatch.setattr(app, "create_app", broken)
+    store = open_store(home)
+    endpoint = Endpoint(store)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(endpoint.url + "/health", timeout=60)
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(endpoint.url + "/health", timeout=60)
+    endpoint.close()
+    store.close()
+    assert "tracking endpoint ended: ImportError" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from projrun import sources
 from projrun.disk import Home
 from projrun.plan import Checkout
-from tests.gitserver import Upstream, git_server, make_upstream
+from tests.support.git_server import Upstream, git_server, make_upstream
 
 __all__ = ["git_server"]
 

@@ -11,11 +11,11 @@ import pytest
 from projrun import sources
 from projrun.disk import Home
 from projrun.errors import SourceError
-from tests.chaos import MARK, processes_marked
-from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.children import first_line_of, kill, start_fetching
 from tests.sources.conftest import Fetcher
-from tests.waiting import PATIENCE_S
+from tests.support.chaos import MARK, processes_marked
+from tests.support.git_server import GitServer, Upstream, run_git
+from tests.support.waiting import PATIENCE_S
 
 
 def names_in(directory: Path) -> list[str]:

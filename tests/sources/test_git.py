@@ -10,8 +10,8 @@ import pytest
 
 from projrun.disk import Home
 from projrun.errors import SourceError
-from tests.gitserver import GitServer, Upstream, make_upstream, run_git, stand_in_for_ssh
 from tests.sources.conftest import Fetcher
+from tests.support.git_server import GitServer, Upstream, make_upstream, run_git, stand_in_for_ssh
 
 
 def test_the_default_branch_whatever_its_name(fetch: Fetcher, git_server: GitServer) -> None:

@@ -8,8 +8,8 @@ import pytest
 from projrun import sources
 from projrun.disk import Home
 from projrun.errors import SourceError
-from tests.gitserver import Upstream, make_upstream, run_git
 from tests.sources.conftest import Fetcher
+from tests.support.git_server import Upstream, make_upstream, run_git
 
 
 @pytest.fixture

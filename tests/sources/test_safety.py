@@ -12,8 +12,8 @@ import pytest
 
 from projrun.disk import Home
 from projrun.errors import SourceError
-from tests.gitserver import GitServer, Upstream, run_git
 from tests.sources.conftest import Fetcher
+from tests.support.git_server import GitServer, Upstream, run_git
 
 SECRET = "s3cr3t"
 

@@ -1,4 +1,4 @@
-"""The contract of `Store`: each test runs on every kind of store, and on the view for the clients of a run."""
+"""The contract of `Store`: each test runs on every kind, and on the view for the clients of a run."""
 
 from __future__ import annotations
 

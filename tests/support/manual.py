@@ -1,0 +1,99 @@
+"""docs/cli.md, made from the commands themselves, and docs/validate.md, from the rules and their examples.
+
+`python -m tests.support.manual` writes both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from projrun.cli.verbs import VERBS, cli
+from projrun.project.validate.findings import RULES
+from projrun.project.validate.project_check import check_project
+from tests.project.rule_examples import EXAMPLES, WITHOUT_EXAMPLE, complete
+
+FILE = Path(__file__).parents[2] / "docs" / "cli.md"
+RULES_FILE = FILE.with_name("validate.md")
+INTRODUCTION = """# The command line
+
+Made from the commands' own help by `python -m tests.support.manual`; do not edit.
+
+stdout is data (a run's own output, tables, JSON), stderr is talk. Exit codes: the command's own; 2 usage;
+3 a bug in projrun; 125 the project could not be run; 130 or 143 interrupted.
+
+On a terminal there are colours and progress, and tables are made to fit; in a pipe there is plain text,
+whole. `NO_COLOR=1` turns colours off everywhere, `FORCE_COLOR=1` on. `--quiet` and `--verbose` stand before
+the verb, or behind `run`.
+"""
+
+
+def manual() -> str:
+    root = click.Context(cli, info_name="projrun", terminal_width=100, **cli.context_settings)
+    parts = [INTRODUCTION]
+    for verb in VERBS:
+        command = cli.get_command(root, verb)
+        assert command is not None
+        parts.append(f"## `projrun {verb}`\n")
+        parts.extend(_sections(command, click.Context(command, root, verb, terminal_width=100)))
+    return "\n".join(parts)
+
+
+def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield f"```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield f"### `{context.command_path} {name}`\n"
+            yield from _sections(inner, click.Context(inner, context, name, terminal_width=100))
+
+
+RULES_INTRODUCTION = """# What `projrun validate` finds
+
+Made from the rules and their examples by `python -m tests.support.manual`; do not edit.
+
+`projrun validate [URI]` reads the MLproject file and the environment's file of a directory or a Git URL and
+prints every finding, not only the first: where, what, why and what to do. Errors make the exit code 1;
+warnings and notes leave it 0; a URI that cannot be fetched is 125. The ids of the rules are stable.
+
+| `--format` | for |
+| --- | --- |
+| `text` | people; the first line of each finding is `file:line:column: severity: message [rule]` |
+| `json` | programs: an array of objects: `rule`, `severity`, `message`, `fix`, `explanation`, `file`, … |
+| `sarif` | code scanning (SARIF 2.1.0) |
+| `github` | annotations in GitHub Actions |
+
+In GitHub Actions, `projrun validate --format github` marks the lines in a pull request; what `--format sarif`
+prints can be kept in a file and handed to `github/codeql-action/upload-sarif`.
+"""
+
+
+def rules() -> str:
+    return "\n".join([RULES_INTRODUCTION, *(_rule(rule) for rule in RULES)])
+
+
+def _rule(rule: str) -> str:
+    severity, explanation = RULES[rule].severity, RULES[rule].explanation
+    head = f"## `{rule}`\n\n{severity}: {explanation}.\n"
+    if rule in WITHOUT_EXAMPLE:
+        return f"{head}\n{WITHOUT_EXAMPLE[rule]}\n"
+    files = "\n".join(f"# {name}\n{text}" for name, text in EXAMPLES[rule][0].items() if text)
+    example = f"```yaml\n{files}```\n\n" if files else ""
+    return f"{head}\n{example}```text\n{_found(rule)}\n```\n"
+
+
+def _found(rule: str) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in complete(rule).items():
+            Path(directory, name).write_text(text)
+        (found,) = check_project(Path(directory))
+    return f"{found.file}:{found.line}:{found.column}: {found.severity}: {found.message}\nfix: {found.fix}"
+
+
+if __name__ == "__main__":
+    FILE.write_text(manual())
+    RULES_FILE.write_text(rules())
