@@ -41,6 +41,7 @@ class Handle(msgspec.Struct, frozen=True):
     """A job that a backend has taken. Plain data without secrets, good across processes."""
 
     backend: str
+    run_id: str
     id: str
     log: str
     """Path of the file that gets stdout and stderr."""
@@ -116,7 +117,10 @@ class Backend(Protocol):
         ...
 
     def reclaim(self, handle: Handle) -> None:
-        """Remove what the job left, also one that was only prepared or still runs. Once more is fine."""
+        """Remove what the job left, also one that was only prepared or still runs. Once more is fine.
+
+        Another process than the one that prepared the job calls this when that one was killed.
+        """
         ...
 
     def logs(self, handle: Handle) -> Path:
@@ -179,3 +183,18 @@ def backend_named(name: str) -> Backend:
     if name not in KINDS:
         raise UsageError(f"there is no backend '{name}'", f"choose one of {', '.join([*KINDS, *PLANNED])}")
     return cast(Backend, import_module(KINDS[name]))
+
+
+def handle_to_text(handle: Handle) -> str:
+    return msgspec.json.encode(handle).decode()
+
+
+def reclaim_stored(run_id: str, text: str) -> None:
+    """Remove what the job of a run left whose supervisor is gone. text: from `handle_to_text`."""
+    try:
+        handle = msgspec.json.decode(text, type=Handle)
+    except msgspec.DecodeError:
+        return
+    # The text comes from a tag, which clients of the run may write: it must not reach another run's job.
+    if handle.run_id == run_id and handle.backend in KINDS:
+        backend_named(handle.backend).reclaim(handle)

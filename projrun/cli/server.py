@@ -36,6 +36,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     import os
     from contextlib import closing
 
+    from projrun.backends import reclaim_stored
     from projrun.console import say
     from projrun.disk import home_from
     from projrun.errors import UsageError
@@ -57,7 +58,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     home = home_from()
     with closing(sqlite_store.open_store(home)) as store:
         store.remove_abandoned_uploads()
-        settle_lost_runs(home, store)
+        settle_lost_runs(home, store, reclaim_stored)
         try:
             serve(store, where, ready)
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from projrun import inputs
+from projrun.backends import reclaim_stored
 from projrun.bundle_layout import (
     MANIFEST,
     METADATA,
@@ -180,7 +181,7 @@ def _place_of(
     place = Path(planned.path)
     if planned.remote and not place.exists():  # it was downloaded for the run alone
         place = stack.enter_context(temporary_directory()) / place.name
-        store = stack.enter_context(closing(settled_store(home)))
+        store = stack.enter_context(closing(settled_store(home, reclaim_stored)))
         try:
             again = msgspec.structs.replace(planned, path=str(place))
             inputs.gather([again], {planned.parameter: planned.value}, store)

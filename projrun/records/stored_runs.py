@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from projrun import sources, tracking
+from projrun.backends import reclaim_stored
 from projrun.bundle_layout import RECORD, TREE
 from projrun.compare.results import compare
 from projrun.compare.side_by_side import SideBySide, SourceDiff, compare_trees, side_by_side
@@ -142,7 +143,7 @@ def find_stored_run(name: str, home: Home, stack: ExitStack) -> StoredRun:
         raise RecordError(
             f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
         )
-    store = stack.enter_context(closing(settled_store(home)))
+    store = stack.enter_context(closing(settled_store(home, reclaim_stored)))
     return _in_store(store, find_run(store, name), stack)
 
 

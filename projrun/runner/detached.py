@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from projrun import sources
+from projrun.backends import reclaim_stored
 from projrun.console import print_error
 from projrun.console.masking import hide_values
 from projrun.disk import Home
@@ -59,7 +60,7 @@ def start(request: Request, home: Home, *, silent: bool) -> tuple[str, DetachedP
     started = now_ms()
     with (
         offline(request.offline),
-        closing(settled_store(home)) as store,
+        closing(settled_store(home, reclaim_stored)) as store,
         supervising(home, store) as supervision,
         ExitStack() as stack,
     ):
@@ -115,7 +116,11 @@ def perform_handed_over(supervision: str, fd: int, home: Home) -> Record:
 
     supervision: `NAME:FD`, as `supervising` takes it. fd: what `start` writes the plan to.
     """
-    with closing(settled_store(home)) as store, supervising(home, store, supervision), ExitStack() as stack:
+    with (
+        closing(settled_store(home, reclaim_stored)) as store,
+        supervising(home, store, supervision),
+        ExitStack() as stack,
+    ):
         with open(fd, "rb") as pipe:
             message = pipe.read()
         try:
@@ -151,12 +156,12 @@ def wait(store: Store, home: Home, run_id: str) -> Run:
     while (run := store.get_run(run_id)).status not in TERMINATED:
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-        settle_lost_runs(home, store)
+        settle_lost_runs(home, store, reclaim_stored)
     return run
 
 
 def stop_run(run_id: str, home: Home) -> None:
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         stop(store, home, store.get_run(run_id))
 
 
@@ -169,7 +174,7 @@ def stop(store: Store, home: Home, run: Run) -> Run:
         return run
     pid = _pid(home, run.tags.get(SUPERVISOR_TAG, ""))
     if pid is None:
-        settle_lost_runs(home, store)
+        settle_lost_runs(home, store, reclaim_stored)
         if (run := store.get_run(run.run_id)).status in TERMINATED:
             return run
         raise UnavailableError(

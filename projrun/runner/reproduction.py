@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from projrun.backends import reclaim_stored
 from projrun.console import print_error, warn
 from projrun.console.masking import hide_values
 from projrun.disk import Home
@@ -67,7 +68,11 @@ def reproduce(
     Raises RecordError before anything runs when something cannot be had, after saying what.
     """
     again = again or Again()
-    with closing(settled_store(home)) as store, supervising(home, store) as supervision, ExitStack() as own:
+    with (
+        closing(settled_store(home, reclaim_stored)) as store,
+        supervising(home, store) as supervision,
+        ExitStack() as own,
+    ):
         planned = prepare(found, home, staying or own, again)
         run = Recorder(store, _identity(found, again), supervision.name).open(planned.plan)
         return perform(store, run, planned, home)

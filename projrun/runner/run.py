@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projrun import inputs, sources
-from projrun.backends import Backend, Handle, Job, Limits, Prepared, backend_named
+from projrun.backends import (
+    Backend,
+    Handle,
+    Job,
+    Limits,
+    Prepared,
+    backend_named,
+    handle_to_text,
+    reclaim_stored,
+)
 from projrun.console import warn
 from projrun.console.masking import hide_values, output_secrets
 from projrun.disk import Home
@@ -44,7 +53,7 @@ from projrun.runner.planner import Planned, make_plan
 from projrun.server.endpoint import tracking_variables
 from projrun.sources.closure import Captured, link_artifact
 from projrun.tracking import Store
-from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, Run, RunStatus
+from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, HANDLE_TAG, Run, RunStatus
 from projrun.tracking.recorder import (
     Recorder,
     ended,
@@ -264,11 +273,15 @@ def _run_job(store: Store, known: _Known, backend: Backend, job: Job, home: Home
     started, timeout_s = known.outcome.start_time, job.limits.timeout_s
     try:
         with defer_signals():
+            assert known.provided is not None
             prepared = backend.prepare(job)
             # What follows is done while the backend makes what the command starts in, such as a container.
+            tags = {
+                ENVIRONMENT_KEY_TAG: known.provided.environment.key,
+                HANDLE_TAG: handle_to_text(prepared.handle),
+            }
+            store.log_batch(job.run_id, tags=tags)
             known.observe(store, home)
-            assert known.provided is not None
-            store.log_batch(job.run_id, tags={ENVIRONMENT_KEY_TAG: known.provided.environment.key})
             if not backend.QUEUES:
                 store.update_run(job.run_id, status="RUNNING")
             handle = backend.start(prepared)
@@ -313,7 +326,7 @@ def run(request: Request, home: Home) -> Record:
     started = now_ms()
     with (
         offline(request.offline),
-        closing(settled_store(home)) as store,
+        closing(settled_store(home, reclaim_stored)) as store,
         supervising(home, store) as supervision,
         ExitStack() as stack,
     ):
@@ -357,7 +370,7 @@ def give_back(checkout: Checkout, keep: bool, home: Home, stack: ExitStack) -> N
 
 
 def status_of(run_id: str, home: Home) -> RunStatus:
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         return store.get_run(run_id).status
 
 

@@ -16,6 +16,8 @@ RUN_NAME_TAG = "mlflow.runName"
 LOGGED_MODELS_TAG = "mlflow.log-model.history"
 DIRECTORY_TAG = "projrun.directory"
 ENVIRONMENT_KEY_TAG = "projrun.environment.key"
+HANDLE_TAG = "projrun.handle"
+# JSON of the backend's handle, by which another process removes what the job left.
 CREATION_TAG = "projrun.creation"
 """Of runs on a server: tells, after a lost answer, whether the run was made."""
 EXIT_CODE_TAG = "projrun.exit_code"

@@ -7,7 +7,7 @@ settles its run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from projrun.processes import handles_termination
 from projrun.processes.cgroups import own_cgroup_directory, remove_abandoned
 from projrun.record import Outcome
 from projrun.tracking import Store
-from projrun.tracking.entities import PARENT_RUN_ID_TAG, SUPERVISOR_TAG, TERMINATED
+from projrun.tracking.entities import HANDLE_TAG, PARENT_RUN_ID_TAG, SUPERVISOR_TAG, TERMINATED
 from projrun.tracking.recorder import end_after, end_with_parent, killed, settle
 
+Reclaim = Callable[[str, str], None]
+"""Removes what the job of a run left, by the run's id and its handle: `backends.reclaim_stored`."""
 LIBRARY = -1
 ENDPOINT = "http://127.0.0.1:"
 LOST = "the projrun process that supervised it is gone"
@@ -86,7 +88,9 @@ def supervising(home: Home, store: Store, handed: str = "") -> Iterator[Supervis
     except BaseException as error:
         if supervision.lock.is_held:
             try:
-                _settle(supervision.name, store, error if isinstance(error, KeyboardInterrupt) else None)
+                _settle(
+                    supervision.name, store, interrupt=error if isinstance(error, KeyboardInterrupt) else None
+                )
             except TrackingError:  # where the store cannot be written now, the file stays for later
                 supervision.lock.release()
         raise
@@ -122,51 +126,58 @@ def _content(store: Store, pid: int) -> str:
     return f"{store.uri}\n{pid}\n{own_cgroup_directory() or ''}\n"
 
 
-def settled_store(home: Home) -> Store:
+def settled_store(home: Home, reclaim: Reclaim) -> Store:
     """The store that the environment names, in which no run is without a living supervisor."""
     store = tracking.open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))
-    settle_lost_runs(home, store)
+    settle_lost_runs(home, store, reclaim)
     return store
 
 
-def settle_lost_runs(home: Home, store: Store) -> None:
-    """Mark the runs of this store whose supervisor died as FAILED."""
+def settle_lost_runs(home: Home, store: Store, reclaim: Reclaim) -> None:
+    """Mark the runs of this store whose supervisor died as FAILED, and remove what their jobs left."""
     try:
         names = os.listdir(home.supervisors)
     except OSError:
         return
     for name in names:
         if not name.endswith(".tmp"):
-            _settle_if_lost(home.supervisors / name, store)
+            _settle_if_lost(home.supervisors / name, store, reclaim)
 
 
-def _settle_if_lost(place: Path, store: Store) -> None:
-    lock = FileLock(place)
+def _settle_if_lost(path: Path, store: Store, reclaim: Reclaim) -> None:
+    lock = FileLock(path)
     try:
-        if place.exists() and lock.try_acquire():
-            of_store, _, groups, *_ = f"{place.read_text()}\n\n".split("\n")
+        if path.exists() and lock.try_acquire():
+            of_store, _, groups, *_ = f"{path.read_text()}\n\n".split("\n")
             if groups:
                 remove_abandoned(Path(groups))
             # A run inside a run knew our store by the address of an endpoint, which is no more.
             if of_store in (store.uri, "") or of_store.startswith(ENDPOINT):
-                found = _settle(place.name, store)
+                found = _settle(path.name, store, reclaim=reclaim)
                 if found or of_store in (store.uri, ""):
-                    place.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
     except (OSError, TrackingError):
         return
     finally:
         lock.release()
 
 
-def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None = None) -> bool:
-    """End its runs that have not ended; whether it had any here. interrupt: what ended it, if we know."""
-    found, _ = store.search_runs([], f"tags.`{SUPERVISOR_TAG}` = '{supervisor}'", run_view_type="ALL")
-    for run in found:
-        if run.status not in TERMINATED:
-            if run.tags.get("mlflow.project.env") == "docker":
-                from projrun import engine
+def _settle(
+    supervisor: str,
+    store: Store,
+    *,
+    interrupt: KeyboardInterrupt | None = None,
+    reclaim: Reclaim | None = None,
+) -> bool:
+    """Settle a supervisor's runs that have not ended; return True if the store has any run of it.
 
-                engine.remove_run_containers(run.run_id)
+    interrupt: what ended it, if we know. reclaim: None where its jobs have been reclaimed.
+    """
+    runs, _ = store.search_runs([], f"tags.`{SUPERVISOR_TAG}` = '{supervisor}'", run_view_type="ALL")
+    for run in runs:
+        if run.status not in TERMINATED:
+            if reclaim and (handle := run.tags.get(HANDLE_TAG)):
+                reclaim(run.run_id, handle)
             lost = Outcome(
                 status="FAILED", reason=LOST, start_time=run.start_time, end_time=end_after(run.start_time)
             )
@@ -174,4 +185,4 @@ def _settle(supervisor: str, store: Store, interrupt: KeyboardInterrupt | None =
             made_in_it = f"tags.`{PARENT_RUN_ID_TAG}` = '{run.run_id}'"
             for child in store.search_runs([], made_in_it, run_view_type="ALL")[0]:
                 end_with_parent(store, child)
-    return bool(found)
+    return bool(runs)

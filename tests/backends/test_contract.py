@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -15,9 +16,12 @@ from typing import cast
 import msgspec
 import pytest
 
-from projrun.backends import KINDS, Backend, Handle, Job, Limits
+from projrun.backends import KINDS, Backend, Handle, Job, Limits, handle_to_text, reclaim_stored
+from projrun.disk import Home
 from projrun.errors import LaunchError
 from projrun.plan import Checkout, Descriptor, Launch, Plan, PlannedEnvironment, Source
+from projrun.tracking.entities import HANDLE_TAG, SUPERVISOR_TAG
+from projrun.tracking.supervision import enlist, settle_lost_runs, settled_store
 from tests.backends import queue_backend
 from tests.conftest import MakeProject
 
@@ -157,8 +161,9 @@ backends.KINDS["queue"] = "tests.backends.queue_backend"
 project = Path(sys.argv[1])
 def look():
     from projrun.disk import home_from
+    from projrun.backends import reclaim_stored
     from projrun.tracking.supervision import settled_store
-    store = settled_store(home_from())
+    store = settled_store(home_from(), reclaim_stored)
     while not (runs := store.search_runs(["0"])[0]) or "projrun.environment.key" not in runs[0].tags:
         time.sleep(0.01)
     time.sleep(0.2)
@@ -183,3 +188,27 @@ def test_a_run_in_a_queue_is_not_running(make_project: MakeProject) -> None:
         [sys.executable, "-c", QUEUED_RUN, str(project)], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == ["SCHEDULED", "RUNNING", "FINISHED"], done.stderr
+
+
+def test_a_job_of_a_killed_process_is_reclaimed_by_its_stored_handle(
+    backend: Backend, make_job: MakeJob, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reclaimed: list[Handle] = []
+    monkeypatch.setattr(backend, "reclaim", reclaimed.append)
+    monkeypatch.setitem(KINDS, "queue", queue_backend.__name__)
+    kind = "queue" if backend.QUEUES else "local"
+    with closing(settled_store(home, reclaim_stored)) as store:
+        supervision = enlist(home, store, 0)
+        lost, other = (store.create_run("0", tags={SUPERVISOR_TAG: supervision.name}) for _ in range(2))
+        handle = Handle(kind, lost.run_id, "job-7", "/log")
+        for run in (lost, other):
+            store.log_batch(run.run_id, tags={HANDLE_TAG: handle_to_text(handle)})
+        supervision.lock.release()
+        settle_lost_runs(home, store, reclaim_stored)
+        assert {run.status for run in store.search_runs(["0"])[0]} == {"FAILED"}
+    assert reclaimed == [handle], "the handle of another run is left alone"
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"backend":"gone","run_id":"1","id":"x","log":"/log"}'])
+def test_a_handle_that_is_not_ours_is_left_alone(text: str) -> None:
+    reclaim_stored("1", text)

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from projrun import api
+from projrun.backends import reclaim_stored
 from projrun.disk import Home
 from projrun.record import RECORD_ARTIFACT, Record, from_json
 from projrun.request import Request
@@ -60,7 +61,7 @@ def wait_for(path: Path) -> None:
 
 
 def finished(run_id: str, home: Home) -> Run:
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         return detached.wait(store, home, run_id)
 
 
@@ -83,7 +84,7 @@ def test_one_fetch_serves_the_plans_of_a_sweep(git_server: GitServer, mlproject:
     upstream.commit(MLproject=mlproject)
     request = Request(uri=f"{git_server.url}/project.git", env_manager="local", experiment_name="sweep")
     with ExitStack() as stack:
-        store = stack.enter_context(closing(settled_store(home)))
+        store = stack.enter_context(closing(settled_store(home, reclaim_stored)))
         supervision = stack.enter_context(supervising(home, store))
         checkout, captured = fetch(request, home, stack)
         asked = len(git_server.requests)
@@ -135,7 +136,7 @@ def test_a_detached_run_fetches_once_and_keeps_its_checkout_to_the_end(
     supervisor.wait()
     assert asked and not git_server.requests
     assert len(checkouts(home)) == keep
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         directory, token, *rest = log_of(store, run_id).splitlines()
         assert (Path(directory).parent.parent, token) == (home.checkouts, "***")
         assert "\n".join(rest).strip() == mlproject.strip()
@@ -191,7 +192,7 @@ def test_a_parent_that_is_killed_before_it_wrote_the_plan_leaves_a_failed_run(
     project = make_project(MLproject=mlproject)
     killed = subprocess.run([sys.executable, "-c", KILLED_HALFWAY, project], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         (run,), _ = store.search_runs(["0"])
         assert detached.wait(store, home, run.run_id).status == "FAILED"
     assert not list(home.supervisors.iterdir())
@@ -225,6 +226,6 @@ def test_a_plan_and_a_record_give_the_identity_that_their_request_gave(
     project = make_project(MLproject=mlproject)
     request = Request(uri=str(project), env_manager="local")
     run_id = api.run(str(project), env_manager="local").run_id
-    with closing(settled_store(home)) as store:
+    with closing(settled_store(home, reclaim_stored)) as store:
         record = record_of(store, run_id)
     assert identify_request(request) == identify_plan(record.plan, record.root) == identify_record(record)

@@ -45,12 +45,12 @@ def endpoint_address(plan: Plan, launch: Launch) -> tuple[str, str]:
 def prepare(job: Job) -> Prepared:
     """Have the engine make the container meanwhile; a process needs nothing beforehand."""
     if job.launch.container is None:
-        return Prepared(job, Handle("local", job.run_id, str(job.log), job.limits.grace_s))
+        return Prepared(job, Handle("local", job.run_id, job.run_id, str(job.log), job.limits.grace_s))
     from projrun.backends.local.container import ContainerProcess
 
     container = ContainerProcess(job, *_own_streams())
     _children[container.id] = _made[container.id] = container
-    return Prepared(job, Handle("local", container.id, str(job.log), job.limits.grace_s))
+    return Prepared(job, Handle("local", job.run_id, container.id, str(job.log), job.limits.grace_s))
 
 
 def start(prepared: Prepared) -> Handle:
@@ -104,8 +104,15 @@ def cancel(handle: Handle, signal: int) -> JobState:
 def reclaim(handle: Handle) -> None:
     _made.pop(handle.id, None)
     child = _children.pop(handle.id, None)
-    if _ended.pop(handle.id, None) is None and child is not None:
+    if _ended.pop(handle.id, None) is not None:
+        return
+    if child is not None:
         child.abandon()
+    elif handle.id != handle.run_id:
+        # The job of another process, in a container. A process's control group goes with its supervisor's.
+        from projrun import engine
+
+        engine.remove_run_containers(handle.run_id)
 
 
 def _end(handle: Handle, exit_code: int) -> JobState:

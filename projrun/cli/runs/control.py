@@ -27,6 +27,7 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
 
     On a terminal, control characters that could confuse it are shown as visible signs.
     """
+    from projrun.backends import reclaim_stored
     from projrun.console import say
     from projrun.disk import home_from
     from projrun.errors import UsageError
@@ -41,7 +42,7 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
     with opened_store() as store:
         run = find_run(store, run_id)
         if follow:
-            chunks = follow_output(store, run.run_id, lambda: settle_lost_runs(home, store))
+            chunks = follow_output(store, run.run_id, lambda: settle_lost_runs(home, store, reclaim_stored))
         else:
             chunks = read_stream(store, run.run_id, stream) if stream else read_output(store, run.run_id)
         if not _print(chunks, raw) and not stream:

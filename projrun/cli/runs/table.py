@@ -131,8 +131,9 @@ def opened_store() -> Iterator[Store]:
     """Open the store of runs, and settle the runs of dead supervisors."""
     from contextlib import closing
 
+    from projrun.backends import reclaim_stored
     from projrun.disk import home_from
     from projrun.tracking.supervision import settled_store
 
-    with closing(settled_store(home_from())) as store:
+    with closing(settled_store(home_from(), reclaim_stored)) as store:
         yield store

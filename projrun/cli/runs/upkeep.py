@@ -112,6 +112,7 @@ def sync_() -> None:
     import os
     from contextlib import closing
 
+    from projrun.backends import reclaim_stored
     from projrun.console import print_error, say
     from projrun.disk import home_from
     from projrun.errors import TrackingError
@@ -126,7 +127,7 @@ def sync_() -> None:
         say("nothing waits for a server")
         return
     with closing(open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))) as store:
-        settle_lost_runs(home, store)
+        settle_lost_runs(home, store, reclaim_stored)
         failed = 0
         for place in places:
             if not isinstance(store, RestStore) or place.server != store.uri:
