@@ -14,7 +14,7 @@ from projrun.errors import ProjectError
 from projrun.project import read_project
 from projrun.project.mlproject import Parameter
 from projrun.project.parameters import kind_of
-from projrun.project.validate.project_check import check_project
+from projrun.project.validate import check_project
 from projrun.schemas import DIRECTORY, encoded, schemas
 from tests.project.corpus import CASES, Case
 

@@ -31,7 +31,7 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     from projrun.console import print_data, warn
     from projrun.disk import home_from
     from projrun.project import read_project
-    from projrun.project.validate.project_check import check_project
+    from projrun.project.validate import check_project
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:

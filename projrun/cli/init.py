@@ -31,7 +31,7 @@ def init(directory: str, name: str, dry_run: bool) -> None:
 
     from projrun.console import print_data, say, warn
     from projrun.errors import ProjectError
-    from projrun.project.propose.mlproject_file import propose_mlproject
+    from projrun.project.propose import propose_mlproject
 
     root = Path(directory)
     if not root.is_dir():

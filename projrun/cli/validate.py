@@ -37,7 +37,7 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     """
     from projrun.console import print_data
     from projrun.disk import home_from
-    from projrun.project.validate.project_check import check_project
+    from projrun.project.validate import check_project
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:

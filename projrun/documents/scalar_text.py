@@ -1,4 +1,4 @@
-"""Texts in YAML files: where in the file each of their characters stands."""
+"""Find the position in a YAML file of each character of a scalar."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 
-class Text:
-    """A scalar as it stands in the file.
+class ScalarText:
+    """A scalar, whose characters have positions in the file.
 
-    Folding, indentation and line ends change only blanks, so a character of the value is found by counting
-    what is not blank.
+    source: its text in the file, with quotes; style: its quote or indicator; position: line and column.
     """
 
-    def __init__(self, value: str, source: str, style: str, place: tuple[int, int]) -> None:
-        """source: from the file, with its quotes; style: its quote or indicator; place: where it begins."""
-        self._line, self._column = place
-        self._line_starts = array("L", (found.end() for found in _LINE_END.finditer(source)))
+    # Folding, indentation and line ends change only blanks, so a character of the value is found by counting
+    # the characters that are not blank.
+
+    def __init__(self, value: str, source: str, style: str, position: tuple[int, int]) -> None:
+        self._line, self._column = position
+        self._line_starts = array("L", (match.end() for match in _LINE_END.finditer(source)))
         self._in_source = _Runs(_source_runs(source, style))
-        self._in_value = _Runs((found.start(), found.end() - found.start()) for found in _RUN.finditer(value))
+        self._in_value = _Runs(_find_runs(value))
 
     def position(self, offset: int) -> tuple[int, int]:
-        """(line, column) from 1, in the file, of the character at `offset` of the value."""
+        """Return line and column in the file, from 1, of the character at `offset` of the value."""
         index = self._in_source.start_of(self._in_value.count_before(offset))
         before = bisect_right(self._line_starts, index)
         if not before:
@@ -32,10 +33,10 @@ class Text:
 
 
 class _Runs:
-    """Stretches of text without blanks: where each begins, and how many characters are in those before it."""
+    """Stretches of text without blanks: the start of each, and the number of characters before it."""
 
     def __init__(self, runs: Iterator[tuple[int, int]]) -> None:
-        # a list of tuples would take 100 MB for 1 MB of text
+        # A list of tuples would take 100 MB for 1 MB of text
         self._starts, self._counts = array("L"), array("L")
         count = 0
         for start, length in runs:
@@ -65,8 +66,12 @@ _PIECES = {
 }
 
 
+def _find_runs(text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    return ((match.start(), match.end() - match.start()) for match in _RUN.finditer(text, start))
+
+
 def _source_runs(source: str, style: str) -> Iterator[tuple[int, int]]:
-    """(start, number of characters of the value) of each stretch without blanks."""
+    """Yield start and number of the value's characters of each stretch without blanks."""
     properties = _PROPERTIES.match(source)
     start = properties.end() if properties else 0
     if style in _PIECES:
@@ -74,19 +79,18 @@ def _source_runs(source: str, style: str) -> Iterator[tuple[int, int]]:
         return
     if style in ("|", ">"):
         start = source.find("\n", start) + 1
-    for found in _RUN.finditer(source, start):
-        yield found.start(), found.end() - found.start()
+    yield from _find_runs(source, start)
 
 
 def _quoted_runs(pieces: re.Pattern[str], source: str, start: int) -> Iterator[tuple[int, int]]:
-    for found in pieces.finditer(source, start):
-        piece = found[0]
+    for match in pieces.finditer(source, start):
+        piece = match[0]
         if piece == "''":
-            yield found.start(), 1
+            yield match.start(), 1
         elif not piece.startswith("\\"):
-            yield found.start(), len(piece)
-        elif not _is_blank(found):
-            yield found.start(), 1
+            yield match.start(), len(piece)
+        elif not _is_blank(match):
+            yield match.start(), 1
 
 
 def _is_blank(escape: re.Match[str]) -> bool:

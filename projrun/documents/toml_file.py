@@ -1,4 +1,4 @@
-"""TOML: the one file that reads it. The parser is imported when there is something to read."""
+"""Read and write TOML. The parser is imported when there is something to read."""
 
 from __future__ import annotations
 
@@ -7,29 +7,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from projrun.documents.yaml_cache import MAX_BYTES
+from projrun.documents import MAX_BYTES, read_file
 from projrun.errors import ProjectError
 
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def load(path: Path, file: str) -> dict[str, Any]:
-    """The document at `path`, called `file` in complaints. Raises ProjectError with its place."""
+    """Return the document at `path`, which the user calls `file`. Raises ProjectError with file and line."""
+    content = read_file(path, file)
+    if len(content) > MAX_BYTES:
+        raise ProjectError(f"is larger than {MAX_BYTES} bytes", "make it smaller", file=file)
     try:
-        content = path.read_bytes()
-        if len(content) > MAX_BYTES:
-            raise ProjectError(f"is larger than {MAX_BYTES} bytes", "make it smaller", file=file)
         return parse(content.decode(), file)
-    except OSError as error:
-        raise ProjectError(
-            f"cannot be read: {error.strerror}", "see that the file may be read", file=file
-        ) from None
     except UnicodeDecodeError:
         raise ProjectError("is not UTF-8 text", "save it as UTF-8", file=file) from None
 
 
 def parse(text: str, file: str, first_line: int = 1) -> dict[str, Any]:
-    """first_line: where `text` begins in `file`."""
+    """Return the document in `text`, which begins at line `first_line` of `file`. Raises ProjectError."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -41,15 +37,25 @@ def parse(text: str, file: str, first_line: int = 1) -> dict[str, Any]:
         problem = str(error)
         at = _AT.search(problem)
         line = first_line + int(at[1]) - 1 if at and at[1] else 0
-        told = problem[: at.start()] if at else problem
-        raise ProjectError(f"is not valid TOML: {told}", "mend it", file=file, line=line) from None
+        reason = problem[: at.start()] if at else problem
+        raise ProjectError(f"is not valid TOML: {reason}", "correct it", file=file, line=line) from None
     except RecursionError:
         raise ProjectError("is nested too deeply", "make it flatter", file=file) from None
     return data
 
 
+def get_table(document: dict[str, Any], key: str, file: str) -> dict[str, Any]:
+    """Return the table at `key`, or {} if there is none. Raises ProjectError for another value."""
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
+    return table
+
+
+# Not tomli-w, which lays out lists and tables differently: this text enters the keys of environments and the
+# digests of locks in records, which would all change.
 def dump(document: dict[str, Any]) -> str:
-    """`document` as TOML; tables below the first level are written inline."""
+    """Return `document` as TOML; tables below the first level are written inline."""
     plain = [f"{_key(key)} = {_value(value)}" for key, value in document.items() if not _is_tables(value)]
     parts = ["\n".join(plain)]
     for key, value in document.items():

@@ -1,4 +1,4 @@
-"""Environment variables that the user gives, one by one or in a file."""
+"""Read the environment variables that the user gives, one by one or in a file."""
 
 from __future__ import annotations
 
@@ -15,66 +15,56 @@ _HINT = "see that it is a text file of lines NAME=VALUE that may be read"
 
 
 def given_variables(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Read `NAME=VALUE`, or `NAME` for its value in `environ`. A UsageError never shows a value."""
+    """Read `NAME=VALUE`, or `NAME` for its value in `environ`. Raises UsageError without the value."""
     return dict(_variable(text, environ, "--env") for text in given)
 
 
 def read_env_file(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The lines `NAME=VALUE` or `NAME` of a file, as docker reads them.
+    """Read the lines `NAME=VALUE` or `NAME` of a file, as docker does. Raises UsageError.
 
-    A value is the rest of its line; one pair of quotes around it is taken off. Empty lines and those that
-    begin with # are left out, and `export ` before a name.
+    A value is the rest of its line without one pair of quotes around it. Empty lines and those that
+    begin with # are skipped, and so is `export ` before a name.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise UsageError(
-            f"--env-file {path} cannot be read: {error.strerror}",
-            _HINT,
-        ) from None
+        raise UsageError(f"--env-file {path} cannot be read: {error.strerror}", _HINT) from None
     except UnicodeDecodeError:
-        raise UsageError(
-            f"--env-file {path} is not UTF-8 text",
-            _HINT,
-        ) from None
+        raise UsageError(f"--env-file {path} is not UTF-8 text", _HINT) from None
     variables = {}
     for number, line in enumerate(lines, 1):
         text = line.strip().removeprefix("export ").lstrip()
         if text and not text.startswith("#"):
             name, value = _variable(text, environ, f"{path}:{number}")
-            variables[name] = _unquoted(value)
+            quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+            variables[name] = value[1:-1] if quoted else value
     return variables
 
 
-def _variable(text: str, environ: Mapping[str, str], place: str) -> tuple[str, str]:
+def _variable(text: str, environ: Mapping[str, str], origin: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{place}: expected NAME=VALUE or NAME", "write for example --env API_KEY=…")
+        raise UsageError(f"{origin}: expected NAME=VALUE or NAME", "write for example --env API_KEY=…")
     if "\0" in value:
-        raise UsageError(
-            f"{place}: the value of {name} holds a null character",
-            _HINT,
-        )
+        raise UsageError(f"{origin}: the value of {name} holds a null character", _HINT)
     if equals:
         return name, value
     if name not in environ:
         raise UsageError(
-            f"{place}: {name} has no value, and there is none in the environment",
+            f"{origin}: {name} has no value, and there is none in the environment",
             f"set {name}, or write {name}=VALUE",
         )
     return name, environ[name]
-
-
-def _unquoted(value: str) -> str:
-    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
-    return value[1:-1] if quoted else value
 
 
 OFF = frozenset({"", "0", "false", "no", "off", "never"})
 
 
 def read_number(variable: str, default: float, *, of: str = "seconds") -> float:
-    """Return the variable's number, 0 or more; `default` if it is unset or empty. of: the unit."""
+    """Return the number in an environment variable, 0 or more; `default` if it is unset or empty.
+
+    of: the unit, for the message. Raises ProjrunError.
+    """
     text = os.environ.get(variable, "").strip()
     try:
         value = float(text or default)
@@ -86,7 +76,7 @@ def read_number(variable: str, default: float, *, of: str = "seconds") -> float:
 
 
 def read_whole_number(variable: str, default: int) -> int:
-    """The same for what is counted."""
+    """Return the whole number in an environment variable. Raises ProjrunError."""
     text = os.environ.get(variable, "").strip()
     if text and not (text.isascii() and text.isdecimal()):
         raise _refused(variable, "a whole number, 0 or more", default)

@@ -1,4 +1,7 @@
-"""Reading YAML files, and remembering what they said: a project that was run before needs no YAML reader."""
+"""Read YAML files, and remember their content parsed: a project that was run before needs no YAML reader."""
+
+# Importing PyYAML took a fifth of a warm run, so it is in a module of its own that only a new file needs.
+# Not remembered are files with faults, with values unknown to JSON, and with credentials (`.condarc`).
 
 from __future__ import annotations
 
@@ -10,40 +13,30 @@ from typing import Any
 import msgspec
 
 from projrun.disk import file_operations, home_from
-from projrun.documents import Document, Scalar
+from projrun.documents import MAX_BYTES, Document, Scalar, read_file
 from projrun.errors import ProjectError
 from projrun.version import __version__
 
-MAX_BYTES = 1_000_000
-_WORTH_REMEMBERING = 50_000
-"""Bytes. A larger file is rare, and takes long to recall."""
+# A larger file is rare, and takes long to recall
+_MAX_REMEMBERED_BYTES = 50_000
 
 
 def load_yaml(
     path: Path, name: str = "", tolerated: list[ProjectError] | None = None, *, remember: bool = True
 ) -> Document:
-    """Read `path`; `name` is what the user would call it. Raises ProjectError with file, line and column.
+    """Read `path`, which the user calls `name`. Raises ProjectError with file, line and column.
 
-    tolerated: gets the errors that leave the file readable (duplicate keys), which are raised without it.
-    remember: for files of projects, not those that may hold credentials or are read once.
+    tolerated: a list that collects duplicate keys, which leave the file readable; without it they are raised.
+    remember: False for files that may hold credentials or are read once.
     """
     file = name or str(path)
-    try:
-        with path.open("rb") as file_to_read:
-            content = file_to_read.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ProjectError(
-            f"cannot be read: {error.strerror}",
-            "check its permissions, or where it links to",
-            file=file,
-            rule="unreadable",
-        ) from None
+    content = read_file(path, file)
     if len(content) > MAX_BYTES:
-        raise ProjectError(
-            f"is larger than {MAX_BYTES} bytes", "keep data in files of its own", file=file, rule="too-large"
-        )
-    kept = remember and len(content) <= _WORTH_REMEMBERING
-    if kept and (document := _recalled(content, file)):
+        problem = f"is larger than {MAX_BYTES} bytes"
+        raise ProjectError(problem, "keep data in files of its own", file=file, rule="too-large")
+    remember = remember and len(content) <= _MAX_REMEMBERED_BYTES
+    document = _recall(content, file) if remember else None
+    if document is not None:
         return document
     from projrun.documents.yaml_file import parse_yaml
 
@@ -51,29 +44,29 @@ def load_yaml(
     document = parse_yaml(content, file, None if tolerated is None else faults)
     if faults and tolerated is not None:
         tolerated.extend(faults)
-    elif kept and _is_plain(document.data) and not _has_secrets(content):
+    elif remember and _is_plain(document.data) and not _has_secrets(content):
         _remember(content, document)
     return document
 
 
 class _Memory(msgspec.Struct, array_like=True):
-    """A file that had no fault. Its content is kept too: nothing else is taken for it."""
+    """A file without faults, as it was parsed."""
 
     projrun: str
-    content: bytes
+    content: bytes  # compared, so that a memory serves no other file
     data: Any
     positions: list[tuple[tuple[str | int | None, ...], tuple[int, int]]]
     scalars: list[tuple[tuple[str | int | None, ...], Scalar]]
 
 
-def _memory_of(content: bytes) -> Path:
-    """One of 256 files: a new document takes the place of another, so that they are never too many."""
+def _memory_path(content: bytes) -> Path:
+    # There are 256 files at most: a new document replaces another one
     return home_from().yaml / f"{sum(content) & 0xFF:02x}"
 
 
-def _recalled(content: bytes, file: str) -> Document | None:
+def _recall(content: bytes, file: str) -> Document | None:
     try:
-        memory = msgspec.msgpack.decode(_memory_of(content).read_bytes(), type=_Memory)
+        memory = msgspec.msgpack.decode(_memory_path(content).read_bytes(), type=_Memory)
     except (OSError, msgspec.DecodeError):
         return None
     if (memory.projrun, memory.content) != (__version__, content):
@@ -82,13 +75,13 @@ def _recalled(content: bytes, file: str) -> Document | None:
 
 
 def _remember(content: bytes, document: Document) -> None:
-    """The user alone may read it, as the project may be. A cache that cannot be written is done without."""
-    places, scalars = list(document.positions.items()), list(document.scalars.items())
-    memory = msgspec.msgpack.encode((__version__, content, document.data, places, scalars))
-    with suppress(OSError):
+    positions, scalars = list(document.positions.items()), list(document.scalars.items())
+    memory = msgspec.msgpack.encode((__version__, content, document.data, positions, scalars))
+    path = _memory_path(content)
+    with suppress(OSError):  # a cache that cannot be written costs time only
         home_from().mark_cache()
-        _memory_of(content).parent.mkdir(mode=0o700, exist_ok=True)
-        file_operations.write_atomically(_memory_of(content), memory)
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # the project may be private
+        file_operations.write_atomically(path, memory)
 
 
 def _has_secrets(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Reading YAML that strangers wrote: safe types only, limits on size and depth, places for error messages."""
+"""Parse YAML from strangers: safe types only, limits on size and depth, positions for error messages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from projrun.documents import Document, Key, Scalar
 from projrun.errors import ProjectError
 
 MAX_DEPTH = 40
-_HARMLESS_BYTES = 2_000
-"""A file of this size cannot be so deep that it exhausts the stack."""
 MAX_NODES = 20_000
+# A file of this size cannot be so deep that it exhausts the stack
+_HARMLESS_BYTES = 2_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_yaml(content: bytes | str, file: str, tolerated: list[ProjectError] | None = None) -> Document:
+    """Return the document in `content`. Raises ProjectError with file, line and column; see `load_yaml`."""
     loader = None
     try:
         if len(content) > _HARMLESS_BYTES:
-            _refuse_masses(content, file)
+            _check_size(content, file)
         loader = _Loader(content)
         node = loader.get_single_node()
         if node is None:
@@ -47,7 +48,7 @@ def parse_yaml(content: bytes | str, file: str, tolerated: list[ProjectError] | 
             rule="not-yaml",
         ) from None
     except (ValueError, OverflowError, TypeError, AttributeError) as error:
-        # A scalar that looks like a date or number and is none: 2001-99-99
+        # PyYAML lets the constructor's error through for a scalar such as 2001-99-99, which is no date
         raise ProjectError(
             f"holds a value that YAML cannot read: {error}", "quote it", file=file, rule="not-yaml"
         ) from None
@@ -60,8 +61,8 @@ def parse_yaml(content: bytes | str, file: str, tolerated: list[ProjectError] | 
             loader.dispose()
 
 
-def _refuse_masses(content: bytes | str, file: str) -> None:
-    """Look at depth and size before nodes are made: libyaml does that recursively, and crashes in the end."""
+def _check_size(content: bytes | str, file: str) -> None:
+    # libyaml makes nodes recursively and crashes at some depth, so depth and size are counted by its events
     depth = count = 0
     loader = _Loader(content)
     try:
@@ -86,18 +87,13 @@ def _too_large(file: str, mark: yaml.Mark, *, deep: bool) -> ProjectError:
     )
 
 
-def dump(data: object) -> str:
-    """YAML text of plain data, keys in the order given."""
-    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-
-
 def _problem(error: yaml.MarkedYAMLError) -> str:
     context = f" {error.context}" if error.context else ""
     return f"{error.problem or 'syntax error'}{context}"
 
 
 class _Walk:
-    """Visits every node once, aliases each time they are met, notes places and enforces the limits."""
+    """Visit every node, aliases each time they occur; note positions and enforce the limits."""
 
     def __init__(self, file: str, tolerated: list[ProjectError] | None) -> None:
         self.file, self.tolerated, self.count = file, tolerated, 0
@@ -132,7 +128,8 @@ class _Walk:
             entry = (*path, name)
             self.visit(value, entry, depth + 1)
             scalar = self.scalars.get(entry)
-            self.visit(key, entry, depth + 1)  # last, so that errors about an entry point at its key
+            # The key is visited last, so that an error about an entry points at its key
+            self.visit(key, entry, depth + 1)
             self.scalars.pop(entry, None)
             if scalar is not None:
                 self.scalars[entry] = scalar

@@ -3,7 +3,7 @@
 read_project(directory) -> Project        name, entry points, environment descriptor
 project.entry_point(name) -> EntryPoint   declared, or a script
 environment_of(project, entry_point) -> Descriptor, warnings   a script may have its own
-command.render(entry_point, values, caller=…) -> Rendered   text for bash, parameters, warnings
+command.render_command(entry_point, values, caller=…) -> Rendered   text for bash, parameters, warnings
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ BY_CONVENTION = ("pyproject.toml", "requirements.txt", "pylock.toml")
 
 
 def read_project(directory: Path) -> mlproject.Project:
-    """The project in `directory`. Raises ProjectError with file, line and column."""
+    """Read the project in `directory`. Raises ProjectError with file, line and column."""
     project = mlproject.read_mlproject(directory)
-    elsewhere = project.descriptor.file not in ("", "python_env.yaml", "conda.yaml")
-    if not elsewhere and not any((directory / file).is_file() for file in BY_CONVENTION):
-        return project
+    usual = project.descriptor.file in ("", "python_env.yaml", "conda.yaml")
+    if usual and not any((directory / file).is_file() for file in BY_CONVENTION):
+        return project  # most projects, which need neither TOML nor the names of locks
     from projrun.project.environment.lock_files import add_locks
 
     described = bool(project.file) and project.descriptor.kind != "none"
@@ -35,7 +35,7 @@ def read_project(directory: Path) -> mlproject.Project:
 def environment_of(
     project: mlproject.Project, entry_point: mlproject.EntryPoint
 ) -> tuple[Descriptor, tuple[str, ...]]:
-    """The descriptor for `entry_point`, and what to warn about. Raises ProjectError."""
+    """Return the descriptor for `entry_point`, and warnings. Raises ProjectError."""
     if not entry_point.script and not project.environment_fault:
         return project.descriptor, ()
     from projrun.project import conventions

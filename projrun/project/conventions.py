@@ -1,4 +1,4 @@
-"""Projects without an MLproject file: pyproject.toml, and metadata in a script (PEP 723).
+"""Read projects without an MLproject file: pyproject.toml, and the metadata in a script (PEP 723).
 
 The environment of an entry point is the first of: what the MLproject file names, the script's own metadata,
 python_env.yaml, a conda file, pyproject.toml, requirements.txt, pylock.toml, nothing. A lock in the
@@ -16,13 +16,12 @@ from typing import Any
 
 import msgspec
 
-from projrun.documents import toml_file
-from projrun.documents.yaml_cache import MAX_BYTES
+from projrun.documents import MAX_BYTES, read_file, toml_file
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor
 from projrun.project.environment import DescriptorResult
 from projrun.project.environment.lock_files import PYPROJECT, find_lock_file
-from projrun.project.mlproject import EntryPoint, Project
+from projrun.project.mlproject import EntryPoint, Project, escape_braces
 from projrun.project.shapes import PYTHON_PATTERN
 
 _OPENING = re.compile(r"# /// ([a-zA-Z0-9-]+)")
@@ -34,42 +33,43 @@ _SOURCE_DIRECTORIES = ("src", "")
 
 
 def add_pyproject(project: Project) -> Project:
-    """The project with what its pyproject.toml says where nothing else does."""
+    """Add what pyproject.toml says and the project does not yet know. Raises ProjectError."""
     try:
-        return _with_pyproject(project, toml_file.load(project.directory / PYPROJECT, PYPROJECT))
+        return _add_pyproject(project, toml_file.load(project.directory / PYPROJECT, PYPROJECT))
     except ProjectError as error:
         if not project.file:
             raise
-        return msgspec.structs.replace(project, environment_fault=str(error))  # mlflow does not look at it
+        # mlflow does not read the file, so its faults are not to keep an MLproject file from being run
+        return msgspec.structs.replace(project, environment_fault=str(error))
 
 
-def _with_pyproject(project: Project, document: dict[str, Any]) -> Project:
-    table = _table(document, "project", PYPROJECT)
-    if table is None:
+def _add_pyproject(project: Project, document: dict[str, Any]) -> Project:
+    if "project" not in document:
         return project
-    named: dict[str, Any] = {}
+    table = toml_file.get_table(document, "project", PYPROJECT)
+    changes: dict[str, Any] = {}
     if not project.file:
-        named["entry_points"] = _entry_points(project.directory, table)
-        named["name"] = str(table.get("name") or project.name)
+        changes["entry_points"] = _entry_points(project.directory, table)
+        changes["name"] = str(table.get("name") or project.name)
     if project.descriptor.kind == "none" and not project.environment_named:
         dynamic = table.get("dynamic")
         if isinstance(dynamic, list) and "dependencies" in dynamic:
-            named["environment_fault"] = (
+            changes["environment_fault"] = (
                 f"{PYPROJECT}: the dependencies are dynamic: only building the project would tell them; "
                 "write them into [project], or add a python_env.yaml"
             )
         else:
-            named["descriptor"], warnings = _descriptor("pyproject", PYPROJECT, table, _uv(document))
-            named["warnings"] = (*project.warnings, *warnings)
-    return msgspec.structs.replace(project, **named)
+            changes["descriptor"], warnings = _descriptor("pyproject", PYPROJECT, table, _uv(document))
+            changes["warnings"] = (*project.warnings, *warnings)
+    return msgspec.structs.replace(project, **changes)
 
 
 def _entry_points(directory: Path, table: dict[str, Any]) -> dict[str, EntryPoint]:
-    scripts = _table(table, "scripts", PYPROJECT) or {}
-    found = {name: _entry_point(directory, name, target) for name, target in scripts.items()}
-    if len(found) == 1 and "main" not in found:
-        found["main"] = msgspec.structs.replace(*found.values(), name="main")
-    return found
+    scripts = toml_file.get_table(table, "scripts", PYPROJECT)
+    entry_points = {name: _entry_point(directory, name, target) for name, target in scripts.items()}
+    if len(entry_points) == 1 and "main" not in entry_points:
+        entry_points["main"] = msgspec.structs.replace(*entry_points.values(), name="main")
+    return entry_points
 
 
 def _entry_point(directory: Path, name: str, target: object) -> EntryPoint:
@@ -80,6 +80,8 @@ def _entry_point(directory: Path, name: str, target: object) -> EntryPoint:
             f'write {name} = "package.module:main"',
             file=PYPROJECT,
         )
+    # Projects are run from their sources, not installed: an environment is keyed by its lock alone and
+    # shared, and the code of a working tree changes with every save
     module, attribute = reference[1], reference[2]
     sources = _source_directory(directory, module)
     if sources is None:
@@ -94,15 +96,14 @@ def _entry_point(directory: Path, name: str, target: object) -> EntryPoint:
     )
     path = f'"$PWD{"/" * bool(sources)}{sources}${{PYTHONPATH:+:$PYTHONPATH}}"'
     command = f"PYTHONPATH={path} python -c {shlex.quote(code)}"
-    template = command.replace("{", "{{").replace("}", "}}")
-    return EntryPoint(name=name, command=template, file=PYPROJECT)
+    return EntryPoint(name=name, command=escape_braces(command), file=PYPROJECT)
 
 
 def _source_directory(directory: Path, module: str) -> str | None:
     top = module.partition(".")[0]
     for sources in _SOURCE_DIRECTORIES:
-        place = directory / sources / top
-        if place.is_dir() or place.with_suffix(".py").is_file():
+        package = directory / sources / top
+        if package.is_dir() or package.with_suffix(".py").is_file():
             return sources
     return None
 
@@ -111,16 +112,19 @@ def _source_directory(directory: Path, module: str) -> str | None:
 
 
 def environment_of(project: Project, entry_point: EntryPoint) -> DescriptorResult:
-    """The descriptor for one entry point, and what to warn about. Raises ProjectError."""
+    """Return the descriptor for one entry point, and warnings. Raises ProjectError."""
+    # The environment belongs to the entry point, not to the project: a script may bring its own (PEP 723)
     script = entry_point.script
     if project.environment_named:
         return project.descriptor, ()
-    if script and script.file.endswith(".py") and (found := _inline(project.directory, script.file)):
-        descriptor, warnings = found
+    is_python = script is not None and script.file.endswith(".py")
+    inline = _read_inline(project.directory, script.file) if script and is_python else None
+    if inline:
+        descriptor, warnings = inline
         passed_over = tuple(filter(None, (project.descriptor.file, *project.descriptor.passed_over)))
         lock, foreign = find_lock_file(descriptor, project.directory)
-        described = msgspec.structs.replace(descriptor, passed_over=passed_over, lock_file=lock)
-        return described, (*warnings, *foreign)
+        descriptor = msgspec.structs.replace(descriptor, passed_over=passed_over, lock_file=lock)
+        return descriptor, (*warnings, *foreign)
     if project.environment_fault and project.file:
         return project.descriptor, (f"{project.environment_fault}; it is ignored, as mlflow does",)
     if project.environment_fault:
@@ -128,23 +132,17 @@ def environment_of(project: Project, entry_point: EntryPoint) -> DescriptorResul
     return project.descriptor, ()
 
 
-def add_requirements(descriptor: Descriptor, wanted: Iterable[str]) -> tuple[Descriptor, tuple[str, ...]]:
-    """The descriptor with those of `wanted` that it does not name, and which these are."""
+def add_requirements(descriptor: Descriptor, packages: Iterable[str]) -> tuple[Descriptor, tuple[str, ...]]:
+    """Add those of `packages` that the descriptor does not name. Return it, and what was added."""
     named = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in descriptor.dependencies}
-    added = tuple(name for name in wanted if name not in named)
+    added = tuple(name for name in packages if name not in named)
     dependencies = (*descriptor.dependencies, *added)
     return msgspec.structs.replace(descriptor, dependencies=dependencies), added
 
 
-def _inline(directory: Path, file: str) -> DescriptorResult | None:
+def _read_inline(directory: Path, file: str) -> DescriptorResult | None:
     """Read the `# /// script` block of a Python file; return None without one."""
-    try:
-        with open(directory / file, "rb") as opened:
-            text = opened.read(MAX_BYTES).decode(errors="replace").replace("\r\n", "\n")
-    except OSError as error:
-        raise ProjectError(
-            f"cannot be read: {error.strerror}", "see that the file may be read", file=file
-        ) from None
+    text = read_file(directory / file, file)[:MAX_BYTES].decode(errors="replace").replace("\r\n", "\n")
     blocks = list(_blocks(text.split("\n")))
     if not blocks:
         return None
@@ -155,13 +153,14 @@ def _inline(directory: Path, file: str) -> DescriptorResult | None:
     document = toml_file.parse(content, file, first_line)
     settings = _uv(document)
     descriptor, warnings = _descriptor("script", file, document, settings)
-    if others := [key for key in settings if key != "sources"]:
+    others = [key for key in settings if key != "sources"]
+    if others:
         warnings = (*warnings, f"{file}: [tool.uv] is ignored: {', '.join(others)}")
     return descriptor, warnings
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Number of the first line and content of every block of PEP 723 that is of type `script`."""
+    """Yield number of the first line and content of every block of PEP 723 that is of type `script`."""
     at = 0
     while at < len(lines):
         opening = _OPENING.fullmatch(lines[at])
@@ -180,7 +179,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _descriptor(kind: Any, file: str, table: dict[str, Any], settings: dict[str, Any]) -> DescriptorResult:
-    """table: with `requires-python` and `dependencies`. settings: for uv."""
+    """Read `requires-python` and `dependencies` of `table`, and `sources` of uv's settings."""
     python = table.get("requires-python", "")
     if not isinstance(python, str) or not re.match(PYTHON_PATTERN, python):
         raise ProjectError(
@@ -206,67 +205,65 @@ def _is_requirement(line: object) -> bool:
 
 
 def _uv(document: dict[str, Any]) -> dict[str, Any]:
-    """`[tool.uv]`; empty where there is none."""
+    """Return `[tool.uv]`, or {}."""
     tool = document.get("tool")
     settings = tool.get("uv") if isinstance(tool, dict) else None
     return settings if isinstance(settings, dict) else {}
 
 
-def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any] | None:
-    table = document.get(key)
-    if table is not None and not isinstance(table, dict):
-        raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
-    return table
-
-
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?P<extras>\[[^\]]*\])?[^;@]*(?P<marker>;.*)?")
-_ALLOWED = {
+# Kind of source -> the keys that a requirement can express
+_EXPRESSIBLE = {
     "git": {"git", "rev", "tag", "branch", "subdirectory"},
     "url": {"url", "subdirectory"},
     "path": {"path", "editable"},
 }
-"""Kind of source -> the keys that a requirement can say."""
 
 
 def add_sources(
     dependencies: tuple[str, ...], sources: object, file: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The dependencies with their sources, and warnings of those that a requirement cannot say.
+    """Return the dependencies with their `[tool.uv.sources]`, and warnings.
 
-    file: relative to the project's directory; paths in it start from its own directory.
+    file: relative to the project's directory; relative paths in it start from its own directory.
     """
+    # The sources are written into the requirement lines, instead of handing uv the file: so they are in
+    # the descriptor, the lock's key and its staleness, lose their credentials with the rest, and count
+    # for pip and conda too
     if not isinstance(sources, dict):
         return dependencies, (f"{file}: [tool.uv] is ignored: sources",)
-    known = {_normal(str(name)): source for name, source in sources.items()}
+    known = {_normalize(str(name)): source for name, source in sources.items()}
     lines, ignored = [], []
     for line in dependencies:
-        found = _REQUIREMENT.fullmatch(line)
-        source = known.get(_normal(found["name"])) if found else None
-        said = _said(found, source, os.path.dirname(file)) if found and source is not None else line
-        if not said:
-            ignored.append(f"{file}: [tool.uv.sources] is ignored for {line}: no requirement can say it")
-        lines.append(said or line)
+        requirement = _REQUIREMENT.fullmatch(line)
+        source = known.get(_normalize(requirement["name"])) if requirement else None
+        if requirement and source is not None:
+            with_source = _add_source(requirement, source, os.path.dirname(file))
+            if not with_source:
+                ignored.append(f"{file}: [tool.uv.sources] is ignored for {line}: no requirement can say it")
+            line = with_source or line
+        lines.append(line)
     return tuple(lines), tuple(ignored)
 
 
-def _said(wanted: re.Match[str], source: Any, base: str) -> str:
-    """The requirement that names the source; empty where none can."""
-    kind = next((kind for kind in _ALLOWED if isinstance(source, dict) and kind in source), "")
-    if not kind or source.keys() - _ALLOWED[kind] or not re.fullmatch(r"[^\s;\[\]#]+", str(source[kind])):
+def _add_source(requirement: re.Match[str], source: Any, base: str) -> str:
+    """Return the requirement that names the source, or '' if none can."""
+    kind = next((kind for kind in _EXPRESSIBLE if isinstance(source, dict) and kind in source), "")
+    if not kind or source.keys() - _EXPRESSIBLE[kind] or not re.fullmatch(r"[^\s;\[\]#]+", str(source[kind])):
         return ""
-    extras, marker = wanted["extras"] or "", f" {wanted['marker']}" if wanted["marker"] else ""
+    extras, marker = requirement["extras"] or "", f" {requirement['marker']}" if requirement["marker"] else ""
     if kind == "path":
         path = os.path.normpath(os.path.join(base, str(source["path"])))
-        place = path if path.startswith(("/", "../")) else f"./{path}"
-        return f"{'-e ' * (source.get('editable') is True)}{place}{extras}{marker}"
-    below = f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
+        path = path if path.startswith(("/", "../")) else f"./{path}"
+        return f"{'-e ' * (source.get('editable') is True)}{path}{extras}{marker}"
+    fragment = f"#subdirectory={source['subdirectory']}" if "subdirectory" in source else ""
     if kind == "url":
-        return f"{wanted['name']}{extras} @ {source['url']}{below}{marker}"
-    versions = [str(source[key]) for key in ("rev", "tag", "branch") if key in source]
-    at = f"@{versions[0]}" if versions else ""
-    return f"{wanted['name']}{extras} @ git+{source['git'].removeprefix('git+')}{at}{below}{marker}"
+        return f"{requirement['name']}{extras} @ {source['url']}{fragment}{marker}"
+    versions = [f"@{source[key]}" for key in ("rev", "tag", "branch") if key in source]
+    repository = f"git+{source['git'].removeprefix('git+')}{''.join(versions[:1])}"
+    return f"{requirement['name']}{extras} @ {repository}{fragment}{marker}"
 
 
-def _normal(name: str) -> str:
+def _normalize(name: str) -> str:
     """Normalize a package name as indexes do (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,57 +1,52 @@
-"""The MLproject file: finding it, and what it says."""
+"""Find and read the MLproject file."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from projrun.documents import Document
+from projrun.documents import Document, unusable_value
 from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError
 from projrun.plan import Descriptor, VerifyRules
 from projrun.project.environment.descriptor import ENV_KEYS, read_descriptor
 
-if TYPE_CHECKING:
-    from projrun.project.shapes import Number
-
-
+# Characters that mean nothing to bash wherever they stand in a word
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-"
-"""Characters that mean nothing to bash wherever they stand in a word."""
 
 
 def quote_word(value: str) -> str:
-    """One word, as `shlex.quote` has it, which is not imported for most values."""
+    """Return `shlex.quote(value)`."""
     if value and not value.strip(SAFE):
-        return value
+        return value  # as are most values, for which shlex is not imported
     import shlex
 
     return shlex.quote(value)
 
 
 NOTEBOOK_VARIABLE = "PROJRUN_NOTEBOOK"
-"""Names the file that an executed notebook is written to."""
-NOTEBOOK_REQUIREMENTS = ("papermill", "ipykernel")
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """The way in which a file is run."""
+    """The way to run a file that is no declared entry point."""
 
     file: str
     """Relative to the project's directory."""
     command: str
     """Text for bash."""
     option: str = "--"
-    """What stands before the name of an undeclared parameter."""
+    """The text before the name of an undeclared parameter."""
     programs: dict[str, str] = {}
-    """Programs that must be there and may not be, and how to get them."""
+    """Programs that it needs, each with the hint for a machine that has none."""
     requirements: tuple[str, ...] = ()
-    """What running it takes beyond what its author named."""
+    """Packages that running it needs, whether its author named them or not."""
     artifact_files: dict[str, str] = {}
-    """Artifacts that it writes, by the variable that names the file."""
+    """Environment variable: path of the artifact that is written to the file named by it."""
 
 
 def is_script(name: str) -> bool:
@@ -59,20 +54,17 @@ def is_script(name: str) -> bool:
 
 
 def make_script(directory: Path, name: str, *, as_mlflow: bool) -> Script:
-    """Return the way to run the file `name`; as_mlflow: with mlflow's own command."""
+    """Return the way to run the file `name`. as_mlflow: with mlflow's command. Raises ProjectError."""
     extension = os.path.splitext(name)[1]
     if extension == ".R":
         return _r_script(name, as_mlflow)
     if extension == ".ipynb":
         return _notebook(directory, name)
-    return Script(file=name, command=f"{_program(extension)} {quote_word(name)}")
+    program = "python" if extension == ".py" else os.environ.get("SHELL", "bash")
+    return Script(file=name, command=f"{program} {quote_word(name)}")
 
 
 _KINDS = (".py", ".sh", ".R", ".ipynb")
-
-
-def _program(extension: str) -> str:
-    return "python" if extension == ".py" else os.environ.get("SHELL", "bash")
 
 
 def _r_script(name: str, as_mlflow: bool) -> Script:
@@ -89,69 +81,67 @@ def _notebook(directory: Path, name: str) -> Script:
     path = f"./{name}" if name.startswith("-") else name
     kernel = " -k python3 -l python" if _is_python(directory / name, name) else ""
     options = f"--log-output --no-progress-bar{kernel}"
+    # The notebook is written straight into the run's artifacts: nothing to remove from the tree, and what was
+    # executed is there when it fails
     return Script(
         file=name,
         command=f'papermill {options} {quote_word(path)} "${NOTEBOOK_VARIABLE}"',
         option="-p ",
         programs={"papermill": "install papermill and ipykernel there, or leave --env-manager local out"},
-        requirements=NOTEBOOK_REQUIREMENTS,
+        requirements=("papermill", "ipykernel"),
         artifact_files={NOTEBOOK_VARIABLE: f"notebooks/{os.path.basename(name)}"},
     )
 
 
 def _is_python(path: Path, name: str) -> bool:
-    """Its kernel is then the environment's own, whatever it was called where the notebook was written."""
+    # A Python notebook gets the environment's own kernel, whatever the author's kernel was called
     import json
 
     try:
         document: Any = json.loads(path.read_bytes())
         metadata = document.get("metadata", {})
-        kernel, info = metadata.get("kernelspec", {}), metadata.get("language_info", {})
-        language = kernel.get("language") or info.get("name") or "python"
+        language = metadata.get("kernelspec", {}).get("language")
+        language = language or metadata.get("language_info", {}).get("name") or "python"
     except (OSError, ValueError, AttributeError, RecursionError):
         raise ProjectError("is not a notebook", "open it in Jupyter and save it again", file=name) from None
     return str(language).lower() == "python"
 
 
-FILE_NAME = "mlproject"
-"""In any case; `MLproject` is usual."""
-
-_GLUED = r"(?s)(type|default|description):(.*)"
-_ANY = {"type", "default", "description"}
-"""Keys of a parameter whose values may be of any kind."""
+# Keys of a parameter whose values may be of any type; mlflow reads no others
+_KEYS_OF_MLFLOW = {"type", "default", "description"}
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     type: str = "string"
-    """As the author wrote it."""
+    """The type as the author wrote it."""
     default: str | None = None
-    """Text, as mlflow would pass it (`True`, `0.01`); None when there is none."""
+    """The text that mlflow would pass (`True`, `0.01`); None if there is no default."""
     description: str = ""
     choices: tuple[str, ...] = ()
     min: float | None = None
     max: float | None = None
     required: bool = True
-    """False: without a value, its part of the command is left out."""
+    """False leaves its word of the command out when there is no value."""
     flag: str = ""
-    """The option that stands in the command when the value is true."""
+    """The option for the command when the value is true."""
     output: bool = False
-    """A path that the run makes."""
+    """The run makes the file at this path."""
 
 
 class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: str
-    """The template."""
+    """The text for bash with placeholders."""
     parameters: dict[str, Parameter] = {}
     file: str = ""
     line: int = 0
     column: int = 0
-    """Where the command stands."""
+    """The position of the command."""
     fault: str = ""
-    """Why it cannot be run; empty when it can. Other entry points of the file can still be."""
+    """The reason why it cannot be run, or ''. It does not concern other entry points."""
     script: Script | None = None
-    """The file that is run, where that is not a declared entry point."""
+    """The script to run, if this is not a declared entry point."""
     warnings: tuple[str, ...] = ()
 
     def error(self, message: str, hint: str = "", *, rule: str = "") -> ProjectError:
@@ -160,21 +150,21 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    """The directory's name when the author gives none."""
+    """The directory's name if the author gives none."""
     directory: Path
     file: str = ""
-    """Name of the MLproject file in the directory; empty when there is none."""
+    """The name of the MLproject file in the directory, or ''."""
     entry_points: dict[str, EntryPoint] = {}
     descriptor: Descriptor
     environment_named: bool = False
     """The MLproject file names the descriptor."""
     verify: VerifyRules = VerifyRules()
     environment_fault: str = ""
-    """Why pyproject.toml tells no environment, where it would be the one to."""
+    """The reason why pyproject.toml, which is the descriptor, describes no environment, or ''."""
     warnings: tuple[str, ...] = ()
 
     def entry_point(self, name: str) -> EntryPoint:
-        """The declared entry point, or the script of that name. Raises ProjectError."""
+        """Return the declared entry point or the script of that name. Raises ProjectError."""
         declared = self.entry_points.get(name)
         if declared is None:
             return self._script(name)
@@ -183,7 +173,8 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return declared
 
     def for_environment(self, name: str) -> EntryPoint:
-        """One of which the environment alone counts: a project without entry points has one as well."""
+        """Return the entry point whose environment is asked for. Raises ProjectError."""
+        # A project without entry points has an environment as well
         if name == "main" and name not in self.entry_points:
             return EntryPoint(name=name, command="")
         return self.entry_point(name)
@@ -191,22 +182,19 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     def _script(self, name: str) -> EntryPoint:
         if not is_script(name):
             raise self._unknown(name)
-        if not os.path.isfile(self.directory / name):  # which is false, and no error, for impossible names
-            raise ProjectError(
-                f"there is no script '{name}' in the project", self._known(name), file=self.file
-            )
-        found = make_script(self.directory, name, as_mlflow=bool(self.file))
-        return EntryPoint(
-            name=name, command=found.command.replace("{", "{{").replace("}", "}}"), script=found
-        )
+        if not os.path.isfile(self.directory / name):  # not Path.is_file, which raises for impossible names
+            problem = f"there is no script '{name}' in the project"
+            raise ProjectError(problem, self._known_names(name), file=self.file)
+        script = make_script(self.directory, name, as_mlflow=bool(self.file))
+        return EntryPoint(name=name, command=escape_braces(script.command), script=script)
 
     def _unknown(self, name: str) -> ProjectError:
         if not self.entry_points and not self.file:
             hint = "name a script with --entry-point, or write an MLproject file with `projrun init`"
             return ProjectError(f"there is no MLproject file and '{name}' is no script", hint)
-        return ProjectError(f"there is no entry point '{name}'", self._known(name), file=self.file)
+        return ProjectError(f"there is no entry point '{name}'", self._known_names(name), file=self.file)
 
-    def _known(self, name: str) -> str:
+    def _known_names(self, name: str) -> str:
         if not self.entry_points:
             return "name a script of the project with --entry-point, such as train.py"
         near = suggest_name(name, self.entry_points)
@@ -214,37 +202,46 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         return f"{question}choose one of {', '.join(self.entry_points)}, or a script (.py, .sh, .R, .ipynb)"
 
 
-def suggest_name(name: str, known: Any) -> str:
-    """The one of `known` that `name` is probably meant to be, or ''."""
+def escape_braces(command: str) -> str:
+    """Return a command template in which no brace begins a placeholder."""
+    return command.replace("{", "{{").replace("}", "}}")
+
+
+def suggest_name(name: str, known: Collection[object]) -> str:
+    """Return the one of `known` that `name` is probably meant to be, or ''."""
     import difflib
 
     if len(name) > 100 or len(known) > 500:
         return ""  # it would take seconds
     names = [str(item) for item in known]
     swapped = [other for other in names if sorted(other) == sorted(name)]
-    found = swapped or difflib.get_close_matches(name, names, 1, 0.78)
-    return found[0] if found else ""
+    similar = swapped or difflib.get_close_matches(name, names, 1, 0.78)
+    return similar[0] if similar else ""
 
 
 def read_mlproject(directory: Path) -> Project:
+    """Read the project in `directory`, with or without an MLproject file. Raises ProjectError."""
     file = find_mlproject(directory)
     document = load_yaml(directory / file, file) if file else None
     try:
         return _project(directory, file, document)
     except (ValueError, OverflowError) as error:
-        # Numbers of thousands of digits, lone surrogates: valid YAML, but neither text nor a file name
-        problem = str(error).split(";")[0]
-        raise ProjectError(f"holds a value that cannot be used: {problem}", "mend it", file=file) from None
+        raise unusable_value(error, file) from None
 
 
 def _project(directory: Path, file: str, document: Document | None) -> Project:
-    data = _top(document)
+    data = read_top(document) if document else {}
     descriptor, warnings = read_descriptor(directory, document)
     return Project(
         name=str(data.get("name") or "") or os.path.basename(os.path.abspath(directory)),
         directory=directory,
         file=file,
-        entry_points=_entry_points(document, data.get("entry_points")) if document else {},
+        entry_points={
+            str(name): read_entry_point(document, str(name), body)
+            for name, body in read_entry_points(document, data).items()
+        }
+        if document
+        else {},
         descriptor=descriptor,
         verify=_verify(document, data.get("verify")) if document else VerifyRules(),
         environment_named=any(data.get(key) for key in ENV_KEYS),
@@ -253,13 +250,10 @@ def _project(directory: Path, file: str, document: Document | None) -> Project:
 
 
 def find_mlproject(directory: Path) -> str:
-    """The name of the MLproject file in `directory`, or ''. A directory of that name is none."""
+    """Return the name of the MLproject file in `directory`, or ''. Raises ProjectError."""
     try:
-        names = sorted(
-            entry.name
-            for entry in os.scandir(directory)
-            if entry.name.lower() == FILE_NAME and not entry.is_dir()
-        )
+        entries = [entry for entry in os.scandir(directory) if entry.name.lower() == "mlproject"]
+        names = sorted(entry.name for entry in entries if not entry.is_dir())
     except OSError as error:
         raise ProjectError(
             f"the project's directory cannot be read: {error.strerror}",
@@ -272,8 +266,9 @@ def find_mlproject(directory: Path) -> str:
     return names[0] if names else ""
 
 
-def _top(document: Document | None) -> dict[Any, Any]:
-    if document is None or document.data is None:
+def read_top(document: Document) -> dict[Any, Any]:
+    """Return the mapping that an MLproject file is; {} for an empty file. Raises ProjectError."""
+    if document.data is None:
         return {}
     if not isinstance(document.data, dict):
         raise document.error(
@@ -282,14 +277,17 @@ def _top(document: Document | None) -> dict[Any, Any]:
     return document.data
 
 
-def _entry_points(document: Document, written: object) -> dict[str, EntryPoint]:
+def read_entry_points(document: Document, data: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the entry points by name, as they are written. Raises ProjectError."""
+    written = data.get("entry_points")
     if written is not None and not isinstance(written, dict):
         hint = "write 'main:' with 'command: …' below it"
         raise document.error("'entry_points' is not a mapping of names to commands", hint, "entry_points")
-    return {str(name): entry_point_of(document, str(name), body) for name, body in (written or {}).items()}
+    return written or {}
 
 
-def entry_point_of(document: Document, name: str, body: object) -> EntryPoint:
+def read_entry_point(document: Document, name: str, body: object) -> EntryPoint:
+    """Read one entry point. Raises ProjectError, unless the fault is that it has no command."""
     where = ("entry_points", name)
     if not isinstance(body, dict):
         raise document.error(
@@ -308,7 +306,7 @@ def entry_point_of(document: Document, name: str, body: object) -> EntryPoint:
         name=name,
         command=command if isinstance(command, str) else "",
         parameters={
-            str(key): parameter_of(document, (*where, "parameters", str(key)), key, value, warnings)
+            str(key): read_parameter(document, (*where, "parameters", str(key)), key, value, warnings)
             for key, value in (written or {}).items()
         },
         file=document.file,
@@ -319,9 +317,10 @@ def entry_point_of(document: Document, name: str, body: object) -> EntryPoint:
     )
 
 
-def parameter_of(
+def read_parameter(
     document: Document, where: tuple[object, ...], key: object, body: object, warnings: list[str]
 ) -> Parameter:
+    """Read the parameter at the path `where`, and add to `warnings`. Raises ProjectError."""
     name = str(key)
     if isinstance(key, bool) or key is None:
         warnings.append(f"{document.file}: YAML reads the name of parameter '{name}' as a constant; quote it")
@@ -333,7 +332,12 @@ def parameter_of(
             f"write '{name}: float', or '{name}: {{type: float, default: {body}}}'",
             *where,
         )
-    warnings.extend(_glued(document, where, name, body))
+    for glued, meant in find_glued_keys(body).items():
+        if glued.partition(":")[0] in _KEYS_OF_MLFLOW:
+            warnings.append(
+                f"{document.file}:{document.position(*where)[0]}: parameter '{name}' has a key '{glued}', "
+                f"which means nothing; write '{meant}' with a blank"
+            )
     default, description = body.get("default"), body.get("description")
     parameter = Parameter(
         name=name,
@@ -341,21 +345,22 @@ def parameter_of(
         default=None if default is None else str(default),
         description="" if description is None else str(description),
     )
-    return parameter if body.keys() <= _ANY else _restricted(parameter, document, body, where)
+    return (
+        parameter if body.keys() <= _KEYS_OF_MLFLOW else _add_restrictions(parameter, document, body, where)
+    )
 
 
-def _restricted(
+def _add_restrictions(
     parameter: Parameter, document: Document, body: dict[Any, Any], where: tuple[object, ...]
 ) -> Parameter:
-    """With the keys that mlflow does not read."""
     from projrun.project.shapes import ParameterShape, convert_to_shape  # late: the shapes take long to make
 
     shape = convert_to_shape(document, body, ParameterShape, f"parameter '{parameter.name}'", *where)
     return msgspec.structs.replace(
         parameter,
         choices=tuple(str(choice) for choice in shape.choices or ()),
-        min=_number(shape.min),
-        max=_number(shape.max),
+        min=None if shape.min is None else float(shape.min),
+        max=None if shape.max is None else float(shape.max),
         required=shape.required is not False,
         flag=shape.flag or "",
         output=shape.output is True,
@@ -370,18 +375,8 @@ def _verify(document: Document, written: object) -> VerifyRules:
     return read_verify_rules(document, written)
 
 
-def _glued(document: Document, where: tuple[object, ...], name: str, body: dict[Any, Any]) -> list[str]:
-    """`{type:int, default:10}`: without a blank behind the colon, YAML takes all of it as a key."""
-    found = [
-        match for key in body if isinstance(key, str) and ":" in key and (match := re.fullmatch(_GLUED, key))
-    ]
-    line = document.position(*where)[0]
-    return [
-        f"{document.file}:{line}: parameter '{name}' has a key '{match[0]}', which means nothing; "
-        f"write '{match[1]}: {match[2].strip()}' with a blank"
-        for match in found
-    ]
-
-
-def _number(written: Number | None) -> float | None:
-    return None if written is None else float(written)
+def find_glued_keys(body: dict[Any, Any]) -> dict[str, str]:
+    """Return keys such as `type:int`, each with what it was meant to be: `type: int`."""
+    # Without a blank behind the colon, YAML takes all of `{type:int}` as a key
+    keys = [key for key in body if isinstance(key, str) and ":" in key and re.match(r"\w+:", key)]
+    return {key: f"{key.partition(':')[0]}: {key.partition(':')[2].strip()}" for key in keys}

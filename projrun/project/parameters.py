@@ -1,4 +1,4 @@
-"""The types of parameters: whether a value fits, and what the command gets for it."""
+"""Check values against the types of parameters, and find the paths that they mean."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _KINDS = {
     "list": "list",
 }
 TYPES = ("string", "float", "int", "bool", "path", "uri", "list")
-"""As people are told of them."""
+"""The types that messages name."""
+# In lower case only: `Path` is plain text for mlflow
 _EXACT = ("path", "uri")
-"""Only in lower case: `Path` is plain text for mlflow."""
 
 
 def kind_of(parameter: Parameter) -> str:
-    """string, float, int, bool, path, uri, list or list[…]; '' when the type is unknown."""
+    """Return string, float, int, bool, path, uri, list or list[…]; '' if the type is unknown."""
     written = parameter.type.strip()
     if written in _EXACT:
         return written
-    found = re.fullmatch(_LIST, written) if "[" in written else None
-    if found and found[1]:
-        item = _KINDS.get(found[1].lower(), "")
+    match = re.fullmatch(_LIST, written) if "[" in written else None
+    if match and match[1]:
+        item = _KINDS.get(match[1].lower(), "")
         return f"list[{item}]" if item else ""
     return _KINDS.get(written.lower(), "")
 
@@ -54,7 +54,7 @@ def is_true(value: str) -> bool:
 
 
 def find_misfit(parameter: Parameter, value: str) -> str:
-    """Why `value` does not fit, as in `'abc' is not a float`; '' when it does."""
+    """Return why `value` does not fit, as in `'abc' is not a float`; '' if it does."""
     kind = kind_of(parameter)
     if kind.startswith("list["):
         return _list_misfit(kind[5:-1], value)
@@ -126,7 +126,7 @@ def _choice_misfit(parameter: Parameter, kind: str, value: str) -> str:
 
 
 def show_value(value: str) -> str:
-    """`value` in quotes, made fit for a message."""
+    """Return `value` in quotes, printable and at most 62 characters long, for a message."""
     text = value if len(value) <= 60 else value[:59] + "…"
     return f"'{text}'" if text.isprintable() else repr(text)
 
@@ -135,7 +135,7 @@ def show_value(value: str) -> str:
 
 
 def local_path(value: str, caller: Path) -> str:
-    """The absolute path that a value of type path means; '' when it is remote.
+    """Return the absolute path that a value of type path means; '' if it is remote.
 
     caller: the directory that relative paths start from.
     """
@@ -153,14 +153,9 @@ def download_name(url: str) -> str:
 
 
 def _file_uri(value: str) -> str | None:
-    """The path in a `file:` URI of this machine; None when `value` is none."""
-    found = re.match(
-        r"file:(?://(?:localhost)?(?=/|$))?([^/].*|/(?!/).*|)$", value, re.IGNORECASE | re.DOTALL
-    )
-    if found is None:
-        return None
-    path = re.split(r"[?#]", found[1])[0]
-    return os.fsdecode(_unescaped(path))
+    """Return the path in a `file:` URI of this machine; None if `value` is no such URI."""
+    match = re.match(r"(?is)file:(?://(?:localhost)?(?=/|$))?([^/].*|/(?!/).*|)$", value)
+    return os.fsdecode(_unescaped(re.split(r"[?#]", match[1])[0])) if match else None
 
 
 def _unescaped(text: str) -> bytes:
@@ -176,7 +171,7 @@ def is_needed(parameter: Parameter) -> bool:
 
 
 def describe_parameter(parameter: Parameter) -> str:
-    """Type, constraints, default and description."""
+    """Describe type, constraints, default and description in one line."""
     limits = [(word, getattr(parameter, key)) for key, word in _LIMITS]
     facts = [
         parameter.type,

@@ -1,12 +1,10 @@
-"""The shapes of authors' files, as types, for the parser and for the JSON Schemas.
+"""Describe the shapes of authors' files as types, for the parser and for the JSON Schemas."""
 
-Unknown keys are forbidden for the schemas' sake: editors then mark them. The parser leaves them out before.
-"""
+# Unknown keys are forbidden for the schemas, so that editors mark them; the parser leaves them out before.
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -20,14 +18,14 @@ _COMPARISON = r"(?:===?|~=|!=|[<>]=?)"
 PYTHON_PATTERN = rf"^\s*(?:{_COMPARISON}?\s*{_VERSION}(?:\s*,\s*{_COMPARISON}\s*{_VERSION})*)?\s*$"
 """A version or a PEP 440 set of versions."""
 
-# YAML 1.1 reads `1e-3` as text
+# YAML 1.1, and with it PyYAML, reads `1e-3` as text
 NumberText = Annotated[str, Meta(pattern=r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")]
 Number = int | float | NumberText
-Scalar = str | int | float | bool | None
+ScalarValue = str | int | float | bool | None
 
 
 def _any_case(words: str) -> str:
-    """A pattern for editors, whose regular expressions know no flags."""
+    # The regular expressions of editors know no flags
     return "".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in words)
 
 
@@ -55,7 +53,7 @@ class ParameterShape(msgspec.Struct, forbid_unknown_fields=True):
     )
     description: Annotated[Any, Meta(description="One line for whoever runs the project.")] = None
     choices: Annotated[
-        Annotated[list[Scalar], Meta(min_length=1)] | None, Meta(description="The only values allowed.")
+        Annotated[list[ScalarValue], Meta(min_length=1)] | None, Meta(description="The only values allowed.")
     ] = None
     min: Annotated[Number | None, Meta(description="The smallest value allowed, for int and float.")] = None
     max: Annotated[Number | None, Meta(description="The largest value allowed, for int and float.")] = None
@@ -100,7 +98,7 @@ class DockerShape(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
     volumes: Annotated[list[str] | None, Meta(description="Mounts, `/path/outside:/path/inside`.")] = None
     environment: Annotated[
-        list[str | Annotated[list[Scalar], Meta(min_length=2, max_length=2)]] | None,
+        list[str | Annotated[list[ScalarValue], Meta(min_length=2, max_length=2)]] | None,
         Meta(description="NAME copies a variable from the host; [NAME, value] sets one."),
     ] = None
 
@@ -167,7 +165,7 @@ class PythonEnvShape(msgspec.Struct, forbid_unknown_fields=True):
 Shape = TypeVar("Shape")
 
 _AT = re.compile(r" - at `(\$?[^`]*)`$")
-_WANTED: dict[str | int, str] = {
+_EXPECTED: dict[str | int, str] = {
     "choices": "a list with at least one value",
     "min": "a number",
     "max": "a number",
@@ -187,8 +185,13 @@ _WANTED: dict[str | int, str] = {
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
 
 
-def convert_to_shape(document: Document, raw: object, shape: type[Shape], what: str, *path: object) -> Shape:
-    """`raw`, which stands at `path`, as a `shape`; a ProjectError at the part that does not fit."""
+def convert_to_shape(
+    document: Document, raw: object, shape: type[Shape], subject: str, *path: object
+) -> Shape:
+    """Return `raw`, which stands at `path`, as a `shape`. Raises ProjectError at the part that does not fit.
+
+    subject: what a message calls it, as in "parameter 'x'".
+    """
     known = getattr(shape, "__struct_fields__", ())
     if isinstance(raw, dict):
         raw = {key: value for key, value in raw.items() if key in known}
@@ -200,24 +203,24 @@ def convert_to_shape(document: Document, raw: object, shape: type[Shape], what: 
         steps = [name or int(index) for name, index in _STEP.findall(at[1])] if at else []
         where = "".join(f"'{step}' of " if isinstance(step, str) else "" for step in steps[:1])
         text = problem[: at.start()] if at else problem
-        wanted = _WANTED.get(steps[0] if steps else "", "")
-        if wanted and "matching regex" in text:
-            text = f"expected {wanted}"
-        hint = f"write {wanted}" if wanted else "mend it"
-        raise document.error(f"{where}{what}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None
+        expected = _EXPECTED.get(steps[0] if steps else "", "")
+        if expected and "matching regex" in text:
+            text = f"expected {expected}"
+        hint = f"write {expected}" if expected else "correct it"
+        raise document.error(f"{where}{subject}: {text[:1].lower()}{text[1:]}", hint, *path, *steps) from None
 
 
 def read_verify_rules(document: Document, written: object) -> VerifyRules:
-    """Raises ProjectError."""
+    """Read the rules below `verify`. Raises ProjectError."""
     shape = convert_to_shape(document, written, VerifyShape, "'verify'", "verify")
-    return VerifyRules(metrics=_rules(shape.metrics), outputs=_rules(shape.outputs))
+    metrics, outputs = shape.metrics or {}, shape.outputs or {}
+    return VerifyRules(
+        metrics={pattern: _rule(rule) for pattern, rule in metrics.items()},
+        outputs={pattern: _rule(rule) for pattern, rule in outputs.items()},
+    )
 
 
-def _rules(written: Mapping[str, ToleranceShape | str] | None) -> dict[str, Rule]:
-    return {pattern: _rule(rule) for pattern, rule in (written or {}).items()}
-
-
-def _rule(written: ToleranceShape | str) -> Rule:
+def _rule(written: ToleranceShape | Literal["exact", "value", "ignore"]) -> Rule:
     if isinstance(written, ToleranceShape):
         return Rule(how="value", rtol=float(written.rtol), atol=float(written.atol))
-    return Rule(how="ignore" if written == "ignore" else "value" if written == "value" else "exact")
+    return Rule(how=written)

@@ -91,7 +91,7 @@ def test_a_file_with_a_fault_is_read_each_time(tmp_path: Path, reads: list[str])
 def test_another_content_at_the_same_place_is_not_taken_for_it(
     tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_cache, "_memory_of", lambda _: home.cache / "yaml-v1" / "00")
+    monkeypatch.setattr(yaml_cache, "_memory_path", lambda _: home.cache / "yaml-v1" / "00")
     for number in (1, 2, 1):
         assert load_yaml(write(tmp_path / "MLproject", f"number: {number}\n")).data == {"number": number}
 

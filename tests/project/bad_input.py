@@ -17,8 +17,8 @@ from pathlib import Path
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
 from projrun.project.command import render_command
+from projrun.project.validate import check_project
 from projrun.project.validate.findings import MAX_FINDINGS
-from projrun.project.validate.project_check import check_project
 from tests.project.corpus import CASES
 
 Files = dict[str, bytes]

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projrun.documents.yaml_file import dump
 from projrun.errors import ProjectError, ProjrunError
 from projrun.project import read_project
 from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Parameter
-from projrun.project.validate.project_check import check_project
+from projrun.project.validate import check_project
 from tests.project.corpus import CASES
 
 EXAMPLES = int(os.environ.get("PROJRUN_TEST_EXAMPLES", "100"))
@@ -44,6 +44,7 @@ documents = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=12,
 )
+yaml_files = documents.map(lambda data: yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
 
 @st.composite
@@ -78,7 +79,7 @@ def answers(directory: Path) -> None:
 
 
 @ANY
-@given(content=st.one_of(mutated(), documents.map(lambda data: dump(data).encode()), st.binary(max_size=60)))
+@given(content=st.one_of(mutated(), yaml_files, st.binary(max_size=60)))
 def test_any_mlproject_file_gets_an_answer(directory: Path, content: bytes) -> None:
     (directory / "MLproject").write_bytes(content)
     answers(directory)
@@ -86,7 +87,7 @@ def test_any_mlproject_file_gets_an_answer(directory: Path, content: bytes) -> N
 
 @ANY
 @given(
-    content=st.one_of(mutated(), documents.map(lambda data: dump(data).encode())),
+    content=st.one_of(mutated(), yaml_files),
     name=st.sampled_from(["python_env", "conda_env"]),
 )
 def test_any_descriptor_gets_an_answer(directory: Path, name: str, content: bytes) -> None:

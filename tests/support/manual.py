@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from projrun.cli.verbs import VERBS, cli
+from projrun.project.validate import check_project
 from projrun.project.validate.findings import RULES
-from projrun.project.validate.project_check import check_project
 from tests.project.rule_examples import EXAMPLES, WITHOUT_EXAMPLE, complete
 
 FILE = Path(__file__).parents[2] / "docs" / "cli.md"

@@ -1,4 +1,4 @@
-"""Shared code of the readers of environment files."""
+"""Read the files that describe environments; this module has what their readers share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ PIXI = "pixi.toml"
 PIXI_LOCK = "pixi.lock"
 
 DescriptorResult = tuple[Descriptor, tuple[str, ...]]
-"""A descriptor, and what to warn about."""
+"""A descriptor, and warnings."""
 
 
 def are_lists_of_strings(data: Mapping[Any, Any], *keys: str) -> bool:
-    """Return True if each of these keys is missing or holds a list of strings.
-
-    A shape to compare a file with takes long to make, and most files need none.
-    """
+    """Return True if each of these keys is missing or holds a list of strings."""
+    # Asked before a shape is made, which takes long and which most files do not need
     written = [data[key] for key in keys if data.get(key) is not None]
-    return all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in written)
+    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in written)
 
 
 def require_mapping(document: Document) -> dict[Any, Any]:

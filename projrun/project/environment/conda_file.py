@@ -1,4 +1,4 @@
-"""conda.yaml, environment.yml."""
+"""Read conda.yaml, lists of package URLs, and pixi.toml with its lock."""
 
 from __future__ import annotations
 
@@ -40,22 +40,24 @@ def is_explicit(path: Path) -> bool:
 
 
 def read_explicit_list(directory: Path, file: str) -> Descriptor:
-    return _with(Descriptor(kind="conda_env", file=file), directory, file)
+    return _set_lock(Descriptor(kind="conda_env", file=file), directory, file)
 
 
 def read_pixi(directory: Path, file: str) -> Descriptor:
-    from projrun.documents import toml_file  # late: most projects have no TOML
+    """Read a pixi.toml whose lock lies beside it. Raises ProjectError."""
+    from projrun.documents.toml_file import get_table, load  # late: most projects have no TOML
 
-    document = toml_file.load(directory / file, file)
-    workspace = _table(document, "workspace", file) or _table(document, "project", file)
+    document = load(directory / file, file)
+    workspace = get_table(document, "workspace", file) or get_table(document, "project", file)
     lock = os.path.join(os.path.dirname(file), PIXI_LOCK)
     if not (directory / lock).is_file():
         raise ProjectError("has no pixi.lock beside it", "run: pixi lock", file=file)
-    specs = [_spec(name, value) for name, value in _table(document, "dependencies", file).items()]
-    channels = [
-        item.get("channel") if isinstance(item, dict) else item for item in _channels(workspace, file)
-    ]
-    variables = _table(_table(document, "activation", file), "env", file)
+    specs = [_spec(name, value) for name, value in get_table(document, "dependencies", file).items()]
+    written = workspace.get("channels", [])
+    if not isinstance(written, list):
+        raise ProjectError("'channels' is not a list", 'write channels = ["conda-forge"]', file=file)
+    channels = [item.get("channel") if isinstance(item, dict) else item for item in written]
+    variables = get_table(get_table(document, "activation", file), "env", file)
     descriptor = Descriptor(
         kind="conda_env",
         file=file,
@@ -64,47 +66,33 @@ def read_pixi(directory: Path, file: str) -> Descriptor:
         channels=tuple(channel_without_credentials(str(channel)) for channel in channels),
         variables={str(name): str(value) for name, value in variables.items()},
     )
-    return _with(descriptor, directory, lock)
+    return _set_lock(descriptor, directory, lock)
 
 
 def add_lock(descriptor: Descriptor, directory: Path) -> Descriptor:
-    """The descriptor with the lock that lies beside its file."""
+    """Add the lock that lies beside the descriptor's file, if there is one."""
     base = os.path.dirname(descriptor.file)
     names = ["conda-lock.yml", f"conda-{platform_name()}.lock"]
     if not (directory / base / PIXI).exists():
         names.append(PIXI_LOCK)
     for name in names:
         if (directory / base / name).is_file():
-            return _with(descriptor, directory, os.path.join(base, name))
+            return _set_lock(descriptor, directory, os.path.join(base, name))
     return descriptor
 
 
-def _with(descriptor: Descriptor, directory: Path, lock: str) -> Descriptor:
+def _set_lock(descriptor: Descriptor, directory: Path, lock: str) -> Descriptor:
     digest = sha256_file(directory / lock)
     return msgspec.structs.replace(descriptor, conda_lock_file=lock, conda_lock_sha256=digest)
 
 
 def _spec(name: str, value: object) -> str:
-    """`>=1` or `{version = ">=1", build = "py*"}` as a match spec."""
+    """Return the match spec for `>=1` or `{version = ">=1", build = "py*"}`."""
     if not isinstance(value, dict):
         return name if value in ("", "*") else f"{name} {value}"
     keys = ((key, value[key]) for key in ("version", "build", "channel", "subdir") if value.get(key))
     inside = ", ".join(f"{key}='{text}'" for key, text in keys if text != "*")
     return f"{name}[{inside}]" if inside else name
-
-
-def _channels(workspace: dict[str, Any], file: str) -> list[Any]:
-    channels = workspace.get("channels", [])
-    if not isinstance(channels, list):
-        raise ProjectError("'channels' is not a list", 'write channels = ["conda-forge"]', file=file)
-    return channels
-
-
-def _table(document: dict[str, Any], key: str, file: str) -> dict[str, Any]:
-    table = document.get(key, {})
-    if not isinstance(table, dict):
-        raise ProjectError(f"'{key}' is not a table", f"write [{key}] with lines below it", file=file)
-    return table
 
 
 _MATCH_SPEC = r"(?:[\w.+/-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\s\[]*)(?P<rest>.*)$"
@@ -114,12 +102,12 @@ _INSTALLERS = ("pip", "setuptools", "wheel")
 def read_conda_env(document: Document, directory: Path) -> DescriptorResult:
     data = require_mapping(document)
     packages: list[str] = []
-    wanted = Requirements(directory)
+    requirements = Requirements(directory)
     for index, item in enumerate(require_list(document, data, "dependencies")):
         if isinstance(item, str):
             packages.append(item.strip())
         else:
-            add_pip_lines(document, wanted, directory, index, item)
+            add_pip_lines(document, requirements, directory, index, item)
     python, build, others, warnings = sort_packages(document, packages)
     written = tuple(str(channel) for channel in require_list(document, data, "channels"))
     channels = tuple(map(channel_without_credentials, written))
@@ -132,8 +120,8 @@ def read_conda_env(document: Document, directory: Path) -> DescriptorResult:
         file=document.file,
         python=python,
         build_dependencies=build,
-        dependencies=tuple(wanted.lines),
-        constraints=tuple(wanted.constraints),
+        dependencies=tuple(requirements.lines),
+        constraints=tuple(requirements.constraints),
         conda_dependencies=others,
         conda_specs=tuple(packages),
         channels=channels,
@@ -150,8 +138,9 @@ def _variables(document: Document, data: dict[Any, Any]) -> dict[str, str]:
 
 
 def add_pip_lines(
-    document: Document, wanted: Requirements, directory: Path, index: int, item: object
+    document: Document, requirements: Requirements, directory: Path, index: int, item: object
 ) -> None:
+    """Add the lines of dependency number `index`, a mapping with the one key `pip`. Raises ProjectError."""
     lines = item.get("pip") if isinstance(item, dict) and set(item) == {"pip"} else 0
     if lines is not None and not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
         raise document.error(
@@ -162,28 +151,24 @@ def add_pip_lines(
     # conda reads `-r` relative to its own file, mlflow without conda relative to the project
     beside = directory / os.path.dirname(document.file)
     for line in lines or ():
-        found = re.match(r"(?:-[rc]|--requirement|--constraint)[ =]?\s*(.+)", line)
-        base = beside if found and os.path.isfile(beside / found[1]) else directory
-        wanted.add([line], base, document.file)
+        include = re.match(r"(?:-[rc]|--requirement|--constraint)[ =]?\s*(.+)", line)
+        base = beside if include and os.path.isfile(beside / include[1]) else directory
+        requirements.add([line], base, document.file)
 
 
 def sort_packages(
     document: Document, packages: list[str]
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """(python, build requirements, other packages, warnings)."""
+    """Return the Python version, build requirements, other packages and warnings. Raises ProjectError."""
     python, build, others, warnings = "", [], [], []
     for spec in packages:
-        found = re.match(_MATCH_SPEC, spec)
-        name, version = (found["name"], _pep440(found["version"] + found["rest"])) if found else (spec, "")
+        match = re.match(_MATCH_SPEC, spec)
+        name, version = (match["name"], _pep440(match["version"] + match["rest"])) if match else (spec, "")
         if name == "python":
             python = python or version.removeprefix("==")
             if python and "|" not in python and not re.match(PYTHON_PATTERN, python):
-                raise document.error(
-                    f"'{spec}' is not a Python version",
-                    "write 'python=3.11'",
-                    "dependencies",
-                    rule="bad-python",
-                )
+                problem = f"'{spec}' is not a Python version"
+                raise document.error(problem, "write 'python=3.11'", "dependencies", rule="bad-python")
             if not version:
                 warnings.append(f"{document.file}: 'python' is named without a version")
         elif name in _INSTALLERS:
@@ -194,7 +179,7 @@ def sort_packages(
 
 
 def _pep440(conda: str) -> str:
-    """A conda version such as `=3.10=h1234_0` or `>=3.8,<4` as pip writes it; a build string goes."""
+    """Translate a conda version such as `=3.10=h1234_0` or `>=3.8,<4` to PEP 440, without a build string."""
     version = conda.strip().split("[")[0].strip()
     if version.startswith("=") or version[:1].isdigit():
         number = re.split(r"[\s=]", version.lstrip("= "))[0]

@@ -1,4 +1,4 @@
-"""The environment's descriptor: docker_env, or a file that the module of its kind reads."""
+"""Read the environment's descriptor: docker_env, or a file, which the module of its kind reads."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from projrun.plan import Descriptor
 from projrun.project.environment import PIXI, PIXI_LOCK, DescriptorResult, are_lists_of_strings
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
+# Files that describe the environment if no key of the MLproject file names one, in this order
 BESIDE = (
     ("python_env", "python_env.yaml"),
     *(("conda_env", file) for file in ("conda.yaml", "environment.yml", "environment.yaml", PIXI)),
 )
-"""Files that count when no key of the MLproject file names one, in this order."""
-
 _PLAIN = ("image", "volumes", "environment")
 
 
 def read_descriptor(directory: Path, mlproject: Document | None) -> DescriptorResult:
-    """The descriptor that the MLproject file names, or that lies beside it."""
+    """Read the descriptor that the MLproject file names, or that lies beside it. Raises ProjectError."""
     data: dict[Any, Any] = mlproject.data if mlproject and isinstance(mlproject.data, dict) else {}
     named = [key for key in ENV_KEYS if key in data]
     if mlproject and len(named) > 1:
@@ -45,14 +44,11 @@ def _named(directory: Path, mlproject: Document, key: str, value: object) -> Des
 
 
 def find_named_file(directory: Path, mlproject: Document, key: str, value: object) -> str:
-    """The file that the value of `python_env` or `conda_env` names, which exists."""
+    """Return the existing file that `python_env` or `conda_env` names. Raises ProjectError."""
     if not isinstance(value, str):
-        raise mlproject.error(
-            f"'{key}' is to be the name of a file",
-            f"write the environment to a file and name it: {key}: FILE",
-            key,
-        )
-    if not os.path.isfile(directory / value):  # which is false, and no error, for impossible names
+        hint = f"write the environment to a file and name it: {key}: FILE"
+        raise mlproject.error(f"'{key}' is to be the name of a file", hint, key)
+    if not os.path.isfile(directory / value):  # not Path.is_file, which raises for impossible names
         hint = "add the file, or correct the name (it is relative to the project's directory)"
         raise mlproject.error(
             f"'{key}' names '{value}', which does not exist", hint, key, rule="missing-file"
@@ -76,12 +72,11 @@ def _from_file(directory: Path, kind: str, file: str) -> DescriptorResult:
         return conda_file.read_pixi(directory, file), ()
     if conda_file.is_explicit(directory / file):
         return conda_file.read_explicit_list(directory, file), ()
-    from projrun.project.environment import conda_file
-
     return conda_file.read_conda_env(load_yaml(directory / file, file), directory)
 
 
 def read_docker_env(mlproject: Document, value: object) -> Descriptor:
+    """Read the value of `docker_env`. Raises ProjectError."""
     if _is_plain(value):
         return Descriptor(kind="docker_env", docker={key: value[key] for key in _PLAIN if value.get(key)})
     from msgspec import to_builtins

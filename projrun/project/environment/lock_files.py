@@ -1,4 +1,4 @@
-"""The lock in the project that belongs to a descriptor, and requirements.txt where nothing else counts.
+"""Find the lock in the project that belongs to a descriptor; read requirements.txt if there is no descriptor.
 
 `pylock.toml` beside a descriptor of one of the usual names is its lock; that of `NAME.yaml` or a script
 `NAME.py` is `pylock.NAME.toml`. A lock that says it was made from another file does not count.
@@ -27,12 +27,19 @@ _MADE_FROM = re.compile(rb'^(?:projrun = \{[^}]*|)file = "([^"\n]+)"', re.MULTIL
 
 
 def add_locks(project: Project) -> Project:
-    """The project with the requirements file or the lock that lies in it, where they count."""
+    """Add the requirements file or lock of the project to its descriptor. Raises ProjectError."""
     directory, descriptor, warnings = project.directory, project.descriptor, project.warnings
     if descriptor.kind == "docker_env" or project.environment_fault:
         return project
     if descriptor.kind == "none" and (directory / REQUIREMENTS).is_file():
-        descriptor = _requirements(directory)
+        requirements = Requirements(directory)
+        requirements.add([f"-r {REQUIREMENTS}"], directory, REQUIREMENTS)
+        descriptor = Descriptor(
+            kind="requirements",
+            file=REQUIREMENTS,
+            dependencies=tuple(requirements.lines),
+            constraints=tuple(requirements.constraints),
+        )
     if descriptor.kind == "none" and (directory / PYLOCK).is_file():
         descriptor = Descriptor(kind="pylock", file=PYLOCK, lock_file=PYLOCK)
     else:
@@ -46,12 +53,12 @@ def add_locks(project: Project) -> Project:
             if (directory / other).is_file()
         )
     used = (descriptor.file, descriptor.lock_file)
-    over = tuple(
+    passed_over = tuple(
         file
         for file in _IN_ORDER
         if file not in used and (directory / file).is_file() and not _includes(directory, descriptor, file)
     )
-    descriptor = msgspec.structs.replace(descriptor, passed_over=over)
+    descriptor = msgspec.structs.replace(descriptor, passed_over=passed_over)
     return msgspec.structs.replace(project, descriptor=descriptor, warnings=warnings)
 
 
@@ -63,7 +70,7 @@ def lock_name(descriptor: Descriptor) -> str:
 
 
 def find_lock_file(descriptor: Descriptor, directory: Path) -> tuple[str, tuple[str, ...]]:
-    """The lock that is_descriptor_file, relative to `directory`, or nothing; and what to warn about."""
+    """Return the descriptor's lock, relative to `directory`, or ''; and warnings."""
     if not descriptor.file:
         return "", ()
     own, warnings = lock_name(descriptor), []
@@ -83,12 +90,10 @@ def find_lock_file(descriptor: Descriptor, directory: Path) -> tuple[str, tuple[
 
 
 def _made_from(lock: Path) -> str:
-    """The descriptor that a lock of projrun's names; empty for one that names none.
-
-    It is looked for as text: reading a large lock as TOML takes longer than a warm start.
-    """
-    found = _MADE_FROM.search(lock.read_bytes())
-    return found[1].decode(errors="replace") if found else ""
+    """Return the descriptor that a lock of projrun names, or ''."""
+    # The lock is searched as text: parsing a large one takes longer than a warm start
+    match = _MADE_FROM.search(lock.read_bytes())
+    return match[1].decode(errors="replace") if match else ""
 
 
 def _includes(directory: Path, descriptor: Descriptor, file: str) -> bool:
@@ -96,14 +101,3 @@ def _includes(directory: Path, descriptor: Descriptor, file: str) -> bool:
     if not descriptor.file or file != REQUIREMENTS:
         return False
     return file in (directory / descriptor.file).read_text(encoding="utf-8", errors="replace")
-
-
-def _requirements(directory: Path) -> Descriptor:
-    wanted = Requirements(directory)
-    wanted.add([f"-r {REQUIREMENTS}"], directory, REQUIREMENTS)
-    return Descriptor(
-        kind="requirements",
-        file=REQUIREMENTS,
-        dependencies=tuple(wanted.lines),
-        constraints=tuple(wanted.constraints),
-    )

@@ -1,4 +1,4 @@
-"""python_env.yaml."""
+"""Read python_env.yaml."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def read_python_env(document: Document, directory: Path) -> DescriptorResult:
         )  # late: the shapes take long to make
 
         convert_to_shape(document, data, PythonEnvShape, "the python_env file")
-    wanted = Requirements(directory)
-    wanted.add(data.get("build_dependencies") or (), directory, document.file)
-    build = tuple(wanted.lines)
-    wanted.lines.clear()
-    wanted.add(data.get("dependencies") or (), directory, document.file)
+    requirements = Requirements(directory)
+    requirements.add(data.get("build_dependencies") or (), directory, document.file)
+    build = tuple(requirements.lines)
+    requirements.lines.clear()
+    requirements.add(data.get("dependencies") or (), directory, document.file)
     descriptor = Descriptor(
         kind="python_env",
         file=document.file,
         python=parse_python(document, data.get("python")),
         build_dependencies=build,
-        dependencies=tuple(wanted.lines),
-        constraints=tuple(wanted.constraints),
+        dependencies=tuple(requirements.lines),
+        constraints=tuple(requirements.constraints),
     )
     return descriptor, tuple(
         f"{document.file}:{document.position(str(key))[0]}: unknown key '{key}' is ignored"
@@ -75,7 +75,7 @@ def parse_python(document: Document, written: str | float | None) -> str:
 
 
 def _is_version(text: str) -> bool:
-    """Or a set of versions."""
+    """Return True for a version or a set of versions (PEP 440)."""
     if text.isascii() and all(part.isdecimal() for part in text.split(".")):
         return True
     from projrun.project.shapes import PYTHON_PATTERN

@@ -1,4 +1,4 @@
-"""Requirement lines as pip reads them: `-r` and `-c` files read in, comments and continuations gone."""
+"""Read requirement lines as pip does: with the files of `-r` and `-c`, without comments and continuations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from projrun.documents.yaml_cache import MAX_BYTES
+from projrun.documents import MAX_BYTES
 from projrun.errors import ProjectError
 
 _COMMENT = r"(?:^|(?<=\s))#.*$"
@@ -18,21 +18,21 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "
 
 
 class Requirements:
-    """Collects lines; `lines` are to be installed, `constraints` only restrict versions.
+    """Collect lines: `lines` are to be installed, `constraints` only restrict versions.
 
-    directory: the project's; option lines that name a path are made relative to it.
+    directory: the project's directory, to which paths of `--find-links` are made relative.
     """
 
     def __init__(self, directory: Path) -> None:
         self.lines: list[str] = []
         self.constraints: list[str] = []
         self.origins: list[tuple[str, int]] = []
-        """For each of `lines`: its file and line; the line is 0 when it was given to `add` itself."""
+        """File and line of each of `lines`; the line is 0 if it was given to `add` itself."""
         self._directory = directory
         self._done: set[tuple[str, bool]] = set()
 
     def add(self, texts: Iterable[str], base: Path, file: str) -> None:
-        """texts: as they stand in `file`; paths in them are relative to `base`."""
+        """Add lines of `file`, in which paths are relative to `base`. Raises ProjectError."""
         self._add("\n".join(texts), base, file, (), False)
 
     def _add(self, text: str, base: Path, file: str, stack: tuple[str, ...], constraint: bool) -> None:
@@ -50,9 +50,8 @@ class Requirements:
 
     def _read(self, path: Path, constraint: bool, includer: str, line: int, stack: tuple[str, ...]) -> None:
         if "\0" in str(path):
-            raise ProjectError(
-                "the name of a requirements file holds a NUL", "correct it", file=includer, line=line
-            )
+            problem = "the name of a requirements file holds a NUL"
+            raise ProjectError(problem, "correct it", file=includer, line=line)
         name = os.path.relpath(path, self._directory)
         key = os.path.realpath(path)
         if key in stack:
@@ -64,7 +63,7 @@ class Requirements:
         self._add(text, path.parent, name, (*stack, key), constraint)
 
     def _with_path(self, line: str, base: Path) -> str:
-        """`--find-links` of a file in a subdirectory is relative to that file."""
+        # pip reads --find-links of a file in a subdirectory relative to that file
         option = re.match(_FIND_LINKS, line)
         if option is None or base == self._directory or not os.path.exists(base / option[2]):
             return line
@@ -72,7 +71,7 @@ class Requirements:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number of the first line, text) with `\\` continuations joined, without comments and blank lines."""
+    """Yield number of the first line and text, without comments, continuations and blank lines."""
     parts: list[str] = []
     first = 1
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,6 +1,6 @@
-"""The command line of a Python program, read from its text: what it hands to argparse or click.
+"""Find the arguments that a Python program hands to argparse or click.
 
-The program is parsed, never imported or run, so only what stands there as a constant is known.
+The program is parsed, never imported or run, so only constants are known.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
+# The value of an expression that is no constant
 _UNKNOWN: Any = object()
-"""The value of an expression that only running it would tell."""
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
+# Names of paths that the program probably writes
 _WRITTEN = re.compile(r"-*(out|save|dest|log|model|plot|report)", re.IGNORECASE)
-"""Names of paths that are probably made, not read."""
 _TYPES = {
     "int": "int",
     "float": "float",
@@ -35,13 +35,13 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     option: str = ""
-    """What stands before the value, as `--alpha`; empty for a positional argument."""
+    """The option before the value, as `--alpha`; empty for a positional argument."""
     off_option: str = ""
-    """The option that says no, of a switch that has one."""
+    """The option that turns a switch off, if it has one."""
     switch: bool = False
-    """It is there or not, and takes no value."""
+    """True for an option without a value."""
     type: str = "string"
-    """string, int, float or path."""
+    """One of string, int, float and path."""
     default: str | None = None
     choices: tuple[str, ...] = ()
     min: float | None = None
@@ -49,21 +49,21 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     required: bool = False
     trouble: str = ""
-    """Why it cannot be a parameter; empty when it can."""
+    """The reason why it cannot be a parameter, or ''."""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of a Python file."""
 
     is_main: bool
-    """It is made to be run, not only to be imported."""
+    """True if it is made to be run, not only to be imported."""
     arguments: tuple[Argument, ...] = ()
     subcommands: bool = False
-    """Its arguments depend on the first one, which they all would have to share."""
+    """True if the first argument chooses among commands with arguments of their own."""
 
 
 def read_program(text: str) -> Program | None:
-    """The program in a file; None when it is not Python of today."""
+    """Read the program in a file; return None if it is not valid Python 3."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -82,39 +82,28 @@ class _Reader:
     def read(self) -> Program:
         calls = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
         called = {_last_name(call.func) for call in calls}
-        found: dict[str, Argument] = {}
+        arguments: dict[str, Argument] = {}
         for argument in (*self._of_argparse(calls), *self._of_click()):
-            found.setdefault(argument.name, argument)
-        decorators = [one for node in ast.walk(self.tree) for one in getattr(node, "decorator_list", ())]
+            arguments.setdefault(argument.name, argument)
+        decorators = [each for node in ast.walk(self.tree) for each in getattr(node, "decorator_list", ())]
         subcommands = "add_subparsers" in called or "group" in map(_last_name, decorators)
         return Program(
             is_main=any(map(_is_guard, self.tree.body)) or "parse_args" in self._called_at_the_top(),
-            arguments=() if subcommands else tuple(found.values()),
+            arguments=() if subcommands else tuple(arguments.values()),
             subcommands=subcommands,
         )
 
     def _called_at_the_top(self) -> set[str]:
-        statements = [
-            node
-            for node in self.tree.body
-            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        ]
-        return {
-            _last_name(node.func)
-            for statement in statements
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Call)
-        }
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        statements = [node for node in self.tree.body if not isinstance(node, definitions)]
+        nodes = [node for statement in statements for node in ast.walk(statement)]
+        return {_last_name(node.func) for node in nodes if isinstance(node, ast.Call)}
 
     def value(self, node: ast.expr | None) -> Any:
         """Return the value of a constant expression, else _UNKNOWN."""
         if isinstance(node, ast.Name) and node.id in self.constants:
             return self.constants[node.id]
-        if (
-            isinstance(node, ast.Call)
-            and _last_name(node.func) in ("Path", "PurePath")
-            and len(node.args) == 1
-        ):
+        if isinstance(node, ast.Call) and len(node.args) == 1 and _last_name(node) in ("Path", "PurePath"):
             return self.value(node.args[0])
         try:
             return ast.literal_eval(node) if node is not None else None
@@ -124,8 +113,7 @@ class _Reader:
     # argparse
 
     def _of_argparse(self, calls: list[ast.Call]) -> Iterator[Argument]:
-        in_order = sorted(calls, key=lambda call: (call.lineno, call.col_offset))
-        for call in in_order:
+        for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
             if _last_name(call.func) == "add_argument" and isinstance(call.func, ast.Attribute):
                 yield from self._argparse_argument(call)
 
@@ -143,9 +131,7 @@ class _Reader:
             off = f"--no-{name}" if optional_action else ""
             yield self._switch(facts, off, self._default(keywords, default=False))
         elif action != "store":
-            yield Argument(
-                **facts, trouble=f"its action is {action if action is not _UNKNOWN else 'its own'}"
-            )
+            yield Argument(**facts, trouble=f"its action is {'its own' if action is _UNKNOWN else action}")
         else:
             nargs = self.value(keywords.get("nargs"))
             required = nargs != "?" if not option else self.value(keywords.get("required")) is True
@@ -169,15 +155,14 @@ class _Reader:
 
     def _click_option(self, call: ast.Call) -> Iterator[Argument]:
         written, keywords = self._names(call), _keywords(call)
-        on_off = next((one for one in written if "/" in one), "")
+        on_off = next((name for name in written if "/" in name), "")
         option = on_off.partition("/")[0].strip() or _option(written)
         if not option:
             return
         facts = {"name": option.lstrip("-"), "option": option, "description": self._help(keywords)}
         if on_off or self.value(keywords.get("is_flag")) is True:
-            yield self._switch(
-                facts, on_off.partition("/")[2].strip(), self._default(keywords, default=False)
-            )
+            off = on_off.partition("/")[2].strip()
+            yield self._switch(facts, off, self._default(keywords, default=False))
             return
         several = any(self.value(keywords.get(key)) not in (None, False, 1) for key in ("multiple", "nargs"))
         trouble = "it takes several values" if several else ""
@@ -213,9 +198,8 @@ class _Reader:
     def _switch(self, facts: dict[str, Any], off: str, default: Any) -> Argument:
         known = isinstance(default, bool) and (not default or bool(off))
         trouble = "" if known else "it is a switch whose default is not plain"
-        return Argument(
-            **facts, switch=True, off_option=off, default=str(bool(default)).lower(), trouble=trouble
-        )
+        text = str(bool(default)).lower()
+        return Argument(**facts, switch=True, off_option=off, default=text, trouble=trouble)
 
     def _valued(
         self,
@@ -237,12 +221,14 @@ class _Reader:
         if not kind and written_type is None:
             kind = {int: "int", float: "float"}.get(type(default), "")
         if kind == "path" and (default is not None or not required or _WRITTEN.match(facts["name"])):
-            kind = ""  # a run is refused when a `path` does not exist, and looks for it where the user is
+            # As `path` it would be looked for in the user's directory, and refused if it does not exist
+            kind = ""
         if not _NAME.fullmatch(facts["name"]):
             trouble = "its name cannot stand in braces"
         elif default is _UNKNOWN:
             trouble = trouble or "its default is worked out when it runs"
         elif not trouble and default is None and not required:
+            # mlflow would require it; without a parameter, both append it if it is given
             trouble = "it may be left out"
         elif not (default is None or isinstance(default, (str, int, float))):
             trouble = "its default is not plain"
@@ -276,13 +262,13 @@ def _is_guard(node: ast.stmt) -> bool:
 
 
 def _option(written: list[str]) -> str:
-    """The option to use of `-a`, `--alpha`: the first long one; '' for a positional argument."""
-    options = [one for one in written if one.startswith("-")]
-    return next((one for one in options if one.startswith("--")), options[0] if options else "")
+    """Return the option to use of `-a`, `--alpha`: the first long one; '' for a positional argument."""
+    options = [name for name in written if name.startswith("-")]
+    return next((name for name in options if name.startswith("--")), options[0] if options else "")
 
 
 def _last_name(node: ast.expr | None) -> str:
-    """`c` of `a.b.c`, and of a call of that."""
+    """Return `c` of `a.b.c` and of `a.b.c(…)`."""
     if isinstance(node, ast.Call):
         node = node.func
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,4 +1,4 @@
-"""Findings: what is wrong, or likely to go wrong, with a project's files. Each belongs to a rule."""
+"""Define the rules for a project's files, and collect findings, each of which belongs to a rule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from projrun.documents import Document
+from projrun.documents import Document, unusable_value
 from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError
 from projrun.project.mlproject import suggest_name
@@ -17,24 +17,24 @@ from projrun.project.parameters import show_value
 
 Severity = Literal["error", "warning", "note"]
 
+# Of one project: nobody reads more, and each costs a little time
 MAX_FINDINGS = 500
-"""Of one project: nobody reads more, and each costs a little time."""
 
 
 class LintRule(msgspec.Struct, frozen=True):
     severity: Severity
     explanation: str
-    """Why it matters, one line."""
+    """The reason why it matters, in one line."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
-    """A key of RULES; stable, for others to refer to."""
+    """A key of RULES, which never changes."""
     severity: Severity
     message: str
-    """What is wrong here, one line."""
+    """The fault, in one line."""
     fix: str = ""
-    """The next step, one line, imperative; may be empty."""
+    """The next step, in one line in the imperative; may be empty."""
     file: str = ""
     """Relative to the project's directory."""
     line: int = 1
@@ -89,50 +89,53 @@ RULES: dict[str, LintRule] = {
 
 
 class Findings:
-    """Collects findings about the project in `directory`, up to MAX_FINDINGS."""
+    """Collect findings about the project in `directory`, up to MAX_FINDINGS."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._found: list[Finding] = []
+        self._findings: list[Finding] = []
 
-    def add(self, rule: str, message: str, fix: str, file: str, place: tuple[int, int] = (0, 0)) -> None:
-        """place: line and column from 1; 0 where there is none, which means the beginning."""
+    def add(self, rule: str, message: str, fix: str, file: str, position: tuple[int, int] = (0, 0)) -> None:
+        """Add a finding. position: line and column from 1; 0 means the beginning of the file."""
+        line, column = position[0] or 1, position[1] or 1
+        severity = RULES[rule].severity
         if not self.is_full():
-            self._found.append(
+            self._findings.append(
                 Finding(
                     rule=rule,
-                    severity=RULES[rule].severity,
+                    severity=severity,
                     message=message,
                     fix=fix,
                     file=file,
-                    line=place[0] or 1,
-                    column=place[1] or 1,
+                    line=line,
+                    column=column,
                 )
             )
 
-    def is_full(self) -> bool:
-        return len(self._found) >= MAX_FINDINGS
+    def add_at(self, rule: str, message: str, fix: str, document: Document, *path: object) -> None:
+        """Add a finding about the part of `document` at `path`."""
+        self.add(rule, message, fix, document.file, document.position(*path))
 
-    def add_error(self, error: ProjectError, file: str, place: tuple[int, int] = (0, 0)) -> None:
-        """file and place: where the error names none."""
-        where = (error.line, error.column) if error.line else place
+    def is_full(self) -> bool:
+        return len(self._findings) >= MAX_FINDINGS
+
+    def add_error(self, error: ProjectError, file: str, position: tuple[int, int] = (0, 0)) -> None:
+        """Add an error as a finding. file and position: for an error that names none."""
+        where = (error.line, error.column) if error.line else position
         self.add(error.rule or "wrong-shape", error.message, error.hint, error.file or file, where)
 
     @contextmanager
     def catching(self, document: Document, *path: object) -> Iterator[None]:
-        """Errors in the block are findings about the part of `document` at `path`."""
+        """Take errors in the block as findings about the part of `document` at `path`."""
         try:
             yield
         except ProjectError as error:
             self.add_error(error, document.file, document.position(*path))
         except (ValueError, OverflowError) as error:
-            # Numbers of thousands of digits, lone surrogates: valid YAML, but neither text nor a file name
-            problem = str(error).split(";")[0]
-            message = f"holds a value that cannot be used: {problem}"
-            self.add("wrong-shape", message, "mend it", document.file, document.position(*path))
+            self.add_error(unusable_value(error, document.file), document.file, document.position(*path))
 
     def document(self, path: Path, file: str) -> Document | None:
-        """The file at `path`, or None when it cannot be read; with its duplicate keys found."""
+        """Read the file at `path`, and add its duplicate keys. Return None if it cannot be read."""
         duplicates: list[ProjectError] = []
         try:
             document = load_yaml(path, file, duplicates)
@@ -149,12 +152,11 @@ class Findings:
         for key in data:
             if key not in known and not self.is_full():
                 near = suggest_name(str(key), known)
-                fix = (
-                    f"did you mean '{near}'?" if near else f"remove it; the keys here are {', '.join(known)}"
-                )
+                keys = f"remove it; the keys here are {', '.join(known)}"
                 message = f"the key {show_value(str(key))} is unknown"
-                self.add("unknown-key", message, fix, document.file, document.position(*path, str(key)))
+                fix = f"did you mean '{near}'?" if near else keys
+                self.add_at("unknown-key", message, fix, document, *path, str(key))
 
     def sorted(self) -> tuple[Finding, ...]:
-        """In the order in which they stand in the files."""
-        return tuple(sorted(self._found, key=lambda found: (found.file, found.line, found.column)))
+        """Return the findings by file, line and column."""
+        return tuple(sorted(self._findings, key=lambda finding: (finding.file, finding.line, finding.column)))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from projrun.project.validate import check_project
 from projrun.project.validate.findings import MAX_FINDINGS, RULES
-from projrun.project.validate.project_check import check_project
 from tests.project.rule_examples import EXAMPLES, WITHOUT_EXAMPLE, complete
 from tests.support.manual import RULES_FILE, rules
 
