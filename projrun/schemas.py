@@ -1,4 +1,4 @@
-"""JSON Schemas of MLproject, python_env.yaml and the run record, made from the types that read them.
+"""Make the JSON Schemas of MLproject, python_env.yaml and the run record from the types that read them.
 
 `python -m projrun.schemas` writes them to schemas/.
 """
@@ -25,23 +25,26 @@ DIRECTORY = Path(__file__).parents[1] / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schemas() -> dict[str, dict[str, Any]]:
-    """File name: schema."""
+def make_schemas() -> dict[str, dict[str, Any]]:
+    """Return the schemas by file name."""
+    pairs = [[a, b] for index, a in enumerate(ENV_KEYS) for b in ENV_KEYS[index + 1 :]]
+    one_environment = {"not": {"type": "object", "anyOf": [{"required": pair} for pair in pairs]}}
+    no_conda = {"not": {"type": "object", "required": ["channels"]}}
     return {
-        "mlproject.schema.json": _schema(ProjectShape, "MLproject", _one_environment()),
-        "python_env.schema.json": _schema(PythonEnvShape, "python_env.yaml", _no_conda()),
-        "run-record.schema.json": _of_record(),
+        "mlproject.schema.json": _make_schema(ProjectShape, "MLproject", one_environment),
+        "python_env.schema.json": _make_schema(PythonEnvShape, "python_env.yaml", no_conda),
+        "run-record.schema.json": _make_record_schema(),
     }
 
 
-def encoded(schema: dict[str, Any]) -> bytes:
+def encode_schema(schema: dict[str, Any]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 
 
-def _schema(shape: type, title: str, more: dict[str, Any]) -> dict[str, Any]:
+def _make_schema(shape: type, title: str, more: dict[str, Any]) -> dict[str, Any]:
     (made,), definitions = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
     own = definitions.pop(made["$ref"].rsplit("/", 1)[1])
-    own["type"] = ["object", "null"]  # an empty file is fine
+    own["type"] = ["object", "null"]  # an empty file is valid
     name = title.removesuffix(".yaml").lower()
     return {
         "$schema": DIALECT,
@@ -53,8 +56,8 @@ def _schema(shape: type, title: str, more: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_record() -> dict[str, Any]:
-    """Return the schema of the records that this version writes, which have all members."""
+def _make_record_schema() -> dict[str, Any]:
+    # The records that this version writes have all members
     (made,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
     documented: dict[str, dict[str, str]] = {}
     for module in (plan, record, plan):
@@ -69,7 +72,7 @@ def _of_record() -> dict[str, Any]:
 
 
 def _documented(module: ModuleType) -> dict[str, dict[str, str]]:
-    """Class -> member -> the text that stands below it in the source."""
+    """Return the docstrings of members, by class and member."""
     classes = (node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef))
     return {node.name: dict(_texts_below(node.body)) for node in classes}
 
@@ -83,27 +86,11 @@ def _texts_below(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 def _named(definition: dict[str, Any]) -> dict[str, Any]:
     title = definition["title"].removesuffix("Shape")
-    return {**definition, "title": title, **(_image_or_build() if title == "Docker" else {})}
-
-
-def _one_environment() -> dict[str, Any]:
-    pairs = [[a, b] for index, a in enumerate(ENV_KEYS) for b in ENV_KEYS[index + 1 :]]
-    return {"not": {"type": "object", "anyOf": [{"required": pair} for pair in pairs]}}
-
-
-def _image_or_build() -> dict[str, Any]:
-    return {
-        "anyOf": [
-            {"required": ["image"]},
-            {"required": ["build"], "properties": {"build": {"not": {"type": "null"}}}},
-        ]
-    }
-
-
-def _no_conda() -> dict[str, Any]:
-    return {"not": {"type": "object", "required": ["channels"]}}
+    build = {"required": ["build"], "properties": {"build": {"not": {"type": "null"}}}}
+    more = {"anyOf": [{"required": ["image"]}, build]} if title == "Docker" else {}
+    return {**definition, "title": title, **more}
 
 
 if __name__ == "__main__":
-    for file, content in schemas().items():
-        write_atomically(DIRECTORY / file, encoded(content))
+    for file, schema in make_schemas().items():
+        write_atomically(DIRECTORY / file, encode_schema(schema))

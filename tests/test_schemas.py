@@ -15,7 +15,7 @@ from projrun.project import read_project
 from projrun.project.mlproject import Parameter
 from projrun.project.parameters import kind_of
 from projrun.project.validate import check_project
-from projrun.schemas import DIRECTORY, encoded, schemas
+from projrun.schemas import DIRECTORY, encode_schema, make_schemas
 from tests.project.corpus import CASES, Case
 
 NOT_OF_THE_FILE = {
@@ -54,11 +54,11 @@ PYTHON_ENVS = {
 }
 
 
-@pytest.mark.parametrize("name", schemas())
+@pytest.mark.parametrize("name", make_schemas())
 def test_the_schemas_are_current(name: str) -> None:
     hint = "run: python -m projrun.schemas"
-    assert (DIRECTORY / name).read_bytes() == encoded(schemas()[name]), hint
-    jsonschema.Draft202012Validator.check_schema(schemas()[name])
+    assert (DIRECTORY / name).read_bytes() == encode_schema(make_schemas()[name]), hint
+    jsonschema.Draft202012Validator.check_schema(make_schemas()[name])
 
 
 def valid(schema: str, text: str) -> bool:
@@ -66,7 +66,7 @@ def valid(schema: str, text: str) -> bool:
         data: Any = json.loads(json.dumps(parse_yaml(text, "f").data, default=str))
     except ProjectError:
         return False
-    return bool(jsonschema.Draft202012Validator(schemas()[schema]).is_valid(data))
+    return bool(jsonschema.Draft202012Validator(make_schemas()[schema]).is_valid(data))
 
 
 def accepted(directory: Path) -> bool:
@@ -114,7 +114,7 @@ OTHER_TYPES = [
 def test_schema_and_parser_know_the_same_types(name: str) -> None:
     for body in (name, {"type": name}):
         data = {"entry_points": {"main": {"command": "ls", "parameters": {"a": body}}}}
-        validator = jsonschema.Draft202012Validator(schemas()["mlproject.schema.json"])
+        validator = jsonschema.Draft202012Validator(make_schemas()["mlproject.schema.json"])
         assert validator.is_valid(data) == bool(kind_of(Parameter(name="a", type=name)))
 
 

@@ -1,4 +1,4 @@
-"""s3://, gs:// and whatever else fsspec reads: the one file that imports it."""
+"""Download from s3://, gs:// and whatever else fsspec reads. No other file imports it."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progres
         raise
     except ImportError as error:
         raise InputError(one_line(str(error), 200), "install what the driver needs beside projrun") from None
-    except Exception as error:  # each driver has exceptions of its own, with no base in common
-        told = one_line(without_secrets(str(error)), 300) or type(error).__name__
-        raise InputError(told, "check the address, the credentials and the network") from None
+    except Exception as error:  # the drivers' exceptions have no base in common
+        problem = one_line(without_secrets(str(error)), 300) or type(error).__name__
+        raise InputError(problem, "check the address, the credentials and the network") from None
 
 
 def _copy_directory(filesystem: Any, top: str, target: Path, progress: Progress) -> None:
-    found: dict[str, dict[str, Any]] = filesystem.find(top, detail=True)
-    progress.total = sum(int(info.get("size") or 0) for info in found.values())
+    files: dict[str, dict[str, Any]] = filesystem.find(top, detail=True)
+    progress.total = sum(int(info.get("size") or 0) for info in files.values())
     target.mkdir()
-    for path in sorted(found):
+    for path in sorted(files):
         inside = path.removeprefix(top.rstrip("/")).strip("/")
         if any(part in ("", ".", "..") for part in inside.split("/")) or "\0" in inside:
             raise InputError(

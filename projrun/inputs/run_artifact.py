@@ -1,4 +1,4 @@
-"""runs:/<run_id>/path: an artifact of a run, a file or a directory."""
+"""Download `runs:/<run_id>/path`, an artifact of a run, which is a file or a directory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ def check(url: str) -> None:
 
 
 def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progress) -> None:
-    found = _URI.fullmatch(url)
-    assert found is not None  # it was checked
-    run_id, path = found["run_id"], (found["path"] or "").strip("/")
+    match = _URI.fullmatch(url)
+    assert match is not None  # `check` was called before
+    run_id, path = match["run_id"], (match["path"] or "").strip("/")
     try:
         entries = run_artifacts.list_artifacts(run_id, path)
         if entries:
-            _copy_directory(run_artifacts, run_id, path, entries, target, progress)
+            _copy_directory(run_artifacts, run_id, entries, target, progress)
         elif path:
             _copy_file(run_artifacts, run_id, path, target, progress)
         else:
-            raise InputError(
-                f"the run {run_id} has no artifacts", "see what it has with `projrun runs artifacts`"
-            )
+            hint = "see what it has with `projrun runs artifacts`"
+            raise InputError(f"the run {run_id} has no artifacts", hint)
     except TrackingError as error:
         raise InputError(error.message, error.hint) from None
 
@@ -43,7 +42,6 @@ def fetch(url: str, target: Path, run_artifacts: RunArtifacts, progress: Progres
 def _copy_directory(
     run_artifacts: RunArtifacts,
     run_id: str,
-    path: str,
     entries: Sequence[ArtifactEntry],
     target: Path,
     progress: Progress,
@@ -52,8 +50,8 @@ def _copy_directory(
     for entry in entries:
         inside = target / entry.path.rpartition("/")[2]
         if entry.is_dir:
-            below = run_artifacts.list_artifacts(run_id, entry.path)
-            _copy_directory(run_artifacts, run_id, entry.path, below, inside, progress)
+            children = run_artifacts.list_artifacts(run_id, entry.path)
+            _copy_directory(run_artifacts, run_id, children, inside, progress)
         else:
             _copy_file(run_artifacts, run_id, entry.path, inside, progress)
 

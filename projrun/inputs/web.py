@@ -1,4 +1,4 @@
-"""http and https."""
+"""Download from http and https."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from projrun.disk import Home
 from projrun.environments import lock_digest, manager_named
 from projrun.environments.lock_store import recorded_lock
 from projrun.errors import ProjrunError
-from projrun.inputs.digest import measure
+from projrun.inputs import measure_input
 from projrun.plan import Checkout, Lock, PlannedInput
 from projrun.record import Environment, Input, Record
 from projrun.records.bundle_reader import find_bundled_input
@@ -102,7 +102,7 @@ def is_unchanged(planned: PlannedInput, path: Path, before: Input) -> bool:
     if not path.exists():
         return False
     try:
-        now = measure(msgspec.structs.replace(planned, path=str(path)))
+        now = measure_input(msgspec.structs.replace(planned, path=str(path)))
     except ProjrunError:
         return False
     return (now.sha256, now.size, now.files) == (before.sha256, before.size, before.files)
