@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from projrun.disk import Home
-from projrun.schemas import schemas
+from projrun.schemas import make_schemas
 from projrun.tracking import open_store
 from tests.conftest import MakeProject, Projrun
 
@@ -40,7 +40,7 @@ def sha256(text: str) -> str:
 def record_of(projrun: Projrun) -> dict[str, Any]:
     run_id = json.loads(projrun("runs", "list", "--json").stdout)[0]["run_id"]
     record: dict[str, Any] = json.loads(projrun("runs", "show", run_id, "--json").stdout)["record"]
-    jsonschema.Draft202012Validator(schemas()["run-record.schema.json"]).validate(record)
+    jsonschema.Draft202012Validator(make_schemas()["run-record.schema.json"]).validate(record)
     return record
 
 
