@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
+# `within`: unlike, but within the tolerance. `missing`: the second lacks it. `extra`: the first does.
 Verdict = Literal["same", "within", "different", "missing", "extra", "ignored"]
-"""`within`: unlike, but within the tolerance. `missing`: the second lacks it. `extra`: the first does."""
 
 BAD: tuple[Verdict, ...] = ("different", "missing", "extra")
 
@@ -18,28 +18,28 @@ class ComparedResult(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["status", "metric", "output"]
     name: str
     verdict: Verdict
+    # The rule that was applied, such as `exact` or `rtol=1e-06`.
     rule: str = ""
-    """What was asked of it, such as `exact` or `rtol=1e-06`."""
     first: str = ""
     second: str = ""
+    # The first place where the two differ.
     detail: str = ""
-    """Where they differ first."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """A fact that determines results and differs between two runs."""
 
+    # source, parameters, seed, inputs, lock, python, platform, cpu, gpu, threads, variables, …
     determinant: str
-    """source, parameters, seed, inputs, lock, python, platform, cpu, gpu, threads, variables, …"""
+    # The name of the parameter, package, variable, …
     name: str = ""
-    """Which parameter, package, variable, …"""
     first: str
     second: str
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    # The ids of the two runs.
     first: str
-    """Run id."""
     second: str
     findings: tuple[ComparedResult, ...]
     differences: tuple[Difference, ...]

@@ -14,58 +14,58 @@ from projrun.compare.side_by_side import ChangedFile, ChangedValue, SideBySide
 from projrun.console import json_text, one_line, style_state, style_text
 from projrun.history import describe_history
 
+# The longest part of a line, in characters, that people are shown; JSON has the whole line.
 LONGEST = 300
-"""Characters of a line that are shown; JSON has all of them."""
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+# The colours of kinds of change, and of the lines of a unified diff by their first character.
 _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "+": "green", "-": "red", "@": "dim"}
-"""Of what has become of something, and of the lines of a unified diff by their first sign."""
 
+# Takes a text and the key of its colour, and returns the text with the codes of a terminal.
 Paint = Callable[[str, str], str]
-"""Text, and the word that says its colour, to what is shown."""
 
 
-def text(found: SideBySide, *, on_screen: bool = False) -> str:
+def text(runs: SideBySide, *, on_screen: bool = False) -> str:
     """Format for people. on_screen: it goes to stdout, and has colours there when that is a terminal."""
-    return "\n".join(_lines(found, _painted if on_screen else lambda text, _: text))
+    return "\n".join(_lines(runs, _painted if on_screen else lambda text, _: text))
 
 
 def _painted(text: str, word: str) -> str:
     return style_text(text, _COLOURS[word], sys.stdout) if word in _COLOURS else style_state(text, sys.stdout)
 
 
-def _lines(found: SideBySide, paint: Paint) -> Iterator[str]:
-    yield f"first   run {found.first[:8]}  {found.source.first}"
-    yield f"second  run {found.second[:8]}  {found.source.second}"
-    if found.same:
+def _lines(runs: SideBySide, paint: Paint) -> Iterator[str]:
+    yield f"first   run {runs.first[:8]}  {runs.source.first}"
+    yield f"second  run {runs.second[:8]}  {runs.source.second}"
+    if runs.same:
         yield "\n" + paint("nothing differs", "added")
         return
-    if found.source.unknown:
-        yield f"\nsource: {one_line(found.source.unknown)}"
-    if found.source.history:
+    if runs.source.unknown:
+        yield f"\nsource: {one_line(runs.source.unknown)}"
+    if runs.source.history:
         yield "\ncommits"
-        for line in describe_history(found.source.history):
+        for line in describe_history(runs.source.history):
             yield f"  {paint(line, line[:1])}"
-    if found.source.files:
+    if runs.source.files:
         yield "\nsource"
-        for file in found.source.files:
+        for file in runs.source.files:
             yield _file(file, paint)
-    for title, pairs in (("packages", found.lock), ("parameters", found.parameters)):
+    for title, pairs in (("packages", runs.lock), ("parameters", runs.parameters)):
         if pairs:
             yield f"\n{title}"
             yield from (f"  {paint(_pair(pair), pair.change)}" for pair in pairs)
-    if found.results:
+    if runs.results:
         yield "\nresults"
-        for one in found.results:
-            detail = f" ({one.detail})" if one.detail else ""
-            values = f"{one.first or 'none'}, then {one.second or 'none'}"
-            if one.kind == "status":
-                values = f"{_outcome(one.first, paint)}, then {_outcome(one.second, paint)}"
-                yield f"  {one_line(one.name)}: {values}{one_line(detail)}"
+        for result in runs.results:
+            detail = f" ({result.detail})" if result.detail else ""
+            if result.kind == "status":
+                values = f"{_outcome(result.first, paint)}, then {_outcome(result.second, paint)}"
+                yield f"  {one_line(result.name)}: {values}{one_line(detail)}"
             else:
-                yield f"  {one_line(f'{one.kind} {one.name}: {values}{detail}')}"
-    if found.surroundings:
+                values = f"{result.first or 'none'}, then {result.second or 'none'}"
+                yield f"  {one_line(f'{result.kind} {result.name}: {values}{detail}')}"
+    if runs.surroundings:
         yield "\nsurroundings"
-        for difference in found.surroundings:
+        for difference in runs.surroundings:
             name = f" {difference.name}" if difference.name else ""
             values = f"{difference.first}, then {difference.second}"
             yield f"  {one_line(f'{difference.determinant}{name}: {values}')}"
@@ -94,24 +94,14 @@ def printable_line(line: str) -> str:
     return f"{printable}…" if len(line) > LONGEST else printable
 
 
-def json(found: SideBySide) -> str:
-    content = {"same": found.same, **msgspec.to_builtins(found)}
-    return json_text(content)
-
-
-def html(found: SideBySide) -> str:
-
-    return page(found, printable_line)
-
-
-FORMATS: dict[str, Callable[[SideBySide], str]] = {"text": text, "json": json, "html": html}
+def json(runs: SideBySide) -> str:
+    return json_text({"same": runs.same, **msgspec.to_builtins(runs)})
 
 
 _LINES = {"+": "added", "-": "removed", "@": "place"}
 
 
-def page(found: SideBySide, printable_line: Callable[[str], str]) -> str:
-    """Render the page. shown: the function that makes a line of a project's file printable."""
+def html(runs: SideBySide) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -123,4 +113,7 @@ def page(found: SideBySide, printable_line: Callable[[str], str]) -> str:
     text = (files("projrun.compare") / "diff.html").read_text("utf-8")
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = b64encode(sha256(style.encode()).digest()).decode()
-    return environment.from_string(text).render(found=found, style_digest=digest)
+    return environment.from_string(text).render(found=runs, style_digest=digest)
+
+
+FORMATS: dict[str, Callable[[SideBySide], str]] = {"text": text, "json": json, "html": html}

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 def text(comparison: Comparison, *, on_screen: bool = False) -> str:
     """Format every result, then the reasons, for people. on_screen: it goes to stdout."""
-    rows = [_row(finding) for finding in comparison.findings]
+    rows = [_row(result) for result in comparison.findings]
     header = ("RESULT", "VERDICT", "RULE", "FIRST", "SECOND")
     parts = [format_table(header, rows, states="VERDICT", on_screen=on_screen)]
-    for finding in comparison.bad:
-        if finding.detail:
-            parts.append(f"{_name(finding)} differs: {finding.detail}")
+    for result in comparison.bad:
+        if result.detail:
+            parts.append(f"{_name(result)} differs: {result.detail}")
     parts.append(reasons(comparison))
     parts.append(conclusion(comparison))
     return "\n".join(parts)
 
 
 def conclusion(comparison: Comparison) -> str:
-    """One line."""
-    count = len([one for one in comparison.findings if one.verdict != "ignored"])
+    """Return the verdict in one line."""
+    count = len([result for result in comparison.findings if result.verdict != "ignored"])
     if comparison.is_baseline:
         held = f"later runs are held to {count} results of run {comparison.first[:8]}"
         return f"the baseline was written: {held}"
@@ -40,24 +40,23 @@ def conclusion(comparison: Comparison) -> str:
 
 
 def json(comparison: Comparison) -> str:
-    content = {"same": comparison.same, **msgspec.to_builtins(comparison)}
-    return json_text(content)
+    return json_text({"same": comparison.same, **msgspec.to_builtins(comparison)})
 
 
 def junit(comparison: Comparison) -> str:
     """Format one JUnit test case for each result."""
     from xml.etree import ElementTree as Xml
 
-    ignored = sum(one.verdict == "ignored" for one in comparison.findings)
+    ignored = sum(result.verdict == "ignored" for result in comparison.findings)
     suite = suite_of(len(comparison.findings), len(comparison.bad), ignored)
-    for finding in comparison.findings:
-        case = Xml.SubElement(suite, "testcase", classname=finding.kind, name=in_xml(finding.name))
-        if finding.verdict == "ignored":
+    for result in comparison.findings:
+        case = Xml.SubElement(suite, "testcase", classname=result.kind, name=in_xml(result.name))
+        if result.verdict == "ignored":
             Xml.SubElement(case, "skipped")
-        elif finding.verdict in BAD:
-            message = in_xml(failure(finding))
-            element = Xml.SubElement(case, "failure", message=message, type=finding.verdict)
-            element.text = in_xml("\n".join(_difference(one) for one in comparison.differences))
+        elif result.verdict in BAD:
+            message = in_xml(failure(result))
+            element = Xml.SubElement(case, "failure", message=message, type=result.verdict)
+            element.text = in_xml("\n".join(_difference(difference) for difference in comparison.differences))
     return suite_text(suite)
 
 
@@ -83,7 +82,7 @@ def suite_text(suite: Element) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    rows = [tuple(map(cell, _row(finding))) for finding in comparison.findings]
+    rows = [tuple(map(cell, _row(result))) for result in comparison.findings]
     verdict = "the same" if comparison.same else "**not the same**"
     against = f" against {comparison.first[:8]}"
     title = ": the baseline" if comparison.is_baseline else f"{against}: {verdict}"
@@ -94,16 +93,15 @@ def markdown(comparison: Comparison) -> str:
         "| --- | --- | --- | --- | --- |",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    lines += ["", *(f"* {cell(failure(finding))}" for finding in comparison.bad)]
-    why = _reasons(comparison, "\n".join(f"* {cell(_difference(one))}" for one in comparison.differences))
-    return "\n".join([*lines, "", why]).rstrip()
+    lines += ["", *(f"* {cell(failure(result))}" for result in comparison.bad)]
+    return "\n".join([*lines, "", reasons(comparison, "*", cell)]).rstrip()
 
 
 def github(comparison: Comparison) -> str:
     """Format workflow commands, which GitHub shows as annotations of the job."""
-    lines = [f"::error title=projrun verify::{in_command(failure(one))}" for one in comparison.bad]
+    lines = [f"::error title=projrun verify::{in_command(failure(result))}" for result in comparison.bad]
     if comparison.bad:
-        why = "; ".join(_difference(one) for one in comparison.differences)
+        why = "; ".join(_difference(difference) for difference in comparison.differences)
         lines += [f"::notice title=what determines results and differs::{in_command(why)}"] if why else []
         return "\n".join(lines)
     return f"::notice title=projrun verify::{in_command(conclusion(comparison))}"
@@ -118,19 +116,19 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def _row(finding: ComparedResult) -> Sequence[str]:
-    cells = (_name(finding), finding.verdict, finding.rule, finding.first, finding.second)
+def _row(result: ComparedResult) -> Sequence[str]:
+    cells = (_name(result), result.verdict, result.rule, result.first, result.second)
     return tuple(one_line(cell, 60) for cell in cells)
 
 
-def _name(finding: ComparedResult) -> str:
-    return finding.name if finding.kind == "status" else f"{finding.kind} {finding.name}"
+def _name(result: ComparedResult) -> str:
+    return result.name if result.kind == "status" else f"{result.kind} {result.name}"
 
 
-def failure(finding: ComparedResult) -> str:
-    detail = f" ({finding.detail})" if finding.detail else ""
-    values = f"{finding.first or 'none'}, {finding.second or 'none'}"
-    return f"{_name(finding)} is {finding.verdict}: {values}{detail}"
+def failure(result: ComparedResult) -> str:
+    detail = f" ({result.detail})" if result.detail else ""
+    values = f"{result.first or 'none'}, {result.second or 'none'}"
+    return f"{_name(result)} is {result.verdict}: {values}{detail}"
 
 
 def _difference(difference: Difference) -> str:
@@ -138,14 +136,11 @@ def _difference(difference: Difference) -> str:
     return one_line(f"{difference.determinant}{name}: {difference.first}, then {difference.second}")
 
 
-def reasons(comparison: Comparison) -> str:
-    """Return the reasons as lines for a terminal."""
-    return _reasons(comparison, "\n".join(f"  {_difference(one)}" for one in comparison.differences))
-
-
-def _reasons(comparison: Comparison, listed: str) -> str:
-    if listed:
-        return f"what determines results and is not the same:\n{listed}"
+def reasons(comparison: Comparison, bullet: str = " ", escape: Callable[[str], str] = str) -> str:
+    """Return the differences that may be the reason, one a line. escape: for the format of the report."""
+    lines = [f"{bullet} {escape(_difference(difference))}" for difference in comparison.differences]
+    if lines:
+        return "\n".join(["what determines results and is not the same:", *lines])
     if comparison.same:
         return "all that is known to determine results is the same"
     return (

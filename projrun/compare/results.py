@@ -43,7 +43,7 @@ def _of_mappings(
 
 
 def _digests(inputs: tuple[Input, ...]) -> dict[str, str]:
-    return {one.parameter: f"sha256 {one.sha256[:16]}, {one.size} bytes" for one in inputs}
+    return {read.parameter: f"sha256 {read.sha256[:16]}, {read.size} bytes" for read in inputs}
 
 
 def _of_sources(first: Source, second: Source) -> Iterator[Difference]:
@@ -58,15 +58,14 @@ def _of_sources(first: Source, second: Source) -> Iterator[Difference]:
 
 def _of_environments(first: Environment | None, second: Environment | None) -> Iterator[Difference]:
     if first is None or second is None:
-        managers = ("none" if one is None else one.manager for one in (first, second))
+        managers = (environment.manager if environment else "none" for environment in (first, second))
         yield from _plain("environment", *managers)
         return
     yield from _plain("environment", first.manager, second.manager, "manager")
     yield from _plain("python", first.python, second.python)
-    packages = ({package.name: package.version for package in one.packages} for one in (first, second))
-    different = list(_of_mappings("lock", *packages))
-    yield from different
-    if not different:
+    versions = [{package.name: package.version for package in side.packages} for side in (first, second)]
+    yield from _of_mappings("lock", *versions)
+    if versions[0] == versions[1]:
         yield from _plain("lock", first.lock_sha256[:16], second.lock_sha256[:16], "sha256")
 
 
@@ -81,8 +80,8 @@ def _of_platforms(first: Platform, second: Platform) -> Iterator[Difference]:
     yield from _plain("projrun", first.projrun, second.projrun, "version")
 
 
+# Finds the file with an output of a run; None where it is gone.
 Contents = Callable[[Output], Path | None]
-"""The file that holds an output of a run; None when it cannot be had any more."""
 
 EXACT = Rule()
 
@@ -108,14 +107,13 @@ def compare(
 
 
 def _of_outcomes(first: Outcome, second: Outcome) -> ComparedResult:
-    format_rule = tuple(_outcome(outcome) for outcome in (first, second))
     same = (first.status, first.exit_code) == (second.status, second.exit_code)
     return ComparedResult(
         kind="status",
         name="status",
         verdict="same" if same else "different",
-        first=format_rule[0],
-        second=format_rule[1],
+        first=_outcome(first),
+        second=_outcome(second),
         detail="" if same else second.reason or first.reason,
     )
 
@@ -186,8 +184,8 @@ def _of_outputs(
 
 
 def _by_name(outputs: tuple[Output, ...]) -> dict[tuple[str, str], Output]:
-    """An artifact and a file of the tree may have the same path."""
-    return {("artifact" if one.change == "logged" else "file", one.path): one for one in outputs}
+    # An artifact and a file of the tree may have the same path.
+    return {("artifact" if output.change == "logged" else "file", output.path): output for output in outputs}
 
 
 def _output(output: Output | None) -> str:

@@ -22,21 +22,21 @@ class ChangedFile(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     change: Literal["added", "removed", "changed"]
+    # Unified; empty for what is not text, or too large to be shown.
     diff: str = ""
-    """Unified; empty for what is not text, or too large to be shown."""
+    # Why there is no diff.
     note: str = ""
-    """Why there is no diff."""
 
 
 class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
+    # The origin and the commit of each source, in one line.
     first: str
-    """Where it is from and which it is, in one line."""
     second: str
     files: tuple[ChangedFile, ...] = ()
+    # Why the files could not be compared; empty when they were.
     unknown: str = ""
-    """Why the files could not be compared; empty when they were."""
+    # The commits between the two; None where both are of the same commit or were recorded without one.
     history: History | None = None
-    """The commits between the two; None where both are of the same commit or were recorded without one."""
 
 
 class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,17 +52,17 @@ class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
+    # The ids of the two runs.
     first: str
-    """Run id."""
     second: str
     source: SourceDiff
+    # Packages and their versions.
     lock: tuple[ChangedValue, ...]
-    """Packages and their versions."""
     parameters: tuple[ChangedValue, ...]
+    # Status, metrics and outputs that differ, compared exactly.
     results: tuple[ComparedResult, ...]
-    """Status, metrics and outputs that differ, compared exactly."""
+    # All else that determines results: inputs, Python, variables, machine.
     surroundings: tuple[Difference, ...]
-    """All else that determines results: inputs, Python, variables, machine."""
 
     @property
     def same(self) -> bool:
@@ -71,7 +71,7 @@ class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: Comparison) -> SideBySide:
-    """Lay out two runs side by side. comparison: of the two, by exact rules."""
+    """Return the two runs side by side. comparison: their comparison by exact rules."""
     packages = {*_packages(first.environment), *_packages(second.environment)}
     told = {("source", "commit"), ("source", "tree"), *(("lock", name) for name in packages)}
     names = {*first.plan.parameters, *second.plan.parameters}
@@ -83,21 +83,23 @@ def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: 
         parameters=tuple(_pairs(first.plan.parameters, second.plan.parameters)),
         results=comparison.bad,
         surroundings=tuple(
-            one
-            for one in comparison.differences
-            if (one.determinant, one.name) not in told and not _is_parameter(one, first, second, names)
+            difference
+            for difference in comparison.differences
+            if (difference.determinant, difference.name) not in told
+            and not _is_parameter(difference, first, second, names)
         ),
     )
 
 
-def _is_parameter(one: Difference, first: Record, second: Record, names: set[str]) -> bool:
+def _is_parameter(difference: Difference, first: Record, second: Record, names: set[str]) -> bool:
     """Return True for a seed or thread count that is shown as a parameter, not as a variable of that name."""
-    values = tuple(record.plan.parameters.get(one.name, "not set") for record in (first, second))
-    return one.name in names and values == (one.first, one.second)
+    name = difference.name
+    values = tuple(record.plan.parameters.get(name, "not set") for record in (first, second))
+    return name in names and values == (difference.first, difference.second)
 
 
 def _packages(environment: Environment | None) -> dict[str, str]:
-    return {one.name: one.version for one in environment.packages} if environment else {}
+    return {package.name: package.version for package in environment.packages} if environment else {}
 
 
 def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[ChangedValue]:
@@ -112,8 +114,8 @@ def _shown(value: str | None) -> str:
     return "" if value is None else value or "''"
 
 
+# The largest file, in bytes, of which a diff is made.
 MAX_TEXT = 1_000_000
-"""Bytes of a file of which a diff is made."""
 
 
 def compare_trees(first: Path, second: Path) -> Iterator[ChangedFile]:
@@ -169,14 +171,10 @@ def _lines(path: Path | None) -> list[str] | None:
     if b"\0" in content:
         return None
     try:
-        return [f"{line}\n" for line in content.decode().split("\n")[:-1]] + _rest(content.decode())
+        *lines, last = content.decode().split("\n")
     except UnicodeDecodeError:
         return None
-
-
-def _rest(text: str) -> list[str]:
-    last = text.rpartition("\n")[2]
-    return [last] if last else []
+    return [*(f"{line}\n" for line in lines), *([last] if last else [])]
 
 
 def _ended(line: str) -> str:

@@ -11,19 +11,19 @@ from projrun.compare.reports import cell, failure, in_command, in_xml, reasons, 
 from projrun.console import json_text, one_line
 from projrun.console.tables import format_table
 
+# The kind of a trial that varies nothing: a plain repetition.
 NOTHING = "nothing"
-"""The kind of a trial that varies nothing: a plain repetition."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    # The kind of the variation, such as `time-zone`; `nothing` for a plain repetition.
     varied: str
-    """The kind, such as `time-zone`; `nothing` for a plain repetition."""
+    # The value that it was changed to.
     change: str = ""
-    """What it was changed to."""
+    # None for a trial that was left out.
     comparison: Comparison | None = None
-    """None when it was left out."""
+    # The reason why the trial was left out.
     left_out: str = ""
-    """Why."""
 
     @property
     def verdict(self) -> str:
@@ -37,8 +37,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trials(msgspec.Struct, frozen=True, kw_only=True):
+    # The id of the run that was repeated.
     first: str
-    """Id of the run that was done again."""
     trials: tuple[Trial, ...]
 
     @property
@@ -69,12 +69,8 @@ def conclusion(trials: Trials) -> str:
 
 
 def json(trials: Trials) -> str:
-    content = {
-        "same": trials.same,
-        "first": trials.first,
-        "trials": [{"verdict": one.verdict, **msgspec.to_builtins(one)} for one in trials.trials],
-    }
-    return json_text(content)
+    entries = [{"verdict": trial.verdict, **msgspec.to_builtins(trial)} for trial in trials.trials]
+    return json_text({"same": trials.same, "first": trials.first, "trials": entries})
 
 
 def junit(trials: Trials) -> str:
@@ -129,7 +125,7 @@ FORMATS: dict[str, Callable[[Trials], str]] = {
 
 
 def _plain(trials: Trials) -> list[Comparison]:
-    return [one.comparison for one in trials.trials if one.varied == NOTHING and one.comparison]
+    return [trial.comparison for trial in trials.trials if trial.varied == NOTHING and trial.comparison]
 
 
 def _names(trials: Iterable[Trial]) -> str:

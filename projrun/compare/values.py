@@ -16,8 +16,8 @@ from projrun.console import one_line
 from projrun.errors import UnavailableError
 from projrun.plan import Rule
 
+# The place and kind of a difference, and True if it is within the tolerance.
 ValueDifference = tuple[str, bool]
-"""Where and how two values differ, and whether that is within the tolerance."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
 _MLMODEL_OWN = re.compile(r"\s*(run_id|model_id|model_uuid|utc_time_created|artifact_path|mlflow_version):.*")
@@ -103,8 +103,8 @@ def _shown(value: object) -> str:
 
 def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """Compare MLmodel files without ids and times, which are new in every run."""
-    kept = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
-    for number, (one, other) in enumerate(zip_longest(*kept), 1):
+    texts = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
+    for number, (one, other) in enumerate(zip_longest(*texts), 1):
         if one != other:
             yield from _of_lines(f"line {number} without ids and times", one, other, rule)
 

@@ -66,29 +66,29 @@ def find_source(found: StoredRun, home: Home, stack: ExitStack, missing: list[Mi
 def find_inputs(found: StoredRun, root: Path, missing: list[Missing]) -> dict[str, Path]:
     """Return parameter -> path of its file now: in the bundle, in the restored tree, or where it was."""
     record = found.record
-    read = {one.parameter: one for one in record.inputs}
-    places: dict[str, Path] = {}
+    read = {measured.parameter: measured for measured in record.inputs}
+    paths: dict[str, Path] = {}
     for planned in record.plan.inputs:
         before = read.get(planned.parameter)
         if before is None:
             continue
         carried = find_bundled_input(found.bundle, planned.parameter) if found.bundle else None
         if carried and is_unchanged(planned, carried, before):
-            places[planned.parameter] = carried
+            paths[planned.parameter] = carried
             continue
         if planned.remote:
             continue
         here = restored_path(Path(planned.path), record, root)
         candidates = [path for path in (here, Path(planned.path)) if path is not None]
-        place = next((path for path in candidates if is_unchanged(planned, path, before)), None)
-        if place is None:
+        file = next((path for path in candidates if is_unchanged(planned, path, before)), None)
+        if file is None:
             state = "not what it was" if any(path.exists() for path in candidates) else "gone"
             what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
             digest = f" with sha256 {before.sha256[:16]}…" if before.sha256 else ""
             missing.append(Missing(what, f"put {planned.path} back{digest}"))
         else:
-            places[planned.parameter] = place
-    return places
+            paths[planned.parameter] = file
+    return paths
 
 
 def restored_path(path: Path, record: Record, root: Path) -> Path | None:

@@ -34,27 +34,27 @@ def unpack_bundle(file: Path, stack: ExitStack) -> Path:
     except SourceError as error:
         raise RecordError(one_line(f"{file}: {error.message}"), error.hint) from None
     entries = walk_tree(root)
-    found = {path: root / path for path, entry in entries if not entry.is_dir(follow_symlinks=False)}
-    if MANIFEST not in found or RECORD not in found:
+    files = {path: root / path for path, entry in entries if not entry.is_dir(follow_symlinks=False)}
+    if MANIFEST not in files or RECORD not in files:
         raise RecordError(f"{file} is no bundle of projrun", "make one with `projrun bundle RUN -o FILE`")
-    if fault := _fault(root, found):
+    if fault := _fault(root, files):
         raise RecordError(f"{file}: {fault}", "get the bundle once more")
     return root
 
 
-def _fault(root: Path, found: dict[str, Path]) -> str:
+def _fault(root: Path, files: dict[str, Path]) -> str:
     """Describe what is not as it was packed; '' if nothing. Links are allowed in the source alone."""
-    links = {name for name, path in found.items() if path.is_symlink()}
+    links = {name for name, path in files.items() if path.is_symlink()}
     if outside := [name for name in links if not name.startswith(f"{TREE}/")]:
         return f"{outside[0]} is a link"  # told first: even the manifest could be read from elsewhere
     packed = manifest_from((root / MANIFEST).read_bytes()).files
-    found.pop(MANIFEST)
-    if odd := sorted(found.keys() ^ packed.keys()):
+    files.pop(MANIFEST)
+    if odd := sorted(files.keys() ^ packed.keys()):
         return f"{odd[0]} is {'missing' if odd[0] in packed else 'no part of the bundle'}"
-    names = sorted(found.keys() - links)
+    names = sorted(files.keys() - links)
     size = sum(packed[name].size for name in names)
-    digests = dict(zip(names, sha256_files([found[name] for name in names], size, "checking")))
-    digests.update({name: sha256_text(os.readlink(found[name])) for name in links})
+    digests = dict(zip(names, sha256_files([files[name] for name in names], size, "checking")))
+    digests.update({name: sha256_text(os.readlink(files[name])) for name in links})
     changed = [name for name, digest in digests.items() if digest != packed[name].sha256]
     return f"{changed[0]} is not what was packed" if changed else ""
 
@@ -78,5 +78,5 @@ def _name(record: Record) -> str:
 
 def find_bundled_input(bundle: Path, parameter: str) -> Path | None:
     """Return the file or directory that a parameter named, if the bundle has it."""
-    place = bundle / place_of_input(parameter)
-    return next(iter(place.iterdir()), None) if place.is_dir() else None
+    directory = bundle / place_of_input(parameter)
+    return next(iter(directory.iterdir()), None) if directory.is_dir() else None

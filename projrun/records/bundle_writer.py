@@ -50,15 +50,15 @@ from projrun.records.crate import Contents, output_key, render_metadata
 from projrun.records.stored_runs import StoredRun, restore_source
 from projrun.tracking.supervision import settled_store
 
+# Artifacts of projrun's own that are packed, besides those of the lock.
 ARTIFACTS = (
     OUTPUT_ARTIFACT,
     OUTPUT_INDEX_ARTIFACT,
     ENVIRONMENT_LOG_ARTIFACT,
     SOURCE_ARTIFACT,
 )
-"""Artifacts of projrun's own that go along, besides those of the lock."""
+# The largest input or output, in bytes, that is packed; a larger one is listed by its digest.
 MAX_SIZE = 100_000_000
-"""Bytes of an input or output that goes along; a larger one is listed by its digest."""
 
 Files = dict[str, Path | bytes]
 
@@ -73,25 +73,25 @@ class BundleOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_bundle(
-    found: StoredRun, target: Path, home: Home, wanted: BundleOptions | None = None
+    found: StoredRun, target: Path, home: Home, options: BundleOptions | None = None
 ) -> tuple[str, ...]:
     """Write the bundle of a run. Return one line for each thing that is left out. Raises ProjrunError."""
-    wanted, record = wanted or BundleOptions(), found.record
+    options, record = options or BundleOptions(), found.record
     files: Files = {RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
-        for name in (*_lock_artifacts(record), *ARTIFACTS) if wanted.source else ():
+        for name in (*_lock_artifacts(record), *ARTIFACTS) if options.source else ():
             if file := found.artifacts.file(name):
                 files[f"{RUN}/{name}"] = file
         others = [*files]
-        outputs = dict(_outputs(found, wanted.max_size, left_out))
+        outputs = dict(_outputs(found, options.max_size, left_out))
         files.update({f"{RUN}/{name}": file for name, file in outputs.values()})
-        read = _inputs(found, wanted.max_size, left_out, home, stack) if wanted.inputs else {}
+        read = _inputs(found, options.max_size, left_out, home, stack) if options.inputs else {}
         files.update(_files_of(read))
-        tree = restore_source(found, home, stack) if wanted.source else None
+        tree = restore_source(found, home, stack) if options.source else None
         if tree is not None:
             files.update({f"{TREE}/{name}": path for name, path in list_files(tree.root).items()})
-        if wanted.packages:
+        if options.packages:
             packages = _packages(found, stack)
             files.update(packages)
             others += packages
@@ -155,40 +155,41 @@ def _inputs(
     found: StoredRun, most: int, left_out: list[str], home: Home, stack: ExitStack
 ) -> dict[str, tuple[str, Path]]:
     """Return parameter -> name in the bundle and path of the inputs that are still what the run read."""
-    read = {one.parameter: one for one in found.record.inputs}
-    places: dict[str, tuple[str, Path]] = {}
+    read = {measured.parameter: measured for measured in found.record.inputs}
+    paths: dict[str, tuple[str, Path]] = {}
     for planned in found.record.plan.inputs:
         before = read.get(planned.parameter)
         if before is None:
             continue
         if before.size > most:
-            what = f"the input '{planned.parameter}' ({format_size(before.size)})"
-            left_out.append(f"{what} is listed by its digest")
-        elif place := _place_of(found, planned, before, home, stack):
-            name = f"{place_of_input(planned.parameter)}/{place.name}"
-            places[planned.parameter] = name, place
+            size = format_size(before.size)
+            left_out.append(f"the input '{planned.parameter}' ({size}) is listed by its digest")
+        elif path := _find_input(found, planned, before, home, stack):
+            paths[planned.parameter] = f"{place_of_input(planned.parameter)}/{path.name}", path
         else:
-            what = f"the input '{planned.parameter}' ({planned.value})"
-            left_out.append(f"{what} is not what the run read any more: it is listed by its digest")
-    return places
+            left_out.append(
+                f"the input '{planned.parameter}' ({planned.value}) is not what the run read any more:"
+                " it is listed by its digest"
+            )
+    return paths
 
 
-def _place_of(
+def _find_input(
     found: StoredRun, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
 ) -> Path | None:
     if found.bundle and (carried := find_bundled_input(found.bundle, planned.parameter)):
         return carried
-    place = Path(planned.path)
-    if planned.remote and not place.exists():  # it was downloaded for the run alone
-        place = stack.enter_context(temporary_directory()) / place.name
+    path = Path(planned.path)
+    if planned.remote and not path.exists():  # it was downloaded for the run alone
+        path = stack.enter_context(temporary_directory()) / path.name
         store = stack.enter_context(closing(settled_store(home, reclaim_stored)))
         try:
-            again = msgspec.structs.replace(planned, path=str(place))
+            again = msgspec.structs.replace(planned, path=str(path))
             inputs.gather([again], {planned.parameter: planned.value}, store)
         except ProjrunError as error:
             warn(str(error))
             return None
-    return place if is_unchanged(planned, place, before) else None
+    return path if is_unchanged(planned, path, before) else None
 
 
 def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:

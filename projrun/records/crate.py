@@ -36,45 +36,45 @@ Entity = dict[str, Any]
 class Contents(NamedTuple):
     """The contents of a bundle, by names in it."""
 
+    # The MLproject; empty when there is none.
     workflow: str
-    """The MLproject; empty when there is none."""
     has_tree: bool
+    # The project's license file; empty when there is none.
     license: str
-    """The project's file of that name; empty when there is none."""
+    # Parameter -> file or directory; without those that are not in the bundle.
     inputs: Mapping[str, str]
-    """Parameter -> file or directory; without those that are not in the bundle."""
+    # Output, as `output_key` names it -> file; without those that are not in the bundle.
     outputs: Mapping[str, str]
-    """Path of an output, as `crate.key` gives it -> file; without those that are not in the bundle."""
+    # Further files: lock, logs, packages.
     others: Iterable[str]
-    """Further files: lock, logs, packages."""
 
 
 def output_key(output: Output) -> str:
-    """An artifact and a file of the tree may have the same path."""
+    # An artifact and a file of the tree may have the same path.
     return f"{'artifact' if output.change == 'logged' else 'file'}/{output.path}"
 
 
 def render_metadata(record: Record, contents: Contents) -> bytes:
     """Return the text of `ro-crate-metadata.json`."""
-    graph = {one["@id"]: one for one in _entities(record, contents)}
+    graph = {entity["@id"]: entity for entity in _entities(record, contents)}
     text = {"@context": [CONTEXT, TERMS], "@graph": list(graph.values())}
     return json.dumps(text, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     profiles = (_PROCESS, *(_WORKFLOW if contents.workflow else ()))
-    inputs = [_input(one, contents.inputs.get(one.parameter)) for one in record.inputs]
-    outputs = [_output(one, contents.outputs.get(output_key(one))) for one in record.outputs or ()]
+    inputs = [_input(read, contents.inputs.get(read.parameter)) for read in record.inputs]
+    outputs = [_output(made, contents.outputs.get(output_key(made))) for made in record.outputs or ()]
     values = list(_values(record, contents))
     if contents.workflow:
-        for read, one in zip(record.inputs, inputs):
-            one["exampleOfWork"] = {"@id": f"#parameter/{quote(read.parameter)}"}
+        for read, entity in zip(record.inputs, inputs):
+            entity["exampleOfWork"] = {"@id": f"#parameter/{quote(read.parameter)}"}
     others = [_other(name) for name in sorted(contents.others)]
-    files = [one for one in (*inputs, *outputs, *others) if not one["@id"].startswith("#")]
+    files = [entity for entity in (*inputs, *outputs, *others) if not entity["@id"].startswith("#")]
     software = _workflow(record, contents) if contents.workflow else _application(record)
     tree = [_tree(record)] if contents.has_tree else []
     license_file = [{"@id": quote(contents.license)}] if contents.license else []
-    kept = [*tree, *license_file, *([software] if contents.workflow else []), *files]
+    parts = [*tree, *license_file, *([software] if contents.workflow else []), *files]
     yield {
         "@id": METADATA,
         "@type": "CreativeWork",
@@ -84,7 +84,7 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
             *([{"@id": _WORKFLOW[1][0]}] if contents.workflow else []),
         ),
     }
-    yield _root(record, contents, profiles, kept)
+    yield _root(record, contents, profiles, parts)
     for url, name, version in profiles:
         yield {"@id": url, "@type": "CreativeWork", "name": name, "version": version}
     yield {"@id": quote(contents.license) or "#license", **_license(contents.license)}
@@ -93,7 +93,9 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     yield {**_PROJRUN, "softwareVersion": record.platform.projrun}
     if contents.workflow:
         yield _MLPROJECT
-        yield from _formal_parameters(record, {one.parameter: two for one, two in zip(record.inputs, inputs)})
+        yield from _formal_parameters(
+            record, {read.parameter: entity for read, entity in zip(record.inputs, inputs)}
+        )
     yield _action(record, software["@id"], [*inputs, *values], outputs)
     yield from (*inputs, *values, *outputs, *others)
 
@@ -113,7 +115,7 @@ _PROJRUN: Entity = {
 
 
 def _root(
-    record: Record, contents: Contents, profiles: Iterable[tuple[str, str, str]], kept: list[Entity]
+    record: Record, contents: Contents, profiles: Iterable[tuple[str, str, str]], parts: list[Entity]
 ) -> Entity:
     plan = record.plan
     root: Entity = {
@@ -127,7 +129,7 @@ def _root(
         "datePublished": _time(record.outcome.end_time),
         "license": {"@id": quote(contents.license) or "#license"},
         "conformsTo": _one_or_more(*({"@id": url} for url, _, _ in profiles)),
-        "hasPart": _one_or_more(*(_link(one) for one in kept)),
+        "hasPart": _one_or_more(*(_link(part) for part in parts)),
         "mentions": {"@id": f"#{record.run_id}"},
     }
     if contents.workflow:
@@ -220,7 +222,7 @@ def _action(record: Record, instrument: str, objects: list[Entity], results: lis
         action["error"] = outcome.reason
     for name, entities in (("object", objects), ("result", results)):
         if entities:
-            action[name] = _one_or_more(*(_link(one) for one in entities))
+            action[name] = _one_or_more(*(_link(entity) for entity in entities))
     return action
 
 
@@ -229,7 +231,7 @@ def _action(record: Record, instrument: str, objects: list[Entity], results: lis
 
 def _values(record: Record, contents: Contents) -> Iterator[Entity]:
     """Yield the value of every parameter that names no file."""
-    paths = {one.parameter for one in record.inputs}
+    paths = {read.parameter for read in record.inputs}
     for name, value in record.plan.parameters.items():
         if name not in paths:
             entity: Entity = {
@@ -243,27 +245,27 @@ def _values(record: Record, contents: Contents) -> Iterator[Entity]:
             yield entity
 
 
-def _input(one: Input, name: str | None) -> Entity:
-    kind = "File" if one.files is None else "Dataset"
-    about: Entity = {"name": one.value, "contentSize": str(one.size), "sha256": one.sha256}
+def _input(read: Input, name: str | None) -> Entity:
+    kind = "File" if read.files is None else "Dataset"
+    about: Entity = {"name": read.value, "contentSize": str(read.size), "sha256": read.sha256}
     if name is None:
-        absent = {"@type": "PropertyValue", "value": one.value}
-        return {"@id": f"#input/{quote(one.parameter)}", **absent, **about, **_ABSENT}
+        absent = {"@type": "PropertyValue", "value": read.value}
+        return {"@id": f"#input/{quote(read.parameter)}", **absent, **about, **_ABSENT}
     return {"@id": quote(name) + ("" if kind == "File" else "/"), "@type": kind, **about}
 
 
 _ABSENT: Entity = {"description": "Not in this bundle: recorded by its size and digest."}
 
 
-def _output(one: Output, name: str | None) -> Entity:
-    about: Entity = {"name": one.path, "contentSize": str(one.size)}
-    if one.sha256:
-        about["sha256"] = one.sha256
+def _output(output: Output, name: str | None) -> Entity:
+    about: Entity = {"name": output.path, "contentSize": str(output.size)}
+    if output.sha256:
+        about["sha256"] = output.sha256
     if name is not None:
         return {"@id": quote(name), "@type": "File", **about}
-    gone = {"description": "The run deleted it."} if one.change == "deleted" else _ABSENT
-    linked = {"description": f"A symbolic link to {one.link}"} if one.link else gone
-    return {"@id": f"#output/{quote(output_key(one))}", "@type": "CreativeWork", **about, **linked}
+    gone = {"description": "The run deleted it."} if output.change == "deleted" else _ABSENT
+    linked = {"description": f"A symbolic link to {output.link}"} if output.link else gone
+    return {"@id": f"#output/{quote(output_key(output))}", "@type": "CreativeWork", **about, **linked}
 
 
 _NAMES = {

@@ -33,12 +33,12 @@ def find_run(store: Store, prefix: str, view: ViewType = "ACTIVE_ONLY") -> Run:
     if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
         raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
     starting = f"attributes.run_id LIKE '{prefix}%'"
-    found, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
-    if not found:
+    runs, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
+    if not runs:
         raise _unseen(store, prefix, starting, view)
-    if len(found) > 1:
+    if len(runs) > 1:
         raise TrackingError(f"more than one run begins with '{prefix}'", "give more of its id")
-    return found[0]
+    return runs[0]
 
 
 def _unseen(store: Store, prefix: str, starting: str, view: ViewType) -> TrackingError:
@@ -54,10 +54,10 @@ class Provenance(NamedTuple):
     """The commit of a stored run, and what was committed since the run before it."""
 
     commit: Commit | None
+    # The newest earlier run of the same project in the same experiment.
     previous: Run | None
-    """The newest earlier run of the same project in the same experiment."""
+    # None where there is no earlier run, or where it was of the same commit.
     history: History | None
-    """None where there is no earlier run, or where it was of the same commit."""
 
 
 def read_provenance(store: Store, run: Run, home: Home) -> Provenance | None:
@@ -105,10 +105,10 @@ class KeptArtifacts(Protocol):
 class StoredRun(NamedTuple):
     record: Record
     artifacts: KeptArtifacts
+    # The run in this machine's store; None for a run from elsewhere.
     run: Run | None = None
-    """In this machine's store; None for a run from elsewhere."""
+    # The unpacked bundle that the record was read from, if any.
     bundle: Path | None = None
-    """The unpacked bundle that it was found in."""
 
     def content(self, output: Output) -> Path | None:
         """Return the file with an output of the run, where it was written or kept; None where it is gone."""

@@ -69,15 +69,15 @@ def resolve_artifact(store: Store, address: str) -> tuple[ArtifactFiles, str]:
     if owner == "models":
         owner, _, rest = rest.partition("/")
         models = require_models(store).logged
-        found_in = models.get(owner, allow_deleted=True).experiment_id
+        stored_in = models.get(owner, allow_deleted=True).experiment_id
         files = models.artifacts(owner)
     else:
-        found_in = store.get_run(owner).experiment_id
+        stored_in = store.get_run(owner).experiment_id
         if isinstance(store, RunView) and store.has_answered(owner, experiment_id):
-            found_in = experiment_id  # the run has moved since the client was told its address
+            stored_in = experiment_id  # the run has moved since the client was told its address
         files = RunFiles(store, owner)
     fixed, _, path = rest.partition("/")
-    if fixed != "artifacts" or found_in != experiment_id:
+    if fixed != "artifacts" or stored_in != experiment_id:
         raise not_found(f"there is no artifact {quote_short(address)}")
     return files, path
 

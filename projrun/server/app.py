@@ -148,12 +148,13 @@ RequestFunction = Callable[["Request"], Awaitable["Response"]]
 
 EVERY = (*HANDLERS, *model_handlers.MODEL_HANDLERS, *model_handlers.REGISTRY_HANDLERS)
 
+# Prefixes of mlflow/… and mlflow-artifacts/…; clients before 1.0 use `preview`.
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/api/2.0/preview/", "/ajax-api/2.0/preview/")
-"""Prefixes of mlflow/… and mlflow-artifacts/…; clients before 1.0 use `preview`."""
 
+# mlflow's clients look for the words up to the comma, and then send the file in one piece.
 NO_PARTS = "Multipart upload is not supported for the current artifact repository, it comes in one piece"
-"""Clients recognise the words up to the comma, and then send the file in one piece."""
 
+# Features of MLflow's API that projrun lacks, by the beginning of the path.
 FEATURES = {
     "datasets": "evaluation datasets",
     "gateway": "the AI gateway",
@@ -170,7 +171,6 @@ FEATURES = {
     "webhooks": "webhooks",
     "workspaces": "workspaces",
 }
-"""Parts of MLflow's API that this version lacks, by the first part of the path."""
 
 
 def create_app(

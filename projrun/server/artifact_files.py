@@ -73,10 +73,10 @@ def parse_range(header: str, size: int) -> range | None:
 
     A header that is not one range of bytes is ignored, as RFC 9110, 14.2, allows.
     """
-    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
-    if found is None or found[0].endswith("=-"):
+    match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
+    if match is None or match[0].endswith("=-"):
         return range(size)
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         start, stop = max(size - int(last), 0), size
     else:
@@ -87,7 +87,7 @@ def parse_range(header: str, size: int) -> range | None:
 
 
 async def _chunks(files: ArtifactFiles, path: str, part: range) -> AsyncIterator[bytes]:
-    """Yield exactly these bytes: a log that grows meanwhile must not exceed the announced length."""
+    # Exactly these bytes are sent: a log that grows meanwhile must not exceed the announced length.
     from starlette.concurrency import run_in_threadpool
 
     size = len(part)
@@ -138,10 +138,10 @@ def json_response(status: int, content: Json) -> Response:
     return Response(msgspec.json.encode(content), status, headers)
 
 
+# Method, path below …/mlflow-artifacts/, and function of each request.
 ENDPOINTS: tuple[tuple[str, str, Callable[[Store, Request], Awaitable[Response]]], ...] = (
     ("GET", "artifacts", _list),
     ("GET", "artifacts/{address:path}", _download),
     ("PUT", "artifacts/{address:path}", _upload),
     ("DELETE", "artifacts/{address:path}", _delete),
 )
-"""Method, path below …/mlflow-artifacts/, and function of each request."""

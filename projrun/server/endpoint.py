@@ -43,11 +43,10 @@ class Endpoint:
     def __init__(
         self, store: Store, host: str = "", device: str = "", *, run_id: str = "", pinned: bool = False
     ) -> None:
-        """Listen, and serve in a thread.
+        """Listen on loopback, and serve in a thread when the first client connects.
 
-        host, device: listen there instead of on loopback, to what comes through that device alone.
-
-        run_id, pinned: clients see the store as `RunView` of that run shows it; without a run id, as it is.
+        host, device: listen there instead, and answer only what comes through that network device.
+        run_id, pinned: clients see the store as the `RunView` of that run; without a run id, as it is.
         """
         self.token = os.urandom(32).hex()
         self._store, self._run_id, self._pinned = store, run_id, pinned
@@ -164,8 +163,8 @@ def server_config(app: App, certificate: str = "", key: str = "") -> uvicorn.Con
     )
 
 
+# A variable of the run's processes: the tracking URI that ends with the run.
 ENDPOINT = "PROJRUN_ENDPOINT"
-"""Names the tracking URI that is the endpoint of a run and ends with it."""
 
 
 def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:

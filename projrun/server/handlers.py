@@ -10,6 +10,7 @@ import msgspec
 from projrun.server import addresses
 from projrun.server import messages as m
 from projrun.tracking import Store
+from projrun.tracking.entities import Experiment, Run
 from projrun.tracking.limits import check_page_size, invalid_parameter, not_found
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
@@ -31,6 +32,14 @@ class Handler(NamedTuple):
     is_quick: bool = False
 
 
+def _experiment_json(store: Store, experiment: Experiment) -> Json:
+    return experiment_json(experiment, addresses.experiment_uri(store, experiment))
+
+
+def _run_json(store: Store, run: Run) -> Json:
+    return run_json(run, addresses.run_uri(store, run))
+
+
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
     tags = m.items_to_dict(message.tags)
     experiment_id = store.create_experiment(message.name, tags, message.artifact_location or "")
@@ -39,7 +48,7 @@ def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
 
 def get_experiment(store: Store, message: m.ExperimentMessage) -> Json:
     experiment = store.get_experiment(message.experiment())
-    return {"experiment": experiment_json(experiment, addresses.experiment_uri(store, experiment))}
+    return {"experiment": _experiment_json(store, experiment)}
 
 
 def get_experiment_by_name(store: Store, message: m.GetExperimentByName) -> Json:
@@ -47,14 +56,13 @@ def get_experiment_by_name(store: Store, message: m.GetExperimentByName) -> Json
     experiment = store.get_experiment_by_name(name)
     if experiment is None:
         raise not_found(f"Could not find experiment with name '{name}'")
-    return {"experiment": experiment_json(experiment, addresses.experiment_uri(store, experiment))}
+    return {"experiment": _experiment_json(store, experiment)}
 
 
 def search_experiments(store: Store, message: m.SearchExperiments) -> Json:
     view = m.parse_view_type(message.view_type)
-    found, token = store.search_experiments(*message.page(PAGE_SIZE), view)
-    entries = [experiment_json(each, addresses.experiment_uri(store, each)) for each in found]
-    return page({"experiments": entries}, token)
+    experiments, token = store.search_experiments(*message.page(PAGE_SIZE), view)
+    return page({"experiments": [_experiment_json(store, experiment) for experiment in experiments]}, token)
 
 
 def update_experiment(store: Store, message: m.UpdateExperiment) -> None:
@@ -85,12 +93,12 @@ def create_run(store: Store, message: m.CreateRun) -> Json:
         start_time=message.start_time,
         tags=m.items_to_dict(message.tags),
     )
-    return {"run": run_json(run, addresses.run_uri(store, run))}
+    return {"run": _run_json(store, run)}
 
 
 def get_run(store: Store, message: m.RunMessage) -> Json:
     run = store.get_run(message.run())
-    return {"run": run_json(run, addresses.run_uri(store, run))}
+    return {"run": _run_json(store, run)}
 
 
 def update_run(store: Store, message: m.UpdateRun) -> Json:
@@ -111,8 +119,8 @@ def search_runs(store: Store, message: m.SearchRuns) -> Json:
     if not message.experiment_ids:  # in MLflow this finds nothing; a Store would search all experiments
         return {"runs": []}
     view = m.parse_view_type(message.run_view_type)
-    found, token = store.search_runs(message.experiment_ids, *message.page(PAGE_SIZE), view)
-    return page({"runs": [run_json(run, addresses.run_uri(store, run)) for run in found]}, token)
+    runs, token = store.search_runs(message.experiment_ids, *message.page(PAGE_SIZE), view)
+    return page({"runs": [_run_json(store, run) for run in runs]}, token)
 
 
 def log_metric(store: Store, message: m.MetricMessage) -> None:
@@ -147,8 +155,8 @@ def log_model(store: Store, message: m.LogModel) -> None:
         raise invalid_parameter(f"model_json is not a JSON object: {error}") from None
     if absent := {"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys():
         raise invalid_parameter(f"model_json lacks {', '.join(sorted(absent))}")
-    kept = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
-    store.log_model(message.run(), {key: model[key] for key in kept if key in model})
+    fields = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
+    store.log_model(message.run(), {key: model[key] for key in fields if key in model})
 
 
 def log_inputs(store: Store, message: m.LogInputs) -> None:
@@ -161,13 +169,12 @@ def log_inputs(store: Store, message: m.LogInputs) -> None:
 def get_metric_history(store: Store, message: m.GetMetricHistory) -> Json:
     key = m.require("metric_key", message.metric_key)
     if message.max_results is None:
-        found = store.get_metric_history(message.run(), key)
-        return {"metrics": [metric_json(metric) for metric in found]}
+        return {"metrics": [metric_json(metric) for metric in store.get_metric_history(message.run(), key)]}
     check_page_size(message.max_results)
     offset = _offset(message.page_token or "")
-    found = store.get_metric_history(message.run(), key, message.max_results + 1, offset)
-    token = str(offset + message.max_results) if len(found) > message.max_results else ""
-    return page({"metrics": [metric_json(metric) for metric in found[: message.max_results]]}, token)
+    history = store.get_metric_history(message.run(), key, message.max_results + 1, offset)
+    token = str(offset + message.max_results) if len(history) > message.max_results else ""
+    return page({"metrics": [metric_json(metric) for metric in history[: message.max_results]]}, token)
 
 
 def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Json:
@@ -175,13 +182,13 @@ def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Js
         raise invalid_parameter(f"run_id is given {len(message.run_id)} times", f"give 1 to {MAX_BULK_RUNS}")
     limit = min(MAX_HISTORY if message.max_results is None else message.max_results, MAX_HISTORY)
     check_page_size(limit)
-    found: list[Json] = []
+    entries: list[Json] = []
     for run_id in sorted(message.run_id):
-        metrics = store.get_metric_history(run_id, message.metric_key, limit - len(found))
-        found += [{**metric_json(metric), "run_id": run_id} for metric in metrics]
-        if len(found) >= limit:
+        metrics = store.get_metric_history(run_id, message.metric_key, limit - len(entries))
+        entries += [{**metric_json(metric), "run_id": run_id} for metric in metrics]
+        if len(entries) >= limit:
             break
-    return {"metrics": found}
+    return {"metrics": entries}
 
 
 def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:

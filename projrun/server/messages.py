@@ -11,20 +11,19 @@ import msgspec
 from projrun.errors import ProjrunError, TrackingError
 from projrun.tracking.entities import DatasetInput, Metric, RunStatus
 from projrun.tracking.limits import invalid_parameter, quote_short
-from projrun.tracking.model_wire import STATUSES as MODEL_STATUSES
 from projrun.tracking.models import Dataset, ModelOrder
-from projrun.tracking.wire import Json
+from projrun.tracking.wire import MODEL_STATUSES, Json
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
+# MLflow numbers them in this order, from 1.
 STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
-"""MLflow numbers them in this order, from 1."""
 VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
 
 
 class RequestMessage(msgspec.Struct, kw_only=True):
+    # Fields that a query string may repeat.
     lists: ClassVar[tuple[str, ...]] = ()
-    """Fields that a query string may repeat."""
 
 
 M = TypeVar("M", bound=RequestMessage)
@@ -32,8 +31,8 @@ M = TypeVar("M", bound=RequestMessage)
 
 class RunMessage(RequestMessage, kw_only=True):
     run_id: str | None = None
+    # The older name of run_id; clients send either or both.
     run_uuid: str | None = None
-    """The older name of run_id; clients send either or both."""
 
     def run(self) -> str:
         return require("run_id", self.run_id or self.run_uuid)

@@ -7,9 +7,8 @@ from projrun.server.addresses import model_uri, require_models, strip_slash
 from projrun.server.handlers import DELETE, GET, GET_POST, PATCH, POST, Handler, page
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid_parameter
-from projrun.tracking.model_wire import logged_model_json, registered_model_json, version_json
 from projrun.tracking.models import LoggedModel, LoggedModels, ModelRegistry, ModelVersion
-from projrun.tracking.wire import Json, file_json
+from projrun.tracking.wire import Json, file_json, logged_model_json, registered_model_json, version_json
 
 
 def create(store: Store, message: m.CreateLoggedModel) -> Json:
@@ -52,7 +51,7 @@ def log_params(store: Store, message: m.ModelParams) -> None:
 def search(store: Store, message: m.SearchLoggedModels) -> Json:
     if not message.experiment_ids:
         raise invalid_parameter("Missing value for required parameter 'experiment_ids'")
-    found, token = _models(store).search(
+    models, token = _models(store).search(
         message.experiment_ids,
         message.filter or "",
         [item.dataset() for item in message.datasets or ()],
@@ -60,7 +59,7 @@ def search(store: Store, message: m.SearchLoggedModels) -> Json:
         message.max_results or 50,
         message.page_token or "",
     )
-    return page({"models": [logged_model_json(model, model_uri(store, model)) for model in found]}, token)
+    return page({"models": [logged_model_json(model, model_uri(store, model)) for model in models]}, token)
 
 
 def list_artifacts(store: Store, message: m.ListModelArtifacts) -> Json:
@@ -128,13 +127,13 @@ def delete_model(store: Store, message: m.NameMessage) -> None:
 
 
 def search_models(store: Store, message: m.SearchMessage) -> Json:
-    found, token = _registry(store).search_models(*message.page(MODELS_PER_PAGE))
-    return page({"registered_models": [registered_model_json(model) for model in found]}, token)
+    models, token = _registry(store).search_models(*message.page(MODELS_PER_PAGE))
+    return page({"registered_models": [registered_model_json(model) for model in models]}, token)
 
 
 def get_latest_versions(store: Store, message: m.GetLatestVersions) -> Json:
-    found = _registry(store).latest_versions(message.model(), message.stages or ())
-    return {"model_versions": [version_json(version) for version in found]}
+    versions = _registry(store).latest_versions(message.model(), message.stages or ())
+    return {"model_versions": [version_json(version) for version in versions]}
 
 
 def set_model_tag(store: Store, message: m.NameTag) -> None:
@@ -195,8 +194,8 @@ def delete_version(store: Store, message: m.VersionMessage) -> None:
 
 
 def search_versions(store: Store, message: m.SearchMessage) -> Json:
-    found, token = _registry(store).search_versions(*message.page(VERSIONS_PER_PAGE))
-    return page({"model_versions": [version_json(version) for version in found]}, token)
+    versions, token = _registry(store).search_versions(*message.page(VERSIONS_PER_PAGE))
+    return page({"model_versions": [version_json(version) for version in versions]}, token)
 
 
 def set_version_tag(store: Store, message: m.VersionTag) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from projrun.server.guard import App, Receive, Scope, Send
 from projrun.version import __version__
 
+# The content type that Prometheus asks for; browsers show plain text.
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The content type that Prometheus asks for; browsers show plain text."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -17,9 +17,10 @@ from projrun.tracking import Store
 from projrun.tracking.entities import ArtifactInfo
 from projrun.tracking.limits import (
     MAX_ARTIFACT_LOCATION,
-    check_length,
     check_text,
+    check_text_length,
     invalid_parameter,
+    not_found,
     quote_short,
 )
 
@@ -28,11 +29,11 @@ ABANDONED_S = 24 * 3600
 
 
 class ArtifactDirectory:
-    """The artifacts of one run: `root / place`. The directory need not exist."""
+    """The artifacts of one run or model: `root / name`. The directory need not exist."""
 
-    def __init__(self, root: Path, place: str) -> None:
+    def __init__(self, root: Path, name: str) -> None:
         self._root = root.resolve()
-        self._base = self._root / place
+        self._base = self._root / name
 
     def list_entries(self, path: str) -> list[ArtifactInfo]:
         """List the directory `path` ('' for the top); a file or a missing path gives nothing."""
@@ -99,7 +100,7 @@ class ArtifactDirectory:
             raise _failed(error, path) from None
 
     def resolve_path(self, path: str) -> Path:
-        """The real file behind `path`, links followed; it need not exist."""
+        """Return the path of the file behind `path`, links followed; it need not exist."""
         target = self._base.joinpath(*split_artifact_path(path))
         try:
             real = target.resolve()
@@ -112,7 +113,7 @@ class ArtifactDirectory:
         return real
 
     def _info(self, file: Path, path: str) -> ArtifactInfo | None:
-        """None for what is neither a file nor a directory of this run."""
+        """Describe an entry; None for one that is neither a file nor a directory of this run."""
         try:
             real = file.resolve()
             status = real.stat()
@@ -126,16 +127,16 @@ class ArtifactDirectory:
 
 
 def remove_abandoned_uploads(root: Path) -> int:
-    """Remove what uploads left that were killed, a day after their last byte. How many that were."""
-    gone = 0
+    """Remove what killed uploads left, a day after their last byte. Return the number of files."""
+    count = 0
     for file in root.glob(f"{UPLOAD_PREFIX}*"):
         try:
             if file.lstat().st_mtime < time.time() - ABANDONED_S:
                 file.unlink()
-                gone += 1
+                count += 1
         except OSError:  # another process sweeps too
             continue
-    return gone
+    return count
 
 
 def split_artifact_path(path: str) -> list[str]:
@@ -150,11 +151,9 @@ def split_artifact_path(path: str) -> list[str]:
 
 
 def _leads_out_on_windows(path: str) -> bool:
-    """Clients there write downloads to the path that they are told."""
-    if "\\" not in path and ":" not in path:
-        return False
-    there = PureWindowsPath(path)
-    return bool(there.drive or there.root) or ".." in there.parts
+    # Clients on Windows write downloads to the path that they are told.
+    windows_path = PureWindowsPath(path)
+    return bool(windows_path.drive or windows_path.root) or ".." in windows_path.parts
 
 
 def _is_text(path: str) -> bool:
@@ -166,7 +165,7 @@ def _is_text(path: str) -> bool:
 
 
 def _missing(path: str) -> TrackingError:
-    return TrackingError(f"there is no artifact {quote_short(path)}", error_code="RESOURCE_DOES_NOT_EXIST")
+    return not_found(f"there is no artifact {quote_short(path)}")
 
 
 def _failed(error: OSError, path: str) -> TrackingError:
@@ -183,7 +182,7 @@ def _failed(error: OSError, path: str) -> TrackingError:
 
 
 def walk_artifacts(store: Store, run_id: str, directory: str = "") -> Iterator[ArtifactInfo]:
-    """Every file, directory after directory."""
+    """Yield every file, directory after directory."""
     for info in store.list_artifacts(run_id, directory):
         if info.is_dir:
             yield from walk_artifacts(store, run_id, info.path)
@@ -195,9 +194,8 @@ LOCATION_SCHEMES = ("abfss", "dbfs", "file", "gs", "hdfs", "r2", "s3", "viewfs",
 
 
 def normalize_location(location: str, root_uri: str) -> str:
-    """`location` as a URI without a slash at its end; '' stays ''. A plain path becomes a file URI."""
-    check_text("artifact location", location)
-    check_length("artifact location", location, MAX_ARTIFACT_LOCATION)
+    """Return `location` as a URI without a slash at its end, a plain path as a file URI, '' as ''."""
+    check_text_length("artifact location", location, MAX_ARTIFACT_LOCATION)
     if not location:
         return ""
     scheme, colon, rest = location.partition(":")

@@ -1,4 +1,4 @@
-"""The entities of the store of runs, with MLflow's names. Times are milliseconds since the epoch."""
+"""The entities of a store, with MLflow's names. Times are milliseconds since the epoch."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ RUN_NAME_TAG = "mlflow.runName"
 LOGGED_MODELS_TAG = "mlflow.log-model.history"
 DIRECTORY_TAG = "projrun.directory"
 ENVIRONMENT_KEY_TAG = "projrun.environment.key"
+# The backend's handle as JSON, by which another process removes what the job left.
 HANDLE_TAG = "projrun.handle"
-# JSON of the backend's handle, by which another process removes what the job left.
+# On runs of a server: a mark that tells, after a lost answer, whether the run was created.
 CREATION_TAG = "projrun.creation"
-"""Of runs on a server: tells, after a lost answer, whether the run was made."""
 EXIT_CODE_TAG = "projrun.exit_code"
 REASON_TAG = "projrun.reason"
 SUPERVISOR_TAG = "projrun.supervisor"
+# The id of the run that this one does again.
 REPRODUCES_TAG = "projrun.reproduces"
-"""Id of the run that was done again."""
+# The kinds of variation that this run has, compared with that one.
 VARIES_TAG = "projrun.varies"
-"""What was not as in that run, on purpose."""
 PROJECT_TAG = "projrun.project"
 COMMIT_TAG = "mlflow.source.git.commit"
 ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -47,18 +47,18 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
 class Metric(msgspec.Struct, frozen=True):
     key: str
+    # May be NaN or infinite.
     value: float
-    """May be NaN or infinite."""
     timestamp: int
     step: int = 0
+    # The logged model that it measures, if any, and the name and digest of the data set.
     model_id: str = ""
-    """The logged model that it measures, if any; on which data set: the two below."""
     dataset_name: str = ""
     dataset_digest: str = ""
 
 
 class DatasetInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A data set that a run says it read."""
+    """A data set that a run declares as its input."""
 
     name: str
     digest: str
@@ -70,8 +70,8 @@ class DatasetInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
+    # 32 hex digits.
     run_id: str
-    """32 hex digits."""
     experiment_id: str
     run_name: str
     user_id: str
@@ -82,18 +82,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle_stage: LifecycleStage = "active"
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
+    # The last value of each metric: highest step, then highest timestamp, then highest value.
     metrics: dict[str, Metric] = {}
-    """The last value of each metric: highest step, then highest timestamp, then highest value."""
     inputs: tuple[DatasetInput, ...] = ()
+    # Ids of the logged models that the run read.
     model_inputs: tuple[str, ...] = ()
-    """Ids of the logged models that it read."""
+    # Ids of the logged models that the run made -> step.
     model_outputs: dict[str, int] = {}
-    """Ids of the logged models that it made, and at which step."""
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True):
+    # Relative to the root of the run's artifacts, with forward slashes.
     path: str
-    """Relative to the root of the run's artifacts, with forward slashes."""
     is_dir: bool
+    # Bytes; None for a directory.
     file_size: int | None
-    """Bytes; None for a directory."""

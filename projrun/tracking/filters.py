@@ -19,11 +19,11 @@ Value = str | int | float | tuple[str, ...] | None
 
 
 class Clause(NamedTuple):
+    # metric, parameter, tag, attribute or dataset.
     entity: str
-    """metric, parameter, tag, attribute or dataset."""
     key: str
+    # Upper case.
     comparator: str
-    """Upper case."""
     value: Value
 
 
@@ -42,12 +42,12 @@ class SearchTarget(NamedTuple):
     """The subject of a search: its columns, and the tables of its tags, parameters, …"""
 
     attributes: Mapping[str, Column]
+    # Entity -> table of keys and values.
     tables: Mapping[str, str]
-    """Entity -> table of keys and values."""
+    # The column of those tables with the id of the subject.
     link: str
-    """The column of those tables that names the owner of a row."""
+    # The expression for that id in the SELECT of the subject.
     owner: str
-    """The same in the SELECT of the subject."""
 
 
 DATASET_KEYS = ("name", "digest", "context")
@@ -84,7 +84,7 @@ _DIRECTION = re.compile(r"(ASC|DESC)(?!\w)", re.IGNORECASE)
 
 
 def parse_filter(text: str, subject: SearchTarget) -> list[Clause]:
-    """Raises INVALID_PARAMETER_VALUE that names the place."""
+    """Parse a filter. Raises INVALID_PARAMETER_VALUE that names the position of the fault."""
     if len(text) > MAX_FILTER:
         raise invalid_parameter(f"the filter is longer than {MAX_FILTER} characters")
     scanner = _Scanner(text, "filter")
@@ -115,8 +115,8 @@ def find_column(key: str, subject: SearchTarget) -> Column | None:
 
 
 class _Scanner:
-    def __init__(self, text: str, what: str) -> None:
-        self.text, self.what, self.position = text, what, 0
+    def __init__(self, text: str, kind: str) -> None:
+        self.text, self.kind, self.position = text, kind, 0
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         self._skip_blanks()
@@ -136,10 +136,10 @@ class _Scanner:
         return self.position == len(self.text)
 
     def error(self, expected: str) -> TrackingError:
-        found = quote_short(self.text[self.position :]) if not self.at_end() else "the end"
+        rest = "the end" if self.at_end() else quote_short(self.text[self.position :])
         return invalid_parameter(
-            f"{self.what} {quote_short(self.text)}:"
-            f" expected {expected} at character {self.position + 1}, found {found}"
+            f"{self.kind} {quote_short(self.text)}:"
+            f" expected {expected} at character {self.position + 1}, found {rest}"
         )
 
     def _skip_blanks(self) -> None:

@@ -43,12 +43,13 @@ def not_found(message: str) -> TrackingError:
 
 
 def quote_short(text: str) -> str:
-    """`text` fit for an error message."""
+    """Quote a text for an error message, and cut it to 60 characters."""
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def check_key(kind: str, key: str) -> None:
-    """`kind` is what the key names: metric, parameter, tag. It must also do as a relative file path."""
+    """Check the name of a metric, parameter or tag. kind: one of these words, for the message."""
+    # MLflow's file store keeps each in a file of that name, so it must also do as a relative path.
     check_text(kind, key)
     if not re.fullmatch(_NAME, key):
         raise invalid_parameter(
@@ -76,8 +77,14 @@ def check_length(kind: str, text: str, limit: int) -> None:
         )
 
 
+def check_text_length(kind: str, text: str, limit: int) -> str:
+    check_text(kind, text)
+    check_length(kind, text, limit)
+    return text
+
+
 def truncate_text(kind: str, text: str, limit: int) -> str:
-    """`text` cut to `limit` characters; as in MLflow, an error instead if the environment says so."""
+    """Cut `text` to `limit` characters; raise an error instead if MLFLOW_TRUNCATE_LONG_VALUES is false."""
     check_text(kind, text)
     if len(text) > limit and os.environ.get(TRUNCATE_VARIABLE, "true").lower() in ("false", "0"):
         check_length(kind, text, limit)
@@ -92,15 +99,12 @@ def check_experiment_name(name: str) -> None:
 
 
 def check_run_name(name: str) -> str:
-    check_text("run name", name)
-    check_length("run name", name, MAX_RUN_NAME)
-    return name
+    return check_text_length("run name", name, MAX_RUN_NAME)
 
 
 def check_experiment_tag(key: str, value: str) -> None:
     check_key("tag", key)
-    check_text("tag value", value)
-    check_length("tag value", value, MAX_EXPERIMENT_TAG_VALUE)
+    check_text_length("tag value", value, MAX_EXPERIMENT_TAG_VALUE)
 
 
 def normalize_tags(tags: Mapping[str, str]) -> dict[str, str]:

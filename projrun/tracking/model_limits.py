@@ -6,7 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 
-from projrun.tracking.limits import check_length, check_text, invalid_parameter, quote_short
+from projrun.tracking.limits import (
+    check_length,
+    check_text,
+    check_text_length,
+    invalid_parameter,
+    quote_short,
+)
 from projrun.tracking.models import ACTIVE_STAGES, STAGES, STATUSES, LoggedModelStatus, Stage
 
 MAX_NAME = 256
@@ -29,7 +35,7 @@ _VERSION_ALIAS = re.compile(r"[vV]\d+")
 
 
 def check_model_name(name: str) -> str:
-    """The name of a registered model; it must also do as a path."""
+    """Check the name of a registered model, which clients use in paths, and return it."""
     check_text("model name", name)
     if not name.strip():
         raise invalid_parameter("the model name is empty", "give the model a name")
@@ -45,8 +51,7 @@ def check_logged_model_name(name: str) -> str:
         raise invalid_parameter(
             f"the model name {quote_short(name)} cannot be used", "leave out / : . % and quotes"
         )
-    check_length("model name", name, MAX_LOGGED_NAME)
-    return name
+    return check_text_length("model name", name, MAX_LOGGED_NAME)
 
 
 def parse_version(version: str) -> int:
@@ -69,23 +74,15 @@ def check_alias(alias: str, *, new: bool = False) -> str:
 
 def check_registry_tags(tags: Mapping[str, str]) -> dict[str, str]:
     for key, value in tags.items():
-        check_text("tag", key)
-        check_text("tag value", value)
         if not key:
             raise invalid_parameter("a tag has no name")
-        check_length("tag name", key, MAX_TAG_KEY)
-        check_length("tag value", value, MAX_TAG_VALUE)
+        check_text_length("tag name", key, MAX_TAG_KEY)
+        check_text_length("tag value", value, MAX_TAG_VALUE)
     return dict(tags)
 
 
-def check_text_length(kind: str, text: str, limit: int) -> str:
-    check_text(kind, text)
-    check_length(kind, text, limit)
-    return text
-
-
 def parse_stage(stage: str, *, active: bool = False) -> Stage:
-    """In the spelling of MLflow; clients may write it in any case."""
+    """Return the stage in MLflow's spelling; clients may write it in any case."""
     for known in STAGES:
         if known.lower() == stage.lower() and (not active or known in ACTIVE_STAGES):
             return known

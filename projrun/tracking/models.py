@@ -17,10 +17,10 @@ STATUSES: tuple[LoggedModelStatus, ...] = ("PENDING", "READY", "FAILED")
 STAGES: tuple[Stage, ...] = ("None", "Staging", "Production", "Archived")
 ACTIVE_STAGES: tuple[Stage, ...] = ("Staging", "Production")
 PROMPT_TAG = "mlflow.prompt.is_prompt"
+# MLflow's clients name this as the source of a prompt, which has no files.
 PROMPT_SOURCE = "dummy-source"
-"""What MLflow's clients name as the source of a prompt."""
+# On a logged model: the versions under which it is registered, as JSON.
 VERSIONS_TAG = "mlflow.modelVersions"
-"""On a logged model: JSON, the versions under which it is registered."""
 
 
 class ModelMetric(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +37,13 @@ class ModelMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
+    # m- and 32 hex digits.
     model_id: str
-    """m- and 32 hex digits."""
     experiment_id: str
     name: str
     model_type: str
+    # '' when no run made it.
     source_run_id: str
-    """'' when no run made it."""
     status: LoggedModelStatus
     artifact_uri: str
     creation_time: int
@@ -55,7 +55,7 @@ class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A data set that metrics of models were measured on; of any digest if that is ''."""
+    """A data set that metrics of models were measured on; a digest of '' stands for any."""
 
     name: str
     digest: str = ""
@@ -75,10 +75,10 @@ class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
     creation_time: int
     last_updated_time: int
     tags: dict[str, str] = {}
+    # Alias -> version.
     aliases: dict[str, int] = {}
-    """Alias -> version."""
+    # The newest version of each stage.
     latest_versions: tuple[ModelVersion, ...] = ()
-    """The newest of each stage."""
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +86,10 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     stage: Stage
     description: str
+    # As the client registered it: runs:/…, models:/… or an artifact URI.
     source: str
-    """What the client registered: runs:/…, models:/… or an artifact URI."""
+    # The source resolved: models:/<model id>, runs:/… or an artifact URI.
     location: str
-    """What that stood for: models:/<model id>, runs:/… or an artifact URI."""
     run_id: str
     run_link: str
     model_id: str

@@ -30,12 +30,15 @@ def read_output(store: Store, run_id: str) -> Iterator[bytes]:
 
 
 def follow_output(store: Store, run_id: str, settle: Callable[[], None]) -> Iterator[bytes]:
-    """Its output to its end, as it comes. settle: called between looks, so that a lost run ends too."""
+    """Yield the run's output to its end, as it comes.
+
+    settle: called between two reads; it ends a run whose supervisor is gone, which else would run for ever.
+    """
     pause_s = REMOTE_PAUSE_S if store.uri.startswith("http") else LOCAL_PAUSE_S
     position = 0
     while True:
         ended = store.get_run(run_id).status in TERMINATED
-        for chunk in _from(store, run_id, position):
+        for chunk in _read_from(store, run_id, position):
             position += len(chunk)
             yield chunk
         if ended:
@@ -46,8 +49,8 @@ def follow_output(store: Store, run_id: str, settle: Callable[[], None]) -> Iter
         yield from read_output(store, run_id)
 
 
-def _from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
-    """The output after its first `position` bytes; nothing while there is none."""
+def _read_from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
+    """Yield the output after its first `position` bytes; nothing while there is none."""
     try:
         with store.open_artifact(run_id, OUTPUT_ARTIFACT) as log:
             _skip(log, position)
@@ -59,7 +62,7 @@ def _from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
 
 
 def _skip(log: BinaryIO, count: int) -> None:
-    """Pass over that many bytes from here."""
+    """Skip the next `count` bytes."""
     if log.seekable():
         log.seek(count, os.SEEK_CUR)
         return

@@ -1,4 +1,4 @@
-"""mlflow's SQLite database, of mlflow 1.10 and later. It is only read."""
+"""Reader of the SQLite database of mlflow 1.10 and later. Nothing is written to it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from projrun.tracking.mlflow_import.stores import (
 from projrun.tracking.models import STATUSES, ModelMetric
 
 LARGEST = 1.7976931348623157e308
+# For NaN the models' table has 0, and only the run's tells the difference.
 METRICS = """
     SELECT *, metric_value IS NULL OR EXISTS (
         SELECT 1 FROM metrics r WHERE r.run_uuid = m.run_id AND r.key = m.metric_name
         AND r.timestamp = m.metric_timestamp_ms AND r.step = m.metric_step AND r.is_nan
     ) AS is_nan FROM logged_model_metrics m WHERE model_id = ?
 """
-"""For NaN the models' table has 0, and only the run's tells the difference."""
 
 
-def read_logged_models(
-    db: sqlite3.Connection, experiments: Mapping[int, MlflowExperiment]
-) -> Iterator[MlflowLoggedModel]:
-    if "logged_models" not in tables_of(db):
+def _read_logged_models(db: sqlite3.Connection) -> Iterator[MlflowLoggedModel]:
+    if "logged_models" not in _tables(db):
         return
+    experiments = _experiments(db)
     for row in db.execute("SELECT * FROM logged_models ORDER BY creation_timestamp_ms, model_id"):
         model_id = row["model_id"]
         metrics = db.execute(METRICS, (model_id,))
@@ -57,8 +56,8 @@ def read_logged_models(
         )
 
 
-def read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredModel]:
-    tables = tables_of(db)
+def _read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredModel]:
+    tables = _tables(db)
     if not {"registered_models", "model_versions"} <= tables:
         return
     aliases = "SELECT alias, version FROM registered_model_aliases WHERE name = ?"
@@ -78,12 +77,14 @@ def read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredM
         )
 
 
-def tables_of(db: sqlite3.Connection) -> set[str]:
+def _tables(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def unclipped(value: float) -> float:
-    """mlflow's databases hold the largest number for infinity."""
+def _restore_number(value: float, is_nan: bool) -> float:
+    if is_nan:
+        return math.nan
+    # mlflow's databases hold the largest number for infinity.
     return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
@@ -107,7 +108,7 @@ def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> MlflowModelVersi
 def _model_metric(row: sqlite3.Row) -> ModelMetric:
     return ModelMetric(
         key=row["metric_name"],
-        value=math.nan if row["is_nan"] else unclipped(float(row["metric_value"])),
+        value=_restore_number(float(row["metric_value"] or 0), row["is_nan"]),
         timestamp=row["metric_timestamp_ms"],
         step=row["metric_step"],
         model_id=row["model_id"],
@@ -121,6 +122,7 @@ def _pairs(db: sqlite3.Connection, query: str, *values: object) -> dict[str, str
     return {key: value or "" for key, value in db.execute(query, values)}
 
 
+DATASET_TEXTS = ("name", "digest", "source_type", "source", "schema", "profile")
 INPUTS = """
     SELECT i.input_uuid, d.name, d.digest, d.dataset_source_type AS source_type, d.dataset_source AS source,
         d.dataset_schema AS schema, d.dataset_profile AS profile
@@ -130,26 +132,26 @@ INPUTS = """
 
 
 def runs(path: Path) -> Iterator[MlflowRun]:
-    with opened(path) as db:
-        yield from _runs(db, has_inputs="inputs" in tables_of(db))
+    with _open_database(path) as db:
+        yield from _read_runs(db, has_inputs="inputs" in _tables(db))
 
 
 def logged_models(path: Path) -> Iterator[MlflowLoggedModel]:
-    with opened(path) as db:
-        yield from read_logged_models(db, experiments_of(db))
+    with _open_database(path) as db:
+        yield from _read_logged_models(db)
 
 
 def registered_models(path: Path) -> Iterator[MlflowRegisteredModel]:
-    with opened(path) as db:
-        yield from read_registered_models(db)
+    with _open_database(path) as db:
+        yield from _read_registered_models(db)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.row_factory = sqlite3.Row
-            if not {"experiments", "runs", "metrics", "params", "tags", "alembic_version"} <= tables_of(db):
+            if not {"experiments", "runs", "metrics", "params", "tags", "alembic_version"} <= _tables(db):
                 raise UsageError(f"{path} is not a tracking database of mlflow", "name its mlflow.db")
             yield db
     except sqlite3.Error as error:
@@ -157,8 +159,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise UsageError(f"{path} cannot be read: {error}", hint) from None
 
 
-def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
-    experiments = experiments_of(db)
+def _read_runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
+    experiments = _experiments(db)
     for row in db.execute("SELECT * FROM runs ORDER BY start_time, run_uuid"):
         run = dict(row)
         run_id = run["run_uuid"]
@@ -176,7 +178,7 @@ def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
             params=_pairs(db, "SELECT key, value FROM params WHERE run_uuid = ?", run_id),
             tags=tags,
             metrics=tuple(map(_metric, metrics.fetchall())),
-            inputs=tuple(_input(db, one) for one in db.execute(INPUTS, (run_id,))) if has_inputs else (),
+            inputs=tuple(_inputs(db, run_id)) if has_inputs else (),
             artifact_uri=run["artifact_uri"] or "",
             model_inputs=tuple(_links(db, "RUN_INPUT", run_id)) if has_inputs else (),
             model_outputs=_links(db, "RUN_OUTPUT", run_id) if has_inputs else {},
@@ -184,12 +186,12 @@ def _runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRun]:
 
 
 def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
-    """The models that a run read or made, and at which step. Before mlflow 3 there are none."""
+    """Return the models that a run read or made, and at which step. Before mlflow 3 there are none."""
     rows = db.execute("SELECT * FROM inputs WHERE source_type = ? AND source_id = ?", (kind, run_id))
     return {row["destination_id"]: row["step"] for row in rows}
 
 
-def experiments_of(db: sqlite3.Connection) -> dict[int, MlflowExperiment]:
+def _experiments(db: sqlite3.Connection) -> dict[int, MlflowExperiment]:
     return {row["experiment_id"]: _experiment(db, row) for row in db.execute("SELECT * FROM experiments")}
 
 
@@ -207,18 +209,16 @@ def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> MlflowExperiment:
 
 
 def _metric(row: sqlite3.Row) -> Metric:
-    value = math.nan if row["is_nan"] else unclipped(float(row["value"]))
-    return Metric(row["key"], value, int(row["timestamp"]), int(row["step"]))
-
-
-def _input(db: sqlite3.Connection, row: Mapping[str, Any]) -> DatasetInput:
-    tags = db.execute("SELECT name, value FROM input_tags WHERE input_uuid = ?", (row["input_uuid"],))
-    return DatasetInput(
-        name=row["name"],
-        digest=row["digest"],
-        source_type=row["source_type"],
-        source=row["source"],
-        schema=row["schema"] or "",
-        profile=row["profile"] or "",
-        tags=dict(tags.fetchall()),
+    return Metric(
+        row["key"],
+        _restore_number(float(row["value"]), row["is_nan"]),
+        int(row["timestamp"]),
+        int(row["step"]),
     )
+
+
+def _inputs(db: sqlite3.Connection, run_id: str) -> Iterator[DatasetInput]:
+    for row in db.execute(INPUTS, (run_id,)):
+        tags = db.execute("SELECT name, value FROM input_tags WHERE input_uuid = ?", (row["input_uuid"],))
+        texts = {name: row[name] or "" for name in DATASET_TEXTS}
+        yield DatasetInput(**texts, tags=dict(tags.fetchall()))

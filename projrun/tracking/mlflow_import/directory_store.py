@@ -1,4 +1,4 @@
-"""A directory `mlruns`, as mlflow's file store keeps it."""
+"""Reader of a directory `mlruns`, as mlflow's file store keeps it. Nothing is written to it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from projrun.tracking.models import STATUSES, ModelMetric
 META = "meta.yaml"
 
 
-def stage_of(meta: dict[str, Any]) -> LifecycleStage:
+def _stage(meta: dict[str, Any]) -> LifecycleStage:
     return "deleted" if meta.get("lifecycle_stage") == "deleted" else "active"
 
 
-def artifact_uri(directory: Path, uri: str) -> str:
+def _artifact_uri(directory: Path, uri: str) -> str:
     """Return the artifacts below `directory` if there are any: the store may have been moved since."""
     own = directory / "artifacts"
     return str(own) if own.is_dir() or not uri else uri
 
 
-def children(directory: Path) -> list[Path]:
-    """Directories; links are not followed: they may lead out of what the user named."""
+def _directories(directory: Path) -> list[Path]:
+    """List directories. Links are not followed: they may lead out of the store that the user named."""
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except OSError:
@@ -43,8 +43,8 @@ def children(directory: Path) -> list[Path]:
     return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
-def meta_of(directory: Path) -> dict[str, Any]:
-    """Empty where there is none, or none that can be read."""
+def _read_meta(directory: Path) -> dict[str, Any]:
+    """Read the directory's meta.yaml; empty where there is none, or none that can be read."""
     path = directory / META
     if not path.is_file():
         return {}
@@ -56,26 +56,14 @@ def meta_of(directory: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def texts(directory: Path) -> Iterator[tuple[str, str]]:
-    """Name and content of every file; a name may have slashes."""
+def _read_texts(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and content of every file; a name may have slashes."""
     for place, _, names in os.walk(directory):
         for name in sorted(names):
             path = Path(place) / name
             if path.is_file() and not path.is_symlink():
                 text = path.read_bytes().decode("utf-8", "replace")
                 yield path.relative_to(directory).as_posix(), text
-
-
-def read_logged_models(place: Path, experiment: MlflowExperiment) -> Iterator[MlflowLoggedModel]:
-    for directory in children(place):
-        if "model_id" in (meta := meta_of(directory)):
-            yield _logged(directory, meta, experiment)
-
-
-def read_registered_models(place: Path) -> Iterator[MlflowRegisteredModel]:
-    for directory in children(place):
-        if "name" in (meta := meta_of(directory)):
-            yield _registered(directory, meta)
 
 
 def _logged(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowLoggedModel:
@@ -90,17 +78,17 @@ def _logged(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment)
         status=STATUSES[int(status or 0) - 1] if is_known else "PENDING",
         creation_time=int(meta.get("creation_timestamp") or 0),
         last_updated_time=int(meta.get("last_updated_timestamp") or 0),
-        lifecycle_stage=stage_of(meta),
-        params=dict(texts(directory / "params")),
-        tags=dict(texts(directory / "tags")),
+        lifecycle_stage=_stage(meta),
+        params=dict(_read_texts(directory / "params")),
+        tags=dict(_read_texts(directory / "tags")),
         metrics=tuple(_model_metrics(directory / "metrics", model_id)),
-        artifact_uri=artifact_uri(directory, _text(meta, "artifact_location")),
+        artifact_uri=_artifact_uri(directory, _text(meta, "artifact_location")),
     )
 
 
 def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
-    """Lines `timestamp value step run`, and the name and digest of the data set if there was one."""
-    for key, text in texts(directory):
+    # Lines are `timestamp value step run`, then the name and digest of the data set if there was one.
+    for key, text in _read_texts(directory):
         for line in text.splitlines():
             parts = [*line.split(" "), "", ""][:6]
             try:
@@ -119,14 +107,14 @@ def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
 
 
 def _registered(directory: Path, meta: dict[str, Any]) -> MlflowRegisteredModel:
-    versions = ((child, meta_of(child)) for child in children(directory))
-    aliases = dict(texts(directory / "aliases"))
+    versions = ((child, _read_meta(child)) for child in _directories(directory))
+    aliases = dict(_read_texts(directory / "aliases"))
     return MlflowRegisteredModel(
         name=_text(meta, "name"),
         description=_text(meta, "description"),
         creation_time=int(meta.get("creation_timestamp") or 0),
         last_updated_time=int(meta.get("last_updated_timestamp") or 0),
-        tags=dict(texts(directory / "tags")),
+        tags=dict(_read_texts(directory / "tags")),
         aliases={alias: int(number) for alias, number in aliases.items() if _is_number(number)},
         versions=tuple(
             _version(child, facts) for child, facts in versions if _is_number(_text(facts, "version"))
@@ -146,7 +134,7 @@ def _version(directory: Path, meta: dict[str, Any]) -> MlflowModelVersion:
         model_id=_text(meta, "model_id"),
         creation_time=int(meta.get("creation_timestamp") or 0),
         last_updated_time=int(meta.get("last_updated_timestamp") or 0),
-        tags=dict(texts(directory / "tags")),
+        tags=dict(_read_texts(directory / "tags")),
     )
 
 
@@ -158,48 +146,57 @@ def _is_number(text: str) -> bool:
     return re.fullmatch("[0-9]{1,9}", text.strip()) is not None
 
 
+# By mlflow's number, counted from 1.
 RUN_STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
-"""By mlflow's number, counted from 1."""
 
 
 def runs(place: Path) -> Iterator[MlflowRun]:
     for directory, experiment in _experiments(place):
-        for run in children(directory):
-            meta = meta_of(run)
+        for run in _directories(directory):
+            meta = _read_meta(run)
             if "run_id" in meta or "run_uuid" in meta:
                 yield _run(run, meta, experiment)
 
 
 def logged_models(place: Path) -> Iterator[MlflowLoggedModel]:
     for directory, experiment in _experiments(place):
-        yield from read_logged_models(directory / "models", experiment)
+        for model in _directories(directory / "models"):
+            meta = _read_meta(model)
+            if "model_id" in meta:
+                yield _logged(model, meta, experiment)
 
 
 def registered_models(place: Path) -> Iterator[MlflowRegisteredModel]:
-    return read_registered_models(place / "models")
+    for directory in _directories(place / "models"):
+        meta = _read_meta(directory)
+        if "name" in meta:
+            yield _registered(directory, meta)
 
 
 def _experiments(place: Path) -> list[tuple[Path, MlflowExperiment]]:
-    directories = [*children(place), *children(place / ".trash")]
-    found = [(directory, meta) for directory in directories if "name" in (meta := meta_of(directory))]
-    if not found:
+    directories = [*_directories(place), *_directories(place / ".trash")]
+    metas = {directory: _read_meta(directory) for directory in directories}
+    experiments = [
+        (directory, _experiment(directory, meta)) for directory, meta in metas.items() if "name" in meta
+    ]
+    if not experiments:
         raise UsageError(f"{place} has no experiments of mlflow in it", "name a directory such as mlruns")
-    return [(directory, _experiment(directory, meta)) for directory, meta in found]
+    return experiments
 
 
 def _experiment(directory: Path, meta: dict[str, Any]) -> MlflowExperiment:
     return MlflowExperiment(
         name=str(meta["name"]),
         artifact_location=_text(meta, "artifact_location"),
-        lifecycle_stage=stage_of(meta),
+        lifecycle_stage=_stage(meta),
         creation_time=int(meta.get("creation_time") or 0),
         last_update_time=int(meta.get("last_update_time") or 0),
-        tags=dict(texts(directory / "tags")),
+        tags=dict(_read_texts(directory / "tags")),
     )
 
 
 def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowRun:
-    tags = dict(texts(directory / "tags"))
+    tags = dict(_read_texts(directory / "tags"))
     end_time = meta.get("end_time")
     return MlflowRun(
         run_id=str(meta.get("run_id") or meta["run_uuid"]),
@@ -209,20 +206,20 @@ def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) ->
         status=_status(meta.get("status")),
         start_time=int(meta.get("start_time") or 0),
         end_time=None if end_time is None else int(end_time),
-        lifecycle_stage=stage_of(meta),
-        params=dict(texts(directory / "params")),
+        lifecycle_stage=_stage(meta),
+        params=dict(_read_texts(directory / "params")),
         tags=tags,
         metrics=tuple(_metrics(directory / "metrics")),
         inputs=tuple(_inputs(directory)),
-        artifact_uri=artifact_uri(directory, _text(meta, "artifact_uri")),
+        artifact_uri=_artifact_uri(directory, _text(meta, "artifact_uri")),
         model_inputs=tuple(_links(directory / "inputs", "MODEL_INPUT")),
         model_outputs=_links(directory / "outputs", "MODEL_OUTPUT"),
     )
 
 
 def _links(directory: Path, kind: str) -> dict[str, int]:
-    """The models that a run read or made, and at which step."""
-    metas = [meta_of(link) for link in children(directory)]
+    """Return the models that a run read or made, and at which step."""
+    metas = [_read_meta(link) for link in _directories(directory)]
     return {
         str(meta["destination_id"]): int(meta.get("step") or 0)
         for meta in metas
@@ -237,8 +234,8 @@ def _status(value: object) -> RunStatus:
 
 
 def _metrics(directory: Path) -> Iterator[Metric]:
-    """Lines `timestamp value`, then the step, and since 2.21 the data set's name and digest."""
-    for key, text in texts(directory):
+    # Lines are `timestamp value`, then the step, and since 2.21 the data set's name and digest.
+    for key, text in _read_texts(directory):
         for line in text.splitlines():
             parts = line.split(" ")
             try:
@@ -249,9 +246,9 @@ def _metrics(directory: Path) -> Iterator[Metric]:
 
 
 def _inputs(run: Path) -> Iterator[DatasetInput]:
-    for directory in children(run / "inputs"):
-        meta = meta_of(directory)
-        dataset = meta_of(run.parent / "datasets" / str(meta.get("source_id", "")))
+    for directory in _directories(run / "inputs"):
+        meta = _read_meta(directory)
+        dataset = _read_meta(run.parent / "datasets" / str(meta.get("source_id", "")))
         if meta.get("source_type") == "DATASET" and dataset:
             texts = {key: str(dataset.get(key) or "") for key in DatasetInput.__struct_fields__}
             tags = {str(key): str(value) for key, value in (meta.get("tags") or {}).items()}

@@ -1,6 +1,7 @@
-"""Bringing what is in mlflow's own stores into projrun's.
+"""Import of the runs and models of mlflow's own stores into projrun's.
 
-Runs, logged models and versions keep their names: doing it again is harmless. What is there is left as it is.
+Runs, logged models and versions keep their ids and numbers, and none that is there already is changed:
+importing again only adds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,24 +18,47 @@ import msgspec
 
 from projrun.disk.file_operations import temporary_beside
 from projrun.errors import TrackingError
+from projrun.net import without_credentials
 from projrun.tracking.artifacts import LOCATION_SCHEMES
-from projrun.tracking.entities import RUN_NAME_TAG
-from projrun.tracking.limits import check_run_name, invalid_parameter, normalize_params, quote_short
-from projrun.tracking.mlflow_import import model_import
+from projrun.tracking.entities import LOGGED_MODELS_TAG, RUN_NAME_TAG
+from projrun.tracking.limits import (
+    check_run_name,
+    check_text_length,
+    invalid_parameter,
+    normalize_params,
+    normalize_tags,
+    quote_short,
+)
 from projrun.tracking.mlflow_import.stores import (
     MlflowExperiment,
     MlflowLoggedModel,
+    MlflowModelVersion,
     MlflowRegisteredModel,
     MlflowRun,
 )
-from projrun.tracking.sqlite import experiment_rows, run_rows
-from projrun.tracking.sqlite.database import Database
-from projrun.tracking.sqlite.model_sources import MODEL_ID
+from projrun.tracking.model_limits import (
+    MAX_DESCRIPTION,
+    MAX_MODEL_TYPE,
+    MAX_RUN_LINK,
+    check_alias,
+    check_logged_model_name,
+    check_model_name,
+    check_registry_tags,
+    parse_stage,
+)
+from projrun.tracking.models import PROMPT_SOURCE, PROMPT_TAG, VERSIONS_TAG
+from projrun.tracking.sqlite import experiment_rows, logged_models, model_sources, run_rows
+from projrun.tracking.sqlite.database import Database, put_pairs
+from projrun.tracking.sqlite.model_sources import MODEL_ID, VersionSource
 from projrun.tracking.sqlite.run_rows import random_name
 
 BATCH = 1000
+# The parts of <experiment>/<run>/artifacts and of <experiment>/models/<model>/artifacts.
 RUN_DEPTH, MODEL_DEPTH = 3, 4
-"""<experiment>/<run>/artifacts and <experiment>/models/<model>/artifacts"""
+# Tags that are not cut to the limit of tags: half a JSON text is none.
+JSON_TAGS = (LOGGED_MODELS_TAG, VERSIONS_TAG)
+OF_RUN = re.compile(r"/([0-9a-f]{32})/artifacts/(.+)")
+OF_LOGGED = re.compile(r"/models/(m-[0-9a-f]{32})/artifacts")
 
 
 class Imported(msgspec.Struct):
@@ -74,7 +98,7 @@ class Importer:
             self.result.known += 1
             return
         with self._db.writing() as db:
-            _insert(db, number, run)
+            _insert_run(db, number, run)
         self.result.runs += 1
 
     def add_logged_model(self, model: MlflowLoggedModel) -> None:
@@ -91,19 +115,19 @@ class Importer:
         if row:
             return
         with self._db.writing() as db:
-            model_import.insert_logged(db, number, model)
+            _insert_logged_model(db, number, model)
         self.result.logged_models += 1
 
     def add_registered_model(self, model: MlflowRegisteredModel) -> None:
-        """The model with all versions that are not there yet, or nothing of it."""
+        """Add the model with all versions that are not there yet, or nothing of it."""
         with self._db.writing() as db:
-            came = model_import.register(db, model, self._target.as_uri())
-        self.result.versions += came.versions
-        self.result.others += came.others
-        self.result.unfounded += came.unfounded
+            added = _register(db, model, self._target.as_uri())
+        self.result.versions += added.versions
+        self.result.others += added.others
+        self.result.unfounded += added.unfounded
 
     def _experiment(self, db: sqlite3.Connection, old: MlflowExperiment) -> int:
-        """The one of that name, or a new one."""
+        """Return the number of the experiment of that name; create it if there is none."""
         row = db.execute("SELECT experiment_id FROM experiments WHERE name = ?", (old.name,)).fetchone()
         if row is not None:
             return int(row[0])
@@ -153,7 +177,7 @@ class Importer:
         return any(root in place.parents for root in self._from)
 
 
-def _insert(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
+def _insert_run(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
     name = check_run_name(run.run_name[:250] or random_name())
     cursor = db.execute(
         "INSERT OR IGNORE INTO runs"
@@ -163,11 +187,9 @@ def _insert(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
     )
     if not cursor.rowcount:
         return  # another import was faster
-    tags = {**model_import.tags_of(run.tags), RUN_NAME_TAG: name}
     row = int(cursor.lastrowid or 0)
-    db.executemany("INSERT INTO tags VALUES (?, ?, ?)", [(row, key, tags[key]) for key in tags])
-    params = normalize_params(run.params)
-    db.executemany("INSERT INTO params VALUES (?, ?, ?)", [(row, key, params[key]) for key in params])
+    put_pairs(db, "tags", row, {**_tags(run.tags), RUN_NAME_TAG: name})
+    put_pairs(db, "params", row, normalize_params(run.params))
     for first in range(0, len(run.metrics), BATCH):
         run_rows.log_batch(db, run.run_id, run.metrics[first : first + BATCH], {}, {})
     run_rows.log_inputs(db, run.run_id, run.inputs)
@@ -178,17 +200,17 @@ def _insert(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all."""
+    """Copy the whole directory or nothing of it."""
     try:
         with temporary_beside(target) as temporary:
-            shutil.copytree(source, temporary, ignore=_links, copy_function=shutil.copy)
+            shutil.copytree(source, temporary, ignore=_special_files, copy_function=shutil.copy)
             temporary.rename(target)
     except (OSError, shutil.Error) as error:
         raise TrackingError(f"{source} cannot be copied: {error}", "look at rights and free space") from None
 
 
-def _links(directory: str, names: list[str]) -> list[str]:
-    """Neither links, which may lead anywhere, nor pipes and devices."""
+def _special_files(directory: str, names: list[str]) -> list[str]:
+    """Return the names to leave out: links, which may lead anywhere, pipes and devices."""
     paths = {name: os.path.join(directory, name) for name in names}
     return [
         name
@@ -199,3 +221,135 @@ def _links(directory: str, names: list[str]) -> list[str]:
 
 def _is_remote(uri: str) -> bool:
     return urlsplit(uri).scheme in LOCATION_SCHEMES and not uri.startswith("file:")
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    whole = {key: value for key, value in tags.items() if key in JSON_TAGS}
+    return {**normalize_tags(tags), **whole}
+
+
+def _insert_logged_model(db: sqlite3.Connection, experiment: int, model: MlflowLoggedModel) -> None:
+    cursor = db.execute(
+        "INSERT OR IGNORE INTO logged_models (model_id, experiment_id, name, model_type, source_run_id,"
+        " status, creation_time, last_updated_time, lifecycle_stage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            model.model_id,
+            experiment,
+            check_logged_model_name(model.name),
+            check_text_length("model type", model.model_type, MAX_MODEL_TYPE),
+            model.source_run_id,
+            model.status,
+            model.creation_time,
+            model.last_updated_time,
+            model.lifecycle_stage,
+        ),
+    )
+    if not cursor.rowcount:
+        return  # another import was faster
+    number = int(cursor.lastrowid or 0)
+    put_pairs(db, "logged_model_params", number, normalize_params(model.params))
+    put_pairs(db, "logged_model_tags", number, _tags(model.tags))
+    for metric in model.metrics:
+        logged_models.put_metric(db, number, metric.run_id, metric)
+
+
+def _register(db: sqlite3.Connection, model: MlflowRegisteredModel, root_uri: str) -> Imported:
+    """A model that is there keeps its description, tags and aliases, and gets the versions that it lacks."""
+    name, added = check_model_name(model.name), Imported()
+    number = _model(db, name, model)
+    for version in model.versions:
+        known = db.execute(
+            "SELECT creation_time FROM model_versions WHERE model = ? AND version = ?",
+            (number, version.version),
+        ).fetchone()
+        if known is None:
+            if not _insert_version(db, number, version, root_uri):
+                added.unfounded.append(f"{name}/{version.version}")
+            added.versions += 1
+            _put_aliases(db, number, version.version, model.aliases)
+        elif known != (version.creation_time,):
+            added.others.append(f"{name}/{version.version}")
+    return added
+
+
+def _model(db: sqlite3.Connection, name: str, model: MlflowRegisteredModel) -> int:
+    row = db.execute("SELECT id FROM registered_models WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    cursor = db.execute(
+        "INSERT INTO registered_models (name, description, creation_time, last_updated_time)"
+        " VALUES (?, ?, ?, ?)",
+        (
+            name,
+            check_text_length("description", model.description, MAX_DESCRIPTION),
+            model.creation_time,
+            model.last_updated_time,
+        ),
+    )
+    number = int(cursor.lastrowid or 0)
+    put_pairs(db, "registered_model_tags", number, check_registry_tags(model.tags))
+    return number
+
+
+def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVersion, root_uri: str) -> bool:
+    """Insert a version; return True if it names a source that clients may open."""
+    origin = _origin(db, version, root_uri)
+    cursor = db.execute(
+        "INSERT INTO model_versions (model, version, stage, description, source, location, run_id, run_link,"
+        " model_id, creation_time, last_updated_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            number,
+            version.version,
+            parse_stage(version.stage),
+            check_text_length("description", version.description, MAX_DESCRIPTION),
+            origin.source,
+            origin.location,
+            origin.run_id,
+            check_text_length("run link", version.run_link, MAX_RUN_LINK),
+            origin.model_id,
+            version.creation_time,
+            version.last_updated_time,
+        ),
+    )
+    put_pairs(db, "model_version_tags", int(cursor.lastrowid or 0), check_registry_tags(version.tags))
+    db.execute(
+        "UPDATE registered_models SET last_version = max(last_version, ?) WHERE id = ?",
+        (version.version, number),
+    )
+    return bool(origin.location) or origin.source == PROMPT_SOURCE
+
+
+def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) -> VersionSource:
+    """Return the source that clients may open, perhaps without a location.
+
+    It names what came with the version (runs:/…, models:/m-…), never the place that the old store named:
+    what a stranger's database says is no reason to open a file.
+    """
+    if version.tags.get(PROMPT_TAG, "").lower() == "true":
+        return model_sources.prompt_source()
+    for source in _sources(version):
+        try:
+            return model_sources.resolve_source(db, source, version.run_id, "", root_uri)
+        except TrackingError:
+            continue
+    source = without_credentials(version.source) if _is_remote(version.source) else ""
+    return VersionSource(source, "", version.run_id, "")
+
+
+def _sources(version: MlflowModelVersion) -> Iterator[str]:
+    """Yield the version's possible sources here: its files came with its logged model or its run."""
+    places = [version.location, version.source]
+    model_ids = [version.model_id, version.source.removeprefix("models:/")]
+    model_ids += [found[1] for place in places if (found := OF_LOGGED.search(place))]
+    yield from (f"models:/{model_id}" for model_id in model_ids if MODEL_ID.fullmatch(model_id))
+    for place in places:
+        if found := OF_RUN.search(place):
+            yield f"runs:/{found[1]}/{unquote(found[2])}"
+    yield from filter(None, places)
+
+
+def _put_aliases(db: sqlite3.Connection, number: int, version: int, aliases: Mapping[str, int]) -> None:
+    # An alias that was given to another version since stays there.
+    names = [check_alias(alias) for alias, of in aliases.items() if of == version]
+    rows = [(number, alias, version) for alias in names]
+    db.executemany("INSERT OR IGNORE INTO model_aliases VALUES (?, ?, ?)", rows)

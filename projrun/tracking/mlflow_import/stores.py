@@ -34,8 +34,8 @@ class MlflowRun(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle_stage: LifecycleStage
     params: dict[str, str]
     tags: dict[str, str]
+    # All values of all metrics.
     metrics: tuple[Metric, ...]
-    """All values of all metrics."""
     inputs: tuple[DatasetInput, ...]
     artifact_uri: str
     model_inputs: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ class MlflowLoggedModel(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle_stage: LifecycleStage
     params: dict[str, str]
     tags: dict[str, str]
+    # All values of all metrics.
     metrics: tuple[ModelMetric, ...]
-    """All values of all metrics."""
     artifact_uri: str
 
 
@@ -63,14 +63,14 @@ class MlflowModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     stage: str
     description: str
+    # The URI that was registered.
     source: str
-    """What was registered."""
+    # The URI of the files; '' where only the source tells it.
     location: str
-    """Where its files are: '' when only the source says so."""
     run_id: str
     run_link: str
+    # '' where only the source or the location tells it.
     model_id: str
-    """'' when only source or location say so."""
     creation_time: int
     last_updated_time: int
     tags: dict[str, str]

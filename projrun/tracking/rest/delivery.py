@@ -1,4 +1,4 @@
-"""Telling a server about runs: now, or later if it is away and this process supervises the run."""
+"""Delivery of updates to a server: at once, or later if it is away and this process supervises the run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from projrun.tracking.wire import encode_number, encode_pairs, metric_json
 
 
 class Delivery:
-    """A run that `file` was called for is supervised: what the server does not take waits in the outbox."""
+    """A run that `local_file` was called for is supervised: what the server does not take is kept for it."""
 
-    def __init__(self, client: HttpClient, outbox: Path) -> None:
-        self._client, self._outbox = client, outbox
-        self._places: dict[str, RunOutbox] = {}
+    def __init__(self, client: HttpClient, room: Path) -> None:
+        self._client, self._room = client, room
+        self._outboxes: dict[str, RunOutbox] = {}
         self._artifacts_of: dict[str, RemoteArtifacts] = {}
         self._lock = threading.Lock()
 
@@ -37,77 +37,78 @@ class Delivery:
     def local_file(self, run_id: str, path: str) -> Path:
         """Return the file on this machine that the artifact `path` grows in."""
         with self._lock:
-            if run_id not in self._places:
-                place = RunOutbox(self._outbox, run_id)
-                if not place.acquire(self._client.address):
+            if run_id not in self._outboxes:
+                outbox = RunOutbox(self._room, run_id)
+                if not outbox.acquire(self._client.address):
                     raise TrackingError(f"another process performs the run {run_id}", "wait for its end")
-                self._places[run_id] = place
-        return self._places[run_id].artifacts().prepare_file(path)
+                self._outboxes[run_id] = outbox
+        return self._outboxes[run_id].artifacts().prepare_file(path)
 
     def write(self, run_id: str, path: str, content: bytes | Iterator[bytes]) -> None:
-        if place := self._places.get(run_id):
-            place.artifacts().write(path, content)
+        if outbox := self._outboxes.get(run_id):
+            outbox.artifacts().write(path, content)
             self.send(run_id, RunUpdate(artifact=path))
         else:
             self.artifacts(run_id).write(path, content)
 
     def send(self, run_id: str, message: RunUpdate) -> None:
-        """Everything that follows a message that has to wait waits behind it."""
-        place = self._places.get(run_id)
-        if place is None:
+        """Send a message, or keep it in a supervised run's outbox; then all that follow wait behind it."""
+        outbox = self._outboxes.get(run_id)
+        if outbox is None:
             self._send(run_id, message, None)
             return
-        if not place.has_pending:
+        if not outbox.has_pending:
             try:
-                self._send(run_id, message, place)
+                self._send(run_id, message, outbox)
                 return
             except TrackingError as error:
                 if error.error_code in FINAL:
                     raise
                 warn(f"{error.message}; what run {run_id} has to tell it is kept on this machine")
-        place.append(message)
+        outbox.append(message)
 
     def has_pending(self, run_id: str) -> bool:
-        return run_id in self._places and self._places[run_id].has_pending
+        return run_id in self._outboxes and self._outboxes[run_id].has_pending
 
-    def deliver(self, place: RunOutbox) -> None:
-        """Tell the server all that waits in `place`, which this process has taken. Nothing is removed."""
-        for message in place.read_updates():
-            self._send(place.run_id, message, place)
+    def deliver(self, outbox: RunOutbox) -> None:
+        """Send all updates in an outbox that this process has locked. Nothing is removed."""
+        for message in outbox.read_updates():
+            self._send(outbox.run_id, message, outbox)
 
     def close(self) -> None:
-        for place in self._places.values():
-            place.release(keep=place.has_pending and not self._is_delivered_late(place))
-        self._places.clear()
+        for outbox in self._outboxes.values():
+            outbox.release(keep=outbox.has_pending and not self._is_delivered_late(outbox))
+        self._outboxes.clear()
 
-    def _send(self, run_id: str, message: RunUpdate, place: RunOutbox | None) -> None:
+    def _send(self, run_id: str, message: RunUpdate, outbox: RunOutbox | None) -> None:
         if message.tags:
             self._client.post("runs/log-batch", {"run_id": run_id, "tags": encode_pairs(message.tags)})
         changes = {"status": message.status, "end_time": message.end_time, "run_name": message.run_name}
         if content := {key: value for key, value in changes.items() if value is not None}:
             self._client.post("runs/update", {"run_id": run_id, **content})
-        if message.artifact and place:
-            with place.artifacts().open_file(message.artifact) as file:
+        if message.artifact and outbox:
+            with outbox.artifacts().open_file(message.artifact) as file:
                 parts = iter(partial(file.read, CHUNK), b"")
                 self.artifacts(run_id).write(message.artifact, parts)
 
-    def _is_delivered_late(self, place: RunOutbox) -> bool:
-        """The server may be back: it was away for a moment in the middle of a long run."""
+    def _is_delivered_late(self, outbox: RunOutbox) -> bool:
+        """Try once more at the run's end, as the server may be back; return True if all has arrived."""
         try:
-            if place.may_retry:
-                self.deliver(place)
+            if outbox.may_retry:
+                self.deliver(outbox)
                 return True
         except TrackingError:
             pass
         warn(
-            f"run {place.run_id} is not complete on {self._client.address}: the rest is kept in"
-            f" {place.directory}; `projrun runs sync` delivers it"
+            f"run {outbox.run_id} is not complete on {self._client.address}: the rest is kept in"
+            f" {outbox.directory}; `projrun runs sync` delivers it"
         )
         return False
 
 
 def create_run(client: HttpClient, content: Mapping[str, object], tags: Mapping[str, str]) -> Run:
-    """Sent again after a lost answer only if no run has the mark of this one: the server may have made it."""
+    """Create one run, also where an answer is lost: the request is repeated only if no run has its mark."""
+    # MLflow's API has no idempotence key, and the server may have made the run whose answer was lost.
     mark = os.urandom(16).hex()
     search = {
         "experiment_ids": [content["experiment_id"]],
@@ -120,8 +121,8 @@ def create_run(client: HttpClient, content: Mapping[str, object], tags: Mapping[
             return responses.parse_run(client.post("runs/create", marked, may_repeat=False).get("run"))
         except LostAnswerError:
             time.sleep(pause_s)
-        for found in client.post("runs/search", search).get("runs", ()):
-            return responses.parse_run(found)
+        for run in client.post("runs/search", search).get("runs", ()):
+            return responses.parse_run(run)
     return responses.parse_run(client.post("runs/create", marked, may_repeat=False).get("run"))
 
 
@@ -131,21 +132,23 @@ def log_batch(
     metrics: Sequence[Metric],
     history: Callable[[str], list[Metric]],
 ) -> None:
-    """Sent again after a lost answer without the metrics that have arrived: not every server drops doubles.
+    """Log a batch. After a lost answer it is sent again, without the metrics that have arrived.
 
     content: the request without its metrics. history: what the server has of a metric.
     """
 
-    def send(wanted: Sequence[Metric]) -> None:
-        batch = {**content, "metrics": [metric_json(metric) for metric in wanted]}
-        client.post("runs/log-batch", batch, may_repeat=not wanted)
+    def send(selection: Sequence[Metric]) -> None:
+        batch = {**content, "metrics": [metric_json(metric) for metric in selection]}
+        # Not every server drops a metric that comes twice.
+        client.post("runs/log-batch", batch, may_repeat=not selection)
 
     try:
         send(metrics)
     except LostAnswerError:
         if not metrics:
             raise
-        known = {_identity(one) for key in {metric.key for metric in metrics} for one in history(key)}
+        keys = {metric.key for metric in metrics}
+        known = {_identity(metric) for key in keys for metric in history(key)}
         send([metric for metric in metrics if _identity(metric) not in known])
 
 

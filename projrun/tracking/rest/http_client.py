@@ -22,7 +22,7 @@ AUTHORITIES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_C
 
 
 def authorization_headers(url: SplitResult) -> dict[str, str]:
-    """From the environment, else from the URL; a user name and password win over a token, as in MLflow."""
+    """Return the credentials as headers. A user name and password win over a token, as in MLflow."""
     user = os.environ.get("MLFLOW_TRACKING_USERNAME") or unquote(url.username or "")
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or unquote(url.password or "")
     if user and password:
@@ -51,7 +51,7 @@ class Route:
         self.headers = self._credentials if is_told else {}
 
     def connection(self) -> http.client.HTTPConnection:
-        """Not connected yet."""
+        """Return a connection that is not open yet."""
         host = self._url.hostname or ""
         port = self._url.port or (443 if self._url.scheme == "https" else 80)
         if self._proxy is None:
@@ -113,10 +113,10 @@ def _tls() -> Any:
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULT_TIMEOUT_S = 120.0
 RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+# Seconds before each repetition. After the last one, what a supervised run says is kept in the outbox.
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
-"""Before each new try. There are no more than these: what waits then is kept in the outbox."""
+# The server says that it did nothing: any request may be sent again.
 BUSY = (429, 503)
-"""The server says that it did nothing: any request may be sent again."""
 TRANSIENT = (*BUSY, 502, 504)
 CHUNK = 1 << 20
 
@@ -124,7 +124,7 @@ Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 class FileUpload:
-    """The file as it is now. It may grow meanwhile: exactly the announced length is sent."""
+    """A file as a request's body. It may grow meanwhile: exactly the announced length is sent."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.length = file, os.fstat(file.fileno()).st_size
@@ -139,12 +139,12 @@ class FileUpload:
 
 class HttpRequest(NamedTuple):
     method: str
+    # Below the server's address: quoted, with a slash in front, with its query.
     path: str
-    """Below the server's address, with a slash in front, quoted; with its query."""
     body: bytes | FileUpload | None = None
     content_type: str = "application/json"
+    # True where two requests have the effect of one.
     may_repeat: bool = True
-    """Sending it twice does what sending it once does."""
 
 
 class NotSentError(Exception):
@@ -180,13 +180,13 @@ class HttpClient:
         return self._decoded(self.send(request))
 
     def send(self, request: HttpRequest) -> bytes:
-        """The body of a successful answer."""
+        """Return the body of a successful answer. Raises TrackingError for all others."""
         with self.answer(request) as response:
             return response.read()
 
     @contextmanager
     def answer(self, request: HttpRequest) -> Iterator[http.client.HTTPResponse]:
-        """A successful answer, its body still to be read. TrackingError for all others."""
+        """Yield a successful answer, its body still to be read. Raises TrackingError for all others."""
         connection, response = self._tried(request)
         done = False
         try:
@@ -245,7 +245,7 @@ class HttpClient:
             raise
 
     def _connection(self, may_be_used: bool) -> http.client.HTTPConnection:
-        """A kept one may have been closed by the server meanwhile, which shows only after sending."""
+        # The server may have closed an idle connection, which shows only after a request was sent.
         if may_be_used and self._idle:
             return self._idle.pop()
         try:
@@ -271,9 +271,9 @@ class HttpClient:
                 "name its authority with MLFLOW_TRACKING_SERVER_CERT_PATH, or SSL_CERT_FILE",
                 error_code="TEMPORARILY_UNAVAILABLE",
             )
-        what = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+        reason = one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
         return kind(
-            f"cannot reach the tracking server {self.address}: {what}",
+            f"cannot reach the tracking server {self.address}: {reason}",
             "check MLFLOW_TRACKING_URI and that the server runs,"
             " or unset it to keep runs in projrun's own store",
             error_code="TEMPORARILY_UNAVAILABLE",
@@ -310,7 +310,7 @@ def _is_worth_repeating(request: HttpRequest, status: int) -> bool:
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
-    """MLflow's error code and message; '' if the answer is not in MLflow's shape."""
+    """Return MLflow's error code and message; '' for an answer of another shape."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

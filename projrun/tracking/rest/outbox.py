@@ -1,7 +1,11 @@
-"""Messages of runs to a server that is away, kept on this machine until they are delivered.
+"""Updates of runs for a server that is away, kept on this machine until they are delivered.
+
+Only a run that this process supervises has an outbox: `runs tag` on a server that is away is an error. Every
+line of the journal may be delivered twice, so delivering needs no bookkeeping: the directory goes when all of
+it has arrived.
 
 `<data>/outbox/<run id>/` holds `server` (its address), `files/…` (artifacts, logs that grow) and `journal`:
-what was not accepted, a JSON line each, which may be delivered twice. `<run id>.lock` is held by the process
+what was not accepted, a JSON line each, in order. `<run id>.lock` is held by the process
 that writes there; a directory whose lock is free waits for `projrun runs sync`.
 """
 
@@ -20,24 +24,24 @@ from projrun.errors import TrackingError
 from projrun.tracking.artifacts import ArtifactDirectory
 from projrun.tracking.entities import RunStatus
 
+# Error codes that no later try would change. After all others (an expired token, say) one may.
 FINAL = ("INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST")
-"""Error codes that no later try would change. After all others (an expired token, say) one may."""
 PATIENCE_S = 30.0
 
 
 class RunUpdate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing to tell the server about a run."""
+    """One change of a run that the server is told."""
 
     tags: dict[str, str] = {}
     status: RunStatus | None = None
     end_time: int | None = None
     run_name: str | None = None
+    # The path of a file below `files`.
     artifact: str = ""
-    """Path of a file in the place's `files`."""
 
 
 class RunOutbox:
-    """One run's directory in the outbox, locked by this process until `leave`."""
+    """One run's directory of undelivered updates, locked by this process until `release`."""
 
     def __init__(self, room: Path, run_id: str) -> None:
         self.run_id, self.directory = run_id, room / run_id
@@ -45,7 +49,7 @@ class RunOutbox:
         self._waits_since = 0.0
 
     def acquire(self, server: str = "") -> bool:
-        """False when another process has it. server: makes the directory, for this address."""
+        """Lock the outbox; return False if another process has it. server: create it for this address."""
         if not self._lock.try_acquire():
             self._lock.release()
             return False
@@ -87,7 +91,7 @@ class RunOutbox:
             os.fsync(journal.fileno())
 
     def read_updates(self) -> list[RunUpdate]:
-        """In the order that they came; a file that no message names (its run was killed) at the end."""
+        """Return the updates in their order, and last the files that none names, of a run that was killed."""
         try:
             lines = (self.directory / "journal").read_bytes().split(b"\n")[:-1]  # the last may be half a line
         except FileNotFoundError:
@@ -114,7 +118,7 @@ class RunOutbox:
 
 
 def list_outboxes(room: Path) -> list[RunOutbox]:
-    """The places of runs, whether or not a process is still writing there. Not locked yet."""
+    """Return the outboxes of all runs, also those that another process is writing. None is locked yet."""
     try:
         return [RunOutbox(room, entry.name) for entry in os.scandir(room) if entry.is_dir()]
     except FileNotFoundError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from projrun.errors import TrackingError
@@ -14,16 +14,6 @@ from projrun.tracking.artifacts import ArtifactDirectory, split_artifact_path
 from projrun.tracking.rest.http_client import FileUpload, HttpClient, HttpRequest, quote_path
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
-
-
-class RemoteArtifacts(Protocol):
-    """The files of one run."""
-
-    def open_file(self, path: str) -> AbstractContextManager[BinaryIO]: ...
-
-    def write(self, path: str, content: bytes | Iterator[bytes]) -> None: ...
-
-    def delete(self, path: str) -> None: ...
 
 
 class ProxiedArtifacts:
@@ -57,8 +47,11 @@ class ProxiedArtifacts:
         return f"{PROXY}/{quote_path(f'{self._place}/{path}')}"
 
 
+RemoteArtifacts = ProxiedArtifacts | ArtifactDirectory
+
+
 def locate_artifacts(client: HttpClient, uri: str) -> RemoteArtifacts:
-    """TrackingError for places that neither the server nor this machine gives access to."""
+    """Return the artifacts at `uri`; raise NOT_IMPLEMENTED if neither server nor machine has them."""
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts" and parts.netloc in ("", client.host):
         return ProxiedArtifacts(client, unquote(parts.path))
@@ -75,9 +68,8 @@ def locate_artifacts(client: HttpClient, uri: str) -> RemoteArtifacts:
 
 def _on_this_machine(directory: Path, uri: str) -> ArtifactDirectory:
     # MLflow makes <experiment>/<run>/artifacts when the first artifact comes.
-    if not directory.is_absolute() or not any(
-        place.is_dir() for place in (directory, directory.parent, directory.parent.parent)
-    ):
+    candidates = (directory, directory.parent, directory.parent.parent)
+    if not directory.is_absolute() or not any(path.is_dir() for path in candidates):
         raise TrackingError(
             f"the run keeps its artifacts at {uri}, which is not on this machine",
             "use a server that serves artifacts itself (mlflow server --serve-artifacts)",

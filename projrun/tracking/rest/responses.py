@@ -94,15 +94,7 @@ class _Experiment(msgspec.Struct):
 
 def parse_experiment(content: object) -> Experiment:
     answer = _converted(content, _Experiment, "an experiment")
-    return Experiment(
-        experiment_id=answer.experiment_id,
-        name=answer.name,
-        artifact_location=answer.artifact_location,
-        lifecycle_stage=answer.lifecycle_stage,
-        creation_time=answer.creation_time,
-        last_update_time=answer.last_update_time,
-        tags=_mapping(answer.tags),
-    )
+    return Experiment(**{**msgspec.structs.asdict(answer), "tags": _mapping(answer.tags)})
 
 
 def parse_run(content: object) -> Run:
@@ -131,8 +123,8 @@ def parse_files(content: object, path: str) -> list[ArtifactInfo]:
     answer = _converted(content or [], list[_File], "artifacts")
     for file in answer:
         split_artifact_path(file.path)
-    found = [ArtifactInfo(f.path, f.is_dir, None if f.is_dir else f.file_size) for f in answer]
-    return [info for info in found if info.path != path]
+    infos = [ArtifactInfo(file.path, file.is_dir, None if file.is_dir else file.file_size) for file in answer]
+    return [info for info in infos if info.path != path]
 
 
 def parse_metrics(content: object) -> list[Metric]:
@@ -145,27 +137,18 @@ def _metric(metric: _Metric) -> Metric:
 
 
 def _input(answer: _DatasetInput) -> DatasetInput:
-    content = answer.dataset
-    return DatasetInput(
-        name=content.name,
-        digest=content.digest,
-        source_type=content.source_type,
-        source=content.source,
-        schema=content.schema,
-        profile=content.profile,
-        tags=_mapping(answer.tags),
-    )
+    return DatasetInput(**msgspec.structs.asdict(answer.dataset), tags=_mapping(answer.tags))
 
 
 def _mapping(answer: list[_Pair]) -> dict[str, str]:
     return {pair.key: pair.value for pair in answer}
 
 
-def _converted(content: object, shape: type[Shape], what: str) -> Shape:
+def _converted(content: object, shape: type[Shape], noun: str) -> Shape:
     try:
         return msgspec.convert(content, type=shape, strict=False)
     except msgspec.ValidationError as error:
         raise TrackingError(
-            f"the tracking server did not answer with {what}: {error}",
+            f"the tracking server did not answer with {noun}: {error}",
             "check that MLFLOW_TRACKING_URI is an MLflow server",
         ) from None

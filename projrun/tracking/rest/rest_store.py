@@ -24,7 +24,10 @@ HISTORY_PAGE = 25_000
 
 
 def open_store(uri: str, home: Home) -> RestStore:
-    """No request is made yet. Credentials come from the usual MLFLOW_TRACKING_… variables."""
+    """Return the store on a server, of which nothing is asked yet.
+
+    Credentials come from MLflow's variables MLFLOW_TRACKING_TOKEN, MLFLOW_TRACKING_USERNAME and …_PASSWORD.
+    """
     client = HttpClient(uri)
     if not client.host:
         raise UsageError(
@@ -34,8 +37,8 @@ def open_store(uri: str, home: Home) -> RestStore:
 
 
 class RestStore:
-    """A run that `log_file` was called for is supervised by this process: what a server that is away
-    should hear of it waits in the outbox.
+    """A run that `log_file` was called for is supervised by this process: its updates are kept in the outbox
+    while the server is away.
     """
 
     artifact_root = ""
@@ -59,8 +62,8 @@ class RestStore:
         try:
             answer = self._client.post("experiments/create", content, may_repeat=False)
         except LostAnswerError:
-            if found := self.get_experiment_by_name(name):
-                return found.experiment_id
+            if experiment := self.get_experiment_by_name(name):
+                return experiment.experiment_id
             raise
         return str(answer.get("experiment_id", ""))
 
@@ -195,25 +198,25 @@ class RestStore:
     def get_metric_history(
         self, run_id: str, key: str, max_results: int | None = None, offset: int = 0
     ) -> list[Metric]:
-        found: list[Metric] = []
+        metrics: list[Metric] = []
         query = {"run_id": run_id, "metric_key": key, "max_results": str(HISTORY_PAGE)}
         while True:
             answer = self._client.get("metrics/get-history", query)
-            found += responses.parse_metrics(answer.get("metrics"))
+            metrics += responses.parse_metrics(answer.get("metrics"))
             if not _token(answer):
                 break
             query["page_token"] = _token(answer)
-        found.sort(key=lambda metric: (metric.step, metric.timestamp))
-        return found[offset : None if max_results is None else offset + max_results]
+        metrics.sort(key=lambda metric: (metric.step, metric.timestamp))
+        return metrics[offset : None if max_results is None else offset + max_results]
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactInfo]:
-        found: list[ArtifactInfo] = []
+        infos: list[ArtifactInfo] = []
         query = {"run_id": run_id, **({"path": path} if path else {})}
         while True:
             answer = self._client.get("artifacts/list", query)
-            found += responses.parse_files(answer.get("files"), path)
+            infos += responses.parse_files(answer.get("files"), path)
             if not _token(answer):
-                return sorted(found, key=lambda info: info.path)
+                return sorted(infos, key=lambda info: info.path)
             query["page_token"] = _token(answer)
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
@@ -229,7 +232,7 @@ class RestStore:
         self.delivery.artifacts(run_id).delete(path)
 
     def log_file(self, run_id: str, path: str) -> Path:
-        """A file in the outbox; `finish_file` uploads it."""
+        """Return a file in the outbox, which `finish_file` uploads."""
         return self.delivery.local_file(run_id, path)
 
     def finish_file(self, run_id: str, path: str) -> None:
@@ -244,8 +247,8 @@ class RestStore:
         ids: list[str] = []
         token = ""
         while True:
-            found, token = self.search_experiments(page_token=token, view_type="ALL")
-            ids += [experiment.experiment_id for experiment in found]
+            experiments, token = self.search_experiments(page_token=token, view_type="ALL")
+            ids += [experiment.experiment_id for experiment in experiments]
             if not token:
                 return ids
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,13 +41,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """All that is read in the block is one state of the database."""
+        """Yield a connection on which all reads of the block see one state of the database."""
         with self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """All that the block writes is committed at its end, or none of it if it raises."""
+        """Yield a connection; commit what the block writes at its end, or nothing if it raises."""
         # IMMEDIATE: waits for its turn here, where nothing is lost by waiting, never in the middle.
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -122,6 +123,18 @@ def inaccessible(error: OSError, path: Path) -> TrackingError:
         f"{error.filename or path}: {error.strerror or error}",
         "make it accessible, or set PROJRUN_HOME to a directory that can be written",
     )
+
+
+def put_pairs(db: sqlite3.Connection, table: str, owner: int, pairs: Mapping[str, str]) -> None:
+    """Insert keys and values of the row `owner` into a table of these three columns, or replace them."""
+    # The name of the table is ours; it cannot be bound.
+    statement = " ".join(["INSERT OR REPLACE INTO", table, "VALUES (?, ?, ?)"])
+    db.executemany(statement, [(owner, key, value) for key, value in pairs.items()])
+
+
+def encode_nan(value: float) -> tuple[float, int]:
+    """Return the columns value and is_nan for a number."""
+    return (0.0, 1) if math.isnan(value) else (value, 0)
 
 
 MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -312,22 +325,23 @@ OF_RUNS = ("params", "tags", "metrics", "latest_metrics", "datasets", "run_model
 
 
 def find_faults(db: sqlite3.Connection, artifacts: Path) -> list[str]:
-    found = [str(line) for (line,) in db.execute(f"PRAGMA integrity_check({MAX_FAULTS:d})") if line != "ok"]
+    """List faults of the database and directories of artifacts that belong to no run, one line each."""
+    faults = [str(line) for (line,) in db.execute(f"PRAGMA integrity_check({MAX_FAULTS:d})") if line != "ok"]
     for table in OF_RUNS:
         # The names are ours; a table's name cannot be bound.
         query = f"SELECT count(*) FROM {table} WHERE run NOT IN (SELECT id FROM runs)"  # noqa: S608
         (lost,) = db.execute(query).fetchone()
         if lost:
-            found.append(f"{table}: {lost} rows belong to no run")
+            faults.append(f"{table}: {lost} rows belong to no run")
     (lost,) = db.execute(
         "SELECT count(*) FROM runs WHERE experiment_id NOT IN (SELECT experiment_id FROM experiments)"
     ).fetchone()
     if lost:
-        found.append(f"runs: {lost} belong to no experiment")
-    return found + _unowned(db, artifacts)
+        faults.append(f"runs: {lost} belong to no experiment")
+    return faults + _list_unowned(db, artifacts)
 
 
-def _unowned(db: sqlite3.Connection, artifacts: Path) -> list[str]:
+def _list_unowned(db: sqlite3.Connection, artifacts: Path) -> list[str]:
     known = {(str(number), run_id) for number, run_id in db.execute("SELECT experiment_id, run_id FROM runs")}
     lines = []
     for experiment in _directories(artifacts):

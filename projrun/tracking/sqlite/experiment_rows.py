@@ -13,8 +13,10 @@ from projrun.tracking.limits import (
     check_experiment_name,
     check_experiment_tag,
     invalid_parameter,
+    not_found,
     quote_short,
 )
+from projrun.tracking.sqlite.database import put_pairs
 
 SELECT = (
     "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time"
@@ -35,7 +37,8 @@ def insert(db: sqlite3.Connection, name: str, tags: Mapping[str, str], artifact_
     )
     number = int(cursor.lastrowid or 0)
     for key, value in tags.items():
-        _set_tag(db, number, key, value)
+        check_experiment_tag(key, value)
+    put_pairs(db, "experiment_tags", number, tags)
     return number
 
 
@@ -69,22 +72,22 @@ def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Exp
     ]
 
 
-def active_row_id(db: sqlite3.Connection, experiment_id: str) -> tuple[int, str]:
-    """Number and artifact location ('' for ours) of an experiment that may be written to."""
+def active_row_id(db: sqlite3.Connection, experiment_id: str) -> int:
+    """Return the number of an experiment that may be written to."""
     row = db.execute(
-        "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE experiment_id = ?",
+        "SELECT experiment_id, lifecycle_stage FROM experiments WHERE experiment_id = ?",
         (_number(experiment_id),),
     ).fetchone()
     if row is None:
         raise _missing(experiment_id)
-    if row[2] != "active":
+    if row[1] != "active":
         raise invalid_parameter(f"the experiment {row[0]} is deleted", "restore it first")
-    return int(row[0]), str(row[1])
+    return int(row[0])
 
 
 def rename(db: sqlite3.Connection, experiment_id: str, name: str) -> None:
     check_experiment_name(name)
-    number, _ = active_row_id(db, experiment_id)
+    number = active_row_id(db, experiment_id)
     row = db.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)).fetchone()
     if row is not None and row[0] != number:
         _check_free(db, name)
@@ -104,22 +107,16 @@ def restore(db: sqlite3.Connection, experiment_id: str) -> None:
 
 
 def set_tag(db: sqlite3.Connection, experiment_id: str, key: str, value: str) -> None:
-    number, _ = active_row_id(db, experiment_id)
-    _set_tag(db, number, key, value)
+    number = active_row_id(db, experiment_id)
+    check_experiment_tag(key, value)
+    put_pairs(db, "experiment_tags", number, {key: value})
 
 
 def delete_tag(db: sqlite3.Connection, experiment_id: str, key: str) -> None:
-    number, _ = active_row_id(db, experiment_id)
+    number = active_row_id(db, experiment_id)
     gone = db.execute("DELETE FROM experiment_tags WHERE experiment_id = ? AND key = ?", (number, key))
     if not gone.rowcount:
-        raise TrackingError(
-            f"the experiment {number} has no tag {quote_short(key)}", error_code="RESOURCE_DOES_NOT_EXIST"
-        )
-
-
-def _set_tag(db: sqlite3.Connection, number: int, key: str, value: str) -> None:
-    check_experiment_tag(key, value)
-    db.execute("INSERT OR REPLACE INTO experiment_tags VALUES (?, ?, ?)", (number, key, value))
+        raise not_found(f"the experiment {number} has no tag {quote_short(key)}")
 
 
 def _move(db: sqlite3.Connection, experiment_id: str, source: LifecycleStage, target: LifecycleStage) -> None:
@@ -130,10 +127,7 @@ def _move(db: sqlite3.Connection, experiment_id: str, source: LifecycleStage, ta
         (target, now_ms(), number, source),
     )
     if not moved.rowcount:
-        raise TrackingError(
-            f"there is no {source} experiment with the id {quote_short(experiment_id)}",
-            error_code="RESOURCE_DOES_NOT_EXIST",
-        )
+        raise not_found(f"there is no {source} experiment with the id {quote_short(experiment_id)}")
     db.execute("UPDATE runs SET lifecycle_stage = ? WHERE experiment_id = ?", (target, number))
 
 
@@ -170,7 +164,4 @@ def parse_ids(experiment_ids: Sequence[str]) -> list[int]:
 
 
 def _missing(experiment_id: str) -> TrackingError:
-    return TrackingError(
-        f"there is no experiment with the id {quote_short(experiment_id)}",
-        error_code="RESOURCE_DOES_NOT_EXIST",
-    )
+    return not_found(f"there is no experiment with the id {quote_short(experiment_id)}")

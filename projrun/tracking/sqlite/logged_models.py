@@ -15,11 +15,11 @@ from projrun.tracking.entities import LifecycleStage, Metric
 from projrun.tracking.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,
-    check_length,
-    check_text,
+    check_text_length,
     invalid_parameter,
     normalize_params,
     normalize_tags,
+    not_found,
     quote_short,
 )
 from projrun.tracking.model_limits import (
@@ -28,12 +28,11 @@ from projrun.tracking.model_limits import (
     MAX_MODEL_TYPE,
     MAX_RUN_ID,
     check_logged_model_name,
-    check_text_length,
     parse_model_status,
 )
 from projrun.tracking.models import Dataset, LoggedModel, LoggedModelStatus, ModelMetric, ModelOrder
 from projrun.tracking.sqlite import experiment_rows, model_search, run_rows
-from projrun.tracking.sqlite.database import Database
+from projrun.tracking.sqlite.database import Database, encode_nan, put_pairs
 from projrun.tracking.sqlite.run_rows import random_name
 
 SELECT = (
@@ -64,7 +63,7 @@ class SqliteLoggedModels:
         check_text_length("run id", source_run_id, MAX_RUN_ID)
         name = check_logged_model_name(name) or random_name()
         with self._db.writing() as db:
-            experiment, _ = experiment_rows.active_row_id(db, experiment_id)
+            experiment = experiment_rows.active_row_id(db, experiment_id)
             model_id, now = f"m-{os.urandom(16).hex()}", now_ms()
             cursor = db.execute(
                 "INSERT INTO logged_models (model_id, experiment_id, name, model_type, source_run_id, status,"
@@ -106,7 +105,7 @@ class SqliteLoggedModels:
             number = active_row_id(db, model_id)
             gone = db.execute("DELETE FROM logged_model_tags WHERE model = ? AND key = ?", (number, key))
             if not gone.rowcount:
-                raise _missing(f"the model {model_id} has no tag {quote_short(key)}")
+                raise not_found(f"the model {model_id} has no tag {quote_short(key)}")
 
     def log_params(self, model_id: str, params: Mapping[str, str]) -> None:
         with self._db.writing() as db:
@@ -138,7 +137,7 @@ class SqliteLoggedModels:
             row = db.execute("SELECT experiment_id FROM logged_models WHERE model_id = ?", (model_id,))
             number = row.fetchone()
         if number is None:
-            raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
+            raise _missing(model_id)
         return ArtifactDirectory(self._artifacts, f"{number[0]}/models/{model_id}")
 
     def _link(self, run_id: str, role: str, steps: Mapping[str, int]) -> None:
@@ -157,7 +156,7 @@ class SqliteLoggedModels:
 def get(db: sqlite3.Connection, model_id: str, root_uri: str, *, allow_deleted: bool = False) -> LoggedModel:
     row = db.execute(SELECT + " WHERE m.model_id = ?", (model_id,)).fetchone()
     if row is None or (row[9] != "active" and not allow_deleted):
-        raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
+        raise _missing(model_id)
     return _loaded(db, row, root_uri)
 
 
@@ -166,13 +165,12 @@ def active_row_id(db: sqlite3.Connection, model_id: str) -> int:
         "SELECT id FROM logged_models WHERE model_id = ? AND lifecycle_stage = 'active'", (model_id,)
     ).fetchone()
     if row is None:
-        raise _missing(f"there is no logged model with the id {quote_short(model_id)}")
+        raise _missing(model_id)
     return int(row[0])
 
 
 def put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in normalize_tags(tags).items()]
-    db.executemany("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", rows)
+    put_pairs(db, "logged_model_tags", number, normalize_tags(tags))
 
 
 def put_metrics(db: sqlite3.Connection, run_id: str, metrics: Sequence[Metric]) -> None:
@@ -183,19 +181,16 @@ def put_metrics(db: sqlite3.Connection, run_id: str, metrics: Sequence[Metric]) 
             continue
         if metric.model_id not in numbers:
             numbers[metric.model_id] = active_row_id(db, metric.model_id)
-        _put_metric(db, numbers[metric.model_id], run_id, metric)
+        check_text_length("dataset's", metric.dataset_name, MAX_DATASET_NAME)
+        check_text_length("dataset's", metric.dataset_digest, MAX_DATASET_DIGEST)
+        put_metric(db, numbers[metric.model_id], run_id, metric)
 
 
-def _put_metric(db: sqlite3.Connection, number: int, run_id: str, metric: Metric) -> None:
-    for text, limit in ((metric.dataset_name, MAX_DATASET_NAME), (metric.dataset_digest, MAX_DATASET_DIGEST)):
-        check_text("dataset's", text)
-        check_length("dataset's", text, limit)
-    is_nan = math.isnan(metric.value)
-    value = (0.0 if is_nan else metric.value, int(is_nan))
+def put_metric(db: sqlite3.Connection, number: int, run_id: str, metric: Metric | ModelMetric) -> None:
     dataset = (metric.dataset_name, metric.dataset_digest)
     db.execute(
         "INSERT OR IGNORE INTO logged_model_metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, metric.key, metric.step, metric.timestamp, *value, run_id, *dataset),
+        (number, metric.key, metric.step, metric.timestamp, *encode_nan(metric.value), run_id, *dataset),
     )
 
 
@@ -252,5 +247,5 @@ def _metrics(db: sqlite3.Connection, number: int, model_id: str) -> tuple[ModelM
     )
 
 
-def _missing(message: str) -> TrackingError:
-    return TrackingError(message, error_code="RESOURCE_DOES_NOT_EXIST")
+def _missing(model_id: str) -> TrackingError:
+    return not_found(f"there is no logged model with the id {quote_short(model_id)}")

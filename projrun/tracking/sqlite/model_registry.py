@@ -14,8 +14,9 @@ from projrun.tracking.limits import quote_short
 from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
 from projrun.tracking.models import PROMPT_TAG, STAGES, VERSIONS_TAG, ModelVersion, RegisteredModel
 from projrun.tracking.sqlite import logged_models, model_search, model_sources, registered_model_rows
-from projrun.tracking.sqlite.database import Database
+from projrun.tracking.sqlite.database import Database, put_pairs
 from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
+from projrun.tracking.sqlite.run_search import SearchPage
 
 
 class SqliteModels(NamedTuple):
@@ -67,8 +68,9 @@ class SqliteModelRegistry:
         max_results: int = 100,
         page_token: str = "",
     ) -> tuple[list[RegisteredModel], str]:
+        page = SearchPage(filter_string, order_by, max_results, page_token)
         with self._db.reading() as db:
-            return model_search.search_registered_models(db, filter_string, order_by, max_results, page_token)
+            return model_search.search_registered_models(db, page)
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         with self._db.writing() as db:
@@ -79,11 +81,10 @@ class SqliteModelRegistry:
             registered_model_rows.delete_model_tag(db, name, key)
 
     def latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
-        wanted = [parse_stage(stage) for stage in stages] or STAGES
+        known = [parse_stage(stage) for stage in stages] or STAGES
         with self._db.reading() as db:
-            return registered_model_rows.latest_versions(
-                db, registered_model_rows.model_row_id(db, name), wanted
-            )
+            model = registered_model_rows.model_row_id(db, name)
+            return registered_model_rows.latest_versions(db, model, known)
 
     def create_version(
         self,
@@ -138,7 +139,9 @@ class SqliteModelRegistry:
         page_token: str = "",
     ) -> tuple[list[ModelVersion], str]:
         with self._db.reading() as db:
-            return model_search.search_versions(db, filter_string, order_by, max_results, page_token)
+            return model_search.search_versions(
+                db, SearchPage(filter_string, order_by, max_results, page_token)
+            )
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         with self._db.writing() as db:
@@ -150,8 +153,8 @@ class SqliteModelRegistry:
 
     def location(self, name: str, version: str) -> str:
         with self._db.reading() as db:
-            found = registered_model_rows.get_version(db, name, parse_version(version))
-            return model_sources.resolve_location(db, found, self._root_uri)
+            stored = registered_model_rows.get_version(db, name, parse_version(version))
+            return model_sources.resolve_location(db, stored, self._root_uri)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         with self._db.writing() as db:
@@ -165,16 +168,16 @@ class SqliteModelRegistry:
         check_alias(alias)
         with self._db.reading() as db:
             if alias.lower() == "latest":
-                found = registered_model_rows.find_newest(db, name)
+                version = registered_model_rows.find_newest(db, name)
             else:
-                found = registered_model_rows.find_by_alias(db, name, alias)
-        if found is None:
+                version = registered_model_rows.find_by_alias(db, name, alias)
+        if version is None:
             # The codes that MLflow's clients know: an alias that is not there is a wrong parameter.
             code = "RESOURCE_DOES_NOT_EXIST" if alias.lower() == "latest" else "INVALID_PARAMETER_VALUE"
             raise TrackingError(
                 f"the model {quote_short(name)} has no alias {quote_short(alias)}", error_code=code
             )
-        return found
+        return version
 
 
 def _note_registration(db: sqlite3.Connection, model_id: str, name: str, version: int) -> None:
@@ -188,4 +191,4 @@ def _note_registration(db: sqlite3.Connection, model_id: str, name: str, version
         known = []
     value = msgspec.json.encode([*known, {"name": name, "version": version}]).decode()
     # Not cut to the limit of tags: half a JSON text is none.
-    db.execute("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", (number, VERSIONS_TAG, value))
+    put_pairs(db, "logged_model_tags", number, {VERSIONS_TAG: value})

@@ -11,7 +11,7 @@ from projrun.tracking.limits import check_page_size, check_text, invalid_paramet
 from projrun.tracking.model_limits import MAX_DATASETS, MAX_MODELS_PER_PAGE, MAX_VERSIONS_PER_PAGE
 from projrun.tracking.models import PROMPT_TAG, Dataset, ModelOrder, ModelVersion, RegisteredModel
 from projrun.tracking.sqlite import experiment_rows, registered_model_rows
-from projrun.tracking.sqlite.run_search import Condition, SearchStatement, compare_column
+from projrun.tracking.sqlite.run_search import Condition, SearchPage, SearchStatement, compare_column
 
 LOGGED_MODELS = SearchTarget(
     attributes={
@@ -68,74 +68,58 @@ def search_logged_models(
     max_results: int,
     page_token: str,
 ) -> tuple[list[Any], str]:
-    """Rows of `select`, which names the models m."""
+    """Return the rows of `select`, in which `m` is the table of models, and the token of the next page."""
     check_page_size(max_results)
     statement = SearchStatement(select, LOGGED_MODELS)
     statement.where(Condition("m.lifecycle_stage = 'active'", []))
     statement.where(compare_column("m.experiment_id", "IN", experiment_rows.parse_ids(experiment_ids)))
     measured = _measured_on(datasets) if datasets else None
     if measured is not None:
-        parts = ["EXISTS (SELECT 1 FROM logged_model_metrics WHERE model = m.id AND", measured.sql, ")"]
-        statement.where(Condition(" ".join(parts), measured.bound))
-    statement.filter(filter_string, measured)
+        statement.where(statement.exists("metric", measured))
+    statement.add_filter(filter_string, measured)
     for order in order_by:
         statement.order_by(*_order(order))
-    statement.orders += ["m.creation_time DESC", "m.id DESC"]
-    return statement.page(db, max_results, page_token)
+    return statement.fetch(db, max_results, page_token, "m.creation_time DESC", "m.id DESC")
 
 
-def search_registered_models(
-    db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
-) -> tuple[list[RegisteredModel], str]:
-    check_page_size(max_results, MAX_MODELS_PER_PAGE)
-    statement = _registry_statement(
-        registered_model_rows.SELECT_MODEL, REGISTERED_MODELS, filter_string, order_by
-    )
-    statement.orders += ["m.name"]
-    rows, token = statement.page(db, max_results, page_token)
+def search_registered_models(db: sqlite3.Connection, page: SearchPage) -> tuple[list[RegisteredModel], str]:
+    check_page_size(page.max_results, MAX_MODELS_PER_PAGE)
+    statement = _RegistryStatement(registered_model_rows.SELECT_MODEL, REGISTERED_MODELS)
+    rows, token = statement.search(db, page, "m.name")
     return registered_model_rows.load_models(db, rows), token
 
 
-def search_versions(
-    db: sqlite3.Connection, filter_string: str, order_by: Sequence[str], max_results: int, page_token: str
-) -> tuple[list[ModelVersion], str]:
-    check_page_size(max_results, MAX_VERSIONS_PER_PAGE)
-    statement = _registry_statement(registered_model_rows.SELECT_VERSION, VERSIONS, filter_string, order_by)
-    if not order_by:
-        statement.orders += ["v.last_updated_time DESC"]
-    statement.orders += ["m.name", "v.version DESC"]
-    rows, token = statement.page(db, max_results, page_token)
+def search_versions(db: sqlite3.Connection, page: SearchPage) -> tuple[list[ModelVersion], str]:
+    check_page_size(page.max_results, MAX_VERSIONS_PER_PAGE)
+    statement = _RegistryStatement(registered_model_rows.SELECT_VERSION, VERSIONS)
+    newest = () if page.order_by else ("v.last_updated_time DESC",)
+    rows, token = statement.search(db, page, *newest, "m.name", "v.version DESC")
     return registered_model_rows.load_versions(db, rows), token
 
 
-def _registry_statement(
-    select: str, subject: SearchTarget, filter_string: str, order_by: Sequence[str]
-) -> SearchStatement:
+class _RegistryStatement(SearchStatement):
     """Prompts are kept as registered models; they are found only when they are asked for."""
-    statement = SearchStatement(select, subject)
-    wants_prompts = False
-    for clause in statement.parsed(filter_string):
-        if (clause.entity, clause.key) == ("tag", PROMPT_TAG):
-            wants_prompts = (clause.comparator == "=") == (str(clause.value).lower() == "true")
-        else:
-            statement.add(clause)
-    table, link, owner = subject.tables["tag"], subject.link, subject.owner
-    parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND key = ? AND value = 'true')"]
-    statement.where(Condition(" ".join(parts if wants_prompts else ["NOT", *parts]), [PROMPT_TAG]))
-    for text in order_by:
-        statement.order(text)
-    return statement
+
+    def add_filter(self, text: str, of_metrics: Condition | None = None) -> None:
+        wants_prompts = False
+        for clause in self.parse(text):
+            if (clause.entity, clause.key) == ("tag", PROMPT_TAG):
+                wants_prompts = (clause.comparator == "=") == (str(clause.value).lower() == "true")
+            else:
+                self.add(clause)
+        tag = self.exists("tag", Condition("key = ? AND value = 'true'", [PROMPT_TAG]))
+        self.where(tag if wants_prompts else tag._replace(sql=f"NOT {tag.sql}"))
 
 
 def _measured_on(datasets: Sequence[Dataset]) -> Condition:
     if len(datasets) > MAX_DATASETS:
         raise invalid_parameter(f"{len(datasets)} data sets exceed the limit of {MAX_DATASETS}")
-    conditions = [_on(dataset) for dataset in datasets]
+    conditions = [_measured_on_one(dataset) for dataset in datasets]
     sql = " OR ".join(f"({condition.sql})" for condition in conditions)
     return Condition(f"({sql})", [value for condition in conditions for value in condition.bound])
 
 
-def _on(dataset: Dataset) -> Condition:
+def _measured_on_one(dataset: Dataset) -> Condition:
     if not dataset.name:
         raise invalid_parameter("a data set has no name")
     check_text("data set", dataset.name + dataset.digest)
@@ -148,7 +132,7 @@ def _order(order: ModelOrder) -> tuple[Order, Condition]:
     entity, _, key = order.field.partition(".")
     check_text("order_by", order.field)
     if entity in ("metrics", "metric") and key:
-        on = _on(order.dataset) if order.dataset else Condition("1", [])
+        on = _measured_on_one(order.dataset) if order.dataset else Condition("1", [])
         parts = ["(SELECT value FROM logged_model_metrics WHERE model = m.id AND key = ? AND", on.sql]
         value = " ".join([*parts, "ORDER BY timestamp DESC, step DESC, run_id LIMIT 1)"])
         name = key.strip("`")

@@ -15,9 +15,10 @@ from projrun.errors import TrackingError
 from projrun.tracking.artifacts import split_artifact_path
 from projrun.tracking.limits import (
     MAX_ARTIFACT_LOCATION,
-    check_length,
     check_text,
+    check_text_length,
     invalid_parameter,
+    not_found,
     quote_short,
 )
 from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
@@ -29,8 +30,8 @@ MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 
 class VersionSource(NamedTuple):
     source: str
+    # The source resolved: models:/<model id>, runs:/<run id>/<path> or an artifact URI; '' for none.
     location: str
-    """models:/<model id>, runs:/<run id>/<path> or the URI of artifacts."""
     run_id: str
     model_id: str
 
@@ -39,8 +40,7 @@ def resolve_source(
     db: sqlite3.Connection, source: str, run_id: str, model_id: str, root_uri: str
 ) -> VersionSource:
     """Resolve `source`. Raises INVALID_PARAMETER_VALUE if a version may not come from there."""
-    check_text("source", source)
-    check_length("source", source, MAX_ARTIFACT_LOCATION)
+    check_text_length("source", source, MAX_ARTIFACT_LOCATION)
     check_text("run id", run_id)
     scheme, _, rest = source.partition(":")
     if any(char in rest for char in "?#\\\0") or re.search(r"[\x00-\x1f]", rest):
@@ -59,14 +59,14 @@ def resolve_location(db: sqlite3.Connection, version: ModelVersion, root_uri: st
 
 
 def prompt_source() -> VersionSource:
-    """A prompt has no files. What a client names instead is not kept."""
+    # A prompt has no files: what a client names as its source is not kept.
     return VersionSource(PROMPT_SOURCE, "", "", "")
 
 
 def _of_run(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri: str) -> VersionSource:
     run_id, _, path = rest.partition("/")
     _check_path(given.source, path)
-    _place(db, given.source, run_id)
+    _run_directory(db, given.source, run_id)
     return given._replace(run_id=_same(given, "run_id", run_id))
 
 
@@ -84,21 +84,21 @@ def _of_model(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri:
 
 
 def _of_artifacts(db: sqlite3.Connection, given: VersionSource, rest: str, root_uri: str) -> VersionSource:
-    """<experiment>/<run>/artifacts/… or <experiment>/models/<model>/artifacts…"""
+    # rest: <experiment>/<run>/artifacts/… or <experiment>/models/<model>/artifacts…
     experiment, _, rest = rest.partition("/")
     owner, _, rest = rest.partition("/")
     if owner == "models":
         model_id, _, rest = rest.partition("/")
         model = logged_models.get(db, model_id, root_uri)
-        place = f"{model.experiment_id}/models"
+        directory = f"{model.experiment_id}/models"
         result = given._replace(
             run_id=given.run_id or model.source_run_id, model_id=_same(given, "model_id", model_id)
         )
     else:
-        place = _place(db, given.source, owner)
+        directory = _run_directory(db, given.source, owner)
         result = given._replace(run_id=_same(given, "run_id", owner))
     fixed, _, path = rest.partition("/")
-    if place != f"{experiment}/{owner}" or fixed != "artifacts":
+    if directory != f"{experiment}/{owner}" or fixed != "artifacts":
         raise _refused(given.source)
     if path or owner != "models":
         _check_path(given.source, path)
@@ -106,11 +106,11 @@ def _of_artifacts(db: sqlite3.Connection, given: VersionSource, rest: str, root_
 
 
 def _elsewhere(db: sqlite3.Connection, given: VersionSource, root_uri: str) -> VersionSource:
-    """Only where the experiment keeps the artifacts of just this run or model, away from this store."""
+    """Accept a URI elsewhere if the experiment keeps the artifacts of just this run or model there."""
     if given.model_id:
         root = logged_models.get(db, given.model_id, root_uri).artifact_uri
     elif given.run_id:
-        _place(db, given.source, given.run_id)
+        _run_directory(db, given.source, given.run_id)
         root = run_rows.get(db, given.run_id, root_uri).artifact_uri
     else:
         raise _refused(given.source)
@@ -125,7 +125,7 @@ _KINDS = {"runs": _of_run, "models": _of_model, "mlflow-artifacts": _of_artifact
 
 
 def _registered(db: sqlite3.Connection, source: str, rest: str) -> ModelVersion:
-    """<name>/<version, stage or latest> or <name>@<alias>."""
+    # rest: <name>/<version, stage or latest> or <name>@<alias>
     name, at, alias = rest.rpartition("@")
     if at and "/" not in rest:
         version = registered_model_rows.find_by_alias(db, name, check_alias(alias))
@@ -133,7 +133,7 @@ def _registered(db: sqlite3.Connection, source: str, rest: str) -> ModelVersion:
         name, _, which = rest.rpartition("/")
         version = _chosen(db, name, which)
     if version is None:
-        raise TrackingError(f"there is no model {quote_short(source)}", error_code="RESOURCE_DOES_NOT_EXIST")
+        raise not_found(f"there is no model {quote_short(source)}")
     if not version.location:
         raise _refused(source)
     return version
@@ -143,14 +143,13 @@ def _chosen(db: sqlite3.Connection, name: str, which: str) -> ModelVersion | Non
     if which.lower() == "latest":
         return registered_model_rows.find_newest(db, name)
     if any(stage.lower() == which.lower() for stage in STAGES):
-        found = registered_model_rows.latest_versions(
-            db, registered_model_rows.model_row_id(db, name), [parse_stage(which)]
-        )
-        return found[0] if found else None
+        model = registered_model_rows.model_row_id(db, name)
+        versions = registered_model_rows.latest_versions(db, model, [parse_stage(which)])
+        return versions[0] if versions else None
     return registered_model_rows.get_version(db, name, parse_version(which))
 
 
-def _place(db: sqlite3.Connection, source: str, run_id: str) -> str:
+def _run_directory(db: sqlite3.Connection, source: str, run_id: str) -> str:
     try:
         return run_rows.artifact_path(db, run_id)
     except TrackingError:
@@ -166,7 +165,7 @@ def _same(given: VersionSource, field: str, value: str) -> str:
 
 
 def _check_path(source: str, path: str) -> None:
-    """However often a client may decode it."""
+    # A client may decode the path any number of times.
     try:
         while True:
             split_artifact_path(path)

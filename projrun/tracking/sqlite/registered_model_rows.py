@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
-from projrun.tracking.limits import quote_short
+from projrun.tracking.limits import check_text_length, not_found, quote_short
 from projrun.tracking.model_limits import (
     MAX_DESCRIPTION,
     MAX_RUN_LINK,
     MAX_TAG_KEY,
     check_model_name,
     check_registry_tags,
-    check_text_length,
     parse_stage,
 )
 from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage
+from projrun.tracking.sqlite.database import put_pairs
 
 SELECT_VERSION = (
     "SELECT v.id, v.model, m.name, v.version, v.stage, v.description, v.source, v.location, v.run_id,"
@@ -40,7 +40,7 @@ def insert_version(
     description: str,
     tags: Mapping[str, str],
 ) -> int:
-    """The number of the new version."""
+    """Insert a version of the model `name`, and return its number."""
     check_text_length("description", description, MAX_DESCRIPTION)
     check_text_length("run link", run_link, MAX_RUN_LINK)
     model, now = model_row_id(db, name), now_ms()
@@ -54,7 +54,7 @@ def insert_version(
         " model_id, creation_time, last_updated_time) VALUES (?, ?, 'None', ?, ?, ?, ?, ?, ?, ?, ?)",
         (model, version, description, source, location, run_id, run_link, model_id, now, now),
     )
-    _put_version_tags(db, int(cursor.lastrowid or 0), tags)
+    put_pairs(db, "model_version_tags", int(cursor.lastrowid or 0), check_registry_tags(tags))
     return int(version)
 
 
@@ -77,7 +77,7 @@ def find_newest(db: sqlite3.Connection, name: str) -> ModelVersion | None:
 
 
 def latest_versions(db: sqlite3.Connection, model: int, stages: Sequence[Stage]) -> list[ModelVersion]:
-    """The newest of each of `stages` that has one."""
+    """Return the newest version of each of `stages` that has one."""
     marks = ", ".join("?" * len(stages))
     rows = db.execute(
         " ".join(
@@ -106,7 +106,7 @@ def describe_version(db: sqlite3.Connection, name: str, version: int, descriptio
 
 
 def set_stage(db: sqlite3.Connection, name: str, version: int, stage: str, archive_others: bool) -> None:
-    """archive_others: what is in `stage` already goes to Archived."""
+    """Put a version into a stage. archive_others: move those that are in it to Archived."""
     target, now = parse_stage(stage, active=archive_others), now_ms()
     number, model = _version_row(db, name, version)[:2]
     if archive_others:
@@ -130,11 +130,12 @@ def delete_version(db: sqlite3.Connection, name: str, version: int) -> None:
 
 
 def set_version_tag(db: sqlite3.Connection, name: str, version: int, key: str, value: str) -> None:
-    _put_version_tags(db, _version_row(db, name, version)[0], {key: value})
+    number = _version_row(db, name, version)[0]
+    put_pairs(db, "model_version_tags", number, check_registry_tags({key: value}))
 
 
 def delete_version_tag(db: sqlite3.Connection, name: str, version: int, key: str) -> None:
-    """One that is not there is no error, as in MLflow."""
+    # A missing one is no error, as in MLflow.
     number = _version_row(db, name, version)[0]
     check_text_length("tag name", key, MAX_TAG_KEY)
     db.execute("DELETE FROM model_version_tags WHERE version_id = ? AND key = ?", (number, key))
@@ -148,9 +149,7 @@ def set_alias(db: sqlite3.Connection, name: str, alias: str, version: int) -> No
 def model_row_id(db: sqlite3.Connection, name: str) -> int:
     row = db.execute("SELECT id FROM registered_models WHERE name = ?", (check_model_name(name),)).fetchone()
     if row is None:
-        raise TrackingError(
-            f"there is no registered model {quote_short(name)}", error_code="RESOURCE_DOES_NOT_EXIST"
-        )
+        raise not_found(f"there is no registered model {quote_short(name)}")
     return int(row[0])
 
 
@@ -160,10 +159,7 @@ def _version_row(db: sqlite3.Connection, name: str, version: int) -> VersionRow:
         SELECT_VERSION + " WHERE v.model = ? AND v.version = ?", (model, version)
     ).fetchone()
     if row is None:
-        raise TrackingError(
-            f"the registered model {quote_short(name)} has no version {version}",
-            error_code="RESOURCE_DOES_NOT_EXIST",
-        )
+        raise not_found(f"the registered model {quote_short(name)} has no version {version}")
     return row
 
 
@@ -188,11 +184,6 @@ def _version(db: sqlite3.Connection, row: VersionRow) -> ModelVersion:
     )
 
 
-def _put_version_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in check_registry_tags(tags).items()]
-    db.executemany("INSERT OR REPLACE INTO model_version_tags VALUES (?, ?, ?)", rows)
-
-
 def _touch(db: sqlite3.Connection, model: int, now: int) -> None:
     db.execute("UPDATE registered_models SET last_updated_time = ? WHERE id = ?", (now, model))
 
@@ -213,7 +204,7 @@ def insert_model(db: sqlite3.Connection, name: str, description: str, tags: Mapp
         " VALUES (?, ?, ?, ?)",
         (name, description, now, now),
     )
-    _put_model_tags(db, int(cursor.lastrowid or 0), tags)
+    put_pairs(db, "registered_model_tags", int(cursor.lastrowid or 0), check_registry_tags(tags))
 
 
 def get_model(db: sqlite3.Connection, name: str) -> RegisteredModel:
@@ -267,24 +258,19 @@ def delete_model(db: sqlite3.Connection, name: str) -> None:
 
 
 def set_model_tag(db: sqlite3.Connection, name: str, key: str, value: str) -> None:
-    _put_model_tags(db, model_row_id(db, name), {key: value})
+    put_pairs(db, "registered_model_tags", model_row_id(db, name), check_registry_tags({key: value}))
 
 
 def delete_model_tag(db: sqlite3.Connection, name: str, key: str) -> None:
-    """One that is not there is no error, as in MLflow."""
+    # A missing one is no error, as in MLflow.
     number = model_row_id(db, name)
     check_text_length("tag name", key, MAX_TAG_KEY)
     db.execute("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", (number, key))
 
 
 def delete_alias(db: sqlite3.Connection, name: str, alias: str) -> None:
-    """One that is not there is no error, as in MLflow."""
+    # A missing one is no error, as in MLflow.
     db.execute("DELETE FROM model_aliases WHERE model = ? AND alias = ?", (model_row_id(db, name), alias))
-
-
-def _put_model_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
-    rows = [(number, key, value) for key, value in check_registry_tags(tags).items()]
-    db.executemany("INSERT OR REPLACE INTO registered_model_tags VALUES (?, ?, ?)", rows)
 
 
 def _check_free(db: sqlite3.Connection, name: str) -> None:

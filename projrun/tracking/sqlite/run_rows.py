@@ -33,9 +33,11 @@ from projrun.tracking.limits import (
     invalid_parameter,
     normalize_params,
     normalize_tags,
+    not_found,
     quote_short,
 )
 from projrun.tracking.sqlite import experiment_rows
+from projrun.tracking.sqlite.database import encode_nan, put_pairs
 
 SELECT = (
     "SELECT r.id, r.run_id, r.experiment_id, r.name, r.user_id, r.status, r.start_time, r.end_time,"
@@ -52,6 +54,7 @@ METRICS = (
 PARAMS = "SELECT run, key, value FROM params WHERE run IN (SELECT value FROM json_each(?))"
 TAGS = "SELECT run, key, value FROM tags WHERE run IN (SELECT value FROM json_each(?))"
 MODELS = "SELECT run, role, model_id, step FROM run_models WHERE run IN (SELECT value FROM json_each(?))"
+DATASET_COLUMNS = ("name", "digest", "source_type", "source", "schema", "profile", "tags")
 DATASETS = (
     "SELECT run, name, digest, source_type, source, schema, profile, tags FROM datasets"
     " WHERE run IN (SELECT value FROM json_each(?)) ORDER BY rowid"
@@ -59,7 +62,7 @@ DATASETS = (
 
 
 def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run]:
-    """The runs of `rows`, which `SELECT` found, in their order."""
+    """Return the runs of `rows`, which are those of `SELECT`, in their order."""
     numbers = msgspec.json.encode([row[0] for row in rows]).decode()
     metrics, params, tags, models, datasets = (
         _by_run(db.execute(query, (numbers,))) for query in (METRICS, PARAMS, TAGS, MODELS, DATASETS)
@@ -80,7 +83,7 @@ def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run
             params=dict(params[number]),
             tags=dict(tags[number]),
             metrics={metric[0]: to_metric(metric) for metric in metrics[number]},
-            inputs=tuple(_dataset(*dataset) for dataset in datasets[number]),
+            inputs=tuple(map(_dataset, datasets[number])),
             model_inputs=tuple(model_id for role, model_id, _ in models[number] if role == "input"),
             model_outputs={model_id: step for role, model_id, step in models[number] if role == "output"},
         )
@@ -89,30 +92,20 @@ def load(db: sqlite3.Connection, rows: Sequence[Row], root_uri: str) -> list[Run
 
 
 def to_metric(row: tuple[str, float, int, int, int]) -> Metric:
-    """row: key, value, is_nan, timestamp, step"""
     key, value, is_nan, timestamp, step = row
     return Metric(key, math.nan if is_nan else value, timestamp, step)
 
 
 def _by_run(rows: sqlite3.Cursor) -> defaultdict[int, list[Any]]:
-    found: defaultdict[int, list[Any]] = defaultdict(list)
+    rows_of_run: defaultdict[int, list[Any]] = defaultdict(list)
     for run, *rest in rows:
-        found[run].append(rest)
-    return found
+        rows_of_run[run].append(rest)
+    return rows_of_run
 
 
-def _dataset(
-    name: str, digest: str, source_type: str, source: str, schema: str, profile: str, tags: str
-) -> DatasetInput:
-    return DatasetInput(
-        name=name,
-        digest=digest,
-        source_type=source_type,
-        source=source,
-        schema=schema,
-        profile=profile,
-        tags=msgspec.json.decode(tags, type=dict[str, str]),
-    )
+def _dataset(row: Sequence[str]) -> DatasetInput:
+    fields = dict(zip(DATASET_COLUMNS, row))
+    return DatasetInput(**{**fields, "tags": msgspec.json.decode(row[-1], type=dict[str, str])})  # type: ignore[arg-type]
 
 
 _ADJECTIVES = """
@@ -136,7 +129,7 @@ spruce stork stream summit swan thistle tiger trout tulip tundra valley walrus w
 
 
 def random_name() -> str:
-    """For example brisk-heron-412."""
+    """Return a readable name such as brisk-heron-412."""
     adjectives, nouns = _ADJECTIVES.split(), _NOUNS.split()
     number = int.from_bytes(os.urandom(8), "big")
     number, digits = divmod(number, 1000)
@@ -146,12 +139,12 @@ def random_name() -> str:
 
 ROWS_AT_ONCE = 100
 INSERT_METRIC = "INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)"
+# A statement with many rows takes a third of the time of as many statements.
 INSERT_MANY = INSERT_METRIC + ", (?, ?, ?, ?, ?, ?)" * (ROWS_AT_ONCE - 1)
-"""A statement with many rows takes a third of the time of as many statements."""
 STATUSES: tuple[RunStatus, ...] = ("SCHEDULED", "RUNNING", *TERMINATED)
 
+# run, key, step, timestamp, value, is_nan
 MetricRow = tuple[int, str, int, int, float, int]
-"""run, key, step, timestamp, value, is_nan"""
 
 
 def insert(
@@ -163,7 +156,7 @@ def insert(
     tags: Mapping[str, str],
     status: RunStatus,
 ) -> str:
-    number, _ = experiment_rows.active_row_id(db, experiment_id)
+    number = experiment_rows.active_row_id(db, experiment_id)
     named = tags.get(RUN_NAME_TAG, "")
     if run_name and named and run_name != named:
         raise invalid_parameter(
@@ -218,7 +211,7 @@ def set_stage(db: sqlite3.Connection, run_id: str, stage: LifecycleStage) -> Non
 
 
 def move_to_experiment(db: sqlite3.Connection, run_id: str, experiment_id: str) -> None:
-    experiment, _ = experiment_rows.active_row_id(db, experiment_id)
+    experiment = experiment_rows.active_row_id(db, experiment_id)
     number = active_row_id(db, run_id)
     db.execute("UPDATE runs SET experiment_id = ? WHERE id = ?", (experiment, number))
 
@@ -241,9 +234,7 @@ def log_batch(
 def delete_tag(db: sqlite3.Connection, run_id: str, key: str) -> None:
     number = active_row_id(db, run_id)
     if not db.execute("DELETE FROM tags WHERE run = ? AND key = ?", (number, key)).rowcount:
-        raise TrackingError(
-            f"the run {run_id} has no tag {quote_short(key)}", error_code="RESOURCE_DOES_NOT_EXIST"
-        )
+        raise not_found(f"the run {run_id} has no tag {quote_short(key)}")
 
 
 def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) -> None:
@@ -254,7 +245,7 @@ def log_model(db: sqlite3.Connection, run_id: str, model: Mapping[str, object]) 
     history = msgspec.json.decode(row[0], type=list[object]) if row else []
     value = msgspec.json.encode([*history, model]).decode()
     # Not cut to the limit of tags: half a JSON text is none.
-    db.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", (number, LOGGED_MODELS_TAG, value))
+    put_pairs(db, "tags", number, {LOGGED_MODELS_TAG: value})
 
 
 def log_inputs(db: sqlite3.Connection, run_id: str, datasets: Sequence[DatasetInput]) -> None:
@@ -297,15 +288,7 @@ def _put_params(db: sqlite3.Connection, number: int, params: Mapping[str, str]) 
 
 def _put_metrics(db: sqlite3.Connection, number: int, metrics: Sequence[Metric]) -> None:
     rows = [
-        (
-            number,
-            m.key,
-            m.step,
-            m.timestamp,
-            0.0 if math.isnan(m.value) else m.value,
-            int(math.isnan(m.value)),
-        )
-        for m in metrics
+        (number, metric.key, metric.step, metric.timestamp, *encode_nan(metric.value)) for metric in metrics
     ]
     # A batch that a client sent twice, not knowing that it had arrived, is there once.
     whole = len(rows) - len(rows) % ROWS_AT_ONCE
@@ -323,7 +306,7 @@ def _put_metrics(db: sqlite3.Connection, number: int, metrics: Sequence[Metric])
 
 
 def _last_of_each_key(rows: Sequence[MetricRow]) -> list[MetricRow]:
-    """By step, timestamp and value, NaN being below every number."""
+    """Return the last row of each key by step, timestamp and value; NaN is below every number."""
     last: dict[str, MetricRow] = {}
     for row in sorted(rows, key=lambda row: (row[2], row[3], -row[5], row[4])):
         last[row[1]] = row
@@ -333,7 +316,7 @@ def _last_of_each_key(rows: Sequence[MetricRow]) -> list[MetricRow]:
 def _put_tags(db: sqlite3.Connection, number: int, tags: Mapping[str, str]) -> None:
     if name := tags.get(RUN_NAME_TAG):
         db.execute("UPDATE runs SET name = ? WHERE id = ?", (check_run_name(name), number))
-    db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", [(number, key, tags[key]) for key in tags])
+    put_pairs(db, "tags", number, tags)
 
 
 def active_row_id(db: sqlite3.Connection, run_id: str) -> int:
@@ -354,6 +337,4 @@ def _checked_status(status: RunStatus) -> RunStatus:
 
 
 def _missing(run_id: str) -> TrackingError:
-    return TrackingError(
-        f"there is no run with the id {quote_short(run_id)}", error_code="RESOURCE_DOES_NOT_EXIST"
-    )
+    return not_found(f"there is no run with the id {quote_short(run_id)}")

@@ -19,65 +19,86 @@ from projrun.tracking.filters import (
 from projrun.tracking.limits import check_page_size, check_text, invalid_parameter, quote_short
 from projrun.tracking.sqlite import experiment_rows, run_rows
 
+# SQLite binds 32766 values at most.
 MAX_VALUES = 32_000
-"""Of one search. SQLite binds 32766 at most."""
 
 Bound = list[object]
 
 
 class Condition(NamedTuple):
-    """SQL that is ours, and the values for its question marks."""
+    """A text of SQL that is ours, and the values for its question marks."""
 
     sql: str
     bound: Bound
 
 
+class SearchPage(NamedTuple):
+    """The part of a request that searches for runs, experiments, models and versions have in common."""
+
+    filter_string: str
+    order_by: Sequence[str]
+    max_results: int
+    page_token: str
+
+
 class SearchStatement:
-    """`conditions` and `orders` hold only text that is ours."""
+    """A SELECT that is put together of text that is ours and of bound values."""
 
     def __init__(self, select: str, subject: SearchTarget) -> None:
         self.select, self.subject = select, subject
-        self.conditions: list[str] = []
-        self.bound: Bound = []
-        self.orders: list[str] = []
-        self.order_bound: Bound = []
+        self._conditions: list[str] = []
+        self._bound: Bound = []
+        self._orders: list[str] = []
+        self._order_bound: Bound = []
 
     def where(self, condition: Condition) -> None:
-        self.conditions.append(condition.sql)
-        self.bound += condition.bound
+        self._conditions.append(condition.sql)
+        self._bound += condition.bound
 
-    def filter(self, text: str, of_metrics: Condition | None = None) -> None:
-        """`text` as MLflow's search language. of_metrics: what a metric must fulfil besides."""
-        for clause in self.parsed(text):
+    def add_filter(self, text: str, of_metrics: Condition | None = None) -> None:
+        """Add conditions in MLflow's search language. of_metrics: a further condition of each metric."""
+        for clause in self.parse(text):
             self.add(clause, of_metrics)
 
-    def parsed(self, text: str) -> list[Clause]:
-        return _checked(parse_filter(text, self.subject))
+    def parse(self, text: str) -> list[Clause]:
+        clauses = parse_filter(text, self.subject)
+        for clause in clauses:
+            values = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+            for part in (clause.key, *values):
+                check_text("filter's", str(part))
+        return clauses
 
     def add(self, clause: Clause, of_metrics: Condition | None = None) -> None:
         self.where(self._condition(clause, of_metrics))
 
-    def order(self, text: str) -> None:
-        order = parse_order(text, self.subject)
-        self.order_by(order, self._value(order))
-
     def order_by(self, order: Order, value: Condition) -> None:
-        """Missing values last, NaN before them, whichever the direction."""
+        """Put missing values last and NaN before them, whichever the direction."""
         rank = f"{value.sql} IS NULL"
         if order.entity == "metric":
             rank = f"ifnull({value.sql.replace('value', 'is_nan', 1)}, 2)"
-        self.orders += [rank, f"{value.sql} {'DESC' if order.descending else 'ASC'}"]
-        self.order_bound += value.bound * 2
+        self._orders += [rank, f"{value.sql} {'DESC' if order.descending else 'ASC'}"]
+        self._order_bound += value.bound * 2
 
-    def page(self, db: sqlite3.Connection, max_results: int, page_token: str) -> tuple[list[Any], str]:
+    def search(self, db: sqlite3.Connection, page: SearchPage, *default_orders: str) -> tuple[list[Any], str]:
+        """Return the rows of `page` and the token of the next one ('' after the last)."""
+        self.add_filter(page.filter_string)
+        for text in page.order_by:
+            order = parse_order(text, self.subject)
+            self.order_by(order, self._value(order))
+        return self.fetch(db, page.max_results, page.page_token, *default_orders)
+
+    def fetch(
+        self, db: sqlite3.Connection, max_results: int, page_token: str, *default_orders: str
+    ) -> tuple[list[Any], str]:
         offset = _offset(page_token)
-        where = " AND ".join(self.conditions) or "1"
-        parts = [self.select, "WHERE", where, "ORDER BY", ", ".join(self.orders)]
-        bound = [*self.bound, *self.order_bound, max_results + 1, offset]
+        where = " AND ".join(self._conditions) or "1"
+        orders = ", ".join([*self._orders, *default_orders])
+        parts = [self.select, "WHERE", where, "ORDER BY", orders, "LIMIT ? OFFSET ?"]
+        bound = [*self._bound, *self._order_bound, max_results + 1, offset]
         if len(bound) > MAX_VALUES:
             raise invalid_parameter(f"the search compares with more than {MAX_VALUES} values")
-        rows = db.execute(" ".join([*parts, "LIMIT ? OFFSET ?"]), bound).fetchall()
-        token = _token(offset + max_results) if len(rows) > max_results else ""
+        rows = db.execute(" ".join(parts), bound).fetchall()
+        token = f"o{offset + max_results}" if len(rows) > max_results else ""
         return rows[:max_results], token
 
     def _condition(self, clause: Clause, of_metrics: Condition | None) -> Condition:
@@ -86,26 +107,22 @@ class SearchStatement:
             assert column is not None, clause
             return compare_column(column.sql, clause.comparator, clause.value)
         if clause.entity == "dataset":
-            return self._dataset_condition(clause)
+            context = "json_extract(tags, '$.\"mlflow.data.context\"')"
+            column_sql = context if clause.key == "context" else clause.key
+            return self.exists("dataset", compare_column(column_sql, clause.comparator, clause.value))
         if clause.comparator in ("IS NULL", "IS NOT NULL"):
-            found = self._exists(clause.entity, clause.key, Condition("1", []))
-            return Condition(f"NOT {found.sql}", found.bound) if clause.comparator == "IS NULL" else found
-        wanted = compare_column("value", clause.comparator, clause.value)
+            exists = self.exists(clause.entity, Condition("key = ?", [clause.key]))
+            return exists._replace(sql=f"NOT {exists.sql}") if clause.comparator == "IS NULL" else exists
+        condition = compare_column("value", clause.comparator, clause.value)
         if clause.entity == "metric":
-            wanted = _metric_condition(clause, wanted, of_metrics)
-        return self._exists(clause.entity, clause.key, wanted)
+            condition = _metric_condition(clause, condition, of_metrics)
+        keyed = Condition(f"key = ? AND {condition.sql}", [clause.key, *condition.bound])
+        return self.exists(clause.entity, keyed)
 
-    def _exists(self, entity: str, key: str, wanted: Condition) -> Condition:
+    def exists(self, entity: str, condition: Condition) -> Condition:
         table, link, owner = self.subject.tables[entity], self.subject.link, self.subject.owner
-        parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND key = ? AND", wanted.sql]
-        return Condition(" ".join(parts) + ")", [key, *wanted.bound])
-
-    def _dataset_condition(self, clause: Clause) -> Condition:
-        column = "json_extract(tags, '$.\"mlflow.data.context\"')" if clause.key == "context" else clause.key
-        wanted = compare_column(column, clause.comparator, clause.value)
-        table, link, owner = self.subject.tables["dataset"], self.subject.link, self.subject.owner
-        parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND", wanted.sql]
-        return Condition(" ".join(parts) + ")", wanted.bound)
+        parts = ["EXISTS (SELECT 1 FROM", table, "WHERE", link, "=", owner, "AND", condition.sql]
+        return Condition(" ".join(parts) + ")", condition.bound)
 
     def _value(self, order: Order) -> Condition:
         if order.entity == "attribute":
@@ -118,12 +135,12 @@ class SearchStatement:
         return Condition(" ".join(parts), [order.key])
 
 
-def _metric_condition(clause: Clause, wanted: Condition, of_metrics: Condition | None) -> Condition:
+def _metric_condition(clause: Clause, value: Condition, of_metrics: Condition | None) -> Condition:
     # NaN, stored as 0, is unequal to every number and neither above nor below.
-    sql = f"(is_nan OR {wanted.sql})" if clause.comparator == "!=" else f"(NOT is_nan AND {wanted.sql})"
+    sql = f"(is_nan OR {value.sql})" if clause.comparator == "!=" else f"(NOT is_nan AND {value.sql})"
     if of_metrics is None:
-        return Condition(sql, wanted.bound)
-    return Condition(f"{sql} AND {of_metrics.sql}", [*wanted.bound, *of_metrics.bound])
+        return Condition(sql, value.bound)
+    return Condition(f"{sql} AND {of_metrics.sql}", [*value.bound, *of_metrics.bound])
 
 
 def compare_column(column: str, comparator: str, value: object) -> Condition:
@@ -136,21 +153,10 @@ def compare_column(column: str, comparator: str, value: object) -> Condition:
     return Condition(f"{column} {comparator} ?", [value])
 
 
-def _checked(clauses: list[Clause]) -> list[Clause]:
-    for clause in clauses:
-        for text in (clause.key, *(clause.value if isinstance(clause.value, tuple) else (clause.value,))):
-            check_text("filter's", str(text))
-    return clauses
-
-
 def _glob(pattern: str) -> str:
-    """A LIKE pattern as a GLOB pattern: SQLite's LIKE does not tell upper case from lower."""
+    # SQLite's LIKE does not tell upper case from lower; its GLOB does.
     special = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
     return "".join(special.get(char, char) for char in pattern)
-
-
-def _token(offset: int) -> str:
-    return f"o{offset}"
 
 
 def _offset(page_token: str) -> int:
@@ -193,45 +199,24 @@ _STAGES = {"ACTIVE_ONLY": ("active",), "DELETED_ONLY": ("deleted",), "ALL": ("ac
 
 
 def search_runs(
-    db: sqlite3.Connection,
-    experiment_ids: Sequence[str],
-    filter_string: str,
-    order_by: Sequence[str],
-    max_results: int,
-    page_token: str,
-    view_type: str,
-    root_uri: str,
+    db: sqlite3.Connection, experiment_ids: Sequence[str], page: SearchPage, view_type: str, root_uri: str
 ) -> tuple[list[Run], str]:
-    check_page_size(max_results)
+    check_page_size(page.max_results)
     statement = SearchStatement(run_rows.SELECT, RUNS)
     statement.where(compare_column("r.lifecycle_stage", "IN", _stages(view_type)))
     if experiment_ids:
         statement.where(compare_column("r.experiment_id", "IN", experiment_rows.parse_ids(experiment_ids)))
-    statement.filter(filter_string)
-    for text in order_by:
-        statement.order(text)
-    statement.orders += ["r.start_time DESC", "r.run_id"]
-    rows, token = statement.page(db, max_results, page_token)
+    rows, token = statement.search(db, page, "r.start_time DESC", "r.run_id")
     return run_rows.load(db, rows, root_uri), token
 
 
 def search_experiments(
-    db: sqlite3.Connection,
-    filter_string: str,
-    order_by: Sequence[str],
-    max_results: int,
-    page_token: str,
-    view_type: str,
-    root_uri: str,
+    db: sqlite3.Connection, page: SearchPage, view_type: str, root_uri: str
 ) -> tuple[list[Experiment], str]:
-    check_page_size(max_results)
+    check_page_size(page.max_results)
     statement = SearchStatement(experiment_rows.SELECT, EXPERIMENTS)
     statement.where(compare_column("e.lifecycle_stage", "IN", _stages(view_type)))
-    statement.filter(filter_string)
-    for text in order_by:
-        statement.order(text)
-    statement.orders += ["e.last_update_time DESC", "e.experiment_id DESC"]
-    rows, token = statement.page(db, max_results, page_token)
+    rows, token = statement.search(db, page, "e.last_update_time DESC", "e.experiment_id DESC")
     return experiment_rows.load(db, rows, root_uri), token
 
 

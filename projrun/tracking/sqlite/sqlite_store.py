@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_store(home: Home) -> SqliteStore:
-    """The store in `home.data`, made if need be. TrackingError when it cannot be had."""
+    """Open the store in `home.data`, and create it if there is none. Raises TrackingError."""
     try:
         home.artifacts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,10 +70,9 @@ class SqliteStore:
     ) -> tuple[list[Experiment], str]:
         from projrun.tracking.sqlite import run_search
 
+        page = run_search.SearchPage(filter_string, order_by, max_results, page_token)
         with self._db.reading() as db:
-            return run_search.search_experiments(
-                db, filter_string, order_by, max_results, page_token, view_type, self.artifact_root
-            )
+            return run_search.search_experiments(db, page, view_type, self.artifact_root)
 
     def rename_experiment(self, experiment_id: str, name: str) -> None:
         with self._db.writing() as db:
@@ -144,20 +143,12 @@ class SqliteStore:
     ) -> tuple[list[Run], str]:
         from projrun.tracking.sqlite import run_search
 
+        page = run_search.SearchPage(filter_string, order_by, max_results, page_token)
         with self._db.reading() as db:
-            return run_search.search_runs(
-                db,
-                experiment_ids,
-                filter_string,
-                order_by,
-                max_results,
-                page_token,
-                run_view_type,
-                self.artifact_root,
-            )
+            return run_search.search_runs(db, experiment_ids, page, run_view_type, self.artifact_root)
 
     def move_run(self, run_id: str, experiment_id: str) -> Path | None:
-        """Give a run to another experiment, its artifacts with it; the link that stands where they were."""
+        """Move a run and its artifacts to another experiment; return the link in their old place."""
         with self._db.writing() as db:
             before = self._artifacts / run_rows.artifact_path(db, run_id)
             run_rows.move_to_experiment(db, run_id, experiment_id)
@@ -223,7 +214,7 @@ class SqliteStore:
         return self._directory(run_id).prepare_file(path)
 
     def finish_file(self, run_id: str, path: str) -> None:
-        """Nothing to do: the file grew where it belongs."""
+        """Do nothing: the file grew in its final place."""
 
     @property
     def models(self) -> SqliteModels:
@@ -232,7 +223,7 @@ class SqliteStore:
         return open_models(self._db, self._artifacts)
 
     def importer(self, artifacts: Iterable[Path]) -> Importer:
-        """artifacts: the directories that artifacts of imported runs may come from."""
+        """Return an importer. artifacts: the directories that artifacts of imported runs may come from."""
         from projrun.tracking.mlflow_import.importer import Importer
 
         return Importer(self._db, self._artifacts, artifacts)
@@ -245,7 +236,7 @@ class SqliteStore:
             return find_faults(db, self._artifacts)
 
     def remove_abandoned_uploads(self) -> int:
-        """Remove what killed uploads left behind. How many files that were."""
+        """Remove what killed uploads left behind. Return the number of files."""
         return remove_abandoned_uploads(self._artifacts)
 
     def impatient(self) -> SqliteStore:
