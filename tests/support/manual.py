@@ -22,12 +22,12 @@ INTRODUCTION = """# The command line
 
 Made from the commands' own help by `python -m tests.support.manual`; do not edit.
 
-stdout is data (a run's own output, tables, JSON), stderr is talk. Exit codes: the command's own; 2 usage;
-3 a bug in projrun; 125 the project could not be run; 130 or 143 interrupted.
+stdout has data (a run's own output, tables, JSON), stderr has messages. Exit codes: the command's own;
+2 usage; 3 a bug in projrun; 125 the project could not be run; 130 or 143 interrupted.
 
-On a terminal there are colours and progress, and tables are made to fit; in a pipe there is plain text,
-whole. `NO_COLOR=1` turns colours off everywhere, `FORCE_COLOR=1` on. `--quiet` and `--verbose` stand before
-the verb, or behind `run`.
+On a terminal projrun uses colours and progress bars, and fits tables to the width; in a pipe it prints plain,
+complete text. `NO_COLOR=1` turns colours off everywhere, `FORCE_COLOR=1` on. `--quiet` and `--verbose` go
+before the verb, or after `run`.
 """
 
 
@@ -56,8 +56,8 @@ RULES_INTRODUCTION = """# What `projrun validate` finds
 
 Made from the rules and their examples by `python -m tests.support.manual`; do not edit.
 
-`projrun validate [URI]` reads the MLproject file and the environment's file of a directory or a Git URL and
-prints every finding, not only the first: where, what, why and what to do. Errors make the exit code 1;
+`projrun validate [URI]` reads the MLproject file and the environment's file of a directory or a Git URL. It
+prints every finding with its place, the problem, the reason and the fix. Errors make the exit code 1;
 warnings and notes leave it 0; a URI that cannot be fetched is 125. The ids of the rules are stable.
 
 | `--format` | for |
@@ -67,8 +67,8 @@ warnings and notes leave it 0; a URI that cannot be fetched is 125. The ids of t
 | `sarif` | code scanning (SARIF 2.1.0) |
 | `github` | annotations in GitHub Actions |
 
-In GitHub Actions, `projrun validate --format github` marks the lines in a pull request; what `--format sarif`
-prints can be kept in a file and handed to `github/codeql-action/upload-sarif`.
+In GitHub Actions, `projrun validate --format github` marks the lines in a pull request. To upload the output
+of `--format sarif`, write it to a file and give that to `github/codeql-action/upload-sarif`.
 """
 
 
