@@ -200,9 +200,7 @@ NO_VERBS = {
     "main",
     "run_options",
     "run_request",
-    "quantities",
-    "help_pages",
-    "verb",
+    "options",
     "verbs",
 }
 """Modules of the command line that are not a verb of their own."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.quantities import size
-from projrun.cli.verb import Verb
+from projrun.cli.options import size
+from projrun.cli.verbs import Verb
 
 
 @click.command(cls=Verb)

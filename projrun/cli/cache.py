@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.quantities import age_s, size
-from projrun.cli.verb import VerbGroup
+from projrun.cli.options import age_s, json_option, size
+from projrun.cli.verbs import VerbGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def cache() -> None:
 
 
 @cache.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
+@json_option("Print a JSON object; sizes in bytes, times in ms.")
 def info(as_json: bool) -> None:
     """Show what is in the cache, its size and when it was last used."""
     from projrun.console import json_text, print_data
@@ -58,7 +58,7 @@ def info(as_json: bool) -> None:
     help="Remove the least recently used until the rest fits: 500MB, 5GB.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; sizes in bytes, times in ms.")
+@json_option("Print a JSON object; sizes in bytes, times in ms.")
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what was not used for 30 days, or as the options say, and what killed runs left behind.
 

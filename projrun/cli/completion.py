@@ -20,7 +20,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from projrun.cli.verb import Verb
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from projrun.project.mlproject import Parameter, Project

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.run import complete_uri, offline_option
-from projrun.cli.verb import Verb
+from projrun.cli.options import json_option, offline_option, project_argument, version_option
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout, Descriptor
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Verb)
-@click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@project_argument
+@version_option
 @offline_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
     """Show the project at URI (default: this directory) without running it.
 

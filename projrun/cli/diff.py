@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.verb import Verb
+from projrun.cli.verbs import Verb
 
 FORMATS = ("text", "json", "html")
 

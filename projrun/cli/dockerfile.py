@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.run import complete_uri
-from projrun.cli.verb import Verb
+from projrun.cli.options import project_argument, version_option
+from projrun.cli.verbs import Verb
 
 
 @click.command(cls=Verb)
-@click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@project_argument
+@version_option
 @click.option("-e", "--entry-point", default="main", metavar="NAME", help="Entry point; default: main.")
 @click.option("--docker-image", default="", metavar="IMAGE", help="Install the packages in this image.")
 @click.option(

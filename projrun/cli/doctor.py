@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.verb import Verb
+from projrun.cli.options import json_option
+from projrun.cli.verbs import Verb
 
 
 @click.command(cls=Verb)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option("Print a JSON array.")
 def doctor(as_json: bool) -> int:
     """Check git, uv, Pythons, docker, conda, cgroups, the store, the disk and the network.
 

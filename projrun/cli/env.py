@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.quantities import age_s, size_in_gb
-from projrun.cli.run import complete_uri, strict_python_option
-from projrun.cli.verb import VerbGroup
+from projrun.cli.options import age_s, json_option, project_argument, size_in_gb, strict_python_option
+from projrun.cli.verbs import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.environments.shelf import Shelved
@@ -24,7 +23,7 @@ def env() -> None:
 
 
 @env.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option("Print a JSON array.")
 def list_(as_json: bool) -> None:
     """List environments, the one used last first.
 
@@ -51,7 +50,7 @@ def list_(as_json: bool) -> None:
     is_flag=True,
     help="Compare every file of its packages with its digest; exit code 1 if one was altered.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option("Print a JSON object.")
 def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     """Show one environment, or how two differ."""
     from projrun.console import json_text, print_data
@@ -78,7 +77,7 @@ def _project_options(function: Any) -> Any:
         click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of it."),
         click.option("-e", "--entry-point", default="main", show_default=True, metavar="NAME"),
         strict_python_option,
-        click.argument("uri", default=".", shell_complete=complete_uri),
+        project_argument,
     ):
         function = option(function)
     return function

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projrun.cli.run import complete_uri
-from projrun.cli.verb import Verb
+from projrun.cli.options import complete_uri
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projrun.cli.run import complete_uri, offline_option
-from projrun.cli.verb import Verb
+from projrun.cli.options import offline_option, project_argument, version_option
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Verb)
-@click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@project_argument
+@version_option
 @click.option(
     "-e",
     "--entry-point",

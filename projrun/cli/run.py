@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.run_options import GROUPS, OFFLINE, STRICT_PYTHON, Group, Option
-from projrun.cli.verb import F, Verb, verbosity_options
+from projrun.cli.options import add_option, complete_uri
+from projrun.cli.run_options import GROUPS
+from projrun.cli.verbs import F, Verb, verbosity_options
 
 if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint
@@ -17,24 +17,12 @@ _ARGUMENTS = "projrun.arguments"
 _SUBJECTS = {option.name: group.subject for group in GROUPS for option in group.options}
 
 
-def add_option(option: Option) -> Callable[[F], F]:
-    return click.option(*option.names, **option.settings)
-
-
-def add_options(*groups: Group) -> Callable[[F], F]:
-    """Return one decorator that adds all options; the help shows them in the order given."""
-
-    def decorate(function: F) -> F:
-        for group in reversed(groups):
-            for option in reversed(group.options):
-                function = add_option(option)(function)
-        return function
-
-    return decorate
-
-
-offline_option = add_option(OFFLINE)
-strict_python_option = add_option(STRICT_PYTHON)
+def _add_run_options(function: F) -> F:
+    """Add the options of all groups; the help shows them in the order of their declaration."""
+    for group in reversed(GROUPS):
+        for option in reversed(group.options):
+            function = add_option(option)(function)
+    return function
 
 
 class _Run(Verb):
@@ -92,15 +80,9 @@ def _read_entry_point(values: dict[str, Any]) -> EntryPoint:
         return read_project(checkout.directory).entry_point(values["entry_point"])
 
 
-def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import directories
-
-    return directories(incomplete)
-
-
 @click.command(cls=_Run)
 @click.argument("uri", shell_complete=complete_uri)
-@add_options(*GROUPS)
+@_add_run_options
 @verbosity_options
 def run(**arguments: Any) -> int:
     """Run the project at URI: a directory, a Git URL or an archive.

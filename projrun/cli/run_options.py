@@ -28,7 +28,7 @@ class Group:
 
 
 def _time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    from projrun.cli.quantities import time_s
+    from projrun.cli.options import time_s
 
     return time_s(context, parameter, value)
 

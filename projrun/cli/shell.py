@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from projrun.cli.run import complete_uri, strict_python_option
-from projrun.cli.verb import Verb
+from projrun.cli.options import complete_uri, strict_python_option, version_option
+from projrun.cli.verbs import Verb
 
 
 @click.command(cls=Verb)
@@ -21,7 +21,7 @@ from projrun.cli.verb import Verb
     metavar="NAME",
     help="Open the environment of this entry point, where they have their own.",
 )
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@version_option
 @click.option("--env-manager", default="", metavar="MANAGER", help="As for `projrun run`.")
 @strict_python_option
 def shell(uri: str, command: tuple[str, ...], **options: Any) -> int:

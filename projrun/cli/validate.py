@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.run import complete_uri, offline_option
-from projrun.cli.verb import Verb
+from projrun.cli.options import offline_option, project_argument, version_option
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout
@@ -18,8 +18,8 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 @click.command(cls=Verb)
-@click.argument("uri", default=".", shell_complete=complete_uri)
-@click.option("-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project.")
+@project_argument
+@version_option
 @offline_option
 @click.option(
     "--format",

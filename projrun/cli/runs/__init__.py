@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import Any
 
 import click
 
-from projrun.cli.runs.table import opened_store
-from projrun.cli.verb import VerbGroup
-
-if TYPE_CHECKING:
-    from projrun.tracking import Store
-    from projrun.tracking.entities import Run
-
+from projrun.cli.options import csv_option, json_option
+from projrun.cli.verbs import VerbGroup
+from projrun.console import json_text, one_line, print_data
+from projrun.console.tables import format_table
+from projrun.errors import TrackingError
+from projrun.tracking import Store
+from projrun.tracking.entities import (
+    ENTRY_POINT_TAG,
+    EXIT_CODE_TAG,
+    PARENT_RUN_ID_TAG,
+    PROJECT_TAG,
+    SOURCE_NAME_TAG,
+    Run,
+)
 
 # Map each command to its module, where the function has this name and a trailing underscore
 MORE = {
     "search": "projrun.cli.runs.search",
     "compare": "projrun.cli.runs.search",
-    "tag": "projrun.cli.runs.edit",
-    "delete": "projrun.cli.runs.edit",
-    "restore": "projrun.cli.runs.edit",
+    "tag": "projrun.cli.runs.control",
+    "delete": "projrun.cli.runs.control",
+    "restore": "projrun.cli.runs.control",
     "artifacts": "projrun.cli.runs.files",
     "export": "projrun.cli.runs.files",
     "import": "projrun.cli.runs.upkeep",
@@ -54,15 +67,35 @@ def runs() -> None:
     """
 
 
+@contextmanager
+def opened_store() -> Iterator[Store]:
+    """Open the store of runs, and settle the runs of dead supervisors."""
+    from contextlib import closing
+
+    from projrun.backends import reclaim_stored
+    from projrun.disk import home_from
+    from projrun.tracking.supervision import settled_store
+
+    with closing(settled_store(home_from(), reclaim_stored)) as store:
+        yield store
+
+
+@contextmanager
+def opened_run(run_id: str) -> Iterator[tuple[Store, Run]]:
+    """Open the store and find the run whose id begins with `run_id`. Raises TrackingError."""
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store:
+        yield store, find_run(store, run_id)
+
+
 @runs.command("list")
 @click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
 @click.option("-n", "--max-results", default=100, show_default=True, help="How many, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+@json_option("Print a JSON array in MLflow's words.")
+@csv_option()
 def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
     """List runs, newest first."""
-    from projrun.console import print_data
-
     with opened_store() as store:
         matches, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
         print_data(listing(store, matches, as_json=as_json, as_csv=as_csv))
@@ -70,17 +103,11 @@ def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -
 
 @runs.command()
 @click.argument("run_id")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a JSON object in MLflow's words, with the record."
-)
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+@json_option("Print a JSON object in MLflow's words, with the record.")
+@csv_option()
 def show(run_id: str, as_json: bool, as_csv: bool) -> None:
     """Show one run: its state, parameters, metrics, tags and artifacts."""
-    from projrun.console import json_text, print_data
-    from projrun.records.stored_runs import find_run
-
-    with opened_store() as store:
-        run = find_run(store, run_id)
+    with opened_run(run_id) as (store, run):
         if as_json:
             print_data(json_text({**as_dict(run), "record": record_of(store, run)}))
         elif as_csv:
@@ -90,8 +117,6 @@ def show(run_id: str, as_json: bool, as_csv: bool) -> None:
 
 
 def experiment_ids(store: Store, name: str) -> list[str]:
-    from projrun.errors import TrackingError
-
     if not name:
         return []
     experiment = store.get_experiment_by_name(name)
@@ -102,7 +127,6 @@ def experiment_ids(store: Store, name: str) -> list[str]:
 
 def as_dict(run: Run) -> dict[str, Any]:
     """Return a run with MLflow's names; times are in milliseconds since the epoch."""
-    from projrun.tracking.entities import EXIT_CODE_TAG
     from projrun.tracking.wire import encode_number
 
     exit_code = run.tags.get(EXIT_CODE_TAG, "")
@@ -124,7 +148,6 @@ def as_dict(run: Run) -> dict[str, Any]:
 def record_of(store: Store, run: Run) -> Any:
     import json
 
-    from projrun.errors import TrackingError
     from projrun.record import RECORD_ARTIFACT
 
     try:
@@ -136,21 +159,13 @@ def record_of(store: Store, run: Run) -> Any:
 
 def listing(store: Store, matches: list[Run], *, as_json: bool, as_csv: bool) -> str:
     if as_json:
-        from projrun.console import json_text
-
         return json_text([as_dict(run) for run in matches])
     if as_csv:
-        from projrun.cli.runs.table import csv_of
-
-        return csv_of([as_dict(run) for run in matches])
-    from projrun.cli.runs.table import table_of
-
-    return table_of(store, matches)
+        return _csv_of([as_dict(run) for run in matches])
+    return _table_of(store, matches)
 
 
 def _description(store: Store, run: Run) -> str:
-    from projrun.cli.runs.table import local_time, seconds
-    from projrun.console import one_line
     from projrun.console.tables import format_pairs
     from projrun.disk import home_from
     from projrun.history import describe_commit, describe_history
@@ -164,8 +179,8 @@ def _description(store: Store, run: Run) -> str:
         ("name", run.run_name),
         ("experiment", store.get_experiment(run.experiment_id).name),
         ("status", run.status),
-        ("started", local_time(run.start_time)),
-        ("seconds", seconds(run)),
+        ("started", _local_time(run.start_time)),
+        ("seconds", _seconds(run)),
         *_usage(record),
         *([("commit", describe_commit(provenance.commit))] if provenance and provenance.commit else []),
         ("artifacts", run.artifact_uri),
@@ -208,3 +223,95 @@ def _inputs(record: dict[str, Any]) -> list[tuple[str, str]]:
         (input_["parameter"], f"{input_['size']} bytes, sha256 {input_['sha256'][:16]}, {input_['value']}")
         for input_ in record.get("inputs", ())
     ]
+
+
+HEADER = ("RUN", "STATUS", "EXIT", "STARTED", "SECONDS", "PROJECT", "ENTRY POINT", "NAME", "METRICS")
+METRICS_SHOWN = 3
+DEEPEST = 5  # number of levels of parent runs that are searched for the project of a run
+
+
+def _table_of(store: Store, runs: Sequence[Run]) -> str:
+    """Return a table with a row for each run; it has a column METRICS if a run has metrics."""
+    projects = _projects(store, runs)
+    columns = len(HEADER) - (not any(run.metrics for run in runs))
+    rows = [
+        (
+            run.run_id[:8],
+            run.status,
+            run.tags.get(EXIT_CODE_TAG, ""),
+            _local_time(run.start_time),
+            _seconds(run),
+            one_line(projects[run.run_id]),
+            one_line(_entry_point_or_file(run)),
+            one_line(run.run_name),
+            _metrics(run),
+        )[:columns]
+        for run in runs
+    ]
+    unbroken, dispensable = ("RUN", "STATUS", "STARTED"), ("EXIT", "ENTRY POINT", "METRICS")
+    return format_table(HEADER[:columns], rows, states="STATUS", uncut=unbroken, optional=dispensable)
+
+
+def _projects(store: Store, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the project of each run by its id. A nested run has its parent's project."""
+    known = {run.run_id: run for run in runs}
+    for _ in range(DEEPEST):
+        above = {_parent(run) for run in known.values() if PROJECT_TAG not in run.tags}
+        if not (missing := above - known.keys() - {""}):
+            break
+        ids = ", ".join(f"'{run_id}'" for run_id in sorted(missing))
+        with suppress(TrackingError):  # old servers cannot search for ids
+            parents, _ = store.search_runs([], f"attributes.run_id IN ({ids})", run_view_type="ALL")
+            known |= {run.run_id: run for run in parents}
+    return {run.run_id: _project(run, known) for run in runs}
+
+
+def _project(run: Run, known: dict[str, Run]) -> str:
+    for _ in range(DEEPEST):
+        if PROJECT_TAG in run.tags or _parent(run) not in known:
+            break
+        run = known[_parent(run)]
+    return run.tags.get(PROJECT_TAG, "")
+
+
+def _parent(run: Run) -> str:
+    parent = run.tags.get(PARENT_RUN_ID_TAG, "")
+    return parent if parent.isalnum() else ""
+
+
+def _entry_point_or_file(run: Run) -> str:
+    """Return the entry point; for a run that a client made, the name of the file that made it."""
+    return run.tags.get(ENTRY_POINT_TAG) or PurePosixPath(run.tags.get(SOURCE_NAME_TAG, "")).name
+
+
+def _metrics(run: Run) -> str:
+    """Return the first metrics by name; `runs show` has all."""
+    shown = [f"{one_line(key, 30)}={run.metrics[key].value:g}" for key in sorted(run.metrics)]
+    return " ".join([*shown[:METRICS_SHOWN], *["…"][: len(shown) > METRICS_SHOWN]])
+
+
+def _local_time(milliseconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
+
+
+def _seconds(run: Run) -> str:
+    return "" if run.end_time is None else f"{(run.end_time - run.start_time) / 1000:.1f}"
+
+
+GROUPS = ("metrics", "params", "tags")
+
+
+def _csv_of(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the runs, in the shape of `runs list --json`, as CSV."""
+    plain = [key for key in (runs[0] if runs else {"run_id": ""}) if key not in GROUPS]
+    keys = {group: sorted({key for run in runs for key in run[group]}) for group in GROUPS}
+    nested = [(group, key) for group in GROUPS for key in keys[group]]
+    header = [*plain, *(f"{group}.{key}" for group, key in nested)]
+    rows = [[*(run[key] for key in plain), *(run[group].get(key) for group, key in nested)] for run in runs]
+    return rows_as_csv([header, *rows])
+
+
+def rows_as_csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().rstrip("\n")

@@ -1,4 +1,4 @@
-"""projrun runs logs, wait and stop: follow and control a run from another shell."""
+"""projrun runs logs, wait, stop, tag, delete and restore: follow, control and edit runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from projrun.cli.runs.table import opened_store
+from projrun.cli.options import json_option
+from projrun.cli.runs import opened_run, opened_store
 
 if TYPE_CHECKING:
     from projrun.tracking.entities import Run
@@ -31,7 +32,6 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
     from projrun.console import say
     from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.records.stored_runs import find_run
     from projrun.tracking.output_log import follow_output, read_output, read_stream
     from projrun.tracking.supervision import settle_lost_runs
 
@@ -39,8 +39,7 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
         raise UsageError("--follow and --stream exclude each other", "give one of them")
     home = home_from()
 
-    with opened_store() as store:
-        run = find_run(store, run_id)
+    with opened_run(run_id) as (store, run):
         if follow:
             chunks = follow_output(store, run.run_id, lambda: settle_lost_runs(home, store, reclaim_stored))
         else:
@@ -51,20 +50,19 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
 
 @click.command("wait")
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="Print the run as `runs show --json` does, in short.")
+@json_option("Print the run as `runs show --json` does, in short.")
 def wait_(run_id: str, as_json: bool) -> int:
     """Wait until a run has ended, and exit with its exit code."""
     from projrun.disk import home_from
-    from projrun.records.stored_runs import find_run
     from projrun.runner import detached
 
-    with opened_store() as store:
-        return _report(detached.wait(store, home_from(), find_run(store, run_id).run_id), as_json)
+    with opened_run(run_id) as (store, run):
+        return _report(detached.wait(store, home_from(), run.run_id), as_json)
 
 
 @click.command("stop")
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="Print the run as `runs show --json` does, in short.")
+@json_option("Print the run as `runs show --json` does, in short.")
 def stop_(run_id: str, as_json: bool) -> None:
     """Stop a run on this machine with all its processes, and wait until it has ended.
 
@@ -72,11 +70,10 @@ def stop_(run_id: str, as_json: bool) -> None:
     ^C.
     """
     from projrun.disk import home_from
-    from projrun.records.stored_runs import find_run
     from projrun.runner import detached
 
-    with opened_store() as store:
-        _report(detached.stop(store, home_from(), find_run(store, run_id)), as_json)
+    with opened_run(run_id) as (store, run):
+        _report(detached.stop(store, home_from(), run), as_json)
 
 
 def _report(run: Run, as_json: bool) -> int:
@@ -105,22 +102,74 @@ def _print(chunks: Iterable[bytes], raw: bool) -> bool:
 
     from projrun.console import is_terminal
 
-    some = False
-    plain = raw or not is_terminal(sys.stdout)
-    if plain:
+    has_output = False
+    if raw or not is_terminal(sys.stdout):
         for chunk in chunks:
-            some = True
+            has_output = True
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
-        return some
+        return has_output
     from projrun.console.tables import Printable
 
     printable = Printable()
     encoding = sys.stdout.encoding or "utf-8"
     for chunk in chunks:
-        some = True
+        has_output = True
         text = printable.feed(chunk)
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     sys.stdout.write(printable.feed(b"", last=True))
-    return some
+    return has_output
+
+
+@click.command("tag")
+@click.argument("run_id")
+@click.argument("tags", nargs=-1, metavar="[KEY=VALUE]…")
+@click.option(
+    "--remove", "removed", multiple=True, metavar="KEY", help="Remove this tag; may be given again."
+)
+def tag_(run_id: str, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
+    """Set and remove tags of a run."""
+    from projrun.errors import UsageError
+
+    given = dict(tag.split("=", 1) for tag in tags if "=" in tag)
+    if wrong := [tag for tag in tags if "=" not in tag]:
+        raise UsageError(f"'{wrong[0]}' is no tag", "write KEY=VALUE, or --remove KEY")
+    if not tags and not removed:
+        raise UsageError("there is nothing to do", "give KEY=VALUE, or --remove KEY")
+    with opened_run(run_id) as (store, run):
+        if given:
+            store.log_batch(run.run_id, tags=given)
+        for key in removed:
+            store.delete_tag(run.run_id, key)
+
+
+@click.command("delete")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID…")
+def delete_(run_ids: tuple[str, ...]) -> None:
+    """Mark runs as deleted. Nothing is removed: `runs restore` brings them back."""
+    from projrun.console import say
+    from projrun.errors import TrackingError
+    from projrun.records.stored_runs import find_run
+    from projrun.tracking.entities import TERMINATED
+
+    with opened_store() as store:
+        runs = [find_run(store, run_id) for run_id in run_ids]
+        if active := [run.run_id for run in runs if run.status not in TERMINATED]:
+            raise TrackingError(f"run {active[0]} has not ended", "wait for its end")
+        for run in runs:
+            store.delete_run(run.run_id)
+            say(f"deleted run {run.run_id} ({run.run_name})")
+
+
+@click.command("restore")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID…")
+def restore_(run_ids: tuple[str, ...]) -> None:
+    """Bring deleted runs back; `runs search --deleted` lists them."""
+    from projrun.console import say
+    from projrun.records.stored_runs import find_run
+
+    with opened_store() as store:
+        for run in [find_run(store, run_id, "DELETED_ONLY") for run_id in run_ids]:
+            store.restore_run(run.run_id)
+            say(f"restored run {run.run_id} ({run.run_name})")

@@ -5,59 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from projrun.cli.runs import as_dict, record_of
-from projrun.cli.runs.table import opened_store
+from projrun.cli.options import csv_option, json_option
+from projrun.cli.runs import as_dict, opened_run, record_of, rows_as_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from projrun.tracking import Store
-    from projrun.tracking.entities import DatasetInput, Run
+    from projrun.tracking.entities import Run
 
 
 @click.command("artifacts")
 @click.argument("run_id")
 @click.argument("path", default="")
 @click.option("--download", "target", default="", metavar="DIR", help="Copy them to this directory.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of path and size.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV of path and size.")
+@json_option("Print a JSON array of path and size.")
+@csv_option("Print CSV of path and size.")
 def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
     """List or copy the artifacts of a run, all of them or those below PATH."""
     from projrun.console import json_text, one_line, print_data
     from projrun.console.tables import format_table
     from projrun.errors import TrackingError
-    from projrun.records.stored_runs import find_run
 
-    with opened_store() as store:
-        run = find_run(store, run_id)
-        artifacts = _below(store, run, path.strip("/"))
+    with opened_run(run_id) as (store, run):
+        artifacts = _list_artifacts(store, run, path.strip("/"))
         if path and not artifacts:
             raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
         if target:
             with _writing(Path(target), "name another directory with --download"):
-                _copied(store, run, [name for name, _ in artifacts], Path(target))
+                _copy_artifacts(store, run, [name for name, _ in artifacts], Path(target))
     if as_json:
         print_data(json_text([{"path": name, "file_size": size} for name, size in artifacts]))
     elif as_csv:
-        from projrun.cli.runs.table import rows_as_csv
-
         print_data(rows_as_csv([("path", "file_size"), *artifacts]))
     else:
         print_data(format_table(("SIZE", "PATH"), [(str(size), one_line(name)) for name, size in artifacts]))
 
 
-def _below(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
+def _list_artifacts(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
     """Return path and size of the file `path`, or of all files in the directory `path`."""
     beside_it = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
     files = [(info.path, info.file_size or 0) for info in beside_it if info.path == path and not info.is_dir]
-    return files or _all(store, run, path)
+    return files or _walk(store, run, path)
 
 
-def _all(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
+def _walk(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
     from projrun.tracking.artifacts import walk_artifacts
 
     return [(info.path, info.file_size or 0) for info in walk_artifacts(store, run.run_id, directory)]
@@ -78,20 +74,22 @@ def export_(run_id: str, directory: str) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{directory} is there already", "name a new directory")
     from projrun.processes import defer_signals
-    from projrun.records.stored_runs import find_run
+    from projrun.tracking.wire import dataset_json, metric_json
 
-    with opened_store() as store, _writing(target, "name another directory"):
-        run = find_run(store, run_id)
+    with opened_run(run_id) as (store, run), _writing(target, "name another directory"):
         content = {
             **as_dict(run),
             "experiment_name": store.get_experiment(run.experiment_id).name,
-            "metric_history": {key: _history(store, run, key) for key in run.metrics},
-            "inputs": [_input(dataset) for dataset in run.inputs],
+            "metric_history": {
+                key: [metric_json(metric) for metric in store.get_metric_history(run.run_id, key)]
+                for key in run.metrics
+            },
+            "inputs": [dataset_json(dataset) for dataset in run.inputs],
             "record": record_of(store, run),
         }
         with temporary_beside(target / "run.json") as whole:  # an interrupted export leaves nothing behind
             (whole / "artifacts").mkdir(parents=True)
-            _copied(store, run, [name for name, _ in _all(store, run)], whole / "artifacts")
+            _copy_artifacts(store, run, [name for name, _ in _walk(store, run)], whole / "artifacts")
             write_atomically(whole / "run.json", json_text(content) + "\n")
             with defer_signals():
                 for name in ("artifacts", "run.json"):
@@ -99,19 +97,7 @@ def export_(run_id: str, directory: str) -> None:
     say(f"wrote run {run.run_id} to {directory}")
 
 
-def _history(store: Store, run: Run, key: str) -> list[dict[str, Any]]:
-    from projrun.tracking.wire import metric_json
-
-    return [metric_json(metric) for metric in store.get_metric_history(run.run_id, key)]
-
-
-def _input(dataset: DatasetInput) -> dict[str, Any]:
-    from projrun.tracking.wire import dataset_json
-
-    return dataset_json(dataset)
-
-
-def _copied(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
+def _copy_artifacts(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
     import os
     import shutil
 
@@ -148,7 +134,6 @@ def source_(run_id: str, output: str) -> None:
     projrun fetches what the run does not hold itself from the Git remote that the record names.
     """
     from contextlib import ExitStack
-    from pathlib import Path
 
     from projrun.console import say
     from projrun.disk import home_from
@@ -159,11 +144,11 @@ def source_(run_id: str, output: str) -> None:
         raise click.UsageError(f"-o {output}: there is something already; name a new directory.")
     with ExitStack() as stack:
         stored_run = find_stored_run(run_id, home_from(), stack)
-        files = _give_back(restore_source(stored_run, home_from(), stack).root, target)
+        files = _copy_tree(restore_source(stored_run, home_from(), stack).root, target)
     say(f"{files} files of run {stored_run.record.run_id[:8]} are in {output}")
 
 
-def _give_back(root: Path, target: Path) -> int:
+def _copy_tree(root: Path, target: Path) -> int:
     """Copy the tree to `target`, all of it or nothing, and return the number of files."""
     import os
     import shutil
@@ -182,15 +167,12 @@ def path_(run_id: str) -> None:
     """Print the directory of a run's project: a local one, or a checkout kept with `run --keep`."""
     import os
 
-    from projrun.cli.runs.table import opened_store
     from projrun.console import print_data
     from projrun.errors import TrackingError
-    from projrun.records.stored_runs import find_run
     from projrun.tracking.entities import DIRECTORY_TAG
 
-    with opened_store() as store:
-        run = find_run(store, run_id)
-    directory = run.tags.get(DIRECTORY_TAG, "")
+    with opened_run(run_id) as (_, run):
+        directory = run.tags.get(DIRECTORY_TAG, "")
     if not directory:
         raise TrackingError(f"run {run.run_id[:8]} has no project directory", "only runs of projrun have one")
     if not os.path.isdir(directory):

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from projrun.cli.runs import as_dict, experiment_ids, listing
-from projrun.cli.runs.table import opened_store
+from projrun.cli.options import csv_option, json_option
+from projrun.cli.runs import as_dict, experiment_ids, listing, opened_store, rows_as_csv
 
 
 @click.command("search")
@@ -22,8 +22,8 @@ from projrun.cli.runs.table import opened_store
 )
 @click.option("-n", "--max-results", default=100, show_default=True, help="How many.")
 @click.option("--deleted", is_flag=True, help="Search the deleted runs instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array in MLflow's words.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a column per parameter, metric and tag.")
+@json_option("Print a JSON array in MLflow's words.")
+@csv_option()
 def search_(
     filter_string: str,
     experiment_name: str,
@@ -54,8 +54,8 @@ GROUPS = {"params": "parameter", "metrics": "metric", "tags": "tag"}
 @click.command("compare")
 @click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID RUN_ID…")
 @click.option("--all", "everything", is_flag=True, help="Show also what is the same in all of them.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option("Print a JSON object.")
+@csv_option("Print CSV.")
 def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
     """Show where runs differ: parameters, metrics, tags, side by side."""
     from projrun.console import json_text, one_line, print_data
@@ -80,8 +80,6 @@ def compare_(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: 
     ]
     names = [run["run_id"][:8] for run in runs]
     if as_csv:
-        from projrun.cli.runs.table import rows_as_csv
-
         print_data(rows_as_csv([("", "NAME", *names), *lines]))
     else:
         print_data(format_table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))

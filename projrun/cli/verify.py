@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-from projrun.cli.verb import Verb
-from projrun.cli.verify.baseline import baseline_options
+from projrun.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from projrun.compare import Comparison
     from projrun.compare.trials import Trials
+    from projrun.disk import Home
     from projrun.plan import Rule, VerifyRules
+    from projrun.records.stored_runs import StoredRun
 
 
-def vary_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    times = click.option(
-        "--times",
-        type=click.IntRange(1),
-        default=1,
-        show_default=True,
-        help="Repeat the run so many times.",
-    )
-    vary = click.option(
-        "--vary",
-        metavar="KIND[,KIND…]|all",
-        default="",
-        help="Repeat the run once for each of these things, changed, which should not matter: hash-seed, "
-        "time-zone, locale, clock, threads, directory, home, user, file-order, umask, network.",
-    )
-    return times(vary(command))
-
-
-def kinds_to_vary(vary: str, times: int, baseline: str) -> tuple[str, ...]:
-    """Raises UsageError."""
-    from projrun.runner.variations.change_kinds import kinds_of
-
-    if baseline and (vary or times > 1):
-        raise click.UsageError("--vary and --times repeat a recorded run: they do not go with --baseline.")
-    return kinds_of(vary) if vary else ()
-
+SUFFIXES = (".zip", ".json")
 
 _WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
     "exact": "exact",
@@ -70,8 +47,42 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
     metavar="FORMAT=FILE",
     help="Also write a report to FILE.",
 )
-@baseline_options
-@vary_options
+@click.option(
+    "--baseline",
+    default="",
+    metavar="FILE",
+    help="Run the project at RUN as it is now and compare it with the run in FILE, a .zip (with the "
+    "content of outputs, to compare them by value) or a .json (digests alone).",
+)
+@click.option(
+    "--existing",
+    is_flag=True,
+    help="With --baseline: it is an error, and no baseline is made, if FILE is missing.",
+)
+@click.option("-e", "--entry-point", default="", metavar="NAME", help="With --baseline: as for `run`.")
+@click.option(
+    "-P",
+    "--param-list",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --baseline: as for `run`; the same as when the baseline was made.",
+)
+@click.option("-v", "--version", default="", metavar="VERSION", help="With --baseline: as for `run`.")
+@click.option("--env-manager", default="", metavar="MANAGER", help="With --baseline: as for `run`.")
+@click.option(
+    "--times",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Repeat the run so many times.",
+)
+@click.option(
+    "--vary",
+    metavar="KIND[,KIND…]|all",
+    default="",
+    help="Repeat the run once for each of these things, changed, which should not matter: hash-seed, "
+    "time-zone, locale, clock, threads, directory, home, user, file-order, umask, network.",
+)
 def verify(
     run: str,
     rtol: float,
@@ -101,52 +112,83 @@ def verify(
     With --vary, the report has one line for each change, and names those that changed the results. projrun
     names and leaves out what it cannot change on this machine.
     """
-    from projrun.cli.verify.baseline import write_reports
     from projrun.console import print_data
     from projrun.plan import VerifyRules
 
     files = [_parse_report(pair) for pair in reports]
     options = _RuleOptions(metrics, outputs, rtol, atol)
     options.merge_with(VerifyRules())  # a wrong rule is refused before anything runs
-    kinds = kinds_to_vary(vary, times, baseline)
+    kinds = _kinds_to_vary(vary, times, baseline)
     with _stdout_on_stderr():
         if baseline:
             result = _compare_with_baseline(baseline, run, project, options)
         else:
             result = _repeat_and_compare(run, project, options, kinds, times)
-    write_reports({file: _format(result, name) for name, file in files})
+    _write_reports({file: _format(result, name) for name, file in files})
     print_data(_format(result, form, on_screen=True))
     return 0 if result.same else 1
+
+
+def _kinds_to_vary(vary: str, times: int, baseline: str) -> tuple[str, ...]:
+    from projrun.runner.variations.change_kinds import kinds_of
+
+    if baseline and (vary or times > 1):
+        raise click.UsageError("--vary and --times repeat a recorded run: they do not go with --baseline.")
+    return kinds_of(vary) if vary else ()
 
 
 def _compare_with_baseline(
     file: str, uri: str, project: dict[str, Any], options: _RuleOptions
 ) -> Comparison | Trials:
-    from contextlib import ExitStack
-
-    from projrun.cli.verify.baseline import against_baseline
     from projrun.compare.results import compare
     from projrun.disk import home_from
 
     with ExitStack() as stack:
-        first, second = against_baseline(file, uri, project, home_from(), stack)
+        first, second = _run_against_baseline(file, uri, project, home_from(), stack)
         rules = options.merge_with(second.record.plan.verify)
         return compare(first.record, second.record, rules, (first.content, second.content))
+
+
+def _run_against_baseline(
+    file: str, uri: str, project: Mapping[str, Any], home: Home, stack: ExitStack
+) -> tuple[StoredRun, StoredRun]:
+    """Return the baseline and the project's new run; both are the new run where it becomes the baseline."""
+    from projrun.cli.run_request import parse_parameters
+    from projrun.net import is_offline
+    from projrun.request import Request
+    from projrun.runner.reproduction import against, make
+
+    path = Path(file)
+    if path.suffix.lower() not in SUFFIXES:
+        raise click.UsageError(f"--baseline {file}: let its name end in .zip or .json.")
+    request = Request(
+        uri=uri,
+        entry_point=project["entry_point"],
+        version=project["version"],
+        parameters=parse_parameters(project["param_list"]),
+        env_manager=project["env_manager"],
+        offline=is_offline(),
+    )
+    if path.exists():
+        return against(path, request, home, stack)
+    if project["existing"]:
+        raise click.UsageError(f"--baseline {file}: there is no such file, and --existing wants one.")
+    if not path.absolute().parent.is_dir():
+        raise click.UsageError(f"--baseline {file}: there is no directory {path.parent}.")
+    run = make(path, request, home, stack)
+    return run, run
 
 
 def _repeat_and_compare(
     run: str, project: dict[str, Any], options: _RuleOptions, kinds: tuple[str, ...], times: int
 ) -> Comparison | Trials:
-    from contextlib import ExitStack
-
-    from projrun.cli.verify.baseline import refuse_project_options
     from projrun.compare.results import compare
     from projrun.disk import home_from
     from projrun.records.stored_runs import find_stored_run
     from projrun.runner.reproduction import reproduce
     from projrun.runner.variations.repetition import trials_of
 
-    refuse_project_options(project)
+    _refuse_project_options(project)
     home = home_from()
     with ExitStack() as stack:
         first = find_stored_run(run, home, stack)
@@ -155,6 +197,29 @@ def _repeat_and_compare(
             return trials_of(first, rules, kinds, times, home, stack)
         second = find_stored_run(reproduce(first, home, staying=stack).run_id, home, stack)
         return compare(first.record, second.record, rules, (first.content, second.content))
+
+
+def _refuse_project_options(project: Mapping[str, Any]) -> None:
+    """Refuse options that belong to --baseline: a recorded run has its own values."""
+    names = {"entry_point": "-e", "param_list": "-P"}
+    for name, value in project.items():
+        if value:
+            option = names.get(name, f"--{name.replace('_', '-')}")
+            raise click.UsageError(f"{option} goes with --baseline FILE alone: a run has its own.")
+
+
+def _write_reports(reports: Mapping[str, str]) -> None:
+    from projrun.errors import RecordError
+
+    for file, text in reports.items():
+        try:
+            with open(file, "w", encoding="utf-8") as target:
+                target.write(f"{text}\n")
+        except OSError as error:
+            raise RecordError(
+                f"--report: {file} cannot be written: {error.strerror}",
+                "name a file in a directory that can be written to",
+            ) from None
 
 
 def _format(result: Comparison | Trials, form: str, *, on_screen: bool = False) -> str:

@@ -1,25 +1,60 @@
-"""Times, ages and sizes as options take them: `90`, `12h`, `30d`, `5GB`."""
+"""Options that several verbs share, and the quantities that options take: `90`, `12h`, `30d`, `5GB`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import click
+
+from projrun.cli.run_options import OFFLINE, STRICT_PYTHON, Option
+from projrun.cli.verbs import F
+
+
+def add_option(option: Option) -> Callable[[F], F]:
+    return click.option(*option.names, **option.settings)
+
+
+offline_option = add_option(OFFLINE)
+strict_python_option = add_option(STRICT_PYTHON)
+
+
+def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+    from projrun.cli.completion import directories
+
+    return directories(incomplete)
+
+
+project_argument = click.argument("uri", default=".", shell_complete=complete_uri)
+version_option = click.option(
+    "-v", "--version", default="", metavar="VERSION", help="Branch, tag or commit of the project."
+)
+
+
+def json_option(text: str) -> Callable[[F], F]:
+    """Return the option `--json`, with the help `text`."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def csv_option(text: str = "Print CSV, a column per parameter, metric and tag.") -> Callable[[F], F]:
+    return click.option("--csv", "as_csv", is_flag=True, help=text)
+
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Return a time in seconds, as the callback of an option. A bare number means seconds."""
-    return _converted(value, "s")
+    return _parse_time(value, "s")
 
 
 def age_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Return an age in seconds, as the callback of an option. A bare number means days."""
-    return _converted(value, "d")
+    return _parse_time(value, "d")
 
 
-def _converted(value: str | None, unit: str) -> float | None:
+def _parse_time(value: str | None, unit: str) -> float | None:
     if not value:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value.strip().lower())
@@ -33,15 +68,15 @@ _UNITS = "KMGT"
 
 def size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Return a size in bytes, as the callback of an option. A bare number means bytes."""
-    return _bytes(value, "")
+    return _parse_size(value, "")
 
 
 def size_in_gb(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Return a size in bytes, as the callback of an option. A bare number means GB."""
-    return _bytes(value, "G")
+    return _parse_size(value, "G")
 
 
-def _bytes(value: str | None, unit: str) -> int | None:
+def _parse_size(value: str | None, unit: str) -> int | None:
     if not value:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|(B?))", value.strip().upper())
