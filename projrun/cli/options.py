@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from projrun.cli.run_options import OFFLINE, STRICT_PYTHON, Option
+from projrun.cli.run_options import OFFLINE, STRICT_PYTHON, Option, parse_time
 from projrun.cli.verbs import F
 
 
@@ -41,26 +41,9 @@ def csv_option(text: str = "Print CSV, a column per parameter, metric and tag.")
     return click.option("--csv", "as_csv", is_flag=True, help=text)
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-def time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Return a time in seconds, as the callback of an option. A bare number means seconds."""
-    return _parse_time(value, "s")
-
-
 def age_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Return an age in seconds, as the callback of an option. A bare number means days."""
-    return _parse_time(value, "d")
-
-
-def _parse_time(value: str | None, unit: str) -> float | None:
-    if not value:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value.strip().lower())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a time such as 90s, 5m, 12h, 30d or 4w.")
-    return float(match[1]) * _SECONDS[match[2] or unit]
+    return parse_time(value, "d")
 
 
 _UNITS = "KMGT"

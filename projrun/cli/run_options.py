@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,23 @@ class Group:
         self.subject, self.options = subject, options
 
 
-def _time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    from projrun.cli.options import time_s
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-    return time_s(context, parameter, value)
+
+def parse_time(value: str | None, unit: str) -> float | None:
+    """Return seconds. unit: that of a bare number, one of s, m, h, d and w. Raises click.BadParameter."""
+    if not value:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", value.strip().lower())
+    if match is None:
+        import click
+
+        raise click.BadParameter(f"{value!r} is not a time such as 90s, 5m, 12h, 30d or 4w.")
+    return float(match[1]) * _SECONDS[match[2] or unit]
+
+
+def _time_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    return parse_time(value, "s")
 
 
 def _complete_entry_point(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
