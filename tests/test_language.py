@@ -24,7 +24,7 @@ SUBJECTS = {
         *("benchmarks", "documented_commands", "examples", "pages", "recipes", "troubleshooting"),
     },
     "backends": {"contract"},
-    "cli": {"screens", "verbosity"},
+    "cli": {"baseline", "screens", "verbosity"},
     "environments": {"contract"},
     "environments/conda": {"project_lock"},
     "inputs": {"remote_paths"},
