@@ -21,7 +21,7 @@ from virtualenv.seed.wheels.embed import get_embed_wheel
 from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
 from projrun.environments.interpreters import choice
-from tests.cli.verify.test_baseline import action, runner, step
+from tests.cli.test_baseline import action, runner, step
 from tests.conftest import Projrun
 from tests.containers.conftest import base_image, docker, engine
 from tests.support import conda_packages
