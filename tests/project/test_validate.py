@@ -40,7 +40,7 @@ def test_every_rule_is_in_the_documentation_with_its_example() -> None:
 
 
 def test_a_good_project_has_no_findings() -> None:
-    examples = [place for place in (Path(__file__).parents[3] / "examples").iterdir() if place.is_dir()]
+    examples = [place for place in (Path(__file__).parents[2] / "examples").iterdir() if place.is_dir()]
     assert examples
     for example in examples:
         assert [one for one in check_project(example) if one.severity != "note"] == []
