@@ -36,8 +36,8 @@ class Packed(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     bundle_version: int = BUNDLE_VERSION
+    # By name in the bundle; of a symbolic link, the digest is of the text that it holds
     files: dict[str, Packed]
-    """By name in the bundle; of a symbolic link, the digest is of the text that it holds."""
 
 
 def manifest_from(text: bytes) -> Manifest:

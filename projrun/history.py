@@ -8,11 +8,9 @@ from projrun.console import one_line
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    """Full commit id."""
+    id: str  # full commit id
     author: str
-    date: str
-    """Author's date, RFC 3339 with the author's offset from UTC."""
+    date: str  # author's date, RFC 3339 with the author's offset from UTC
     subject: str
 
 
@@ -22,16 +20,14 @@ class Rename(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
+    # The newest commits that the second run has and the first has not, newest first
     added: tuple[Commit, ...] = ()
-    """The newest commits that the second run has and the first has not, newest first."""
     added_count: int = 0
+    # The newest commits that the first run has and the second has not, newest first
     dropped: tuple[Commit, ...] = ()
-    """The newest commits that the first run has and the second has not, newest first."""
     dropped_count: int = 0
-    renames: tuple[Rename, ...] = ()
-    """Files that have another name in the second commit, sorted."""
-    unknown: str = ""
-    """The reason why the history cannot be shown; empty when it is."""
+    renames: tuple[Rename, ...] = ()  # files that have another name in the second commit, sorted
+    unknown: str = ""  # the reason why the history cannot be shown; empty when it is
 
 
 def describe_commit(commit: Commit) -> str:

@@ -30,23 +30,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     locked: bool = False
     upgrade: bool = False
     as_of: str = ""
-    strict_python: bool = False
-    """Refuse another patch of Python than the one that the project names."""
+    strict_python: bool = False  # refuse another patch of Python than the one that the project names
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
+    # Environment variables for the command, with values that nobody else may see
     variables: Mapping[str, str] = {}
-    """Environment variables for the command, with values that nobody else may see."""
-    mask_output: bool = True
-    """Mask those values also in what the command prints."""
-    docker_image: str = ""
-    """What the image of the environment is made from."""
-    read_only_source: bool = False
-    """In a container: the project's tree cannot be written to."""
-    timeout_s: float | None = None
-    """How long the command may take."""
-    stop_timeout_s: float = 10.0
-    """How long the command may take to end after it was asked to."""
-    offline: bool = False
-    """Ask no network: what was fetched or built before must do."""
-    keep: bool = False
-    """Let the run's own checkout stay when the run has ended."""
+    mask_output: bool = True  # mask those values also in what the command prints
+    docker_image: str = ""  # what the image of the environment is made from
+    read_only_source: bool = False  # in a container: the project's tree cannot be written to
+    timeout_s: float | None = None  # how long the command may take
+    stop_timeout_s: float = 10.0  # how long the command may take to end after it was asked to
+    offline: bool = False  # ask no network: what was fetched or built before must do
+    keep: bool = False  # let the run's own checkout stay when the run has ended

@@ -16,10 +16,9 @@ from projrun.processes.usage import Usage
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    # How long the command may run; None: for ever. The time in a queue does not count
     timeout_s: float | None = None
-    """How long the command may run; None: for ever. The time in a queue does not count."""
-    grace_s: float = GRACE_S
-    """How long the command may take to end after it was asked to; then it is killed."""
+    grace_s: float = GRACE_S  # how long the command may take to end after it was asked to; then it is killed
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,13 +26,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     plan: Plan
-    launch: Launch
-    """The environment's, with the run's own variables, their real values among them."""
+    launch: Launch  # the environment's, with the run's own variables, their real values among them
     checkout: Checkout
-    log: Path
-    """The file that gets stdout and stderr."""
+    log: Path  # the file that gets stdout and stderr
+    # Values that the backend replaces in the output before anything keeps or shows it
     masks: tuple[str, ...] = ()
-    """Values that the backend replaces in the output before anything keeps or shows it."""
     limits: Limits = Limits()
 
 
@@ -43,10 +40,8 @@ class Handle(msgspec.Struct, frozen=True):
     backend: str
     run_id: str
     id: str
-    log: str
-    """Path of the file that gets stdout and stderr."""
-    grace_s: float = GRACE_S
-    """See `Limits`."""
+    log: str  # path of the file that gets stdout and stderr
+    grace_s: float = GRACE_S  # see `Limits`
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -61,10 +56,9 @@ Phase = Literal["queued", "running", "ended"]
 
 class JobState(msgspec.Struct, frozen=True):
     phase: Phase
+    # As a shell has it: 128 + n when signal n ended the process. None before the end
     exit_code: int | None = None
-    """As a shell has it: 128 + n when signal n ended the process. None before the end."""
-    usage: Usage | None = None
-    """None before the end, and where the backend cannot tell."""
+    usage: Usage | None = None  # none before the end, and where the backend cannot tell
 
 
 RUNNING = JobState("running")
@@ -173,8 +167,7 @@ KINDS = {
     "local": "projrun.backends.local.local_backend",
 }
 
-PLANNED = ("slurm", "ray", "kubernetes")
-"""Known names whose engine is not part of this version."""
+PLANNED = ("slurm", "ray", "kubernetes")  # known names whose engine is not part of this version
 
 
 def backend_named(name: str) -> Backend:

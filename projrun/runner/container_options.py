@@ -14,15 +14,14 @@ from projrun.plan import Checkout, Container, Descriptor, Launch, Plan, PlannedC
 from projrun.request import Request
 
 BASE_IMAGE_VARIABLE = "PROJRUN_DOCKER_BASE_IMAGE"
-TITLE = "org.opencontainers.image.title"
-"""Label of an image with a project in it."""
+TITLE = "org.opencontainers.image.title"  # label of an image with a project in it
+# Arguments of `docker run` that a supervised run cannot have, and why
 _OWN = {
     "d": "projrun follows the run to its end",
     "detach": "projrun follows the run to its end",
     "restart": "a run is run once",
     "cidfile": "projrun names the container itself",
 }
-"""Arguments of `docker run` that a supervised run cannot have, and why."""
 _LONG = {
     "a": "attach",
     "c": "cpu-shares",
@@ -44,8 +43,7 @@ _LONG = {
 
 class Given(msgspec.Struct, frozen=True):
     container: PlannedContainer
-    values: dict[str, str]
-    """Of environment variables, for this run only: no record has them."""
+    values: dict[str, str]  # of environment variables, for this run only: no record has them
 
 
 def with_base_image(descriptor: Descriptor, request: Request) -> Descriptor:

@@ -46,8 +46,7 @@ class _HandOver(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     planned: Planned
-    checkout_fd: int | None
-    """Lock of a temporary checkout; None: the tree is used in place."""
+    checkout_fd: int | None  # lock of a temporary checkout; None: the tree is used in place
 
 
 def start(request: Request, home: Home, *, silent: bool) -> tuple[str, DetachedProcess | None]:

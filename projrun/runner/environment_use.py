@@ -31,7 +31,7 @@ from projrun.sources import fetched
 
 @contextmanager
 def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
-    """The environment of the project's entry point, built if need be, and the project's directory.
+    """Provide the environment of the project's entry point, and the project's directory.
 
     Both stay for as long as the block lasts. Nothing is recorded.
     """
@@ -51,7 +51,7 @@ def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
 
 
 def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
-    """Run a command, or the user's shell, in the project's environment and directory; its exit code."""
+    """Run a command, or the user's shell, in the project's environment; return its exit code."""
     from projrun.processes.programs import run_interactive
 
     with prepared(request, home) as (provided, directory):
@@ -70,8 +70,7 @@ def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
 
 class Standalone(NamedTuple):
     dockerfile: str
-    pylock: str
-    """Goes beside it as `pylock.toml`; empty when nothing is to be installed."""
+    pylock: str  # goes beside it as `pylock.toml`; empty when nothing is to be installed
 
 
 def standalone(request: Request, home: Home) -> Standalone:

@@ -25,11 +25,9 @@ ENOUGH_BYTES = 2_000_000_000
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    state: Literal["ok", "missing", "broken"]
-    """missing: not there, and only some projects need it."""
+    state: Literal["ok", "missing", "broken"]  # missing: not there, and only some projects need it
     detail: str
-    hint: str = ""
-    """What to do, when it is not ok."""
+    hint: str = ""  # what to do, when it is not ok
 
 
 def examine(home: Home) -> list[Check]:

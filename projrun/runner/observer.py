@@ -22,16 +22,16 @@ from projrun.tracking import Store
 from projrun.tracking.artifacts import walk_artifacts
 from projrun.version import __version__
 
+# Larger trees are not looked through: it would take longer than people wait for a run to start
 MAX_FILES = 100_000
-"""Larger trees are not looked through: it would take longer than people wait for a run to start."""
 _SKIPPED = frozenset({".git", "__pycache__"})
 
+# Path below the root -> what changes with the file: type and mode, size, both times in ns, inode
 Snapshot = Mapping[str, tuple[int, ...]]
-"""Path below the root -> what changes with the file: type and mode, size, both times in ns, inode."""
 
 
 def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
-    """Every file and link below `root`; None when there are more than MAX_FILES.
+    """Return every file and link below `root`, or None if there are more than MAX_FILES.
 
     Left out are what Git and Python keep for themselves (.git, __pycache__), virtual environments, other file
     systems' special files, and the directories `excluded`.
@@ -57,7 +57,7 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
 
 
 def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True) -> tuple[Output, ...]:
-    """The files that are new or changed in `after`, and those that are gone, sorted by path.
+    """Return the files that are new or changed in `after`, and those that are gone, sorted by path.
 
     digests: False leaves them out, for a run that is to end at once.
     """
@@ -65,8 +65,8 @@ def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True)
     made: list[Output] = []
     size = sum(after[path][1] for path in touched)
     regular = [path for path in touched if stat.S_ISREG(after[path][0])]
-    places = [root / path for path in regular] if digests else []
-    hashed = dict(zip(regular, sha256_of_readable(places, size, "taking digests of")))
+    paths = [root / path for path in regular] if digests else []
+    hashed = dict(zip(regular, sha256_of_readable(paths, size, "taking digests of")))
     for path in touched:
         mode, length = after[path][:2]
         change: Literal["made", "changed"] = "changed" if path in before else "made"
@@ -80,7 +80,7 @@ def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True)
             )
         )
     gone = [Output(path=utf8_name(path), change="deleted") for path in before if path not in after]
-    return tuple(sorted((*made, *gone), key=lambda one: one.path))
+    return tuple(sorted((*made, *gone), key=lambda output: output.path))
 
 
 def _target(link: Path) -> str:
@@ -90,8 +90,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-OWN = "projrun/"
-"""Where projrun keeps its own artifacts of a run."""
+OWN = "projrun/"  # where projrun keeps its own artifacts of a run
 
 
 class Observer:
@@ -105,10 +104,10 @@ class Observer:
             say(f"files that the run makes in its tree are not recorded: it has more than {MAX_FILES}")
 
     def outputs(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...] | None:
-        """Artifacts, then files. ended: False for a run that was interrupted: nobody waits for digests."""
+        """Return artifacts, then files. ended: False if the run was interrupted: nobody waits for digests."""
         try:
             try:
-                return self._found(ended, rules)
+                return self._all_outputs(ended, rules)
             except KeyboardInterrupt:
                 warn("interrupted: the record lacks the digests of what the run made")
                 return (*self._artifacts(False), *self._files(False))
@@ -116,24 +115,27 @@ class Observer:
             warn(f"what the run made is not recorded: {error}")
             return None
 
-    def _found(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...]:
+    def _all_outputs(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...]:
         files = self._files(ended)
         if rules.outputs:
             keep(self._store, self._run_id, self._root, files, rules)
         return (*self._artifacts(ended), *files)
 
     def _artifacts(self, digests: bool) -> tuple[Output, ...]:
-        found = sorted(
+        artifacts = sorted(
             (info.path, info.file_size or 0)
             for info in walk_artifacts(self._store, self._run_id)
             if not info.path.startswith(OWN)
         )
-        files = {path: self._store.artifact_file(self._run_id, path) for path, _ in found} if digests else {}
+        files = (
+            {path: self._store.artifact_file(self._run_id, path) for path, _ in artifacts} if digests else {}
+        )
         here = {path: file for path, file in files.items() if file}
-        total = sum(size for _, size in found)
+        total = sum(size for _, size in artifacts)
         hashed = dict(zip(here, sha256_of_readable(list(here.values()), total, "taking digests of")))
         return tuple(
-            Output(path=path, change="logged", size=size, sha256=hashed.get(path, "")) for path, size in found
+            Output(path=path, change="logged", size=size, sha256=hashed.get(path, ""))
+            for path, size in artifacts
         )
 
     def _files(self, digests: bool) -> tuple[Output, ...]:
@@ -154,12 +156,12 @@ class Observer:
         return {name: encode_number(metric.value) for name, metric in sorted(metrics.items())}
 
 
+# Bytes of a file of the tree that is kept; a larger one can only be compared by its digest
 MAX_KEPT = 100_000_000
-"""Bytes of a file of the tree that is kept; a larger one can only be compared by its digest."""
 
 
 def keep(store: Store, run_id: str, root: Path, outputs: Sequence[Output], rules: VerifyRules) -> None:
-    """Files of the tree that the rules want compared by value. Logged artifacts are kept anyway."""
+    """Keep the files of the tree that the rules want compared by value; artifacts are kept anyway."""
     from projrun.disk.file_tree import rule_for
 
     for output in outputs:
@@ -181,70 +183,26 @@ def _parts(path: Path) -> Iterator[bytes]:
         yield from iter(partial(file.read, CHUNK), b"")
 
 
+# Variables whose values are recorded, and set again by reproduce: none of them is a place for a secret
 NAMES = frozenset(
     (
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "SOURCE_DATE_EPOCH",
-        "LD_PRELOAD",
-        "LD_LIBRARY_PATH",
-        "GLIBC_TUNABLES",
-        "PYTHONHASHSEED",
-        "PYTHONPATH",
-        "PYTHONOPTIMIZE",
-        "PYTHONUTF8",
-        "PYTHONINTMAXSTRDIGITS",
-        "PYTHONNOUSERSITE",
-        "PYTHONSAFEPATH",
-        "PYTHONIOENCODING",
-        "PYTHONWARNINGS",
-        "PYTHONMALLOC",
-        "PYTHON_GIL",
-        "PYTHON_JIT",
-        "CUDA_VISIBLE_DEVICES",
-        "CUDA_DEVICE_ORDER",
-        "CUDA_LAUNCH_BLOCKING",
-        "CUBLAS_WORKSPACE_CONFIG",
-        "NVIDIA_TF32_OVERRIDE",
-        "TF_DETERMINISTIC_OPS",
-        "TF_CUDNN_DETERMINISTIC",
-        "TF_ENABLE_ONEDNN_OPTS",
-        "TF_NUM_INTEROP_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "XLA_FLAGS",
-        "TORCH_DETERMINISTIC",
-        "HF_HUB_OFFLINE",
-        "PYTORCH_ALLOC_CONF",
-        "PYTORCH_CUDA_ALLOC_CONF",
-        "PYTORCH_HIP_ALLOC_CONF",
+        *("LANG", "LANGUAGE", "TZ", "SOURCE_DATE_EPOCH", "LD_PRELOAD", "LD_LIBRARY_PATH", "GLIBC_TUNABLES"),
+        *("PYTHONHASHSEED", "PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONUTF8", "PYTHONINTMAXSTRDIGITS"),
+        *("PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONIOENCODING", "PYTHONWARNINGS", "PYTHONMALLOC"),
+        *("PYTHON_GIL", "PYTHON_JIT"),
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG"),
+        *("NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_ENABLE_ONEDNN_OPTS"),
+        *("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "XLA_FLAGS", "TORCH_DETERMINISTIC"),
+        *("HF_HUB_OFFLINE", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"),
     )
 )
 PREFIXES = (
-    "LC_",
-    "MALLOC_",
-    "OMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "GOTO_",
-    "BLIS_",
-    "NUMEXPR_",
-    "NUMBA_",
-    "VECLIB_",
-    "KMP_",
-    "TBB_",
-    "POLARS_",
-    "RAYON_",
-    "NPY_",
-    "JAX_",
-    "TORCH_CUDNN_",
-    "TORCH_ALLOW_TF32",
+    *("LC_", "MALLOC_", "OMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NUMEXPR_", "NUMBA_", "VECLIB_"),
+    *("KMP_", "TBB_", "POLARS_", "RAYON_", "NPY_", "JAX_", "TORCH_CUDNN_", "TORCH_ALLOW_TF32"),
 )
-"""Variables whose values are recorded, and set again by reproduce: none of them is a place for a secret."""
 
 SIMD = frozenset(("sse4_2", "avx", "avx2", "avx_vnni", "fma", "f16c", "sve", "sve2", "neon"))
-SIMD_PREFIXES = ("avx512", "amx", "asimd")
-"""Instruction sets that numeric libraries choose their kernels by."""
+SIMD_PREFIXES = ("avx512", "amx", "asimd")  # instruction sets that numeric libraries choose their kernels by
 
 
 def surroundings(environ: Mapping[str, str]) -> Platform:
@@ -280,7 +238,7 @@ def can_change_results(name: str) -> bool:
 
 
 def _processor() -> tuple[str, tuple[str, ...]]:
-    """Model and instruction sets of the first processor."""
+    """Return the model and the instruction sets of the first processor."""
     text = _text("/proc/cpuinfo", 8192)
     flags = _line(text, "flags", "Features").split()
     return _line(text, "model name"), tuple(
@@ -289,15 +247,15 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 
 def _gpus() -> tuple[str, ...]:
-    """Models of the NVIDIA GPUs, as their driver tells."""
-    found = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple(_line(_text(str(file)), "Model") for file in found)
+    """Return the models of the NVIDIA GPUs, as their driver tells."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return tuple(_line(_text(str(file)), "Model") for file in files)
 
 
 def _gpu_driver() -> str:
     text = _text("/proc/driver/nvidia/version")
-    found = re.search(r"Kernel Module\D*([\d.]+)", text) if text else None
-    return found[1] if found else ""
+    version = re.search(r"Kernel Module\D*([\d.]+)", text) if text else None
+    return version[1] if version else ""
 
 
 def _distribution() -> str:
@@ -312,7 +270,7 @@ def _libc() -> str:
 
 
 def _timezone() -> str:
-    """The system's, such as `Europe/Berlin`; '' where it is not told by a link."""
+    """Return the system's, such as `Europe/Berlin`; '' where it is not told by a link."""
     try:
         return os.readlink("/etc/localtime").partition("zoneinfo/")[2]
     except OSError:

@@ -29,32 +29,24 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan
     checkout: Checkout
-    captured: Captured = Captured(None)
-    """What gives the tree back."""
+    captured: Captured = Captured(None)  # what gives the tree back
     storage: Storage
-    caller: Path
-    """The directory that relative values of path parameters start from."""
+    caller: Path  # the directory that relative values of path parameters start from
+    # What inputs must be, by parameter; where nothing is expected, any will do
     expected: Mapping[str, Input] = {}
-    """What inputs must be, by parameter; where nothing is expected, any will do."""
-    descriptor: Descriptor
-    """Of the environment, with the credentials in it."""
-    lock: Lock | None = None
-    """Of the environment, where it is not to be resolved."""
-    urls: dict[str, str]
-    """Of remote inputs, by parameter, with the credentials in them."""
+    descriptor: Descriptor  # of the environment, with the credentials in it
+    lock: Lock | None = None  # of the environment, where it is not to be resolved
+    urls: dict[str, str]  # of remote inputs, by parameter, with the credentials in them
+    # That the caller gave for the command, with their real values; None removes one
     variables: Mapping[str, str | None] = {}
-    """That the caller gave for the command, with their real values; None removes one."""
+    # What the command is started by, outside of what the environment puts before it
     prefix: tuple[str, ...] = ()
-    """What the command is started by, outside of what the environment puts before it."""
-    pinned: bool = False
-    """The user named the experiment."""
+    pinned: bool = False  # the user named the experiment
     timeout_s: float | None = None
     stop_timeout_s: float = 10.0
-    account: Mapping[str, str] = {}
-    """Username, password and registry, with which images are pulled."""
+    account: Mapping[str, str] = {}  # username, password and registry, with which images are pulled
     offline: bool = False
-    keep: bool = False
-    """Let a temporary checkout stay when the run has ended."""
+    keep: bool = False  # let a temporary checkout stay when the run has ended
     mask_output: bool = True
 
     def secrets(self) -> list[str]:

@@ -24,29 +24,23 @@ from projrun.sources.closure import Captured
 
 class EnvironmentPreview(msgspec.Struct, frozen=True, kw_only=True):
     manager: str
-    builds: bool
-    """False if it uses what is there."""
-    locked: bool
-    """The descriptor was resolved before, so these are the versions that the run gets."""
+    builds: bool  # False if it uses what is there
+    locked: bool  # the descriptor was resolved before, so these are the versions that the run gets
     built: bool
-    python: str
-    """Exact version; empty when it is not locked."""
-    packages: tuple[str, ...]
-    """`name version` of each, if it is locked."""
+    python: str  # exact version; empty when it is not locked
+    packages: tuple[str, ...]  # `name version` of each, if it is locked
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     what: str
+    # None when it is not known beforehand. What the caches of tools hold is not downloaded again
     bytes: int | None = None
-    """None when it is not known beforehand. What the caches of tools hold is not downloaded again."""
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    plan: Any
-    """The plan, as JSON has it."""
+    plan: Any  # the plan, as JSON has it
     environment: EnvironmentPreview
-    variables: tuple[str, ...]
-    """Names of the variables that the caller gives."""
+    variables: tuple[str, ...]  # names of the variables that the caller gives
     downloads: tuple[Download, ...]
 
 

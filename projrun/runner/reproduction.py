@@ -1,4 +1,4 @@
-"""A run done again from its record alone: its tree, its lock, its inputs, its values, its variables."""
+"""Do a run again from its record alone: its tree, its lock, its inputs, its values, its variables."""
 
 from __future__ import annotations
 
@@ -44,25 +44,19 @@ from projrun.tracking.supervision import settled_store, supervising
 class Again(msgspec.Struct, frozen=True, kw_only=True):
     """The user's options for a run that is done again."""
 
-    experiment_name: str = ""
-    """Empty: the first run's."""
+    experiment_name: str = ""  # empty: the first run's
     run_name: str = ""
-    variables: Mapping[str, str | None] = {}
-    """On top of the recorded ones."""
-    elsewhere: bool = False
-    """In a directory of another name, deeper down, with blanks in it."""
-    prefix: tuple[str, ...] = ()
-    """What the command is started by, such as `nice`."""
-    tags: Mapping[str, str] = {}
-    """Of the new run."""
-    strict: bool = False
-    """The exact Python or nothing."""
+    variables: Mapping[str, str | None] = {}  # on top of the recorded ones
+    elsewhere: bool = False  # in a directory of another name, deeper down, with blanks in it
+    prefix: tuple[str, ...] = ()  # what the command is started by, such as `nice`
+    tags: Mapping[str, str] = {}  # of the new run
+    strict: bool = False  # the exact Python or nothing
 
 
 def reproduce(
     found: StoredRun, home: Home, again: Again | None = None, staying: ExitStack | None = None
 ) -> Record:
-    """A new run with all that determined the first one. Nothing of the present project is looked at.
+    """Start a new run with all that determined the first one. The project of today is not looked at.
 
     staying: keeps the tree that it ran in, to look at what it made there; else that goes with the run.
     Raises RecordError before anything runs when something cannot be had, after saying what.
@@ -79,7 +73,7 @@ def reproduce(
 
 
 def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> Planned:
-    """The plan of the recorded run in a tree of its own, which goes with the stack."""
+    """Return the plan of the recorded run in a tree of its own, which goes with the stack."""
     record, missing = found.record, list[Missing]()
     checkout = find_source(found, home, stack, missing)
     if checkout and again.elsewhere:
@@ -90,8 +84,8 @@ def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> Pla
         missing.append(Missing(what, "install it, or leave --strict out"))
     places = find_inputs(found, checkout.root, missing) if checkout else {}
     missing += absent_variables(record)
-    for one in missing:
-        print_error(f"{one.what}; {one.help}")
+    for lack in missing:
+        print_error(f"{lack.what}; {lack.help}")
     if missing or checkout is None:
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
@@ -115,7 +109,7 @@ def _identity(found: StoredRun, again: Again) -> RunIdentity:
 
 
 def _moved_away(checkout: Checkout) -> Checkout:
-    """Still in the place that goes with the run, but further down."""
+    """Move the tree further down in the directory that goes with the run."""
     root = checkout.root.parent / "another place" / "deeper" / f"{checkout.root.name} again"
     root.parent.mkdir(parents=True)
     checkout.root.rename(root)
@@ -144,14 +138,14 @@ def _planned(
         or value != entry_point.parameters[name].default
     }
     rendered = render_command(entry_point, given, caller=caller, storage=storage.directory)
-    values = {one.parameter: one.value for one in plan.inputs}
+    values = {planned.parameter: planned.value for planned in plan.inputs}
     renewed = msgspec.structs.replace(
         plan,
         command=rendered.command,
         container=_container(record, checkout.root),
         inputs=tuple(
-            msgspec.structs.replace(one, value=values.get(one.parameter, one.value))
-            for one in rendered.inputs
+            msgspec.structs.replace(planned, value=values.get(planned.parameter, planned.value))
+            for planned in rendered.inputs
         ),
     )
     return Planned(
@@ -163,44 +157,44 @@ def _planned(
         lock=lock,
         urls=rendered.urls,
         variables={**_variables(record), **variables},
-        expected={one.parameter: one for one in record.inputs},
+        expected={measured.parameter: measured for measured in record.inputs},
     )
 
 
 def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descriptor:
-    """The recorded one, with the credentials that its file holds."""
+    """Return the recorded descriptor, with the credentials that its file holds now."""
     from projrun.environments.requirement_access import access_of, with_urls
 
     recorded = plan.environment.descriptor
     try:
-        found, _ = environment_of(project, entry_point)
+        descriptor, _ = environment_of(project, entry_point)
     except ProjrunError:
         return recorded
-    return with_urls(recorded, access_of(found, project.directory))
+    return with_urls(recorded, access_of(descriptor, project.directory))
 
 
 def _container(record: Record, root: Path) -> PlannedContainer | None:
-    """With the volumes of the recorded tree from the restored one."""
-    wanted = record.plan.container
-    if wanted is None:
+    """Return the recorded options, with the volumes of the recorded tree from the restored one."""
+    container = record.plan.container
+    if container is None:
         return None
-    pairs = [volume.partition(":") for volume in wanted.volumes]
+    pairs = [volume.partition(":") for volume in container.volumes]
     volumes = (
         f"{restored_path(Path(source), record, root) or source}{colon}{rest}" for source, colon, rest in pairs
     )
-    return msgspec.structs.replace(wanted, volumes=tuple(volumes))
+    return msgspec.structs.replace(container, volumes=tuple(volumes))
 
 
 def _caller(record: Record, checkout: Checkout) -> Path:
-    """The same place in the restored tree; one outside of the tree is a directory of the checkout's own."""
-    place = restored_path(Path(record.caller), record, checkout.root)
-    caller = place or checkout.root.with_name("caller")
+    """Return the caller's directory in the restored tree, or an empty one where it was outside the tree."""
+    restored = restored_path(Path(record.caller), record, checkout.root)
+    caller = restored or checkout.root.with_name("caller")
     caller.mkdir(parents=True, exist_ok=True)
     return caller
 
 
 def _variables(record: Record) -> dict[str, str | None]:
-    """The recorded ones, none of their kind that was not set then, and the secret ones of now."""
+    """Return the recorded variables, unset those of their kind that were not set, and add today's secrets."""
     present = {name: None for name in os.environ if can_change_results(name)}
     given = {name: os.environ[name] for name in record.plan.variables}
     hide_values(given.values())

@@ -71,13 +71,13 @@ if TYPE_CHECKING:
 
 FIRST_S = 5.0
 LATEST_S = 300.0
+# MLflow's API replaces files whole. Uploading again when so much has come keeps the sum at 3 logs
 GROWTH = 1.5
-"""MLflow's API replaces files whole. Uploading again when so much has come keeps the sum at 3 logs."""
 
 
 @contextmanager
 def uploading(store: Store, run_id: str, log: Path) -> Iterator[None]:
-    """While the block runs, what is in the log so far is the run's artifact. A local log is one already."""
+    """While the block runs, upload the log so far as the run's artifact. A local log is one already."""
     if not store.uri.startswith("http"):
         yield
         return
@@ -116,7 +116,7 @@ class _Known:
         self.outcome = failed(RuntimeError("a bug in projrun ended it"), now_ms())
 
     def observe(self, store: Store, home: Home) -> None:
-        """See what is there before the command starts."""
+        """Take down what is there before the command starts."""
         from projrun.runner.observer import Observer  # late: a container is made meanwhile
 
         self.observer = Observer(store, self.run.run_id, self.planned.checkout, home)
@@ -165,7 +165,7 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     started = known.outcome.start_time
     plan, checkout = planned.plan, planned.checkout
     log = store.log_file(run.run_id, ENVIRONMENT_LOG_ARTIFACT)
-    wanted = plan.environment
+    environment = plan.environment
     backend_named(plan.backend).warm_up(plan)
     try:
         known.closure = _keep_source(store, run, planned.captured)
@@ -175,12 +175,12 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
 
             log_in(planned.account)
         with provide(
-            wanted.manager,
+            environment.manager,
             planned.descriptor,
             checkout.directory,
             home,
             log,
-            wanted.resolving,
+            environment.resolving,
             planned.lock,
         ) as provided:
             known.provided = provided
@@ -204,7 +204,7 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
 
 
 def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | None:
-    """Before the command runs: it may change the tree, and the run may fail."""
+    # Before the command runs: it may change the tree, and the run may fail.
     if captured.closure is None or captured.file is None:
         return captured.closure
     try:
@@ -219,15 +219,15 @@ def _keep_source(store: Store, run: Run, captured: Captured) -> SourceClosure | 
 def _gather(store: Store, planned: Planned, home: Home) -> tuple[Input, ...]:
     if planned.urls:
         make_storage(planned.storage, home)
-    read = inputs.gather(planned.plan.inputs, planned.urls, store)
-    for one in read:
-        before = planned.expected.get(one.parameter)
-        if before and one.sha256 != before.sha256:
+    measured = inputs.gather(planned.plan.inputs, planned.urls, store)
+    for value in measured:
+        before = planned.expected.get(value.parameter)
+        if before and value.sha256 != before.sha256:
             raise InputError(
-                f"parameter '{one.parameter}': {one.value} is not what the first run read",
+                f"parameter '{value.parameter}': {value.value} is not what the first run read",
                 f"put back what has sha256 {before.sha256}",
             )
-    return read
+    return measured
 
 
 def _execute(store: Store, known: _Known, provided: Provided, home: Home, build_log: Path) -> Outcome:
@@ -308,7 +308,7 @@ def _run_job(store: Store, known: _Known, backend: Backend, job: Job, home: Home
 
 
 def _keep(store: Store, run: Run, plan: Plan, files: Mapping[str, Path]) -> None:
-    """The artifacts that the command wrote itself are complete, as far as they came."""
+    """Complete the artifacts that the command wrote itself, as far as they came."""
     for name, path in plan.artifact_files.items():
         if files[name].exists():
             try:

@@ -43,19 +43,17 @@ from projrun.tracking.entities import (
 from projrun.tracking.limits import MAX_PARAM_VALUE, MAX_PARAMS, MAX_TAG_VALUE
 from projrun.version import __version__
 
-TIMED_OUT = 124
-"""The exit code of a command that took too long, as timeout(1) has it."""
+TIMED_OUT = 124  # the exit code of a command that took too long, as timeout(1) has it
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """The name of a run, its place in a store, and the tags that it has before its plan is known."""
 
-    run_id: str = ""
-    """A run that exists already; empty: a new one is created."""
+    run_id: str = ""  # a run that exists already; empty: a new one is created
     name: str = ""
     experiment_id: str = ""
+    # The experiment is created if it is missing. Without id and name, the environment says which
     experiment_name: str = ""
-    """The experiment is created if it is missing. Without id and name, the environment says which."""
     user: str
     tags: dict[str, str]
 
@@ -150,7 +148,7 @@ class Recorder:
         return run
 
     def give_up(self, error: ProjrunError, started: int) -> None:
-        """Settle the run if there is one, or if `error` is worth one."""
+        """Settle the run if there is one; a fetch that failed leaves a run in any case."""
         if self._run or self._identity.run_id or isinstance(error, SourceError):
             self.fail(error, started)
 

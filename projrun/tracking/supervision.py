@@ -24,8 +24,8 @@ from projrun.tracking import Store
 from projrun.tracking.entities import HANDLE_TAG, PARENT_RUN_ID_TAG, SUPERVISOR_TAG, TERMINATED
 from projrun.tracking.recorder import end_after, end_with_parent, killed, settle
 
+# Removes what the job of a run left, by the run's id and its handle: `backends.reclaim_stored`
 Reclaim = Callable[[str, str], None]
-"""Removes what the job of a run left, by the run's id and its handle: `backends.reclaim_stored`."""
 LIBRARY = -1
 ENDPOINT = "http://127.0.0.1:"
 LOST = "the projrun process that supervised it is gone"
@@ -34,8 +34,7 @@ LOST = "the projrun process that supervised it is gone"
 class Supervision(msgspec.Struct, frozen=True):
     """One supervisor's file, locked by us until we release the lock or hand it over."""
 
-    name: str
-    """Value of the tag `projrun.supervisor` of its runs."""
+    name: str  # value of the tag `projrun.supervisor` of its runs
     path: Path
     lock: FileLock
 

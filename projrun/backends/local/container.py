@@ -29,12 +29,11 @@ from projrun.processes import GRACE_S, explain_command, merge_environ
 from projrun.processes.child import Child
 from projrun.processes.programs import ExitProgram
 
-WORKDIR = "/mlflow/projects/code"
-"""The project's directory in a container, as mlflow has it."""
+WORKDIR = "/mlflow/projects/code"  # the project's directory in a container, as mlflow has it
 HOME = "/home/projrun"
 
+# Prefixes of the caller's variables that a client of a remote tracking server needs
 _TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
-"""Prefixes of the caller's variables that a client of a remote tracking server needs."""
 
 
 class _ContainerClient(Protocol):
@@ -77,8 +76,7 @@ class ContainerProcess:
         ]
         command = (container.shell, "-c", job.plan.command)
         arguments = RunArguments(options, variables, container.image, command)
-        self.usage = None
-        """Unknown: the usage of our own children does not include the container's."""
+        self.usage = None  # unknown: the usage of our own children does not include the container's
         self._will: ExitProgram | None = None
         self._client = _new_client(self.id, arguments, job, out, err)
         try:
@@ -245,8 +243,8 @@ def _user_chosen_name(arguments: tuple[str, ...]) -> str:
     return name
 
 
+# Variables that the docker program itself reads
 _CLIENT_VARIABLES = re.compile(r"PATH|HOME|DOCKER_\w+|LD_\w+|SSL_CERT_\w+")
-"""Variables that the docker program itself reads."""
 
 
 class DockerProgram:

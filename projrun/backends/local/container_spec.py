@@ -41,16 +41,14 @@ _CLIENT_VARIABLES = (
 class RunArguments(msgspec.Struct, frozen=True):
     """Arguments of `docker run`."""
 
-    options: Sequence[str]
-    """Options, each as `--name` or `--name=value`."""
+    options: Sequence[str]  # options, each as `--name` or `--name=value`
     variables: Mapping[str, str]
     image: str
     command: Sequence[str]
 
 
 class CreateRequest(msgspec.Struct, frozen=True):
-    body: bytes
-    """JSON of the request that creates the container, with the values of its variables."""
+    body: bytes  # JSON of the request that creates the container, with the values of its variables
     tty: bool
     stdin: bool
 

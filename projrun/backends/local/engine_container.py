@@ -25,24 +25,19 @@ from projrun.console import warn
 from projrun.engine.unix_http import CHUNK, TIMEOUT_S, EngineRequest
 from projrun.processes.streams import OutputCopy, OutputSource, Pump, watch_terminal_size
 
-PROMPT_S = 1.0
-"""Time within which a container is usually created; one with large volumes takes longer."""
-DRAIN_S = 1.0
-"""Time that the thread which reads our stdin gets to end."""
+PROMPT_S = 1.0  # time within which a container is usually created; one with large volumes takes longer
+DRAIN_S = 1.0  # time that the thread which reads our stdin gets to end
+# Bytes before each frame of a multiplexed stream: stream number, three zeros, length in four bytes.
+#
+# Source: "Stream format" of ContainerAttach in the Docker Engine API.
 HEADER_BYTES = 8
-"""Bytes before each frame of a multiplexed stream: stream number, three zeros, length in four bytes.
-
-Source: "Stream format" of ContainerAttach in the Docker Engine API.
-"""
 STDERR = 2
 
 
 class _Running(msgspec.Struct, frozen=True):
     streams: ContainerStreams
-    starting: EngineRequest
-    """Request that is answered when the container has started."""
-    ending: EngineRequest
-    """Request that is answered when the container has ended."""
+    starting: EngineRequest  # request that is answered when the container has started
+    ending: EngineRequest  # request that is answered when the container has ended
 
 
 class EngineContainer:

@@ -21,10 +21,9 @@ QUEUES = False
 check = accept_any
 logs = log_of
 
+# The processes and containers of this process's jobs, by the id of the handle, until they are reclaimed
 _children: dict[str, Child | ContainerProcess] = {}
-"""The processes and containers of this process's jobs, by the id of the handle, until they are reclaimed."""
-_made: dict[str, ContainerProcess] = {}
-"""Those of them that are containers whose command is not started yet."""
+_made: dict[str, ContainerProcess] = {}  # those of them that are containers whose command is not started yet
 _ended: dict[str, JobState] = {}
 
 

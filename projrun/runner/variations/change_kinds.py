@@ -31,10 +31,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """The state that the changes start from."""
 
     record: Record
-    environ: Mapping[str, str]
-    """The variables that the command gets when nothing is varied."""
-    scratch: Path
-    """A directory of our own, for as long as the trials last."""
+    environ: Mapping[str, str]  # the variables that the command gets when nothing is varied
+    scratch: Path  # a directory of our own, for as long as the trials last
 
 
 def changes(kind: str, scene: Scene) -> Iterator[Change]:
@@ -190,8 +188,8 @@ KINDS: dict[str, Callable[[Scene], Iterator[Change]]] = {
     "umask": _umask,
     "network": _network,
 }
+# What the variables of a process say; all else is the image's
 IN_CONTAINERS = {"hash-seed", "time-zone", "locale", "threads", "user"}
-"""What the variables of a process say; all else is the image's."""
 
 
 def kinds_of(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A run done again under controlled changes, one at a time: which of them changes the result?"""
+"""Do a run again under controlled changes, one at a time, to see which of them changes the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIXED = "with a fixed hash seed"
 def trials_of(
     first: StoredRun, rules: VerifyRules, kinds: Collection[str], times: int, home: Home, stack: ExitStack
 ) -> Trials:
-    """`times` plain repetitions, compared with the first run; then one run for each change.
+    """Compare `times` plain repetitions with the first run; then do one run for each change.
 
     A change is compared with a repetition of this session that has a fixed hash seed, so that nothing but
     the change can be why they differ. Where even two of those differ, chance is at work, and changes tell
