@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S), append=False)
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Directories with numbers: pytest would look for the next free one among thousands."""
+    root = tmp_path_factory.mktemp("homes")
+    return (root / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Home:
+def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Home:
     """Fresh cache and data directories, named in the environment; HOME leads nowhere."""
-    root = tmp_path_factory.mktemp("home")
+    root = next(homes)
+    root.mkdir()
     for name in os.environ:
         if name.startswith(("MLFLOW_", "PROJRUN_")) and not name.startswith("PROJRUN_TEST_"):
             monkeypatch.delenv(name)

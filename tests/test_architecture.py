@@ -18,9 +18,7 @@ from projrun.cli.verbs import VERBS
 from projrun.environments import EnvironmentManager
 from projrun.inputs import InputKind
 from projrun.sources import SourceKind
-
-PACKAGE = Path(__file__).parent.parent / "projrun"
-FILES = sorted(PACKAGE.rglob("*.py"))
+from tests.support.syntax import FILES, PACKAGE, name_of, nodes_of, text_of
 
 FLOORS = [
     {"processes", "console", "disk", "documents", "net", "engine", "errors", "version"},
@@ -56,10 +54,6 @@ MONOPOLIES = {
 }
 
 
-def name_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).as_posix()
-
-
 def room(module: str) -> str:
     """The part of the package that `projrun.room.rest` belongs to."""
     return [*module.split("."), "__init__"][1]
@@ -76,7 +70,7 @@ def imports(file: Path) -> tuple[tuple[int, str], ...]:
 
 
 def _imports(file: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +97,7 @@ def test_imports_go_only_downwards_and_stations_are_strangers(file: Path) -> Non
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_what_begins_with_an_underscore_stays_in_its_file(file: Path) -> None:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("projrun"):
             names = {alias.name for alias in node.names}
             assert not {name for name in names - {"__version__"} if name.startswith("_")}, node.lineno
@@ -120,11 +114,11 @@ def test_monopolies_are_kept(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_nothing_changes_the_process_that_it_runs_in(file: Path) -> None:
-    text = file.read_text()
+    text = text_of(file)
     assert not re.search(r"os\.(chdir|putenv|unsetenv)\b", text)
     assert not re.search(r"os\.environ(\[[^\]]+\]\s*=[^=]|\.(update|pop|setdefault|clear)\b)", text)
     if room(f"projrun.{name_of(file).split('/')[0]}") != "cli" and name_of(file) not in PROGRAMS:
-        calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+        calls = {ast.unparse(node.func) for node in nodes_of(file) if isinstance(node, ast.Call)}
         assert not calls & {"sys.exit", "os._exit", "SystemExit"}
 
 
@@ -216,4 +210,4 @@ def test_every_verb_has_a_file_and_a_heading_in_the_manual() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_files_stay_short(file: Path) -> None:
-    assert len(file.read_text().splitlines()) <= 500
+    assert len(text_of(file).splitlines()) <= 500

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from projrun import errors
+from tests.support.syntax import FILES, PACKAGE, nodes_of
 
-PACKAGE = Path(errors.__file__).parent
-FILES = sorted(PACKAGE.rglob("*.py"))
 WITHOUT_HINT = {
     ("project/conventions.py", "ProjectError"): "the fault says itself what to write where",
 }
@@ -24,7 +23,7 @@ def classes() -> set[str]:
     bases = {
         node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
         for file in FILES
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in nodes_of(file)
         if isinstance(node, ast.ClassDef)
     }
     found = {"ProjrunError"}
@@ -38,7 +37,7 @@ CLASSES = classes()
 
 def made_without_hint(file: Path) -> Iterator[tuple[str, ast.Call]]:
     """Those with MLflow's error code answer a REST client, which is no person, in MLflow's own words."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         keywords = {keyword.arg for keyword in node.keywords}

@@ -12,9 +12,8 @@ import pytest
 
 from projrun import backends, environments, inputs, sources, tracking
 from projrun.cli.verbs import VERBS
+from tests.support.syntax import FILES, PACKAGE, name_of, nodes_of
 
-PACKAGE = Path(__file__).parent.parent / "projrun"
-FILES = sorted(PACKAGE.rglob("*.py"))
 TESTS = Path(__file__).parent
 NOUNS_IN_ING = {"masking", "tracking"}
 """Words of the field that end like a participle."""
@@ -40,17 +39,13 @@ OF_SEVERAL_ROOMS = {"containers", "real_mlflow", "whole_runs", "support"}
 RIDDLE = re.compile(r"(What|Whether|Where|How|Which|Who|Whose|That|Those|Of|As)\b")
 
 
-def name_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).as_posix()
-
-
 def subject_of(file: Path) -> str:
     """The last part of a module's name."""
     return file.parent.name if file.name == "__init__.py" else file.stem
 
 
 def docstrings(file: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
 
@@ -81,7 +76,7 @@ def test_a_module_name_is_used_once() -> None:
 def test_a_public_type_name_is_used_once() -> None:
     files = defaultdict(set)
     for file in FILES:
-        for node in ast.parse(file.read_text()).body:
+        for node in nodes_of(file):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 files[node.name].add(name_of(file))
     assert not {name: sorted(places) for name, places in files.items() if len(places) > 1}
