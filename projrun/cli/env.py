@@ -159,9 +159,10 @@ def _doomed(
 
 def _remove(environment: Shelved) -> bool:
     from projrun.console import print_data
+    from projrun.disk import home_from
     from projrun.environments.shelf import remove as remove_environment
 
-    if not remove_environment(environment):
+    if not remove_environment(environment, home_from()):
         _say_in_use(environment)
         return False
     print_data(f"removed {environment.manager}/{environment.key}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,7 +49,7 @@ class Pruned:
 
 def entries(home: Home) -> list[CacheEntry]:
     """Return all entries of the cache, least recently used first."""
-    buckets = (_repositories, _sources, _environments, _locks, _yaml, _scratch, _temporary)
+    buckets = (_repositories, _sources, environment_entries, _locks, _yaml, _scratch, _temporary)
     found = [entry for bucket in buckets for entry in bucket(home)]
     found.sort(key=lambda entry: entry.used_at)
     seen: set[tuple[int, int]] = set()
@@ -70,7 +70,7 @@ def prune(
         too_old = older_than_s is not None and now - entry.used_at >= older_than_s
         too_much = max_size is not None and total > max_size
         removable = (entry.lost or too_old or too_much) and not entry.in_use
-        if removable and (dry_run or _remove(entry, home)):
+        if removable and (dry_run or remove(entry, home)):
             result.removed.append(entry)
             total -= entry.size
         else:
@@ -103,7 +103,8 @@ def _yaml(home: Home) -> Iterator[CacheEntry]:
         yield CacheEntry(home.yaml.name, home.yaml, used_at=_modified_at(home.yaml))
 
 
-def _environments(home: Home) -> Iterator[CacheEntry]:
+def environment_entries(home: Home) -> Iterator[CacheEntry]:
+    """Yield environments, and what killed builds of them left."""
     for manager in _directories(home.environments):
         for path in _matching(manager):
             lock = path.with_name(f"{path.name}.lock")
@@ -116,6 +117,7 @@ def _environments(home: Home) -> Iterator[CacheEntry]:
                 in_use=in_use,
                 lost=half_built and not in_use,
             )
+        yield from _temporary_in(manager, home)
 
 
 def _locks(home: Home) -> Iterator[CacheEntry]:
@@ -146,21 +148,27 @@ def _scratch(home: Home) -> Iterator[CacheEntry]:
 
 
 def _temporary(home: Home) -> Iterator[CacheEntry]:
+    for bucket in (home.git, home.locks, home.checkouts, home.inputs):
+        yield from _temporary_in(bucket, home)
+
+
+def _temporary_in(bucket: Path, home: Home) -> Iterator[CacheEntry]:
     """Yield directories that a killed process was making or removing."""
-    buckets = (home.git, home.locks, home.checkouts, home.inputs, *_directories(home.environments))
-    for bucket in buckets:
-        for path in _directories(bucket):
-            if match := _TEMPORARY.fullmatch(path.name):
-                lock = bucket / f"{match[1]}.lock"
-                in_use = _is_locked((lock,))
-                bucket_name = path.relative_to(home.cache).parts[0]
-                yield CacheEntry(
-                    bucket_name, path, (lock,), used_at=_modified_at(path), in_use=in_use, lost=not in_use
-                )
+    for path in _directories(bucket):
+        if match := _TEMPORARY.fullmatch(path.name):
+            lock = bucket / f"{match[1]}.lock"
+            in_use = _is_locked((lock,))
+            bucket_name = path.relative_to(home.cache).parts[0]
+            yield CacheEntry(
+                bucket_name, path, (lock,), used_at=_modified_at(path), in_use=in_use, lost=not in_use
+            )
 
 
-def _remove(entry: CacheEntry, home: Home) -> bool:
-    """Remove an entry; return False when it has come into use."""
+def remove(entry: CacheEntry, home: Home, before: Callable[[], bool] = lambda: True) -> bool:
+    """Remove an entry; return False when it has come into use.
+
+    before: called while nobody else can use the entry; it stays if the result is False.
+    """
     with ExitStack() as stack:
         if entry.path.parent in (home.checkouts, home.inputs):
             gate = FileLock(entry.path.parent / "gate")  # nobody claims a directory meanwhile
@@ -173,8 +181,12 @@ def _remove(entry: CacheEntry, home: Home) -> bool:
                 return False
         if entry.path.parent == home.git and entry.path in _borrowed(home):
             return False
-        temporary = entry.path.with_name(f".{entry.path.name}.{os.urandom(8).hex()}.tmp")
-        os.rename(entry.path, temporary)  # it disappears in one step, even if we are killed
+        if not before():
+            return False
+        temporary = entry.path
+        if not _TEMPORARY.fullmatch(temporary.name) and temporary.exists():
+            temporary = entry.path.with_name(f".{entry.path.name}.{os.urandom(8).hex()}.tmp")
+            os.rename(entry.path, temporary)  # it disappears in one step, even if we are killed
         file_operations.remove_tree(temporary)
         for mark in entry.marks:
             mark.unlink(missing_ok=True)

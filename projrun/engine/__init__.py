@@ -87,7 +87,8 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
 """Pattern, message and hint; the first match counts. {address}: of the engine, {said}: its own words."""
 DEFAULT_HINT = "see what docker_env and -A ask of it; the engine's own log may tell more"
 
-
+WORKDIR = "/mlflow/projects/code"
+"""The project's directory in a container, as mlflow has it."""
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 RUN_LABEL = "projrun.run"
 """Label of a container: the id of the run that it belongs to."""

@@ -46,6 +46,54 @@ class ProjectLock(msgspec.Struct, frozen=True, kw_only=True):
     """One line for the user."""
 
 
+class EnvironmentImage(msgspec.Struct, frozen=True, kw_only=True):
+    """The image that was built for an environment."""
+
+    id: str
+    key: str
+    """Key of the environment."""
+    size: int
+    """Bytes, including shared layers."""
+    freeable_size: int
+    """Bytes that removing it frees: the layers of its base stay while the base exists."""
+    created: float
+    """Seconds since the epoch."""
+
+
+class ContainerImages(Protocol):
+    """What a manager does with the images of its engine. `shelf` is the directory of its environments."""
+
+    # Log in to a registry, with username, password and registry; this process then pulls with the account.
+    def log_in(self, account: Mapping[str, str]) -> None: ...
+
+    # Return the images that were built for the environments in `shelf`; none if no engine answers.
+    def list_shelf_images(self, shelf: Path) -> list[EnvironmentImage]: ...
+
+    # Remove an image. Return False if a container uses it.
+    def try_remove(self, image_id: str) -> bool: ...
+
+    # Remove what killed builds left in the engine, if one answers.
+    def remove_abandoned_builds(self, shelf: Path) -> None: ...
+
+    # Return the labels of the image of this name, or None if the engine has none.
+    def find_labels(self, name: str) -> Mapping[str, str] | None: ...
+
+    # Build an image `tag` of the image `base` and the files of `tree`, and return its id. An empty label
+    # clears the base's. owner: `UID:GID` of the tree in the image.
+    def build_with_tree(
+        self, base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path
+    ) -> str: ...
+
+    # Raise UnavailableError if no Dockerfile can make the environment on another machine.
+    def check_portable(self, descriptor: Descriptor) -> None: ...
+
+    # Return a Dockerfile that makes the environment elsewhere, with the pylock as `pylock.toml` beside it.
+    # Raise UnavailableError if that needs what only this machine has.
+    def render_dockerfile(
+        self, lock: Lock, descriptor: Descriptor, labels: Mapping[str, str], log: Path
+    ) -> str: ...
+
+
 class EnvironmentManager(Protocol):
     """`directory` is the project's; `log` is a file that gets what the tools print."""
 
@@ -112,6 +160,9 @@ class EnvironmentManager(Protocol):
     # Return how to start a process in the environment at `dest`. It is called once, after building.
     def launch(self, dest: Path) -> Launch: ...
 
+    # Return the images that the environments are; None where they are none.
+    def container_images(self) -> ContainerImages | None: ...
+
     # Recording
 
     # Return what a run's record says of the lock; `key` and `packages` are filled in later.
@@ -150,6 +201,19 @@ def manager_named(name: str) -> EnvironmentManager:
 def manager_for(descriptor: Descriptor) -> str:
     """Return the name of the manager that a project with this descriptor is written for."""
     return next(name for name in KINDS if manager_named(name).suits(descriptor))
+
+
+def container_manager() -> str:
+    """Return the name of the manager that makes images."""
+    return next(name for name in KINDS if manager_named(name).IN_CONTAINERS)
+
+
+def images_of(name: str) -> ContainerImages:
+    """Return what the manager does with images. Raises UsageError when it has none."""
+    images = manager_named(name).container_images()
+    if images is None:
+        raise UsageError(f"the environment manager '{name}' has no images", f"use {container_manager()}")
+    return images
 
 
 def lock_digest(files: LockFiles) -> str:
@@ -200,6 +264,10 @@ def pylock_staleness(descriptor: Descriptor, directory: Path) -> str:
 
     name = descriptor.lock_file
     return "" if name.endswith(".lock") else staleness(toml_file.load(directory / name, name), descriptor)
+
+
+def no_container_images() -> None:
+    """`container_images` of a manager whose environments are directories."""
 
 
 def record(lock: Lock) -> Environment:

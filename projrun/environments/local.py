@@ -19,6 +19,7 @@ PYLOCK_IS_COMPLETE = False
 LOCKS_ONE_PLATFORM = False
 suits = environments.suits_none
 find_lock = environments.find_pylock
+container_images = environments.no_container_images
 holds = environments.holds_always
 staleness = environments.pylock_staleness
 new_lock = unfit = environments.refuse_new_lock

@@ -34,6 +34,7 @@ LOCK_ARTIFACTS: tuple[str, ...] = (CONDA_LOCK_ARTIFACT, MANIFEST_ARTIFACT, PYLOC
 PYLOCK_IS_COMPLETE = False
 LOCKS_ONE_PLATFORM = True
 suits = environments.suits_none
+container_images = environments.no_container_images
 holds = environments.holds_always
 record = environments.record
 download_packages = environments.refuse_download

@@ -24,6 +24,7 @@ LOCK_ARTIFACTS: tuple[str, ...] = uv_manager.LOCK_ARTIFACTS
 PYLOCK_IS_COMPLETE = True
 LOCKS_ONE_PLATFORM = False
 suits = environments.suits_none
+container_images = environments.no_container_images
 find_lock = uv_manager.find_lock
 settings = uv_manager.settings
 holds = uv_manager.holds

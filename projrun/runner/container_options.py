@@ -157,18 +157,19 @@ def _variable(name: str, volume: str) -> str:
 
 def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> Launch:
     """A launch in an image that also holds the project's tree, which is built now."""
-    from projrun.environments.docker.images import build_with_tree, find_image
+    from projrun.environments import images_of
 
     assert launch.container is not None
+    images = images_of(plan.environment.manager)
     labels = source_labels(plan.source, plan.project)
     name, version = legal_name(plan.project), plan.source.commit[:7] or "latest"
-    there = find_image(f"{name}:{version}")
-    if there and there.labels.get(TITLE) != plan.project:
+    present = images.find_labels(f"{name}:{version}")
+    if present is not None and present.get(TITLE) != plan.project:
         name += "-project"  # an image such as python:latest stays what it is
     tag = f"{name}:{version}"
     owner = _owner(plan, launch.container, checkout.directory)
-    image = build_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
-    container = msgspec.structs.replace(launch.container, image=image.id, name=tag, holds_project=True)
+    image = images.build_with_tree(launch.container.image, checkout.directory, tag, labels, owner, log)
+    container = msgspec.structs.replace(launch.container, image=image, name=tag, holds_project=True)
     return msgspec.structs.replace(launch, container=container)
 
 

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from projrun import sources
-from projrun.backends.local.container import WORKDIR
 from projrun.console import warn
 from projrun.disk import Home
 from projrun.disk.file_operations import temporary_directory
-from projrun.environments.conda import image_prefix
-from projrun.environments.docker import dockerfile_template, images
-from projrun.environments.docker.image_contents import inspect_contents
+from projrun.engine import WORKDIR
+from projrun.environments import container_manager, images_of
 from projrun.environments.environment_store import Provided, provide
 from projrun.environments.lock_store import lock_once
-from projrun.environments.package_files import on_this_machine
 from projrun.errors import UnavailableError
 from projrun.plan import Checkout
 from projrun.processes import merge_environ
@@ -83,22 +80,10 @@ def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) ->
     project = read_project(checkout.directory)
     descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
     descriptor = with_base_image(descriptor, request)
-    if image_prefix.uses_conda(descriptor):
-        raise UnavailableError(
-            f"{descriptor.file}: no Dockerfile can bring its conda packages along",
-            "make the image here (`projrun env build --env-manager docker`) and push that",
-        )
+    manager = container_manager()
+    images = images_of(manager)
+    images.check_portable(descriptor)
     home.mark_cache()
-    lock = lock_once("docker", descriptor, checkout.directory, home, log)
-    if only_here := [*(one.path for one in lock.local), *on_this_machine(lock.pylock)]:
-        raise UnavailableError(
-            f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
-            "name a released package or a Git URL, or use `projrun run --env-manager docker`",
-        )
-    base, tag = lock.facts["image"], lock.facts["tag"]
-    if base.startswith("sha256:"):
-        known_as = f"{tag} " if tag else ""
-        warn(f"the base image {known_as}is of this machine alone: push it to a registry to build elsewhere")
-    program = inspect_contents(images.find_or_pull(base, log)).program
+    lock = lock_once(manager, descriptor, checkout.directory, home, log)
     labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
-    return Standalone(dockerfile_template.render_standalone(lock, program, labels, WORKDIR), lock.pylock)
+    return Standalone(images.render_dockerfile(lock, descriptor, labels, log), lock.pylock)

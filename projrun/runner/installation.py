@@ -78,10 +78,9 @@ def _docker(home: Home) -> Check:
             detail="there is no docker",
             hint="install it to run projects with docker_env",
         )
-    from projrun.environments.docker.image_build import remove_abandoned_builds
-    from projrun.environments.shelf import IMAGES
+    from projrun.environments.shelf import remove_abandoned_builds
 
-    remove_abandoned_builds(home.environments / IMAGES)
+    remove_abandoned_builds(home)
     answer = ["docker", "version", "--format", "{{.Server.Version}}"]
     return _program("docker", answer, "start its engine, and see that you may use it", needed=False)
 

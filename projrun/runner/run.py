@@ -30,7 +30,7 @@ from projrun.backends import (
 from projrun.console import warn
 from projrun.console.masking import hide_values, output_secrets
 from projrun.disk import Home
-from projrun.environments import manager_named
+from projrun.environments import images_of, manager_named
 from projrun.environments.environment_store import Provided, provide
 from projrun.errors import BuildError, InputError, ProjrunError, TrackingError, UsageError
 from projrun.inputs import discard_storage, make_storage
@@ -171,9 +171,7 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
         known.closure = _keep_source(store, run, planned.captured)
         known.inputs = _gather(store, planned, home)
         if planned.account:
-            from projrun.environments.docker.images import log_in
-
-            log_in(planned.account)
+            images_of(wanted.manager).log_in(planned.account)
         with provide(
             environment.manager,
             planned.descriptor,

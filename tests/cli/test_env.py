@@ -136,7 +136,7 @@ def test_prune_brings_the_rest_down_to_a_size(projrun: Projrun, place: Path) -> 
 
 
 def test_the_rest_of_a_killed_build_is_shown_as_such_and_pruned(projrun: Projrun, home: Home) -> None:
-    rest = home.environments / "uv" / ".abc.def.tmp"
+    rest = home.environments / "uv" / f".{'a' * 16}.{'b' * 16}.tmp"
     (rest / "bin").mkdir(parents=True)
     (one,) = listed(projrun)
     assert one["complete"] is False

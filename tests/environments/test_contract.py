@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click import Option
 
+from projrun.cli import run as run_verb
 from projrun.disk import Home
-from projrun.environments import KINDS, LockRequest, ProjectLock, manager_for, manager_named
+from projrun.environments import KINDS, LockRequest, ProjectLock, images_of, manager_for, manager_named
 from projrun.environments.lock_store import decode_lock
 from projrun.environments.requirement_access import with_access
 from projrun.errors import RecordError, UsageError
@@ -83,6 +85,21 @@ def test_every_member_keeps_its_promise(name: str, home: Home, tmp_path: Path, p
         assert any(new.files.values())
     except UsageError:
         assert name == "pixi"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_manager_in_containers_has_images_and_no_other(name: str) -> None:
+    manager = manager_named(name)
+    assert (manager.container_images() is not None) == manager.IN_CONTAINERS
+    if not manager.IN_CONTAINERS:
+        with pytest.raises(UsageError, match="has no images"):
+            images_of(name)
+
+
+def test_the_help_of_a_run_names_every_manager() -> None:
+    options = {option.name: option for option in run_verb.run.params if isinstance(option, Option)}
+    text = options["env_manager"].help or ""
+    assert [name for name in KINDS if name not in text] == []
 
 
 @pytest.mark.parametrize(("kind", "manager"), SUITED.items())

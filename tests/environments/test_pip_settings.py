@@ -14,8 +14,8 @@ import pytest
 
 from projrun.disk import Home
 from projrun.environments.environment_store import provide
-from projrun.environments.pip_settings import for_uv, pip_settings
 from projrun.environments.requirement_access import access_of, with_credentials, without_access
+from projrun.environments.user_settings import read_user_settings
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
@@ -231,15 +231,21 @@ def test_pip_files_in_pips_order(tmp_path: Path) -> None:
         "VIRTUAL_ENV": str(tmp_path / "venv"),
         "XDG_CONFIG_DIRS": str(tmp_path / "xdg"),
     }
-    assert pip_settings(environ)["index-url"] == "http://user"
+    assert read_user_settings(environ).for_pip()["index-url"] == "http://user"
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "pip.conf").write_text("[global]\nindex_url = http://venv\ntimeout = 7\n")
-    assert pip_settings(environ)["index-url"] == "http://venv"
-    assert pip_settings(environ)["timeout"] == "5"  # of [install], which wins over [global]
+    assert read_user_settings(environ).for_pip()["index-url"] == "http://venv"
+    assert read_user_settings(environ).for_pip()["timeout"] == "5"  # of [install], which wins over [global]
     named.write_text("[global]\nindex-url = http://named\n")
-    assert pip_settings({**environ, "PIP_CONFIG_FILE": str(named)})["index-url"] == "http://named"
-    assert pip_settings({**environ, "PIP_INDEX_URL": "http://variable"})["index-url"] == "http://variable"
-    assert "index-url" not in pip_settings({**environ, "PIP_CONFIG_FILE": os.devnull})
+    assert (
+        read_user_settings({**environ, "PIP_CONFIG_FILE": str(named)}).for_pip()["index-url"]
+        == "http://named"
+    )
+    assert (
+        read_user_settings({**environ, "PIP_INDEX_URL": "http://variable"}).for_pip()["index-url"]
+        == "http://variable"
+    )
+    assert "index-url" not in read_user_settings({**environ, "PIP_CONFIG_FILE": os.devnull}).for_pip()
 
 
 def test_pip_settings_become_uvs(tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_pip_settings_become_uvs(tmp_path: Path) -> None:
         "PIP_KEYRING_PROVIDER": "subprocess",
         "UV_HTTP_TIMEOUT": "9",
     }
-    assert for_uv(environ) == {
+    assert read_user_settings(environ).for_uv() == {
         "UV_INDEX": "http://one http://two",
         "UV_FIND_LINKS": "/a,/b",
         "SSL_CERT_FILE": "/roots.pem",
@@ -265,7 +271,7 @@ def test_pip_settings_become_uvs(tmp_path: Path) -> None:
     }
     (tmp_path / ".config" / "uv").mkdir(parents=True)
     (tmp_path / ".config" / "uv" / "uv.toml").write_text('[[index]]\nurl = "http://three"\n')
-    assert "UV_INDEX" not in for_uv(environ)
+    assert "UV_INDEX" not in read_user_settings(environ).for_uv()
 
 
 def test_what_a_descriptor_loses_comes_back() -> None:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
 
 from projrun.environments.installer_settings import INSTALLING, options_of_pip
-from projrun.environments.pip_settings import settings_in_files
+from projrun.environments.user_settings import read_user_settings
 
 _UV_TOML = """
 constraint-dependencies = ["torch<1"]
@@ -53,7 +52,7 @@ def hostile(directory: Path) -> dict[str, str]:
     """Write the files below `directory`; the variables that make them and others count."""
     place = str(directory)
     counting = options_of_pip(INSTALLING)
-    index = {name: value for name, value in settings_in_files(os.environ).items() if name in counting}
+    index = {name: value for name, value in read_user_settings().pip_files.items() if name in counting}
     files = {
         "constraints.txt": "torch<1\n",
         "pip.conf": "[global]\n"

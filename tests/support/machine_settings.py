@@ -10,7 +10,7 @@ import pytest
 
 from projrun.documents import toml_file
 from projrun.environments.installer_settings import INSTALLING, options_of_pip, variables_of
-from projrun.environments.pip_settings import settings_in_files, settings_in_variables
+from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.configuration import user_document
 
 _OF_TOOLS = ("PIP_", "UV_", "VIRTUALENV_", "GIT_")
@@ -28,9 +28,10 @@ def keep_index_settings_alone() -> None:
     """
     global UV_TOML
     counting = options_of_pip(INSTALLING) - _FURTHER
-    of_pip = {**settings_in_files(os.environ), **settings_in_variables(os.environ)}
+    user = read_user_settings()
+    of_pip = {**user.pip_files, **user.pip_variables}
     of_pip = {name: value for name, value in of_pip.items() if name in counting}
-    document = user_document(INSTALLING)
+    document = user_document(user, INSTALLING)
     UV_TOML = os.environ.get("PROJRUN_TEST_UV_TOML", "") or (toml_file.dump(document) if document else "")
     kept = variables_of(os.environ, INSTALLING)
     for name in [name for name in os.environ if name.startswith(_OF_TOOLS)]:

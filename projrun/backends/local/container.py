@@ -23,13 +23,13 @@ from projrun.backends import Job
 from projrun.backends.local import container_spec
 from projrun.backends.local.container_spec import RunArguments
 from projrun.console import is_verbose, warn
+from projrun.engine import WORKDIR
 from projrun.errors import LaunchError, ProjrunError
 from projrun.plan import Container, Launch, Plan, PlannedContainer
 from projrun.processes import GRACE_S, explain_command, merge_environ
 from projrun.processes.child import Child
 from projrun.processes.programs import ExitProgram
 
-WORKDIR = "/mlflow/projects/code"  # the project's directory in a container, as mlflow has it
 HOME = "/home/projrun"
 
 # Prefixes of the caller's variables that a client of a remote tracking server needs

@@ -44,6 +44,7 @@ LOCK_ARTIFACTS: tuple[str, ...] = (CONDA_LOCK_ARTIFACT, PYLOCK_ARTIFACT)
 PYLOCK_IS_COMPLETE = False
 LOCKS_ONE_PLATFORM = True
 holds = environments.holds_always
+container_images = environments.no_container_images
 staleness = explain_staleness
 unfit = unfit_conda_lock
 record = environments.record

@@ -40,6 +40,12 @@ def suits(descriptor: Descriptor) -> bool:
     return descriptor.kind == "docker_env"
 
 
+def container_images() -> environments.ContainerImages:
+    from projrun.environments.docker import image_build
+
+    return image_build
+
+
 def find_lock(descriptor: Descriptor, directory: Path) -> str:
     return descriptor.conda_lock_file or descriptor.lock_file
 

@@ -23,6 +23,7 @@ from projrun.environments.installer_settings import (
 from projrun.environments.local_requirements import copy_local
 from projrun.environments.package_files import copied
 from projrun.environments.requirement_access import installable
+from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.program import variables_for
 from projrun.plan import Lock
 
@@ -140,7 +141,7 @@ def _find_certificates() -> str:
 
 def _index_settings(lock: Lock) -> str:
     """Return the index settings of user and project, credentials included, as shell commands."""
-    variables = variables_for(lock.access)
+    variables = variables_for(lock.access, read_user_settings())
     settings = {
         name: _without_local_paths(variables[name]) for name in sorted(variables) if _SETTING.fullmatch(name)
     }

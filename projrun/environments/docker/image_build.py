@@ -1,26 +1,31 @@
-"""The images of environments: built from a lock, labelled with their shelf, and removed."""
+"""The images of environments: built from a lock, labelled with their shelf, and removed.
+
+This module fulfils `ContainerImages`.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from projrun import engine
-from projrun.console import say
+from projrun.console import say, warn
 from projrun.disk.file_locks import FileLock
 from projrun.disk.file_operations import sha256_text, temporary_directory
 from projrun.engine import EngineError
+from projrun.environments import EnvironmentImage
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import dockerfile_template, images
 from projrun.environments.docker.image_contents import ImageEnvironment, inspect_contents
 from projrun.environments.docker.images import KEY_LABEL, STAGE_LABEL, Image
+from projrun.environments.package_files import on_this_machine
 from projrun.errors import LaunchError, UnavailableError
-from projrun.plan import Container, Lock
+from projrun.plan import Container, Descriptor, Lock
 from projrun.processes import defer_signals
 from projrun.version import __version__
 
@@ -35,27 +40,33 @@ def shelf_name(shelf: Path) -> str:
     return sha256_text(str(shelf))[:16]
 
 
-def list_shelf_images(shelf: Path) -> dict[str, Image]:
-    """Return the images that were built for this shelf, by id; no images if no engine answers."""
-    try:
-        candidates = images.list_environment_images()
-    except (EngineError, UnavailableError, LaunchError):
-        return {}
+def list_shelf_images(shelf: Path) -> list[EnvironmentImage]:
     name = shelf_name(shelf)
-    return {image.id: image for image in candidates if image.labels.get(SHELF_LABEL) == name}
+    try:
+        return [
+            EnvironmentImage(
+                id=image.id,
+                key=image.labels[KEY_LABEL],
+                size=image.size,
+                freeable_size=_freeable_size(image),
+                created=image.created,
+            )
+            for image in images.list_environment_images()
+            if image.labels.get(SHELF_LABEL) == name
+        ]
+    except (EngineError, UnavailableError, LaunchError):
+        return []
 
 
-def freeable_size(image: Image) -> int:
-    """Return the bytes that removing the image frees: the layers of its base stay while the base exists."""
+def _freeable_size(image: Image) -> int:
     repository, digest = image.labels.get(BASE_NAME_LABEL), image.labels.get(BASE_DIGEST_LABEL, "")
     base = images.find_image(f"{repository}@{digest}" if repository else digest) if digest else None
     return image.size - base.size if base else image.size
 
 
-def try_remove(image: Image) -> bool:
-    """Remove the image. Return False if a container uses it."""
+def try_remove(image_id: str) -> bool:
     try:
-        images.remove(image)
+        images.remove(image_id)
     except EngineError:
         return False
     return True
@@ -140,7 +151,7 @@ def _remove_labelled(label: str) -> bool:
     remaining = images.list_labelled(label)
     for image in remaining:
         with suppress(EngineError):  # a container that is just ending holds it
-            images.remove(image)
+            images.remove(image.id)
     return bool(containers or remaining)
 
 
@@ -197,6 +208,34 @@ def _image_labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
         BASE_NAME_LABEL: repository,
         BASE_DIGEST_LABEL: digest,
     }
+
+
+def check_portable(descriptor: Descriptor) -> None:
+    if image_prefix.uses_conda(descriptor):
+        raise UnavailableError(
+            f"{descriptor.file}: no Dockerfile can bring its conda packages along",
+            "make the image here (`projrun env build --env-manager docker`) and push that",
+        )
+
+
+def render_dockerfile(lock: Lock, descriptor: Descriptor, labels: Mapping[str, str], log: Path) -> str:
+    """Return the Dockerfile; the engine looks at the base image. Raises UnavailableError."""
+    if only_here := [*(local.path for local in lock.local), *on_this_machine(lock.pylock)]:
+        raise UnavailableError(
+            f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
+            "name a released package or a Git URL, or use `projrun run --env-manager docker`",
+        )
+    base, tag = lock.facts["image"], lock.facts["tag"]
+    if base.startswith("sha256:"):
+        name = f"{tag} " if tag else ""
+        warn(f"the base image {name}is of this machine alone: push it to a registry to build elsewhere")
+    program = inspect_contents(images.find_or_pull(base, log)).program
+    return dockerfile_template.render_standalone(lock, program, labels, engine.WORKDIR)
+
+
+log_in = images.log_in
+find_labels = images.find_labels
+build_with_tree = images.build_with_tree
 
 
 def _describe_container(image: Image, shell: str) -> Container:

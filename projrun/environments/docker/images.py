@@ -17,7 +17,7 @@ import msgspec
 from projrun import engine
 from projrun.console import is_quiet, is_terminal, one_line, say
 from projrun.console.progress import Progress
-from projrun.engine import EngineError
+from projrun.engine import WORKDIR, EngineError
 from projrun.errors import BuildError, UnavailableError
 from projrun.net import is_offline
 from projrun.processes import defer_signals
@@ -111,7 +111,6 @@ KEY_LABEL = "projrun.environment"
 """Label of an image: the key of its environment."""
 DOCKERFILE_NAME = ".projrun.Dockerfile"
 """Name of our Dockerfile in a context with the project's files."""
-WORKDIR = "/mlflow/projects/code"
 STAGE_LABEL = "projrun.stage"
 """Label of intermediate images: the name of their build."""
 TIMEOUT_S = 600
@@ -169,6 +168,11 @@ def find_or_pull(name: str, log: Path) -> Image:
 def find_image(name: str) -> Image | None:
     facts = engine.inspect_image(name)
     return None if facts is None else _parse_image(facts, name)
+
+
+def find_labels(name: str) -> Mapping[str, str] | None:
+    image = find_image(name)
+    return image.labels if image else None
 
 
 def _parse_image(facts: dict[str, Any], name: str = "") -> Image:
@@ -253,23 +257,19 @@ def _build(log: Path, **options: Any) -> Image:
     return image
 
 
-def build_with_tree(
-    base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path
-) -> Image:
-    """Build an image `tag` of `base` and the tree, at the path that mlflow uses. .dockerignore counts.
-
-    labels: an empty value clears the base's label. owner: `UID:GID` of the tree in the image.
-    """
+def build_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], owner: str, log: Path) -> str:
+    """Build the image as `ContainerImages` says; the tree lies where mlflow has it. .dockerignore counts."""
     say(f"building the image {tag} with the project in it")
-    # COPY comes first: WORKDIR would create the directory as root
+    # COPY comes first: WORKDIR would create the directory as root.
     text = f"FROM {base}\nCOPY --chown={owner} . {WORKDIR}/\nWORKDIR {WORKDIR}\n"
-    inherited = (find_image(base) or Image(id="", name="", digest="")).labels
+    inherited = find_labels(base) or {}
     given = {name: value for name, value in labels.items() if value or inherited.get(name)}
     given |= {name: "" for name in inherited if name.startswith("projrun.")}
     with _pack_context(tree, text) as archive:
-        return _build(
+        image = _build(
             log, fileobj=archive, custom_context=True, dockerfile=DOCKERFILE_NAME, tag=tag, labels=given
         )
+    return image.id
 
 
 def _pack_context(tree: Path, dockerfile: str) -> IO[bytes]:
@@ -304,20 +304,20 @@ def _own_name(image: Image) -> str:
     return f"{REPOSITORY}:{image.labels[KEY_LABEL]}"
 
 
-def remove(image: Image) -> None:
+def remove(image_id: str) -> None:
     """Remove an image and the intermediate images under it, but not its base.
 
     Raises EngineError while a container uses it.
     """
-    parents = list(_stage_images(image))
-    _remove(image)
+    parents = list(_stage_images(image_id))
+    _remove(image_id)
     for parent in parents:
         with suppress(EngineError):  # Podman has removed it with the first
-            _remove(parent)
+            _remove(parent.id)
 
 
-def _stage_images(image: Image) -> Iterator[Image]:
-    facts = engine.inspect_image(image.id)
+def _stage_images(image_id: str) -> Iterator[Image]:
+    facts = engine.inspect_image(image_id)
     while facts and (parent := engine.inspect_image(facts.get("Parent") or "none")):
         image = _parse_image(parent)
         if not image.labels.get(STAGE_LABEL):
@@ -326,9 +326,9 @@ def _stage_images(image: Image) -> Iterator[Image]:
         facts = parent
 
 
-def _remove(image: Image) -> None:
+def _remove(image_id: str) -> None:
     with client() as sdk:
-        sdk.api.remove_image(image.id, noprune=True)
+        sdk.api.remove_image(image_id, noprune=True)
 
 
 @contextmanager

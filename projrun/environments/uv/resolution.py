@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from projrun.console import warn
 from projrun.disk.file_operations import cache_key, temporary_directory
+from projrun.documents import toml_file
+from projrun.environments import LockRequest, ProjectLock
 from projrun.environments.conda.pypi_names import add_conda_hint, translate_to_pypi
 from projrun.environments.contents import normal
 from projrun.environments.interpreters import choice
 from projrun.environments.local_requirements import local_paths
-from projrun.environments.pip_settings import no_index, packages_for_compile
 from projrun.environments.requirement_access import (
     access_of,
     for_git,
@@ -22,8 +26,9 @@ from projrun.environments.requirement_access import (
     with_paths,
     without_access,
 )
+from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.program import run_uv
-from projrun.errors import BuildError
+from projrun.errors import BuildError, UsageError
 from projrun.plan import PYLOCK_ARTIFACT, Access, Descriptor, LocalRequirement, Lock
 
 
@@ -122,8 +127,6 @@ def text_of(document: dict[str, Any]) -> str:
     """A pylock.toml without credentials; empty when there is nothing to install."""
     if not document.get("packages"):
         return ""
-    from projrun.documents import toml_file
-
     return toml_file.dump(kept(document))
 
 
@@ -142,9 +145,8 @@ def compiled(
     before: str = "",
 ) -> dict[str, Any]:
     """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
-    from projrun.documents import toml_file
-
-    options = [*options, *packages_for_compile(), *(["--no-index"] if no_index() else [])]
+    user = read_user_settings()
+    options = [*options, *user.compile_options(), *(["--no-index"] if user.no_index() else [])]
     with temporary_directory() as temporary:
         wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
@@ -162,6 +164,7 @@ def compiled(
             cwd=access.directory,
             access=access,
             purpose="resolve",
+            user=user,
         )
         return _absolute(kept(toml_file.load(pylock, "pylock.toml"), access), temporary)
 
@@ -248,8 +251,6 @@ def _keep(package: dict[str, Any], allowed: set[str]) -> None:
 def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
     if descriptor.lock_file.endswith(".lock"):
         return _exported(descriptor, directory, log)
-    from projrun.documents import toml_file
-
     document = checked(toml_file.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
     if problem := staleness(document, descriptor):
         notices.append(f"{problem}; update it: projrun lock")
@@ -263,8 +264,6 @@ def seen_from_project(path: str, descriptor: Descriptor) -> str:
 
 def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
     """Export uv.lock. uv itself refuses one that no longer fits its descriptor."""
-    from projrun.documents import toml_file
-
     script = ["--script", descriptor.file] if descriptor.kind == "script" else []
     own = script or ["--no-emit-project"]
     with temporary_directory() as temporary:
@@ -297,3 +296,46 @@ def checked(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
                 f"{file}: a file of {package.get('name')} has no hash", "write the lock anew: projrun lock"
             )
     return document
+
+
+def new_lock(request: LockRequest) -> ProjectLock:
+    descriptor, directory, log = request.descriptor, request.directory, request.log
+    _refuse_without_requirements(descriptor)
+    path = directory / request.name
+    requirements, notices = requirements_of(descriptor)
+    for notice in notices:
+        warn(notice)
+    python, _ = choice.choose(descriptor.python, log)
+    options = ["--universal", "--python", str(python.path)]
+    options += ["--exclude-newer", request.as_of] if request.as_of else []
+    options += [f"--upgrade-package={name}" for name in request.packages]
+    before = path.read_text() if path.is_file() and not request.upgrade else ""
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(requirements, descriptor.constraints, options, access, log, before)
+    except BuildError as error:
+        raise add_conda_hint(error, descriptor) from None
+    keep_hashes(document, requirements)
+    document, local = without_local(document, descriptor, directory)
+    document = with_paths(with_local(document, local), lambda file: _seen_from(path, directory / file))
+    document["tool"] = {"projrun": {"descriptor": descriptor_digest(descriptor), "file": descriptor.file}}
+    summary = f"{request.name} locks {len(document['packages'])} packages of {descriptor.file}"
+    return ProjectLock(files={request.name: toml_file.dump(document)}, summary=summary)
+
+
+def unfit(request: LockRequest) -> str:
+    _refuse_without_requirements(request.descriptor)
+    name, path = request.name, request.directory / request.name
+    if not path.is_file():
+        return f"there is no {name}"
+    descriptor = msgspec.structs.replace(request.descriptor, lock_file=name)
+    return staleness(checked(toml_file.load(path, name), descriptor), descriptor)
+
+
+def _refuse_without_requirements(descriptor: Descriptor) -> None:
+    if descriptor.kind in ("none", "pylock"):
+        raise UsageError("the project has nothing to lock", "write a python_env.yaml with its dependencies")
+
+
+def _seen_from(lock: Path, file: Path) -> str:
+    return os.path.relpath(os.path.abspath(file), os.path.abspath(lock.parent))

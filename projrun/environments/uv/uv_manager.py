@@ -24,6 +24,7 @@ PYLOCK_IS_COMPLETE = True
 LOCKS_ONE_PLATFORM = False
 find_lock = environments.find_pylock
 holds = environments.holds_with_interpreter
+container_images = environments.no_container_images
 staleness = environments.pylock_staleness
 record = environments.record
 from_record = environments.lock_with_interpreter
@@ -52,15 +53,15 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
 
 
 def new_lock(request: environments.LockRequest) -> environments.ProjectLock:
-    from projrun.environments.uv import project_lock
+    from projrun.environments.uv import resolution
 
-    return project_lock.new_lock(request)
+    return resolution.new_lock(request)
 
 
 def unfit(request: environments.LockRequest) -> str:
-    from projrun.environments.uv import project_lock
+    from projrun.environments.uv import resolution
 
-    return project_lock.unfit(request)
+    return resolution.unfit(request)
 
 
 def key(lock: Lock) -> dict[str, object]:
@@ -75,8 +76,8 @@ def key(lock: Lock) -> dict[str, object]:
 
 def build(lock: Lock, dest: Path, log: Path) -> None:
     make = ["venv", "--quiet", "--clear", "--relocatable", "--no-project", "--python", lock.interpreter]
-    if not ask_uv([*make, str(dest)], settings=_NO_PYTHONS_OF_ITS_OWN):
-        run_uv([*make, str(dest)], log, settings=_NO_PYTHONS_OF_ITS_OWN)
+    if not ask_uv([*make, str(dest)], variables=_NO_PYTHONS_OF_ITS_OWN):
+        run_uv([*make, str(dest)], log, variables=_NO_PYTHONS_OF_ITS_OWN)
     if lock.pylock:
         _sync(lock, dest, log)
     install_local(lock, dest / "bin" / "python", log)
