@@ -164,6 +164,20 @@ def test_a_warm_run_outside_git_starts_two_processes(noop: Path, manager: str, t
     assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"] * 2
 
 
+def test_a_warm_run_reads_each_file_of_the_users_settings_once(noop: Path, tmp_path: Path) -> None:
+    uv_toml, pip_conf = tmp_path / "uv" / "uv.toml", tmp_path / "pip.conf"
+    uv_toml.parent.mkdir()
+    uv_toml.write_text('index-strategy = "first-index"\n')
+    pip_conf.write_text("[global]\ntimeout = 60\n")
+    files = {"XDG_CONFIG_HOME": str(tmp_path), "PIP_CONFIG_FILE": str(pip_conf)}
+    arguments = [sys.executable, "-m", "projrun", "run", str(noop), "--env-manager", "uv"]
+    subprocess.run(arguments, check=True, capture_output=True, env={**os.environ, **files})
+    paths = (str(uv_toml), str(pip_conf))
+    opened = traced(tmp_path, f"event == 'open' and str(arguments[0]) in {paths}")
+    subprocess.run(arguments, check=True, capture_output=True, env={**opened, **files})
+    assert (tmp_path / "trace").read_text().split() == ["open"] * 2
+
+
 def test_a_warm_build_starts_uv_twice_and_nothing_else(make_project: MakeProject, tmp_path: Path) -> None:
     """To make the environment, and to fill it from the package cache."""
     project = make_project(**{"requirements.txt": "six==1.16.0\n"})
@@ -174,14 +188,17 @@ def test_a_warm_build_starts_uv_twice_and_nothing_else(make_project: MakeProject
     assert (tmp_path / "trace").read_text().split() == ["subprocess.Popen"] * 2
 
 
-def traced(tmp_path: Path) -> dict[str, str]:
-    """An environment in which every Python tells `trace` of the processes and connections that it makes."""
+STARTS_AND_CONNECTIONS = "event in ('subprocess.Popen', 'socket.connect', 'socket.getaddrinfo')"
+
+
+def traced(tmp_path: Path, condition: str = STARTS_AND_CONNECTIONS) -> dict[str, str]:
+    """An environment in which every Python tells `trace` of the events that fulfil the condition."""
     trace = tmp_path / "trace"
     hook = tmp_path / "sitecustomize.py"
     hook.write_text(
         "import sys\n"
         "def hear(event, arguments):\n"
-        "    if event in ('subprocess.Popen', 'socket.connect', 'socket.getaddrinfo'):\n"
+        f"    if {condition}:\n"
         f"        open({str(trace)!r}, 'a').write(event + '\\n')\n"
         "sys.addaudithook(hear)\n"
     )

@@ -18,8 +18,7 @@ from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
 from projrun.environments.conda.condarc import read_settings
 from projrun.environments.conda.lock_stamp import PIXI_LOCK
-from projrun.environments.conda.pip_section import pylock_of_packages
-from projrun.environments.conda.rattler import Channels, PypiPackage, run_rattler
+from projrun.environments.conda.rattler import Channels, PypiPackage, pylock_of_packages, run_rattler
 from projrun.errors import BuildError, UsageError
 from projrun.net import channel_without_credentials
 from projrun.plan import CONDA_LOCK_ARTIFACT, PYLOCK_ARTIFACT, Descriptor, LocalRequirement, Lock

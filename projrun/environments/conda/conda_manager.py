@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from projrun import environments
-from projrun.disk.file_operations import remove_tree, temporary_target, write_atomically
-from projrun.environments.conda import activation, pip_section
+from projrun.console import one_line
+from projrun.disk.file_operations import remove_tree, temporary_directory, temporary_target, write_atomically
 from projrun.environments.conda.condarc import Settings, read_settings
 from projrun.environments.conda.lock_stamp import (
     explain_staleness,
@@ -23,10 +23,20 @@ from projrun.environments.conda.lock_stamp import (
     unfit_conda_lock,
 )
 from projrun.environments.conda.pypi_names import needs_conda
-from projrun.environments.conda.rattler import Channels, CondaPackage, RattlerAnswer, run_rattler
+from projrun.environments.conda.rattler import (
+    Channels,
+    CondaPackage,
+    RattlerAnswer,
+    pylock_of_packages,
+    run_rattler,
+)
 from projrun.environments.contents import normal, origin
+from projrun.environments.interpreters import choice
 from projrun.environments.local_requirements import install_local, local_facts
+from projrun.environments.requirement_access import access_of
 from projrun.environments.uv.configuration import resolution_settings
+from projrun.environments.uv.program import run_uv
+from projrun.environments.uv.resolution import compiled, text_of, without_local
 from projrun.errors import BuildError
 from projrun.plan import (
     CONDA_LOCK_ARTIFACT,
@@ -36,6 +46,8 @@ from projrun.plan import (
     LocalRequirement,
     Lock,
 )
+from projrun.processes.child import HELPER_VARIABLE
+from projrun.processes.programs import run_program, run_with_progress
 from projrun.record import Environment, Package
 
 BUILDS = True
@@ -56,6 +68,11 @@ PIP_OPTIONS = ("--break-system-packages",)
 """Conda marks its Python as externally managed (PEP 668), but the project's own pip section is intended."""
 STATE_FILE = "conda-meta/state"
 """The file in which conda keeps the variables of an environment."""
+PROGRAM_VARIABLE = "PROJRUN_CONDA_EXE"
+"""Variable that names a program like conda, which installs instead of rattler."""
+SCRIPTS_DIRECTORY = "etc/conda/activate.d"
+SHELL_VARIABLES = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
+_RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS_DIRECTORY}/*.sh; do . "$script"; done >&2; exec env -0'
 
 
 class PreviousLock(msgspec.Struct, frozen=True):
@@ -125,15 +142,18 @@ def lock(
     python = next((package.version for package in answer.packages if package.name == "python"), "")
     notices: tuple[str, ...] = ()
     local: tuple[LocalRequirement, ...] = ()
-    pylock = pip_section.pylock_of_packages(answer.pypi)
+    pylock = pylock_of_packages(answer.pypi)
     if descriptor.conda_lock_file and (problem := explain_staleness(descriptor, directory)):
         notices = (f"{problem}; update it: projrun lock",)
     if (document := read_pip_lock(descriptor, directory)) is not None:
-        pylock, local = pip_section.split_local(document, descriptor, directory)
+        pylock, local = _split_local(document, descriptor, directory)
     elif not pylock and python:
-        wish = pip_section.PipOptions(as_of, before.pylock, before.change, target.platform)
-        pylock, local, pip_notices = pip_section.lock_pip_section(
-            descriptor, answer.packages, python, directory, log, wish
+        options = ["--python-version", python]
+        options += ["--python-platform", target.platform] if target.platform else []
+        options += ["--exclude-newer", as_of] if as_of else []
+        options += [f"--upgrade-package={name}" for name in before.change]
+        pylock, local, pip_notices = _lock_pip_section(
+            descriptor, answer.packages, directory, log, options, before.pylock
         )
         notices += pip_notices
     return Lock(
@@ -144,6 +164,57 @@ def lock(
         local=local,
         notices=notices,
     )
+
+
+def _lock_pip_section(
+    descriptor: Descriptor,
+    packages: Sequence[CondaPackage],
+    directory: Path,
+    log: Path,
+    options: list[str],
+    before: str,
+) -> tuple[str, tuple[LocalRequirement, ...], tuple[str, ...]]:
+    """Return the pylock.toml of the pip section ('' without one), its local requirements, and notices.
+
+    uv resolves it before its Python exists: `options` name the version. The versions that conda installs are
+    kept unless the pip section demands others, which replace them. before: an earlier pylock.toml.
+    """
+    lines = descriptor.dependencies
+    if descriptor.kind != "conda_env":
+        lines = (*descriptor.build_dependencies, *lines)
+    if not lines:
+        return "", (), ()
+    running, _ = choice.choose("")
+    options = ["--python", str(running.path), *options]
+    installed = [f"{package.name}=={package.version}" for package in packages if _constrains_pip(package)]
+    notices: tuple[str, ...] = ()
+    access = access_of(descriptor, directory)
+    try:
+        document = compiled(lines, (*descriptor.constraints, *installed), options, access, log, before)
+    except BuildError:
+        if not installed:
+            raise
+        document = compiled(lines, descriptor.constraints, options, access, log, before)
+        notices = ("the pip section does not fit the conda packages and replaces some of them",)
+    return *_split_local(document, descriptor, directory), notices
+
+
+def _split_local(
+    document: dict[str, Any], descriptor: Descriptor, directory: Path
+) -> tuple[str, tuple[LocalRequirement, ...]]:
+    """Return the document as pylock.toml without its local requirements, and those."""
+    document, local = without_local(document, descriptor, directory)
+    return text_of(document), local
+
+
+def _constrains_pip(package: CondaPackage) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(package.version)
+    except InvalidVersion:
+        return False
+    return package.python
 
 
 def from_record(environment: Environment, files: environments.LockFiles, descriptor: Descriptor) -> Lock:
@@ -174,13 +245,21 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     try:
         _install(lock, final, current, log)
         if lock.pylock:
-            pip_section.install_pip_section(lock.pylock, final, current.offline, log)
+            _install_pip_section(lock.pylock, final, current.offline, log)
         install_local(lock, final / "bin" / "python", log, PIP_OPTIONS)
         state = {"version": 1, "env_vars": lock.facts["variables"]}
         write_atomically(final / STATE_FILE, msgspec.json.encode(state))
         final.rename(dest)
     finally:
         remove_tree(final)
+
+
+def _install_pip_section(pylock: str, prefix: Path, offline: bool, log: Path) -> None:
+    with temporary_directory() as temporary:
+        file = temporary / "pylock.toml"
+        file.write_text(pylock)
+        command = ["pip", "install", "--python", str(prefix / "bin" / "python"), *PIP_OPTIONS]
+        run_uv([*command, *(["--offline"] if offline else []), "-r", str(file)], log)
 
 
 def unhealthy(dest: Path) -> str | None:
@@ -221,9 +300,61 @@ class _State(msgspec.Struct):
 
 
 def launch(dest: Path) -> Launch:
-    """Return the launch. Runs the activation scripts: it is called once, and the result is kept."""
+    # The scripts of activate.d run once, when the environment is built, and the ready mark keeps what they
+    # changed. So a warm start needs no shell, and gets none of the builder's own variables.
     state = msgspec.json.decode((dest / STATE_FILE).read_bytes(), type=_State)
-    return activation.make_launch(dest, state.env_vars)
+    changes: dict[str, str | None] = {
+        "CONDA_PREFIX": str(dest),
+        "CONDA_DEFAULT_ENV": str(dest),
+        "CONDA_SHLVL": "1",
+        "CONDA_PROMPT_MODIFIER": None,
+        "VIRTUAL_ENV": None,
+        "PYTHONHOME": None,
+        "__PYVENV_LAUNCHER__": None,
+        **state.env_vars,
+    }
+    path = (str(dest / "bin"),)
+    scripts = dest / SCRIPTS_DIRECTORY
+    if not scripts.is_dir() or not any(scripts.glob("*.sh")):
+        return Launch(variables=changes, path_entries=path)
+    # The scripts see a plain environment, not the user's: the result is stored with the environment.
+    before = {name: value for name, value in changes.items() if value is not None}
+    before["PATH"] = os.pathsep.join((*path, os.defpath))
+    for name in ("HOME", "LANG"):
+        if name in os.environ:
+            before[name] = os.environ[name]
+    after = _activated(before)
+    for name in before.keys() - after.keys():
+        changes[name] = None
+    for name, value in after.items():
+        if before.get(name) != value and name not in SHELL_VARIABLES:
+            changes[name] = value
+    added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
+    usual = os.defpath.split(os.pathsep)
+    return Launch(
+        variables=changes, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
+    )
+
+
+def _activated(before: dict[str, str]) -> dict[str, str]:
+    """Return the variables after the scripts ran. A failing command in a script is ignored, as conda does."""
+    answer = run_program(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
+    if not answer.ok:
+        raise activation_error(answer.stderr)
+    return parse_variables(answer.stdout)
+
+
+def activation_error(stderr: str) -> BuildError:
+    return BuildError(
+        f"the activation scripts of the environment failed: {one_line(stderr)}",
+        "leave out the package that they come from",
+    )
+
+
+def parse_variables(text: str) -> dict[str, str]:
+    """Parse the output of `env -0`."""
+    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
+    return {name: value for name, _, value in pairs}
 
 
 def _channels(written: Sequence[str], current: Settings, directory: Path) -> Channels:
@@ -267,10 +398,9 @@ def _read_project_lock(
 
 def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:
     channels = _channels(lock.facts["channels"], current, prefix)
-    if program := activation.chosen_program():
-        activation.create_with_program(
-            program, _describe_packages(lock, channels, current, log), prefix, current.offline, log
-        )
+    if program := os.environ.get(PROGRAM_VARIABLE, ""):
+        packages = _describe_packages(lock, channels, current, log)
+        _create_with_program(program, packages, prefix, current.offline, log)
         return
     allowed = os.environ.get(LINK_SCRIPTS_VARIABLE, "") not in ("", "0")
     answer = run_rattler(
@@ -304,3 +434,21 @@ def _describe_packages(
     lock: Lock, channels: Channels, current: Settings, log: Path
 ) -> tuple[CondaPackage, ...]:
     return run_rattler("describe", channels, current, log, lock=lock.conda).packages
+
+
+def _create_with_program(
+    program: str, packages: Sequence[CondaPackage], prefix: Path, offline: bool, log: Path
+) -> None:
+    """Install exactly `packages` at `prefix`: an explicit list leaves the program nothing to solve."""
+    with temporary_directory() as temporary:
+        explicit = temporary / "explicit.txt"
+        lines = ["@EXPLICIT", *(f"{package.url}#sha256:{package.sha256}" for package in packages)]
+        explicit.write_text("\n".join(lines) + "\n")
+        argv = [program, "create", "--yes", "--prefix", str(prefix), "--file", str(explicit)]
+        code = run_with_progress([*argv, "--offline"] if offline else argv, log=log, cwd=temporary)
+    if code != 0 or not (prefix / "conda-meta").is_dir():
+        ended = f"exited with code {code}" if code else "made no environment"
+        raise BuildError(
+            f"{program} ({PROGRAM_VARIABLE}) {ended}",
+            f"look at what it said in {log}, or unset {PROGRAM_VARIABLE}",
+        )

@@ -13,7 +13,7 @@ import msgspec
 
 from projrun import engine
 from projrun.environments.conda import conda_manager
-from projrun.environments.conda.activation import (
+from projrun.environments.conda.conda_manager import (
     SCRIPTS_DIRECTORY,
     SHELL_VARIABLES,
     activation_error,

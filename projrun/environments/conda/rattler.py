@@ -111,6 +111,25 @@ class Channels:
         return "".join(lines)
 
 
+def pylock_of_packages(packages: Sequence[PypiPackage]) -> str:
+    """Return the PyPI packages of another program's lock as a pylock.toml. Raises BuildError."""
+    parts = ['lock-version = "1.0"\ncreated-by = "projrun"\n']
+    for package in packages:
+        if not package.location.startswith(("http://", "https://")) or not package.sha256:
+            raise BuildError(
+                f"the lock has {package.name} from {package.location}, which is not a file with a sha256",
+                "name a released package",
+            )
+        name = package.location.partition("?")[0].rpartition("/")[2]
+        file = f"{{ name = {_quote(name)}, url = {_quote(package.location)}"
+        file += f", hashes = {{ sha256 = {_quote(package.sha256)} }} }}"
+        kind = f"wheels = [{file}]" if name.endswith(".whl") else f"sdist = {file}"
+        parts.append(
+            f"\n[[packages]]\nname = {_quote(package.name)}\nversion = {_quote(package.version)}\n{kind}\n"
+        )
+    return "".join(parts) if packages else ""
+
+
 def require_rattler() -> None:
     from importlib.util import find_spec
 

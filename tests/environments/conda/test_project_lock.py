@@ -14,8 +14,7 @@ from projrun.disk import Home
 from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
 from projrun.environments.conda.conda_manager import NO_PREVIOUS_LOCK, PreviousLock
-from projrun.environments.conda.pip_section import pylock_of_packages
-from projrun.environments.conda.rattler import PypiPackage
+from projrun.environments.conda.rattler import PypiPackage, pylock_of_packages
 from projrun.errors import BuildError
 from projrun.plan import Descriptor
 from projrun.project import read_project
