@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.measure import Bench, Measured, measured
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from tests.support import conda_packages
 
 TITLE = "Conda environments"
@@ -33,7 +33,7 @@ os._exit(0)
 
 def measure(bench: Bench) -> Measured:
     channel = conda_packages.Channel(bench.place / "channel")
-    conda_packages.add_python(channel, choice.choose("")[0])
+    conda_packages.add_python(channel, interpreters.choose("")[0])
     specs = ["python"]
     for number in range(PACKAGES):
         name = f"package{number}"

@@ -20,7 +20,7 @@ from virtualenv.seed.wheels.embed import get_embed_wheel
 
 from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from tests.cli.test_baseline import action, runner, step
 from tests.conftest import Projrun
 from tests.containers.conftest import base_image, docker, engine
@@ -213,7 +213,7 @@ def conda_forge(
 ) -> Iterator[None]:
     """A mirror of conda-forge with what the example asks for: this machine's Python, numpy and shuf."""
     channel = Channel(tmp_path / "channel")
-    conda_packages.add_python(channel, choice.choose("")[0])
+    conda_packages.add_python(channel, interpreters.choose("")[0])
     packages = Path(numpy.__file__).parent.parent
     files: dict[str, bytes | Path | conda_packages.Link] = {}
     for file in (one for top in packages.glob("numpy*") for one in top.rglob("*") if one.is_file()):

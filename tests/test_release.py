@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from projrun.errors import ProjrunError
 
 ROOT = Path(__file__).parent.parent
@@ -141,7 +141,7 @@ def test_it_works_with_the_oldest_dependencies_that_it_names(wheel: Path, tmp_pa
 def environment(place: Path, version: str, *install: str | Path) -> Path:
     """The Python of a new environment. Skips where there is no such version."""
     try:
-        found, _ = choice.choose(version)
+        found, _ = interpreters.choose(version)
     except ProjrunError:
         pytest.skip(f"Python {version} is not on this machine")
     uv("venv", "--python", found.path, place / "venv")

@@ -284,9 +284,9 @@ def lock_with_interpreter(
     environment: Environment, files: LockFiles, descriptor: Descriptor | None = None
 ) -> Lock:
     """`from_record` of a manager that builds from an interpreter of this machine."""
-    from projrun.environments.interpreters import choice
+    from projrun.environments import interpreters
 
-    interpreter, notice = choice.choose(environment.python)
+    interpreter, notice = interpreters.choose(environment.python)
     return Lock(
         manager=environment.manager,
         files={PYLOCK_ARTIFACT: files.get(PYLOCK_ARTIFACT, "")},

@@ -93,7 +93,7 @@ def provide(
     if not manager.BUILDS:
         lock = manager.lock(descriptor, directory, log)
         if resolving.strict_python:
-            from projrun.environments.interpreters.choice import refuse_another
+            from projrun.environments.interpreters import refuse_another
 
             refuse_another(descriptor.python, lock.python)
         packages = () if descriptor.kind == "none" else manager.contents(directory)

@@ -63,9 +63,9 @@ def lock_once(
         lock = None if resolving.upgrade else _read_lock(manager, path, strict)
         if lock is None:
             if strict:
-                from projrun.environments.interpreters import choice
+                from projrun.environments import interpreters
 
-                choice.refuse_another(strict, choice.choose(strict, log)[0].version_text)
+                interpreters.refuse_another(strict, interpreters.choose(strict, log)[0].version_text)
             verb = "reading the lock" if in_project else "resolving the environment"
             say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)

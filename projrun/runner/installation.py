@@ -63,7 +63,7 @@ def _uv(_home: Home) -> Check:
 
 
 def _pythons(_home: Home) -> Check:
-    from projrun.environments.interpreters.choice import installed
+    from projrun.environments.interpreters import installed
 
     versions = sorted({python.version_text for python in installed()}, key=_as_numbers, reverse=True)
     own = ".".join(str(part) for part in sys.version_info[:3])

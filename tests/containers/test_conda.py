@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from projrun.environments.interpreters.choice import Interpreter, choose
+from projrun.environments.interpreters import Interpreter, choose
 from tests.conftest import MakeProject, Projrun
 from tests.containers.conftest import artifact, no_stage_is_left, runs_of, stages
 from tests.support import conda_packages

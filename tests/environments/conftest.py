@@ -8,7 +8,7 @@ import pytest
 from projrun.disk import Home
 from projrun.documents import toml_file
 from projrun.environments.environment_store import provide
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from projrun.project import read_project
 from tests.support import conda_packages
 from tests.support.conda_packages import PLACEHOLDER, Channel
@@ -18,7 +18,7 @@ from tests.support.conda_packages import PLACEHOLDER, Channel
 def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     """A channel with the running Python and a few packages of every sort."""
     channel = Channel(tmp_path_factory.mktemp("conda") / "channel")
-    conda_packages.add_python(channel, choice.choose("")[0])
+    conda_packages.add_python(channel, interpreters.choose("")[0])
     conda_packages.add_library(channel, "1.0.0", format="tar.bz2")
     conda_packages.add_library(channel, "2.0.0")
     activation = (

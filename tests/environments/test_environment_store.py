@@ -16,10 +16,9 @@ import msgspec
 import pytest
 
 from projrun.disk import Home, home_from
-from projrun.environments import KINDS, manager_named
+from projrun.environments import KINDS, interpreters, manager_named
 from projrun.environments.environment_store import READY, Provided, provide
-from projrun.environments.interpreters import choice
-from projrun.environments.interpreters.choice import Interpreter
+from projrun.environments.interpreters import Interpreter
 from projrun.environments.uv import program
 from projrun.errors import BuildError, UsageError
 from projrun.plan import PYLOCK_ARTIFACT, Descriptor
@@ -43,7 +42,7 @@ VERSION = "import six, sys; print(six.__version__, sys.prefix)"
 @pytest.fixture(scope="session")
 def real_pythons() -> list[Interpreter]:
     """Found before a test hides the user's home."""
-    return list(choice.installed())
+    return list(interpreters.installed())
 
 
 def provided(descriptor: Descriptor, home: Home, directory: Path, name: str = "uv") -> Provided:
@@ -322,7 +321,7 @@ def test_every_python_that_is_here_works(
     if minor not in {".".join(map(str, python.version[:2])) for python in real_pythons}:
         pytest.skip(f"Python {minor} is not on this machine")
     python = next(p for p in real_pythons if ".".join(map(str, p.version[:2])) == minor)
-    monkeypatch.setattr(choice, "installed", lambda: iter([python]))
+    monkeypatch.setattr(interpreters, "installed", lambda: iter([python]))
     descriptor = Descriptor(kind="python_env", python=minor, dependencies=("six==1.16.0",))
     environment = provided(descriptor, home, tmp_path, name)
     assert python_says(environment, "import six, sys; print('%d.%d' % sys.version_info[:2])") == minor

@@ -17,7 +17,7 @@ import pytest
 import projrun
 from projrun.disk import Home
 from projrun.environments import interpreters
-from projrun.environments.interpreters import Interpreter, choice
+from projrun.environments.interpreters import Interpreter
 from projrun.errors import BuildError
 from projrun.net import offline
 from tests.conftest import MakeProject, Projrun
@@ -74,16 +74,17 @@ def offers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def managed(offers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """uv's directory of interpreters, on a machine that has no others."""
+    installed = interpreters.installed
 
-    def found() -> Iterator[Interpreter]:
-        return (one for one in interpreters.installed() if directory in one.path.parents)
+    def managed_alone() -> Iterator[Interpreter]:
+        return (python for python in installed() if directory in python.path.parents)
 
     directory = tmp_path / "managed"
     for name in [name for name in os.environ if name.startswith("UV_PYTHON")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(directory))
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(offers))
-    monkeypatch.setattr(choice, "installed", found)
+    monkeypatch.setattr(interpreters, "installed", managed_alone)
     return directory
 
 
@@ -130,18 +131,18 @@ def test_what_uv_says_of_a_download_is_kept(
     managed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
-    python, notice = choice.choose(MINOR, tmp_path / "log")
+    python, notice = interpreters.choose(MINOR, tmp_path / "log")
     assert (python.version_text, notice) == (RELEASE, "")
     assert f"downloading Python {MINOR}" in capsys.readouterr().err
     assert f"Installed Python {RELEASE}" in (tmp_path / "log").read_text()
-    assert choice.choose(MINOR)[0] == python
+    assert interpreters.choose(MINOR)[0] == python
     assert "downloading" not in capsys.readouterr().err
 
 
 def test_offline_fetches_no_python(managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
     with offline(True), pytest.raises(BuildError, match=f"the project wants Python {MINOR}"):
-        choice.choose(MINOR)
+        interpreters.choose(MINOR)
 
 
 def test_an_archive_that_is_not_what_it_should_be_is_no_python(
@@ -152,7 +153,7 @@ def test_an_archive_that_is_not_what_it_should_be_is_no_python(
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(false))
     monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
     with pytest.raises(BuildError, match=rf"Python {MINOR} could not be downloaded: .*this machine has none"):
-        choice.choose(MINOR)
+        interpreters.choose(MINOR)
 
 
 @pytest.mark.parametrize("settings", [{}, {"PROJRUN_PYTHON_DOWNLOADS": "1", "PROJRUN_OFFLINE": "1"}])
@@ -162,7 +163,7 @@ def test_where_none_may_be_downloaded_the_error_says_how_to_have_it(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BuildError) as caught:
-        choice.choose(MINOR)
+        interpreters.choose(MINOR)
     assert caught.value.message == f"the project wants Python {MINOR}, and this machine has none"
     assert f"uv python install '{MINOR}'" in caught.value.hint
     assert not managed.exists() or not list(managed.glob("cpython*"))
@@ -171,4 +172,4 @@ def test_where_none_may_be_downloaded_the_error_says_how_to_have_it(
 @pytest.mark.parametrize("wanted", ["3.99", ">=3.99", "3.99.1"])
 def test_a_python_that_nobody_has_names_what_uv_has(wanted: str, managed: Path) -> None:
     with pytest.raises(BuildError, match=rf"this machine has none; uv has {RELEASE} to download; name one"):
-        choice.choose(wanted)
+        interpreters.choose(wanted)

@@ -17,7 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-from projrun.environments.interpreters.choice import Interpreter
+from projrun.environments.interpreters import Interpreter
 from projrun.project.environment.conda_file import platform_name
 
 PLACEHOLDER = "/opt/placeholder" + "_placeholder" * 18

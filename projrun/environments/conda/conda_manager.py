@@ -14,6 +14,7 @@ import msgspec
 from projrun import environments
 from projrun.console import one_line
 from projrun.disk.file_operations import remove_tree, temporary_directory, temporary_target, write_atomically
+from projrun.environments import interpreters
 from projrun.environments.conda.condarc import Settings, read_settings
 from projrun.environments.conda.lock_stamp import (
     explain_staleness,
@@ -31,7 +32,6 @@ from projrun.environments.conda.rattler import (
     run_rattler,
 )
 from projrun.environments.contents import normal, origin
-from projrun.environments.interpreters import choice
 from projrun.environments.local_requirements import install_local, local_facts
 from projrun.environments.requirement_access import access_of
 from projrun.environments.uv.configuration import resolution_settings
@@ -184,7 +184,7 @@ def _lock_pip_section(
         lines = (*descriptor.build_dependencies, *lines)
     if not lines:
         return "", (), ()
-    running, _ = choice.choose("")
+    running, _ = interpreters.choose("")
     options = ["--python", str(running.path), *options]
     installed = [f"{package.name}=={package.version}" for package in packages if _constrains_pip(package)]
     notices: tuple[str, ...] = ()

@@ -13,10 +13,9 @@ import msgspec
 from projrun.console import warn
 from projrun.disk.file_operations import cache_key, temporary_directory
 from projrun.documents import toml_file
-from projrun.environments import LockRequest, ProjectLock
+from projrun.environments import LockRequest, ProjectLock, interpreters
 from projrun.environments.conda.pypi_names import add_conda_hint, translate_to_pypi
 from projrun.environments.contents import normal
-from projrun.environments.interpreters import choice
 from projrun.environments.local_requirements import local_paths
 from projrun.environments.requirement_access import (
     access_of,
@@ -84,7 +83,7 @@ _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
 
 def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
-    python, notice = choice.choose(descriptor.python, log)
+    python, notice = interpreters.choose(descriptor.python, log)
     notices = [notice] if notice else []
     target = ["--python", str(python.path)]
     document = document_of(descriptor, directory, log, target, as_of, notices)
@@ -305,7 +304,7 @@ def new_lock(request: LockRequest) -> ProjectLock:
     requirements, notices = requirements_of(descriptor)
     for notice in notices:
         warn(notice)
-    python, _ = choice.choose(descriptor.python, log)
+    python, _ = interpreters.choose(descriptor.python, log)
     options = ["--universal", "--python", str(python.path)]
     options += ["--exclude-newer", request.as_of] if request.as_of else []
     options += [f"--upgrade-package={name}" for name in request.packages]

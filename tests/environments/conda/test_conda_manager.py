@@ -17,7 +17,7 @@ from projrun.disk import Home
 from projrun.environments.conda import conda_manager, rattler
 from projrun.environments.conda.pypi_names import needs_conda
 from projrun.environments.environment_store import Provided
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from projrun.errors import BuildError, UnavailableError
 from projrun.plan import Descriptor
 from projrun.processes import merge_environ
@@ -33,7 +33,7 @@ from tests.support.conda_packages import PLACEHOLDER, Channel, served
 
 RUNNING = ".".join(map(str, sys.version_info[:3]))
 MINOR = ".".join(map(str, sys.version_info[:2]))
-PYTHONS = [python for python in choice.installed() if conda_packages.relocatable(python)]
+PYTHONS = [python for python in interpreters.installed() if conda_packages.relocatable(python)]
 """Looked for here, where HOME is still the user's."""
 
 Provide = Callable[..., Provided]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.environments.interpreters import choice
+from projrun.environments import interpreters
 from projrun.environments.lock_store import lock_once
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
@@ -58,7 +58,7 @@ def three_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_wantednames_the_interpreter(wanted: str, version: str, notice: str) -> None:
-    python, said = choice.choose(wanted)
+    python, said = interpreters.choose(wanted)
     assert (python.version_text, said) == (version, notice)
 
 
@@ -66,12 +66,12 @@ def test_the_wantednames_the_interpreter(wanted: str, version: str, notice: str)
 @pytest.mark.parametrize("wanted", ["3.98.1", ">=4", "3.99"])
 def test_a_python_that_is_not_there_names_those_that_are(wanted: str) -> None:
     with pytest.raises(BuildError, match=r"3\.8\.5, 3\.8\.18, 3\.9\.1"):
-        choice.choose(wanted)
+        interpreters.choose(wanted)
 
 
 def test_what_is_no_version_is_said_so() -> None:
     with pytest.raises(BuildError, match="'three' is not a Python version"):
-        choice.choose("three")
+        interpreters.choose("three")
 
 
 def test_pythons_on_path_are_asked_and_shims_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_pythons_on_path_are_asked_and_shims_are_not(tmp_path: Path, monkeypatch
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}:/bin")
-    assert choice.choose("3.88")[0].version_text == "3.88.1"
+    assert interpreters.choose("3.88")[0].version_text == "3.88.1"
 
 
 def test_what_is_no_working_interpreter_is_passed_over(
@@ -100,27 +100,27 @@ def test_what_is_no_working_interpreter_is_passed_over(
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "none"))
-    assert {python.version_text for python in choice.installed()} == {RUNNING, "3.66.4"}
+    assert {python.version_text for python in interpreters.installed()} == {RUNNING, "3.66.4"}
 
 
 @pytest.mark.usefixtures("three_pythons")
 def test_an_interpreter_is_asked_again_only_when_its_file_changed(tmp_path: Path, home: Home) -> None:
     python = tmp_path / "pyenv" / "versions" / "3.8.5" / "bin" / "python3"
     for _ in range(3):
-        assert choice.choose("3.8.5")[0].version_text == "3.8.5"
+        assert interpreters.choose("3.8.5")[0].version_text == "3.8.5"
     assert times_asked(python) == 1
     stand_in(python, "3.8.6 ")
-    assert choice.choose("3.8.6")[0].version_text == "3.8.6"
+    assert interpreters.choose("3.8.6")[0].version_text == "3.8.6"
     assert times_asked(python) == 2
     (home.cache / FACTS).write_text("{")
-    assert choice.choose("3.8.6")[0].version_text == "3.8.6"
+    assert interpreters.choose("3.8.6")[0].version_text == "3.8.6"
     assert times_asked(python) == 3
 
 
 @pytest.mark.parametrize("wanted", ["3.7", "3.6.15", "2.7"])
 def test_a_python_too_old_to_make_environments_for_is_said_so(wanted: str) -> None:
     with pytest.raises(BuildError, match=rf"{wanted}, and environments can be made for 3\.8 and newer"):
-        choice.choose(wanted)
+        interpreters.choose(wanted)
 
 
 @pytest.mark.usefixtures("three_pythons")
@@ -167,7 +167,7 @@ def test_a_python_is_downloaded_only_where_that_is_allowed(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(BuildError) as caught:
-            choice.choose(absent)
+            interpreters.choose(absent)
         server.shutdown()
     assert bool(asked) == asks
     assert ("could not be downloaded" in str(caught.value)) == asks
@@ -176,7 +176,7 @@ def test_a_python_is_downloaded_only_where_that_is_allowed(
 
 @pytest.mark.usefixtures("home")
 def test_every_interpreter_found_is_listed_once() -> None:
-    found = [python.path.resolve() for python in choice.installed()]
+    found = [python.path.resolve() for python in interpreters.installed()]
     assert len(found) == len(set(found))
 
 
