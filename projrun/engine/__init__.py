@@ -21,6 +21,7 @@ from projrun.engine.unix_http import TIMEOUT_S, EngineRequest, Reply
 from projrun.errors import LaunchError, ProjrunError, UnavailableError
 from projrun.processes.programs import ProgramResult, run_program
 
+# Pattern, message and hint; the first match counts. {address}: of the engine, {said}: its own words.
 REFUSALS: Sequence[tuple[str, str, str]] = (
     (
         r"permission denied.*(socket|connect)",
@@ -84,26 +85,18 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
         "install the NVIDIA container toolkit, or leave -A gpus=… out",
     ),
 )
-"""Pattern, message and hint; the first match counts. {address}: of the engine, {said}: its own words."""
 DEFAULT_HINT = "see what docker_env and -A ask of it; the engine's own log may tell more"
 
-WORKDIR = "/mlflow/projects/code"
-"""The project's directory in a container, as mlflow has it."""
+WORKDIR = "/mlflow/projects/code"  # the project's directory in a container, as mlflow has it
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
-RUN_LABEL = "projrun.run"
-"""Label of a container: the id of the run that it belongs to."""
-FRESH_S = 1.0
-"""Time for which an image that the engine has shown is taken to exist."""
-_TARGET = r"(?a)[\w./:@?=&%-]+"
-"""Match a target that needs no quoting in an HTTP request."""
-SIOCGIFADDR = 0x8915
-"""Number of Linux's ioctl that reads the address of a network device (netdevice(7))."""
+RUN_LABEL = "projrun.run"  # label of a container: the id of the run that it belongs to
+FRESH_S = 1.0  # time for which an image that the engine has shown is taken to exist
+_TARGET = r"(?a)[\w./:@?=&%-]+"  # match a target that needs no quoting in an HTTP request
+SIOCGIFADDR = 0x8915  # number of Linux's ioctl that reads the address of a network device (netdevice(7))
 
 
-_image_seen: dict[str, float] = {}
-"""Ids of images -> monotonic time at which the engine last showed them."""
-_is_docker: dict[str, bool] = {}
-"""Paths of sockets -> True if Docker itself answered there."""
+_image_seen: dict[str, float] = {}  # ids of images -> monotonic time at which the engine last showed them
+_is_docker: dict[str, bool] = {}  # paths of sockets -> True if Docker itself answered there
 
 
 class EngineError(ProjrunError):

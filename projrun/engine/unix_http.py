@@ -8,16 +8,14 @@ import time
 import msgspec
 
 CHUNK = 1 << 16
-TIMEOUT_S = 60
-"""Time that an engine gets to accept a request, and to answer a question about its state."""
+TIMEOUT_S = 60  # time that an engine gets to accept a request, and to answer a question about its state
 _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
-    server: str
-    """The Server header, such as `Docker/28.2.2 (linux)`."""
+    server: str  # the Server header, such as `Docker/28.2.2 (linux)`
 
 
 class EngineRequest:

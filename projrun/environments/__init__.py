@@ -18,46 +18,34 @@ from projrun.errors import RecordError, UsageError
 from projrun.plan import PYLOCK_ARTIFACT, Descriptor, Launch, Lock
 from projrun.record import Environment, Package
 
-LockFiles = Mapping[str, str]
-"""The texts of a lock by the name of the artifact that holds them."""
+LockFiles = Mapping[str, str]  # the texts of a lock by the name of the artifact that holds them
 
 
 class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The lock that the user wants written into the project."""
 
     descriptor: Descriptor
-    directory: Path
-    """The project's."""
-    name: str
-    """The name of a lock of PEP 751 for this descriptor, relative to the project's directory."""
+    directory: Path  # the project's
+    name: str  # the name of a lock of PEP 751 for this descriptor, relative to the project's directory
     log: Path
-    upgrade: bool = False
-    """Keep no version of the lock that is there."""
-    packages: tuple[str, ...] = ()
-    """Those whose versions alone may change."""
-    as_of: str = ""
-    """RFC 3339 time as which the index is to be seen; empty: now."""
+    upgrade: bool = False  # keep no version of the lock that is there
+    packages: tuple[str, ...] = ()  # those whose versions alone may change
+    as_of: str = ""  # RFC 3339 time as which the index is to be seen; empty: now
 
 
 class ProjectLock(msgspec.Struct, frozen=True, kw_only=True):
-    files: dict[str, str]
-    """Texts by name relative to the project's directory; an empty one is to be removed."""
-    summary: str
-    """One line for the user."""
+    files: dict[str, str]  # texts by name relative to the project's directory; an empty one is to be removed
+    summary: str  # one line for the user
 
 
 class EnvironmentImage(msgspec.Struct, frozen=True, kw_only=True):
     """The image that was built for an environment."""
 
     id: str
-    key: str
-    """Key of the environment."""
-    size: int
-    """Bytes, including shared layers."""
-    freeable_size: int
-    """Bytes that removing it frees: the layers of its base stay while the base exists."""
-    created: float
-    """Seconds since the epoch."""
+    key: str  # key of the environment
+    size: int  # bytes, including shared layers
+    freeable_size: int  # bytes that removing it frees: the layers of its base stay while the base exists
+    created: float  # seconds since the epoch
 
 
 class ContainerImages(Protocol):
@@ -178,6 +166,8 @@ class EnvironmentManager(Protocol):
     ) -> None: ...
 
 
+# The managers, in the order in which they are asked whether they suit a descriptor. uv comes first: it suits
+# most projects, and asking a manager imports it.
 KINDS = {
     "uv": "projrun.environments.uv.uv_manager",
     "conda": "projrun.environments.conda.conda_manager",
@@ -186,8 +176,6 @@ KINDS = {
     "pixi": "projrun.environments.pixi",
     "local": "projrun.environments.local",
 }
-"""The managers, in the order in which they are asked whether they suit a descriptor. uv comes first: it suits
-most projects, and asking a manager imports it."""
 
 
 def manager_named(name: str) -> EnvironmentManager:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,10 +17,8 @@ from projrun.record import Package
 
 def packages(dest: Path) -> tuple[Package, ...]:
     """Return the packages installed at `dest`, sorted by name; those from a URL with their source."""
-    found: list[Package] = []
-    for site in _sites(dest):
-        found += packages_in(site)
-    return tuple(sorted(found, key=lambda package: package.name))
+    installed = (package for site in _sites(dest) for package in packages_in(site))
+    return tuple(sorted(installed, key=lambda package: package.name))
 
 
 def packages_in(site: Path) -> Iterator[Package]:
@@ -37,14 +36,13 @@ def normal(name: str) -> str:
 def fingerprint(dest: Path) -> str:
     """Return a digest of what is cheap to see: the names in site-packages, and the time of each RECORD.
 
-    It changes when a package is installed, removed or replaced by hand; a file edited in place takes
-    `altered`. Times count in whole seconds: an image layer keeps no more of them.
+    It changes when a package is installed, removed or replaced by hand; `altered` finds edited files.
     """
     lines = []
     for site in _sites(dest):
         for entry in sorted(os.listdir(site)):
             if entry == "__pycache__" or entry.endswith(".pyc"):
-                continue  # Python makes them as it imports
+                continue  # Python writes them as it imports
             lines.append(entry)
             if entry.endswith(".dist-info"):
                 lines.append(_stamp(site / entry / "RECORD"))
@@ -52,27 +50,35 @@ def fingerprint(dest: Path) -> str:
     return sha256_text("\n".join(lines))
 
 
-def mismatch(lock: Lock, found: tuple[Package, ...], pylock_is_complete: bool) -> str:
-    """Return the differences of the packages found from the locked ones in one line; empty without any.
+def locked_packages(pylock: str) -> list[dict[str, Any]]:
+    """Return the tables `packages` of a pylock.toml; none of an empty text."""
+    from projrun.documents import toml_file
+
+    packages: list[dict[str, Any]] = (
+        toml_file.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
+    )
+    return packages
+
+
+def mismatch(lock: Lock, packages: tuple[Package, ...], pylock_is_complete: bool) -> str:
+    """Return the differences of the installed packages from the locked ones in one line, or ''.
 
     pylock_is_complete: every package that is neither in the pylock nor local is a difference.
     """
-    from projrun.documents import toml_file
-
-    entries = toml_file.parse(lock.pylock, "pylock.toml").get("packages", []) if lock.pylock else []
-    locked = {normal(entry["name"]): entry for entry in entries}
-    there = {package.name: package for package in found}
-    local = {normal(one.name) for one in lock.local}
-    more = there.keys() - locked.keys() - local
-    faults = [f"{name} is not in the lock" for name in sorted(more)] if pylock_is_complete else []
-    faults += [f"{name} is missing" for name in sorted(local - there.keys())]
+    locked = {normal(entry["name"]): entry for entry in locked_packages(lock.pylock)}
+    installed = {package.name: package.version for package in packages}
+    local = {normal(requirement.name) for requirement in lock.local}
+    additional = installed.keys() - locked.keys() - local
+    faults = [f"{name} is not in the lock" for name in sorted(additional)] if pylock_is_complete else []
+    faults += [f"{name} is missing" for name in sorted(local - installed.keys())]
     for name, entry in sorted(locked.items()):
         version = entry.get("version", "")
-        if name not in there:
+        if name not in installed:
+            # A package with a marker may be for other platforms.
             if "marker" not in entry:
                 faults.append(f"{name} {version} is missing".replace("  ", " "))
-        elif version and not _same_version(version, there[name].version):
-            faults.append(f"{name} is {there[name].version} instead of {version}")
+        elif version and not _same_version(version, installed[name]):
+            faults.append(f"{name} is {installed[name]} instead of {version}")
     return ", ".join(faults)
 
 
@@ -91,8 +97,8 @@ def altered(dest: Path) -> list[str]:
                 if not digest.startswith("sha256=") or name.startswith(("..", "/")):
                     continue
                 path = site / name
-                wanted = base64.urlsafe_b64decode(digest.removeprefix("sha256=") + "==").hex()
-                if not path.is_file() or sha256_file(path) != wanted:
+                recorded = base64.urlsafe_b64decode(digest.removeprefix("sha256=") + "==").hex()
+                if not path.is_file() or sha256_file(path) != recorded:
                     changed.append(str(path.relative_to(dest)))
     return changed
 
@@ -106,7 +112,7 @@ def _stamp(path: Path) -> str:
         facts = path.stat()
     except OSError:
         return "missing"
-    return f"{facts.st_size} {int(facts.st_mtime)}"
+    return f"{facts.st_size} {int(facts.st_mtime)}"  # an image layer keeps whole seconds only
 
 
 def origin(direct_url: Path) -> str:
@@ -121,10 +127,10 @@ def origin(direct_url: Path) -> str:
     return without_secrets(facts.get("url", "")) + (f"@{commit}" if commit else "")
 
 
-def _same_version(one: str, other: str) -> bool:
+def _same_version(version: str, other: str) -> bool:
     from packaging.version import InvalidVersion, Version
 
     try:
-        return Version(one) == Version(other)
+        return Version(version) == Version(other)
     except InvalidVersion:
-        return one == other
+        return version == other

@@ -34,10 +34,8 @@ READY = ".ready.json"
 class EnvironmentOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """The project that an environment was first built for. Projects with the same lock share it."""
 
-    project: str
-    """Name of the project's directory."""
-    descriptor: str = ""
-    """The descriptor file relative to the project's directory; empty if there was none."""
+    project: str  # name of the project's directory
+    descriptor: str = ""  # the descriptor file relative to the project's directory; empty if there was none
     kind: str = ""
 
 
@@ -45,8 +43,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     launch: Launch
     origin: EnvironmentOrigin
-    fingerprint: str
-    """`contents.fingerprint` when it was built."""
+    fingerprint: str  # `contents.fingerprint` when it was built
 
 
 def read(dest: Path) -> Ready | None:
@@ -62,8 +59,7 @@ def lock_of(dest: Path) -> Path:
     return dest.with_name(f"{dest.name}.lock")
 
 
-USER_PATIENCE_S = 1.0
-"""Seconds that others may hold a spoilt environment before it counts as in use."""
+USER_PATIENCE_S = 1.0  # seconds that others may hold a spoilt environment before it counts as in use
 
 
 class Provided(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +87,7 @@ def provide(
     """
     manager = manager_named(name)
     if not manager.BUILDS:
+        # `local` fulfils the same contract as managers that build, but has no key, no lock and no directory.
         lock = manager.lock(descriptor, directory, log)
         if resolving.strict_python:
             from projrun.environments.interpreters import refuse_another
@@ -105,7 +102,7 @@ def provide(
     )
     from projrun.environments.requirement_access import with_access
 
-    with _full_disk_told():
+    with _explaining_full_disk():
         home.mark_cache()
         lock = lock or lock_once(name, descriptor, directory, home, log, resolving)
     key = cache_key(manager.key(lock))
@@ -117,7 +114,7 @@ def provide(
                 if ready := _usable(manager, dest):
                     os.utime(held.path)  # its last use
                     explain(f"the environment is ready: {dest}")
-                    # one that was built for another project holds what that one called them
+                    # The project that it was built for may name its local requirements differently.
                     environment = msgspec.structs.replace(ready.environment, local=lock.local)
                     yield Provided(environment=environment, launch=ready.launch, lock=lock)
                     return
@@ -127,7 +124,7 @@ def provide(
                 break
             try:
                 if _usable(manager, dest) is None:
-                    with _full_disk_told():
+                    with _explaining_full_disk():
                         _build(manager, name, with_access(lock, descriptor, directory), origin, dest, log)
             finally:
                 building.release()
@@ -195,8 +192,10 @@ def _build(
         manager.record(lock),
         key=dest.name,
         packages=tuple(
-            msgspec.structs.replace(one, source=cleaned(one.source, lock.access)) if one.source else one
-            for one in packages
+            msgspec.structs.replace(package, source=cleaned(package.source, lock.access))
+            if package.source
+            else package
+            for package in packages
         ),
     )
     ready = Ready(
@@ -209,7 +208,7 @@ def _build(
 
 
 @contextmanager
-def _full_disk_told() -> Iterator[None]:
+def _explaining_full_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:

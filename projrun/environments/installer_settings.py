@@ -30,12 +30,9 @@ class Setting(msgspec.Struct, frozen=True):
 
     place: Place
     about: str
-    pip: str = ""
-    """Long options of pip: `[section] name` in a pip.conf, and `PIP_NAME`."""
-    variables: str = ""
-    """Variables of uv and virtualenv, as patterns."""
-    uv: str = ""
-    """Keys of uv.toml and `[tool.uv]`, at the top or in the table `pip`."""
+    pip: str = ""  # long options of pip: `[section] name` in a pip.conf, and `PIP_NAME`
+    variables: str = ""  # variables of uv and virtualenv, as patterns
+    uv: str = ""  # keys of uv.toml and `[tool.uv]`, at the top or in the table `pip`
 
 
 SETTINGS = (
@@ -202,8 +199,8 @@ SETTINGS = (
 
 
 def options_of_pip(places: tuple[Place, ...]) -> set[str]:
-    """The long options of pip with one of these places."""
-    return {name for one in SETTINGS if one.place in places for name in one.pip.split()}
+    """Return the long options of pip with one of these places."""
+    return {name for setting in SETTINGS if setting.place in places for name in setting.pip.split()}
 
 
 def variable_of_pip(option: str) -> str:
@@ -211,34 +208,35 @@ def variable_of_pip(option: str) -> str:
 
 
 def names_of_variables(places: tuple[Place, ...]) -> list[str]:
-    """The variables of uv with one of these places, as far as the table names them in full."""
-    named = (name for one in SETTINGS if one.place in places for name in one.variables.split())
-    return sorted(name for name in named if name.startswith("UV_") and "*" not in name)
+    """Return the variables of uv with one of these places, as far as the table names them in full."""
+    patterns = " ".join(setting.variables for setting in SETTINGS if setting.place in places).split()
+    return sorted(name for name in patterns if name.startswith("UV_") and "*" not in name)
 
 
 def variables_of(environ: Mapping[str, str], places: tuple[Place, ...]) -> dict[str, str]:
-    """The variables of uv and virtualenv in `environ` that have one of these places."""
-    patterns = [(pattern, one.place) for one in SETTINGS for pattern in one.variables.split()]
+    """Return the variables of uv and virtualenv in `environ` that have one of these places."""
+    patterns = [(pattern, setting.place) for setting in SETTINGS for pattern in setting.variables.split()]
 
-    def place(name: str) -> Place:
+    def place_of(name: str) -> Place:
         fitting = [(len(pattern), place) for pattern, place in patterns if fnmatchcase(name, pattern)]
-        return max(fitting)[1] if fitting else "never"
+        return max(fitting)[1] if fitting else "never"  # the longest pattern is the most specific
 
-    return {name: value for name, value in environ.items() if _is_setting(name) and place(name) in places}
+    return {name: value for name, value in environ.items() if _is_setting(name) and place_of(name) in places}
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without every variable of pip, uv and virtualenv."""
+    """Return `environ` without the variables of pip, uv and virtualenv."""
     return {name: value for name, value in environ.items() if not _is_setting(name) and name[:4] != "PIP_"}
 
 
 def of_document(document: Mapping[str, Any], places: tuple[Place, ...]) -> dict[str, Any]:
-    """The settings of a uv.toml, or of `[tool.uv]`, that have one of these places."""
-    keys = {name for one in SETTINGS if one.place in places for name in one.uv.split()}
-    found = {key: value for key, value in document.items() if key in keys}
-    if isinstance(pip := document.get("pip"), dict) and (kept := {k: v for k, v in pip.items() if k in keys}):
-        found["pip"] = kept
-    return found
+    """Return the settings of a uv.toml, or of `[tool.uv]`, that have one of these places."""
+    keys = {name for setting in SETTINGS if setting.place in places for name in setting.uv.split()}
+    settings = {key: value for key, value in document.items() if key in keys}
+    pip = document.get("pip")
+    if isinstance(pip, dict) and keys.intersection(pip):
+        settings["pip"] = {key: value for key, value in pip.items() if key in keys}
+    return settings
 
 
 def _is_setting(name: str) -> bool:

@@ -25,10 +25,8 @@ from projrun.net import is_offline
 from projrun.processes.programs import run_program
 
 DOWNLOADS_VARIABLE = "PROJRUN_PYTHON_DOWNLOADS"
-OLDEST = (3, 8)
-"""The oldest version that uv and virtualenv make environments for."""
-NOTES = "pythons-v1.json"
-"""File in the cache with the answer of each interpreter."""
+OLDEST = (3, 8)  # the oldest version that uv and virtualenv make environments for
+NOTES = "pythons-v1.json"  # file in the cache with the answer of each interpreter
 PATIENCE_S = 20.0
 _DIRECTORY_NAME = re.compile(r"(?:cpython-)?\d+\.\d+(?:\.\d+)?(?:-.*)?")
 _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.executable)"
@@ -49,8 +47,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     mtime_ns: int
     size: int
-    version: str
-    """Empty for a broken interpreter or a shim."""
+    version: str  # empty for a broken interpreter or a shim
 
 
 def running() -> Interpreter:

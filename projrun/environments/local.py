@@ -28,15 +28,15 @@ download_packages = environments.refuse_download
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
-    """Nothing is resolved; the notices say how what is installed differs from the descriptor."""
-    wanted = (*descriptor.build_dependencies, *descriptor.dependencies)
-    python = _python()
+    """Resolve nothing; the notices name the differences of the installed packages from the descriptor."""
+    requirements = (*descriptor.build_dependencies, *descriptor.dependencies)
+    python = _find_python()
     version = _version(python) if python else ""
     differences = ""
-    if wanted or descriptor.python:
+    if requirements or descriptor.python:
         file = descriptor.file or "the project's requirements"
         say(f"running in the current environment, not in one made from {file}")
-        differences = _differences(wanted, descriptor.python, file, python, version)
+        differences = _differences(requirements, descriptor.python, file, python, version)
     notices = (differences,) if differences else ()
     return Lock(manager="local", files={}, python=version, notices=notices)
 
@@ -58,12 +58,12 @@ def unhealthy(dest: Path) -> str | None:
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    """The packages of the `python` that the command would start, wherever `dest` is."""
+    """Return the packages of the `python` that the command would start, wherever `dest` is."""
     from projrun.environments.contents import packages_in
 
-    python = _python()
-    found = [package for site in _sites(python) for package in packages_in(site)] if python else []
-    return tuple(sorted(found, key=lambda package: (package.name, package.version)))
+    python = _find_python()
+    installed = [package for site in _sites(python) for package in packages_in(site)] if python else []
+    return tuple(sorted(installed, key=lambda package: (package.name, package.version)))
 
 
 def from_record(environment: Environment, files: environments.LockFiles, descriptor: Descriptor) -> Lock:
@@ -74,35 +74,40 @@ def launch(dest: Path) -> Launch:
     return Launch()
 
 
-def _differences(wanted: tuple[str, ...], request: str, file: str, python: Path | None, version: str) -> str:
-    """One line that says what is not there as `file` wants it; empty when all is."""
+def _differences(
+    requirements: tuple[str, ...], request: str, file: str, python: Path | None, version: str
+) -> str:
+    """Return the differences of the installed packages from `file` in one line, or ''.
+
+    request: for a Python. python, version: the interpreter of the run.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     from projrun.environments.contents import normal
 
     if python is None:
         return f"there is no Python on PATH to compare with {file}"
-    there = {package.name: package.version for package in contents(python)}
+    installed = {package.name: package.version for package in contents(python)}
     faults = []
     if version and request and not _fits(version, request):
         faults.append(f"Python is {version}, not {request}")
-    for line in wanted:
+    for line in requirements:
         try:
             requirement = Requirement(line.partition(" --hash")[0].partition(" #")[0])
         except InvalidRequirement:
             continue  # a path or a bare URL: it has no name to look for
         if requirement.marker and not requirement.marker.evaluate(_markers(version)):
             continue
-        found = there.get(normal(requirement.name))
-        if found is None:
+        present = installed.get(normal(requirement.name))
+        if present is None:
             faults.append(f"{requirement.name} is missing")
-        elif not requirement.specifier.contains(found, prereleases=True):
-            faults.append(f"{requirement.name} is {found}, not {requirement.specifier}")
+        elif not requirement.specifier.contains(present, prereleases=True):
+            faults.append(f"{requirement.name} is {present}, not {requirement.specifier}")
     return f"the current environment differs from {file}: {'; '.join(faults)}" if faults else ""
 
 
-def _python() -> Path | None:
-    """The `python` that the command would start."""
+def _find_python() -> Path | None:
+    """Return the `python` that the command would start."""
     for entry in os.environ.get("PATH", os.defpath).split(os.pathsep):
         python = Path(entry) / "python"
         if entry and os.access(python, os.X_OK) and python.is_file():
@@ -111,18 +116,19 @@ def _python() -> Path | None:
 
 
 def _sites(python: Path) -> list[Path]:
-    """The package directories of an interpreter, which is not started."""
+    """Return the package directories of an interpreter, which is not started."""
     prefix = python.parent.parent
     real = python.resolve()
     if not (prefix / "pyvenv.cfg").exists():
         prefix = real.parent.parent
     minor = real.name if real.name.startswith("python3.") else "python3*"
-    places = (f"lib/{minor}/site-packages", f"lib/{minor}/dist-packages", "lib/python3/dist-packages")
-    return sorted({site for place in places for site in prefix.glob(place)})
+    # Debian installs its own packages in the last of these.
+    patterns = (f"lib/{minor}/site-packages", f"lib/{minor}/dist-packages", "lib/python3/dist-packages")
+    return sorted({site for pattern in patterns for site in prefix.glob(pattern)})
 
 
 def _version(python: Path) -> str:
-    """`3.11.7`, or `3.11` where the files say no more, or ''. The interpreter is not started."""
+    """Return `3.11.7`, `3.11` if the files name no patch, or ''. The interpreter is not started."""
     real = python.resolve()
     if real == Path(getattr(sys, "_base_executable", None) or sys.executable).resolve():
         return ".".join(map(str, sys.version_info[:3]))
@@ -135,8 +141,8 @@ def _version(python: Path) -> str:
         (real.parent.parent.name, r"^(?:cpython-)?(\d+\.\d+\.\d+)(?:-.*)?$"),
         (real.name, r"^python(\d+\.\d+)$"),
     ):
-        if found := re.search(pattern, text, re.MULTILINE):
-            return found[1]
+        if match := re.search(pattern, text, re.MULTILINE):
+            return match[1]
     return ""
 
 
@@ -145,8 +151,7 @@ def _fits(version: str, request: str) -> bool:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     if request[0].isdigit():
-        both = list(zip(version.split("."), request.split(".")))
-        return all(one == other for one, other in both)
+        return all(part == other for part, other in zip(version.split("."), request.split(".")))
     try:
         return SpecifierSet(request.replace(" ", "")).contains(version)
     except InvalidSpecifier:

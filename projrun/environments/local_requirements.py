@@ -13,11 +13,11 @@ from projrun.disk.file_operations import cache_key, sha256_file, write_atomicall
 from projrun.errors import BuildError, SourceError
 from projrun.plan import Descriptor, Lock
 
+# Longer than the time step of any file system: within one step a file may change twice and look the same
 TICK_NS = 2 * 10**9
-"""Longer than the time step of any file system: within it a file may change and keep its time."""
 
 
-class _Seen(msgspec.Struct, frozen=True, array_like=True):
+class _Note(msgspec.Struct, frozen=True, array_like=True):
     """The state of a file when it was read."""
 
     size: int
@@ -28,15 +28,16 @@ class _Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FileDigests:
-    """Digests of files, kept in the file `notes` so that an unchanged one is not read again.
+    """Digests of files, kept in the file `notes` so that an unchanged one is not read again."""
 
-    notes: None keeps them nowhere: every file is read.
-    """
+    # A note has the size, times and inode of its file, as Git's index does. Keys of environments hold digests
+    # of content alone: the notes only save reading.
 
     def __init__(self, notes: Path | None) -> None:
+        """notes: None keeps the digests nowhere, so that every file is read."""
         self._notes = notes
-        self._before: dict[str, _Seen] = {}
-        self._now: dict[str, _Seen] = {}
+        self._before: dict[str, _Note] = {}
+        self._now: dict[str, _Note] = {}
         self._noted_ns = 0
         if notes is not None:
             self._recall(notes)
@@ -44,22 +45,22 @@ class FileDigests:
     def _recall(self, notes: Path) -> None:
         try:
             self._noted_ns = notes.stat().st_mtime_ns
-            self._before = msgspec.json.decode(notes.read_bytes(), type=dict[str, _Seen])
+            self._before = msgspec.json.decode(notes.read_bytes(), type=dict[str, _Note])
         except (OSError, msgspec.MsgspecError):
             self._before = {}
 
     def of(self, file: Path) -> str:
         """Return the sha256 of a regular file."""
         name, facts = str(file), os.stat(file)
-        looks = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
-        seen = self._before.get(name)
-        if seen is None or looks != (seen.size, seen.mtime_ns, seen.ctime_ns, seen.inode):
-            seen = _Seen(*looks, sha256_file(file))
-        elif seen.ctime_ns > self._noted_ns - TICK_NS:
-            seen = msgspec.structs.replace(seen, sha256=sha256_file(file))
+        state = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        note = self._before.get(name)
+        if note is None or state != (note.size, note.mtime_ns, note.ctime_ns, note.inode):
+            note = _Note(*state, sha256_file(file))
+        elif note.ctime_ns > self._noted_ns - TICK_NS:
+            note = msgspec.structs.replace(note, sha256=sha256_file(file))
             self._before.pop(name)  # so that it is noted anew
-        self._now[name] = seen
-        return seen.sha256
+        self._now[name] = note
+        return note.sha256
 
     def note(self) -> None:
         """Write the notes, if they changed."""
@@ -74,24 +75,16 @@ _LOCAL = (
 _MARK = r"(-e\b|--editable\b|\.{1,2}/|\.{1,2}(?:\[|$|\s)|/|file:|[\w./-]+\.whl|[^#]*@\s*file:)"
 _METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt")
 _NOT_SOURCE = {
-    ".git",
-    ".hg",
-    "__pycache__",
-    "build",
-    "dist",
-    ".venv",
-    "venv",
-    "mlruns",
-    ".tox",
-    ".mypy_cache",
+    *(".git", ".hg", ".mypy_cache", ".tox", ".venv"),
+    *("__pycache__", "build", "dist", "mlruns", "venv"),
 }
 
 
 def local_paths(descriptor: Descriptor) -> Iterator[str]:
     for line in (*descriptor.build_dependencies, *descriptor.dependencies):
-        found = re.match(_LOCAL, line) if re.match(_MARK, line) and "+" not in line.split("/")[0] else None
-        if found and "://" not in found["path"]:
-            yield found["path"]
+        match = re.match(_LOCAL, line) if re.match(_MARK, line) and "+" not in line.split("/")[0] else None
+        if match and "://" not in match["path"]:
+            yield match["path"]
 
 
 def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
@@ -109,43 +102,49 @@ def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = No
         return lock
     digests = FileDigests(notes)
     local, notices = [], list(lock.notices)
-    for one in lock.local:
-        place = Path(os.path.abspath(directory / one.path))
-        if not place.exists():
-            raise BuildError(f"the local requirement '{one.path}' is not there", "add it to the project")
-        editable = one.editable and in_place
-        if one.editable and not editable:
-            notices.append(f"{one.path} is installed as it is now, not editable: the checkout is temporary")
-        digest = _metadata_digest(place) if editable else _digest(place, digests)
-        local.append(msgspec.structs.replace(one, place=str(place), sha256=digest, editable=editable))
+    for requirement in lock.local:
+        name, path = requirement.path, Path(os.path.abspath(directory / requirement.path))
+        if not path.exists():
+            raise BuildError(f"the local requirement '{name}' is not there", "add it to the project")
+        editable = requirement.editable and in_place
+        if requirement.editable and not editable:
+            notices.append(f"{name} is installed as it is now, not editable: the checkout is temporary")
+        digest = _metadata_digest(path) if editable else _digest(path, digests)
+        changes = {"place": str(path), "sha256": digest, "editable": editable}
+        local.append(msgspec.structs.replace(requirement, **changes))
     digests.note()
     return msgspec.structs.replace(lock, local=tuple(local), notices=tuple(notices))
 
 
 def local_facts(lock: Lock) -> list[list[object]]:
-    """Return what of the local requirements determines the environment; of an editable one also its place."""
-    return [[one.name, one.sha256, one.editable, one.place if one.editable else ""] for one in lock.local]
+    """Return the facts of the local requirements that determine the environment."""
+    # An editable environment refers to the place of its sources; of others the content counts alone.
+    return [
+        [local.name, local.sha256, local.editable, local.place if local.editable else ""]
+        for local in lock.local
+    ]
 
 
 def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] = ()) -> None:
     """Install the local requirements of `lock` into the environment of `python`, without dependencies."""
     from projrun.environments.uv.program import run_uv
 
-    for one in lock.local:
-        source = ["--editable", one.place] if one.editable else [one.place]
+    for requirement in lock.local:
+        name, place = requirement.name, requirement.place
+        source = ["--editable", place] if requirement.editable else [place]
         # A cached build of the same version may be of other sources.
-        fresh = ["--reinstall-package", one.name, "--refresh-package", one.name]
+        fresh = ["--reinstall-package", name, "--refresh-package", name]
         install = ["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source]
         run_uv(install, log, access=lock.access)
 
 
 def copy_local(lock: Lock, directory: Path) -> list[str]:
-    """Copy the files of the local requirements into `directory`; return their places relative to it."""
+    """Copy the files of the local requirements into `directory`; return their paths relative to it."""
     import shutil
 
     copies = []
-    for number, one in enumerate(lock.local):
-        place = Path(one.place)
+    for number, requirement in enumerate(lock.local):
+        place = Path(requirement.place)
         copy = Path(str(number), place.name)
         for file in [place] if place.is_file() else _files(place):
             target = directory / copy / file.relative_to(place)
@@ -177,11 +176,11 @@ def _files(place: Path) -> list[Path]:
     """Return the unignored files of a source tree, or without Git all but leftovers of builds."""
     if listed := _known_to_git(place):
         return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
-    found: list[Path] = []
+    files: list[Path] = []
     for parent, directories, names in os.walk(place):
         directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
-        found += [Path(parent, name) for name in names if not name.endswith(".pyc")]
-    return [file for file in found if file.is_file() or file.is_symlink()]
+        files += [Path(parent, name) for name in names if not name.endswith(".pyc")]
+    return [file for file in files if file.is_file() or file.is_symlink()]
 
 
 def _known_to_git(place: Path) -> list[Path]:

@@ -29,8 +29,7 @@ from projrun.plan import (
 from projrun.record import Environment
 
 RESOLVE_ONCE = Resolving()
-DIGESTS = "digests.json"
-"""File beside a stored lock with the digests of its local requirements' files."""
+DIGESTS = "digests.json"  # file beside a stored lock with the digests of its local requirements' files
 
 
 def lock_once(
@@ -117,7 +116,7 @@ def _facts(name: str, descriptor: Descriptor, directory: Path, as_of: str) -> di
         "default python": "" if descriptor.python else list(sys.version_info[:2]),
         "platform": [sys.platform, os.uname().machine],
         "variables": variable_digests(descriptor),
-        # Of managers that have no such settings, empty: a lock that was stored before keeps its name.
+        # Managers without such settings have these too: a lock that was stored before keeps its name.
         "index": {},
         "project settings": {},
         "conda": {},

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from projrun.environments.contents import normal
+from projrun.environments.contents import locked_packages, normal
 
 _URL = r'\burl = "([^"]*/)?([^"/]+)"'
 
@@ -20,25 +20,22 @@ def with_files(pylock: str, directory: str) -> str:
         return pylock
     from urllib.parse import unquote
 
-    def named(match: re.Match[str]) -> str:
+    def path_of(match: re.Match[str]) -> str:
         file = Path(directory, unquote(match[2].partition("#")[0]))
         return f"path = {msgspec.json.encode(str(file)).decode()}" if file.is_file() else match[0]
 
-    return re.sub(_URL, named, pylock)
+    return re.sub(_URL, path_of, pylock)
 
 
 def holds_all(pylock: str, directory: str) -> bool:
     """Return True if `directory` has a file of every package of the lock."""
-    from projrun.documents import toml_file
-
     if not directory:
         return False
-    there = {normal(path.name) for path in Path(directory).glob("*")}
-    packages = toml_file.parse(pylock, "pylock.toml").get("packages", [])
+    names = {normal(path.name) for path in Path(directory).glob("*")}
     return all(
         "version" in package
-        and any(name.startswith(f"{normal(package['name'] + '-' + package['version'])}-") for name in there)
-        for package in packages
+        and any(name.startswith(f"{normal(package['name'] + '-' + package['version'])}-") for name in names)
+        for package in locked_packages(pylock)
     )
 
 
@@ -52,34 +49,33 @@ def copied(pylock: str, directory: str, target: Path) -> str:
     from projrun.documents import toml_file
 
     document = toml_file.parse(pylock, "pylock.toml")
-    for file, place in _here(document, directory):
+    for file, path in _local_files(document.get("packages", ()), directory):
         target.mkdir(exist_ok=True)
-        copyfile(place, target / place.name)
+        copyfile(path, target / path.name)
         file.pop("url", None)
-        file["path"] = f"{target.name}/{place.name}"
+        file["path"] = f"{target.name}/{path.name}"
     return toml_file.dump(document)
 
 
 def on_this_machine(pylock: str) -> list[Path]:
     """Return the files of the lock that only this machine has."""
-    from projrun.documents import toml_file
-
-    return [place for _, place in _here(toml_file.parse(pylock, "pylock.toml"), "")] if pylock else []
+    return [path for _, path in _local_files(locked_packages(pylock), "")]
 
 
-def _here(document: dict[str, Any], directory: str) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield each file of a package that can be copied, and its path."""
+def files_of(package: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the tables of a locked package's wheels, sdist and archive."""
+    yield from package.get("wheels", ())
+    yield from (package[key] for key in ("sdist", "archive") if key in package)
+
+
+def _local_files(packages: Iterable[dict[str, Any]], directory: str) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Yield the table of each file that `directory` or the lock's own path has, and its path."""
     from urllib.parse import unquote
 
-    for package in document.get("packages", ()):
-        for file in (
-            *package.get("wheels", ()),
-            *(package[key] for key in ("sdist", "archive") if key in package),
-        ):
-            url = file.get("url", "")
-            place = Path(file.get("path") or unquote(url.removeprefix("file://").partition("#")[0]))
-            carried = Path(directory, place.name) if directory else None
-            if carried and carried.is_file():
-                yield file, carried
-            elif ("path" in file or url.startswith("file://")) and place.is_file():
-                yield file, place
+    for file in (file for package in packages for file in files_of(package)):
+        url = file.get("url", "")
+        path = Path(file.get("path") or unquote(url.removeprefix("file://").partition("#")[0]))
+        if directory and Path(directory, path.name).is_file():
+            yield file, Path(directory, path.name)
+        elif ("path" in file or url.startswith("file://")) and path.is_file():
+            yield file, path

@@ -11,6 +11,7 @@ from typing import Any
 
 from projrun.console import one_line
 from projrun.environments import LockFiles, lock_with_interpreter
+from projrun.environments.contents import locked_packages
 from projrun.environments.installer_settings import (
     INSTALLING,
     options_of_pip,
@@ -62,11 +63,8 @@ def pip_for(lock: Lock) -> Path:
 
 def requirements(pylock: str) -> tuple[list[str], list[str]]:
     """Return requirement lines for pip: those with hashes, and those without (Git, directories)."""
-    from projrun.documents import toml_file
-
     hashed, unhashed = [], []
-    packages = toml_file.parse(pylock, "pylock.toml").get("packages", []) if pylock else []
-    for package in packages:
+    for package in locked_packages(pylock):
         marker = f" ; {package['marker']}" if "marker" in package else ""
         name = package["name"]
         if vcs := package.get("vcs"):

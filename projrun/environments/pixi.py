@@ -24,8 +24,8 @@ from projrun.net import channel_without_credentials
 from projrun.plan import CONDA_LOCK_ARTIFACT, PYLOCK_ARTIFACT, Descriptor, LocalRequirement, Lock
 from projrun.record import Environment
 
+# The part of the project's manifest that counts: a descriptor read from pyproject.toml lacks it
 MANIFEST_ARTIFACT = "projrun/pixi.toml"
-"""The part of the project's manifest that counts: a descriptor read from pyproject.toml lacks it."""
 
 BUILDS = True
 IN_CONTAINERS = False
@@ -57,8 +57,7 @@ def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:
 
 
 def staleness(descriptor: Descriptor, directory: Path) -> str:
-    """Only pixi knows: its lock does not say what it was made from."""
-    return ""
+    return ""  # pixi alone knows: its lock does not say what it was made from
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -114,8 +113,7 @@ class _Activation(msgspec.Struct, frozen=True):
 
 class _Manifest(msgspec.Struct, frozen=True):
     workspace: _Workspace = _Workspace()
-    project: _Workspace = _Workspace()
-    """The table `workspace` under the name that it had before."""
+    project: _Workspace = _Workspace()  # the table `workspace` under the name that it had before
     activation: _Activation = _Activation()
 
 

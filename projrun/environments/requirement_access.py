@@ -22,36 +22,27 @@ _OPTION = (
     r"(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host)(?:(?:\s*=\s*|\s+)(.+))?$"
 )
 _WHOLE_URL = r"[A-Za-z][A-Za-z0-9+.-]*://[^\s;#\"']*"
-_URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?"
+_URL = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^\s/@\"']+)(?P<path>/[^\s;#\"']*)?"
 _LOGIN = rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@\"']+@[^\s;#\"']*"
 _PATH = r"\bpath\s*="
 _VARIABLE = r"\$\{([A-Z0-9_]+)\}"
-_SECRETS = r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b"
-"""In names of variables."""
+_SECRETS = r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH|PAT\b"  # in names of variables
 _MASK = "****"
 
 
 def without_access(descriptor: Descriptor) -> Descriptor:
     """Return the descriptor as it may be shown and recorded, without credentials."""
-    if not _lines_with_urls(descriptor):
-        return descriptor
-    return msgspec.structs.replace(
-        descriptor,
-        build_dependencies=tuple(map(without_secrets, descriptor.build_dependencies)),
-        dependencies=tuple(map(without_secrets, descriptor.dependencies)),
-        constraints=tuple(map(without_secrets, descriptor.constraints)),
-    )
+    return _with_lines(descriptor, without_secrets) if _lines_with_urls(descriptor) else descriptor
 
 
 def access_of(descriptor: Descriptor, directory: Path) -> Access:
     """Return the options and credentials of a descriptor, which may not be kept."""
-    lines = _lines(descriptor)
-    with_urls = [line for line in lines if "://" in line]
-    urls = {url for line in with_urls for url in re.findall(_WHOLE_URL, line) if without_secrets(url) != url}
+    text = "\n".join(_lines_with_urls(descriptor))
+    urls = {url for url in re.findall(_WHOLE_URL, text) if without_secrets(url) != url}
     urls |= _logins_in(directory / descriptor.lock_file) if descriptor.lock_file else set()
-    names = dict.fromkeys(name for line in with_urls for name in re.findall(_VARIABLE, line))
+    names = dict.fromkeys(re.findall(_VARIABLE, text))
     return Access(
-        options=tuple(_in_place(line, directory) for line in lines if re.match(_OPTION, line)),
+        options=tuple(_in_place(line, directory) for line in _lines(descriptor) if re.match(_OPTION, line)),
         urls=tuple(sorted(urls, key=len, reverse=True)),
         variables=tuple(names),
         directory=directory,
@@ -77,15 +68,15 @@ def _in_place(line: str, directory: Path) -> str:
 
 def with_urls(descriptor: Descriptor, access: Access) -> Descriptor:
     """Return the descriptor with the credentials that `without_access` took out."""
+    return _with_lines(descriptor, lambda line: _with_urls(line, access.urls))
 
-    def restored(lines: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_with_urls(line, access.urls) for line in lines)
 
+def _with_lines(descriptor: Descriptor, convert: Callable[[str], str]) -> Descriptor:
     return msgspec.structs.replace(
         descriptor,
-        build_dependencies=restored(descriptor.build_dependencies),
-        dependencies=restored(descriptor.dependencies),
-        constraints=restored(descriptor.constraints),
+        build_dependencies=tuple(map(convert, descriptor.build_dependencies)),
+        dependencies=tuple(map(convert, descriptor.dependencies)),
+        constraints=tuple(map(convert, descriptor.constraints)),
     )
 
 
@@ -115,10 +106,10 @@ def installable(lock: Lock) -> str:
 def with_paths(document: dict[str, Any], changed: Callable[[str], str]) -> dict[str, Any]:
     """Change the path of each local file of a resolution in place, and return the document."""
     for package in document.get("packages", ()):
-        places = [package[key] for key in ("directory", "archive", "sdist") if key in package]
-        for place in (*places, *package.get("wheels", ())):
-            if "path" in place:
-                place["path"] = changed(place["path"])
+        sources = [package[key] for key in ("directory", "archive", "sdist") if key in package]
+        for source in (*sources, *package.get("wheels", ())):
+            if "path" in source:
+                source["path"] = changed(source["path"])
     return document
 
 
@@ -142,24 +133,22 @@ def variables_for_uv(access: Access | None, environ: Mapping[str, str]) -> dict[
     """
     if access is None:
         return {}
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for option in access.options:
         name, value = _option(option)
-        if variable := _FOR_UV.get(name):
-            found.setdefault(variable, []).append(_expanded(value))
-    result = {}
-    for variable, values in found.items():
-        theirs = environ.get(variable, "")
-        if variable == "UV_DEFAULT_INDEX":
-            if not theirs and not environ.get("UV_INDEX_URL"):
-                result[variable] = values[-1]
-            continue
+        if variable := _UV_VARIABLES.get(name):
+            values.setdefault(variable, []).append(_expanded(value))
+    defaults = values.pop("UV_DEFAULT_INDEX", [])
+    variables = {}
+    if defaults and not environ.get("UV_DEFAULT_INDEX") and not environ.get("UV_INDEX_URL"):
+        variables["UV_DEFAULT_INDEX"] = defaults[-1]
+    for variable, indexes in values.items():
         separator = "," if variable == "UV_FIND_LINKS" else " "
-        result[variable] = separator.join(filter(None, (theirs, *values)))
-    return {**result, **variables_for_git(access, environ)}
+        variables[variable] = separator.join(filter(None, (environ.get(variable, ""), *indexes)))
+    return {**variables, **variables_for_git(access, environ)}
 
 
-_FOR_UV = {
+_UV_VARIABLES = {
     "-i": "UV_DEFAULT_INDEX",
     "--index-url": "UV_DEFAULT_INDEX",
     "--extra-index-url": "UV_INDEX",
@@ -179,9 +168,9 @@ def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict
         if url.startswith("git+http"):
             parts = urlsplit(_expanded(url.removeprefix("git+")))
             login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-            place = parts.netloc.rpartition("@")[2]
+            host = parts.netloc.rpartition("@")[2]
             token = base64.b64encode(login.encode()).decode()
-            settings[f"http.{parts.scheme}://{place}/.extraHeader"] = f"Authorization: Basic {token}"
+            settings[f"http.{parts.scheme}://{host}/.extraHeader"] = f"Authorization: Basic {token}"
     return git_config_variables(environ, list(settings.items())) if settings else {}
 
 
@@ -193,15 +182,14 @@ def with_credentials(text: str, access: Access | None) -> str:
     logins = [login for login in map(_login, urls) if login.user]
     text = _with_urls(text, urls)
 
-    def restored(found: re.Match[str]) -> str:
-        path = found["path"] or "/"
-        fitting = [
-            login for login in logins if (login.scheme, login.place) == (found["scheme"], found["place"])
-        ]
+    def restored(url: re.Match[str]) -> str:
+        scheme, host, path = url["scheme"], url["host"], url["path"] or ""
+        fitting = [login for login in logins if (login.scheme, login.host) == (scheme, host)]
         if not fitting:
-            return found[0]
-        best = max(fitting, key=lambda login: (path == login.path, path.startswith(login.path)))
-        return f"{found['scheme']}://{best.user}@{found['place']}{found['path'] or ''}"
+            return url[0]
+        below = path or "/"
+        best = max(fitting, key=lambda login: (below == login.path, below.startswith(login.path)))
+        return f"{scheme}://{best.user}@{host}{path}"
 
     return _expanded(re.sub(_URL, restored, text) if logins else text, access.variables)
 
@@ -237,15 +225,15 @@ def kept(document: Any, access: Access | None = None) -> Any:
 class _Login(msgspec.Struct, frozen=True):
     scheme: str
     user: str
-    place: str
+    host: str
     path: str
 
 
 def _login(url: str) -> _Login:
     scheme, _, rest = url.partition("://")
     before, slash, path = rest.partition("/")
-    user, _, place = before.rpartition("@")
-    return _Login(scheme, user, place, slash + path)
+    user, _, host = before.rpartition("@")
+    return _Login(scheme, user, host, slash + path)
 
 
 def _secrets(access: Access) -> Iterator[str]:
@@ -262,17 +250,18 @@ def _secrets(access: Access) -> Iterator[str]:
 
 
 def _option(line: str) -> tuple[str, str]:
-    found = re.match(_OPTION, line)
-    assert found is not None
-    return found[1], (found[2] or "").strip().strip("'\"")
+    match = re.match(_OPTION, line)
+    assert match is not None
+    return match[1], (match[2] or "").strip().strip("'\"")
 
 
 def _expanded(text: str, names: Iterable[str] | None = None) -> str:
     """Expand `${NAME}` as pip and uv do; a variable that is not set stays as written."""
-    wanted = None if names is None else set(names)
+    expandable = None if names is None else set(names)
 
-    def value(found: re.Match[str]) -> str:
-        return os.environ.get(found[1], found[0]) if wanted is None or found[1] in wanted else found[0]
+    def value(variable: re.Match[str]) -> str:
+        is_expandable = expandable is None or variable[1] in expandable
+        return os.environ.get(variable[1], variable[0]) if is_expandable else variable[0]
 
     return re.sub(_VARIABLE, value, text)
 

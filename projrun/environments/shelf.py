@@ -21,10 +21,8 @@ class Shelved(msgspec.Struct, frozen=True, kw_only=True):
 
     manager: str
     entry: CacheEntry
-    ready: Ready | None
-    """None for the rest of a killed build, and for an image whose directory is gone."""
-    image: EnvironmentImage | None = None
-    """The image that was built for it, where the present engine has it."""
+    ready: Ready | None  # None for the rest of a killed build, and for an image whose directory is gone
+    image: EnvironmentImage | None = None  # the image that was built for it, where the present engine has it
 
     @property
     def path(self) -> Path:
@@ -53,8 +51,8 @@ class Size(msgspec.Struct, frozen=True):
     """Bytes on disk."""
 
     total: int
+    # Bytes that removing it frees: files that are hard-linked elsewhere, such as uv's cache, stay there
     own: int
-    """Bytes that removing it frees: files that are hard-linked elsewhere, such as uv's cache, stay there."""
 
 
 def shelved(home: Home) -> list[Shelved]:

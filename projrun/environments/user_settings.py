@@ -43,10 +43,9 @@ class UserSettings(msgspec.Struct, frozen=True):
     """The configuration files and variables of pip and uv as they were when they were read."""
 
     environ: Mapping[str, str]
-    pip_files: dict[str, str]
-    """Long option of `pip install` -> value, of every pip.conf."""
+    pip_files: dict[str, str]  # long option of `pip install` -> value, of every pip.conf
+    # The uv.toml of the user and the one of the machine, those that exist: the one that wins first
     uv_files: tuple[UvFile, ...]
-    """The uv.toml of the user and the one of the machine, those that exist: the one that wins first."""
 
     @property
     def pip_variables(self) -> dict[str, str]:

@@ -39,11 +39,11 @@ unhealthy = uv_manager.unhealthy
 contents = uv_manager.contents
 launch = uv_manager.launch
 
+# Shell and Python both read it: a script starts the interpreter that lies beside it, wherever that is
 _RELOCATABLE = b"""#!/bin/sh
 '''exec' "$(dirname -- "$(realpath -- "$0")")/python" "$0" "$@"
 ' '''
 """
-"""Shell and Python both read it: a script starts the interpreter that lies beside it, wherever that is."""
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -60,12 +60,8 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     if not lock.pylock and not lock.local:
         return
     python = str(dest / "bin" / "python")
-    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input"]
-    pip += [
-        "--disable-pip-version-check",
-        "--no-warn-script-location",
-        "--no-compile",
-    ]
+    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input", "--no-compile"]
+    pip += ["--disable-pip-version-check", "--no-warn-script-location"]
     if not is_terminal(sys.stderr):
         pip += ["--progress-bar", "off"]
     if holds_all(lock.pylock, lock.packages):
@@ -77,13 +73,13 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
                 file = temporary / "requirements.txt"
                 file.write_text("\n".join([*option_lines(lock.access), *lines]) + "\n")
                 run_pip([*pip, *option, "-r", str(file)], log, lock.access)
-    for one in lock.local:
-        run_pip([*pip, *(["--editable"] if one.editable else []), one.place], log, lock.access)
+    for local in lock.local:
+        run_pip([*pip, *(["--editable"] if local.editable else []), local.place], log, lock.access)
     _make_relocatable(dest)
 
 
 def _make_relocatable(dest: Path) -> None:
-    """Scripts name their interpreter by its path, and the environment will be renamed."""
+    """Let scripts find their interpreter beside them, because the environment will be renamed."""
     ours = f"#!{dest}/bin/python".encode()
     for script in (dest / "bin").iterdir():
         if script.is_symlink() or not script.is_file():

@@ -64,12 +64,11 @@ download_packages = environments.refuse_download
 
 LINK_SCRIPTS_VARIABLE = "PROJRUN_CONDA_LINK_SCRIPTS"
 NO_DEFAULTS = "nodefaults"
+# Conda marks its Python as externally managed (PEP 668), but the project's own pip section is intended
 PIP_OPTIONS = ("--break-system-packages",)
-"""Conda marks its Python as externally managed (PEP 668), but the project's own pip section is intended."""
-STATE_FILE = "conda-meta/state"
-"""The file in which conda keeps the variables of an environment."""
+STATE_FILE = "conda-meta/state"  # the file in which conda keeps the variables of an environment
+# Variable that names a program like conda, which installs instead of rattler
 PROGRAM_VARIABLE = "PROJRUN_CONDA_EXE"
-"""Variable that names a program like conda, which installs instead of rattler."""
 SCRIPTS_DIRECTORY = "etc/conda/activate.d"
 SHELL_VARIABLES = {"_", "PWD", "OLDPWD", "SHLVL", "PATH", HELPER_VARIABLE}
 _RUN = f'for script in "$CONDA_PREFIX"/{SCRIPTS_DIRECTORY}/*.sh; do . "$script"; done >&2; exec env -0'
@@ -80,8 +79,7 @@ class PreviousLock(msgspec.Struct, frozen=True):
 
     conda: str = ""
     pylock: str = ""
-    change: tuple[str, ...] = ()
-    """Names of packages that may change."""
+    change: tuple[str, ...] = ()  # names of packages that may change
 
 
 NO_PREVIOUS_LOCK = PreviousLock()
@@ -90,12 +88,9 @@ NO_PREVIOUS_LOCK = PreviousLock()
 class TargetPlatform(msgspec.Struct, frozen=True):
     """The platform to solve for, if it is not this machine's."""
 
-    subdir: str = ""
-    """Conda's name of the platform, such as `linux-64`; empty for the user's."""
-    glibc: str = ""
-    """Version of glibc; empty for this machine's."""
-    platform: str = ""
-    """uv's name of the platform; empty for this machine's."""
+    subdir: str = ""  # Conda's name of the platform, such as `linux-64`; empty for the user's
+    glibc: str = ""  # version of glibc; empty for this machine's
+    platform: str = ""  # uv's name of the platform; empty for this machine's
 
 
 THIS_PLATFORM = TargetPlatform()

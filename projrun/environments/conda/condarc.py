@@ -13,22 +13,20 @@ from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import BuildError
 from projrun.net import channel_without_credentials, is_offline
 
+# Channels that the name `defaults` means unless the configuration names others
 DEFAULT_CHANNELS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
-"""Channels that the name `defaults` means unless the configuration names others."""
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 _PRIORITIES = {"true": "strict", "false": "disabled"}
 _TRUE = ("1", "true", "yes", "on")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    channels: tuple[str, ...] = ()
-    """Names, paths or URLs as written; those of the more specific file first."""
+    channels: tuple[str, ...] = ()  # names, paths or URLs as written; those of the more specific file first
     default_channels: tuple[str, ...] = DEFAULT_CHANNELS
     custom_channels: dict[str, str] = {}
     custom_multichannels: dict[str, tuple[str, ...]] = {}
     channel_alias: str = CHANNEL_ALIAS
-    priority: str = "flexible"
-    """Channel priority: strict, flexible (conda's default) or disabled."""
+    priority: str = "flexible"  # channel priority: strict, flexible (conda's default) or disabled
     subdir: str = ""
     offline: bool = False
     ssl_verify: str = "true"

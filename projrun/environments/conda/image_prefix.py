@@ -26,13 +26,12 @@ from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 from projrun.record import Package
 
+# The base image if none is named: it gives glibc and a shell, and conda gives Python
 DEFAULT_BASE = "debian:stable-slim"
-"""The base image if none is named: it gives glibc and a shell, and conda gives Python."""
+# Names of architectures that differ between engine and kernel
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Names of architectures that differ between engine and kernel."""
 _SUBDIRS = {"x86_64": "linux-64"}
-_OLD_GLIBC = "2.28"
-"""Assumed for an image that does not tell its version."""
+_OLD_GLIBC = "2.28"  # assumed for an image that does not tell its version
 
 
 def uses_conda(descriptor: Descriptor) -> bool:

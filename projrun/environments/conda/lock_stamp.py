@@ -22,17 +22,15 @@ from projrun.errors import BuildError, UsageError
 from projrun.plan import Descriptor, Lock
 
 PIXI_LOCK = "pixi.lock"
+# The pip section's lock. Managers other than conda would take a pylock.toml for the whole environment.
 PIP_LOCK = "pylock.conda.toml"
-"""The pip section's lock. Managers other than conda would take a pylock.toml for the whole environment."""
 _STAMP = re.compile(r"# projrun: descriptor ([0-9a-f]+), pip ([0-9a-f]+|none)\n")
 NO_PIP = "none"
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    descriptor: str
-    """Digest of the descriptor's conda and pip packages."""
-    pip: str
-    """SHA-256 of the file PIP_LOCK beside it, or NO_PIP."""
+    descriptor: str  # digest of the descriptor's conda and pip packages
+    pip: str  # SHA-256 of the file PIP_LOCK beside it, or NO_PIP
 
 
 def digest_descriptor(descriptor: Descriptor) -> str:

@@ -12,8 +12,8 @@ from projrun.plan import Descriptor
 
 _SPEC = re.compile(r"(?:\S+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[]*)")
 _WELL_KNOWN = frozenset(("defaults", "nodefaults", "main", "anaconda", "conda-forge", "pytorch"))
+# Match the version in `name[version='>=1,<2']`
 _BRACKETED = re.compile(r"\[.*?\bversion\s*=\s*['\"]?([^'\"\]]+)")
-"""Match the version in `name[version='>=1,<2']`."""
 _TABLE = Path(__file__).with_name("pypi_names.toml")
 
 

@@ -32,8 +32,7 @@ class CondaPackage(msgspec.Struct, frozen=True):
     version: str
     url: str
     sha256: str
-    python: bool
-    """True for a Python library, which pip must know of."""
+    python: bool  # true for a Python library, which pip must know of
 
 
 class PypiPackage(msgspec.Struct, frozen=True):
@@ -47,8 +46,7 @@ class RattlerAnswer(msgspec.Struct, frozen=True):
     lock: str = ""
     packages: tuple[CondaPackage, ...] = ()
     pypi: tuple[PypiPackage, ...] = ()
-    link_scripts: tuple[str, ...] = ()
-    """Names of packages whose link scripts were not run."""
+    link_scripts: tuple[str, ...] = ()  # names of packages whose link scripts were not run
     error: str = ""
     kind: str = ""
 

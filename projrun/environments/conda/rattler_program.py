@@ -40,8 +40,8 @@ from rattler.virtual_package import Override, VirtualPackageOverrides
 Request = dict[str, Any]
 Answer = dict[str, Any]
 
+# Program whose configuration files are read besides rattler's own: mirrors and proxies are set there
 CONFIG_OF = "pixi"
-"""Program whose configuration files are read besides rattler's own: mirrors and proxies are set there."""
 
 
 class RefusedError(Exception):

@@ -126,8 +126,8 @@ def launch(dest: Path) -> Launch:
     return Launch(container=environment.container, variables=dict(environment.variables))
 
 
+# Versions tried, in this order, after our own for a project that gives a range
 DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
-"""Versions tried, in this order, after our own for a project that gives a range."""
 
 
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
@@ -136,11 +136,8 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
     by_conda = image_prefix.uses_conda(descriptor)
     default = image_prefix.DEFAULT_BASE if by_conda else choose_base(descriptor.python)
     base = images.find_or_pull(descriptor.docker.get("image") or default, log)
-    inside = inspect_contents(base)
-    if by_conda:
-        draft = image_prefix.lock_prefix(descriptor, directory, log, as_of, base, inside)
-    else:
-        draft = _lock_by_uv(descriptor, directory, log, as_of, base, inside)
+    lock_packages = image_prefix.lock_prefix if by_conda else _lock_by_uv
+    draft = lock_packages(descriptor, directory, log, as_of, base, inspect_contents(base))
     editable = [
         f"{requirement.path} is installed as it is now, not editable: it is part of an image"
         for requirement in draft.local
@@ -176,10 +173,7 @@ def _lock_by_uv(
 
 
 def _lock_authors_image(docker: dict[str, Any], directory: Path, log: Path) -> Lock:
-    """Lock the author's image: by id if it is built here, else by digest.
-
-    An image without a digest exists on this machine only, and its owner rebuilds it: so its tag is followed.
-    """
+    """Lock the author's image: by id if it is built here, else by digest."""
     if build := docker.get("build"):
         image = _build_authors_image(build, directory, log)
     else:
@@ -189,6 +183,7 @@ def _lock_authors_image(docker: dict[str, Any], directory: Path, log: Path) -> L
         files={},
         facts={
             "image": image.id if build else image.pin,
+            # An image without a digest is on this machine only, and its owner rebuilds it: the tag counts.
             "tag": "" if build or image.digest else image.name,
             "platform": "",
             "by_author": bool(build),

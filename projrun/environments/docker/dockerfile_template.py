@@ -27,15 +27,11 @@ from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.program import variables_for
 from projrun.plan import Lock
 
-VENV = "/opt/projrun"
-"""Directory of the environment in its image."""
+VENV = "/opt/projrun"  # directory of the environment in its image
 PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "settings.sh", "uv"
-PREFIX = "prefix"
-"""Directory of the context with a conda environment."""
-WHEELS = "wheels"
-"""Directory of the context with the lock's files that are on this machine."""
-LOCAL = "local"
-"""Directory of the context with the local requirements."""
+PREFIX = "prefix"  # directory of the context with a conda environment
+WHEELS = "wheels"  # directory of the context with the lock's files that are on this machine
+LOCAL = "local"  # directory of the context with the local requirements
 NO_STAGE: Mapping[str, str] = {}
 
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")

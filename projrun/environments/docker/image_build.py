@@ -29,9 +29,9 @@ from projrun.plan import Container, Descriptor, Lock
 from projrun.processes import defer_signals
 from projrun.version import __version__
 
+# Label of an image: a digest of the shelf's path. Users who share an engine, or one user with two caches,
+# must not prune each other's images; a user's name would be published when the image is pushed.
 SHELF_LABEL = "projrun.shelf"
-"""Label of an image: a digest of the shelf's path. Users who share an engine, or one user with two caches,
-must not prune each other's images; a user's name would be published when the image is pushed."""
 BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
 
@@ -72,12 +72,10 @@ def try_remove(image_id: str) -> bool:
     return True
 
 
+# Age at which the remains of a build for another shelf are removed: we cannot see that shelf's locks
 ABANDONED_S = 3600.0
-"""Age at which the remains of a build for another shelf are removed: we cannot see that shelf's locks."""
-PATIENCE_S = 10.0
-"""Time that the engine gets to release the remains of a build."""
-SETTLED_S = 0.5
-"""Time without a new container or image after which a cancelled build counts as over."""
+PATIENCE_S = 10.0  # time that the engine gets to release the remains of a build
+SETTLED_S = 0.5  # time without a new container or image after which a cancelled build counts as over
 PAUSE_S = 0.05
 
 

@@ -17,18 +17,12 @@ from projrun.record import Package
 
 class ImageContents(msgspec.Struct, frozen=True):
     shell: str
-    libc: str = ""
-    """`glibc 2.36`, or `glibc` if its version is unknown; empty for another libc."""
-    python: str = ""
-    """Exact version of the first Python on the PATH; empty without one."""
-    program: str = ""
-    """Name of that Python's program: python3 or python."""
-    platform: str = ""
-    """uv's name of the platform, such as `x86_64-manylinux_2_36`; empty without Python."""
-    packages: tuple[Package, ...] = ()
-    """Packages of that Python."""
-    by_uv: tuple[str, ...] = ()
-    """Names of the packages that uv installed."""
+    libc: str = ""  # `glibc 2.36`, or `glibc` if its version is unknown; empty for another libc
+    python: str = ""  # exact version of the first Python on the PATH; empty without one
+    program: str = ""  # name of that Python's program: python3 or python
+    platform: str = ""  # uv's name of the platform, such as `x86_64-manylinux_2_36`; empty without Python
+    packages: tuple[Package, ...] = ()  # packages of that Python
+    by_uv: tuple[str, ...] = ()  # names of the packages that uv installed
 
 
 def inspect_contents(image: Image) -> ImageContents:
@@ -84,8 +78,7 @@ class ImageEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     container: Container
     packages: tuple[Package, ...]
-    variables: dict[str, str] = {}
-    """Variables to set for a process in a container of it."""
+    variables: dict[str, str] = {}  # variables to set for a process in a container of it
 
 
 def read_environment(dest: Path) -> ImageEnvironment:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 
-LAST_LINES = 4
-"""Number of output lines of a failed step that its error quotes."""
+LAST_LINES = 4  # number of output lines of a failed step that its error quotes
 
 _ERROR_WORDS = re.compile(r"\b(error|failed|fatal|not found|no such|cannot|unable|denied)\b", re.IGNORECASE)
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -52,14 +51,15 @@ class EngineMessages:
 
     def handle(self, message: Mapping[str, Any]) -> None:
         """Log and show a message. Raises EngineError for a failure."""
+        # A message is an error, text of a build, or the state of a layer that is downloaded.
         if problem := message.get("error"):
             raise engine.engine_error(str(problem))
         if piece := message.get("stream"):
             self._pieces.append(str(piece))
-            self._tell(_COLOURS.sub("", str(piece)))
+            self._show(_COLOURS.sub("", str(piece)))
         elif detail := message.get("progressDetail"):
             if message.get("status") == "Downloading":
-                self._have(str(message.get("id")), detail.get("current") or 0, detail.get("total") or 0)
+                self._count(str(message.get("id")), detail.get("current") or 0, detail.get("total") or 0)
         elif text := str(message.get("status") or "").rstrip():
             self._log.write(f"{text}\n")
 
@@ -69,7 +69,8 @@ class EngineMessages:
         return ids[-1] if ids else ""
 
     def failure(self, error: engine.EngineError) -> BuildError | engine.EngineError:
-        """Return the error of a failed build with its step's output: the engine gives an exit code only."""
+        """Return the error of a failed build with its step's output."""
+        # The engine's own error is only that a command returned a code that is not zero.
         if "returned a non-zero code" not in error.message:
             return error
         before, _, last = _COLOURS.sub("", self.output).rpartition(_RUNNING)
@@ -83,13 +84,13 @@ class EngineMessages:
             "correct it, then run it again",
         )
 
-    def _tell(self, piece: str) -> None:
+    def _show(self, piece: str) -> None:
         self._log.write(piece)
         if self._shows:
             sys.stderr.write(piece)
             sys.stderr.flush()
 
-    def _have(self, layer: str, current: int, total: int) -> None:
+    def _count(self, layer: str, current: int, total: int) -> None:
         if self._progress is None:
             return
         before = self._layers.get(layer, (0, 0))[0]
@@ -107,15 +108,11 @@ def _relevant_lines(output: str) -> str:
     return " | ".join((errors or lines)[-LAST_LINES:])
 
 
-KEY_LABEL = "projrun.environment"
-"""Label of an image: the key of its environment."""
-DOCKERFILE_NAME = ".projrun.Dockerfile"
-"""Name of our Dockerfile in a context with the project's files."""
-STAGE_LABEL = "projrun.stage"
-"""Label of intermediate images: the name of their build."""
+KEY_LABEL = "projrun.environment"  # label of an image: the key of its environment
+DOCKERFILE_NAME = ".projrun.Dockerfile"  # name of our Dockerfile in a context with the project's files
+STAGE_LABEL = "projrun.stage"  # label of intermediate images: the name of their build
 TIMEOUT_S = 600
-REPOSITORY = "projrun-environment"
-"""Repository of the environments' images."""
+REPOSITORY = "projrun-environment"  # repository of the environments' images
 
 _logins: list[dict[str, str]] = []
 
@@ -123,17 +120,13 @@ _logins: list[dict[str, str]] = []
 class Image(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
-    digest: str
-    """`name@sha256:…`; empty for an image that no registry has."""
+    digest: str  # `name@sha256:…`; empty for an image that no registry has
     labels: dict[str, str] = {}
+    # Names of the image, without the registry that an engine puts before a name that has none
     tags: tuple[str, ...] = ()
-    """Names of the image, without the registry that an engine puts before a name that has none."""
-    size: int = 0
-    """Bytes, including shared layers."""
-    created: float = 0.0
-    """Seconds since the epoch."""
-    architecture: str = ""
-    """Such as `amd64`; empty for an image from a list."""
+    size: int = 0  # bytes, including shared layers
+    created: float = 0.0  # seconds since the epoch
+    architecture: str = ""  # such as `amd64`; empty for an image from a list
 
     @property
     def pin(self) -> str:
@@ -224,10 +217,10 @@ def _pull(name: str, log: Path) -> None:
 
 def _split_name(name: str) -> tuple[str, str]:
     """Split a name into repository, and tag or digest."""
-    if "@" in name:
-        repository, _, digest = name.partition("@")
+    repository, at, digest = name.partition("@")
+    if at:
         return repository, digest
-    head, slash, last = name.rpartition("/")
+    head, slash, last = name.rpartition("/")  # a colon in `head` is before the registry's port
     last, _, tag = last.partition(":")
     return f"{head}{slash}{last}", tag or "latest"
 
@@ -245,7 +238,7 @@ def _build(log: Path, **options: Any) -> Image:
                 messages.handle(message)
         except EngineError as error:
             raise messages.failure(error) from None
-        except KeyboardInterrupt:  # the engine ends it too, when it notices that nobody listens any more
+        except KeyboardInterrupt:  # the engine itself ends the step only when it notices that we are gone
             with defer_signals():
                 if container := messages.container():
                     engine.run_docker("rm", "--force", "--volumes", container)
@@ -273,7 +266,8 @@ def build_with_tree(base: str, tree: Path, tag: str, labels: Mapping[str, str], 
 
 
 def _pack_context(tree: Path, dockerfile: str) -> IO[bytes]:
-    """Pack the tree with a Dockerfile that is not in it. Podman does not understand how the SDK does this."""
+    """Pack the tree with a Dockerfile that is not in it."""
+    # The SDK can do so when it builds, but in a way that Podman does not understand.
     from docker.utils.build import tar
 
     ignore = tree / ".dockerignore"

@@ -20,10 +20,10 @@ from projrun.environments.user_settings import (
 from projrun.errors import ProjrunError
 from projrun.net import without_secrets
 
+# Keys whose values may be paths, relative to the file that holds them
 _KEYS_OF_PATHS = ("index-url", "extra-index-url", "find-links")
-"""Keys whose values may be paths, relative to the file that holds them."""
+# Variables that name files, whose content counts
 _VARIABLES_OF_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_CONSTRAINT")
-"""Variables that name files, whose content counts."""
 
 
 @contextmanager

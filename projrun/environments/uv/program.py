@@ -26,8 +26,8 @@ from projrun.plan import Access
 from projrun.processes import merge_environ
 from projrun.processes.programs import run_program, run_with_progress
 
+# The work that uv is started for: to choose packages, read a project's lock, or install what is chosen
 Purpose = Literal["resolve", "export", "install"]
-"""The work that uv is started for: to choose packages, read a project's lock, or install what is chosen."""
 
 _NETWORK = re.compile(
     r"dns error|error sending request|tcp connect|timed out|connection (refused|reset)"

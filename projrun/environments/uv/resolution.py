@@ -17,6 +17,7 @@ from projrun.environments import LockRequest, ProjectLock, interpreters
 from projrun.environments.conda.pypi_names import add_conda_hint, translate_to_pypi
 from projrun.environments.contents import normal
 from projrun.environments.local_requirements import local_paths
+from projrun.environments.package_files import files_of
 from projrun.environments.requirement_access import (
     access_of,
     for_git,
@@ -39,9 +40,9 @@ def descriptor_digest(descriptor: Descriptor) -> str:
 
 
 def staleness(document: dict[str, Any], descriptor: Descriptor) -> str:
-    """Why a lock does not fit its descriptor, in one line; empty when it does.
+    """Return why a lock does not fit its descriptor, in one line, or ''.
 
-    One that projrun wrote says what it was made from. Of others the direct requirements are compared.
+    projrun writes the digest of the descriptor into its locks; of others it compares the direct requirements.
     """
     if descriptor.kind == "pylock":
         return ""
@@ -65,16 +66,17 @@ def _faults(document: dict[str, Any], descriptor: Descriptor) -> Iterator[str]:
         conda = ()  # packages that no such lock can hold
     for line in (*descriptor.build_dependencies, *conda, *descriptor.dependencies):
         try:
-            wanted = Requirement(line.partition(" --hash")[0])
+            requirement = Requirement(line.partition(" --hash")[0])
         except InvalidRequirement:
             continue  # an option or a path: it has no name to look for
-        if wanted.marker and not wanted.marker.evaluate():
+        if requirement.marker and not requirement.marker.evaluate():
             continue
-        versions = locked.get(normal(wanted.name))
+        name, specifier = requirement.name, requirement.specifier
+        versions = locked.get(normal(name))
         if versions is None:
-            yield f"{wanted.name} is not in it"
-        elif not any(not one or wanted.specifier.contains(one, prereleases=True) for one in versions):
-            yield f"it has {wanted.name} {', '.join(sorted(versions))}, not {wanted.specifier}"
+            yield f"{name} is not in it"
+        elif not any(not version or specifier.contains(version, prereleases=True) for version in versions):
+            yield f"it has {name} {', '.join(sorted(versions))}, not {specifier}"
 
 
 COMPILE = ["pip", "compile", "--no-header", "--no-annotate", "--format", "pylock.toml"]
@@ -82,7 +84,7 @@ _HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
 
 
 def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
-    """The lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
+    """Return the lock of `descriptor` for one interpreter of this machine. Raises BuildError."""
     python, notice = interpreters.choose(descriptor.python, log)
     notices = [notice] if notice else []
     target = ["--python", str(python.path)]
@@ -101,14 +103,14 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
 def document_of(
     descriptor: Descriptor, directory: Path, log: Path, target: list[str], as_of: str, notices: list[str]
 ) -> dict[str, Any]:
-    """The PEP 751 document: the project's own lock, or what uv resolves for `target`, an option of its.
+    """Return the project's own lock, or what uv resolves, as a PEP 751 document with absolute local paths.
 
-    notices: gets what the user must be told. Local paths in it are absolute.
+    target: options of uv for the interpreter or platform. notices: gets what the user must be told.
     """
     if descriptor.lock_file:
         return _project_lock(descriptor, directory, log, notices)
-    requirements, said = requirements_of(descriptor)
-    notices += said
+    requirements, conda_notices = requirements_of(descriptor)
+    notices += conda_notices
     if not requirements:
         notices.append("the project names no packages: its environment is empty")
         return {}
@@ -123,14 +125,14 @@ def document_of(
 
 
 def text_of(document: dict[str, Any]) -> str:
-    """A pylock.toml without credentials; empty when there is nothing to install."""
+    """Return a pylock.toml without credentials; empty when there is nothing to install."""
     if not document.get("packages"):
         return ""
     return toml_file.dump(kept(document))
 
 
 def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All that is to be resolved, as pip writes it, and what to tell the user."""
+    """Return all requirements to resolve, as pip writes them, and notices for the user."""
     conda = translate_to_pypi(descriptor)
     return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
 
@@ -143,22 +145,22 @@ def compiled(
     log: Path,
     before: str = "",
 ) -> dict[str, Any]:
-    """The resolution as a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
+    """Resolve to a PEP 751 document, local paths absolute. before: a lock whose versions are kept."""
     user = read_user_settings()
     options = [*options, *user.compile_options(), *(["--no-index"] if user.no_index() else [])]
     with temporary_directory() as temporary:
-        wanted, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
+        file, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
         # Those of --find-links reach uv in a variable, with absolute paths.
         lines = (line for line in for_git(requirements) if not is_find_links(line))
-        wanted.write_text("\n".join(lines) + "\n")
+        file.write_text("\n".join(lines) + "\n")
         if constraints:
             bounds.write_text("\n".join(for_git(constraints)) + "\n")
             options = [*options, "-c", str(bounds)]
         if before:
             pylock.write_text(before)
         run_uv(
-            [*COMPILE, *options, "-o", str(pylock), str(wanted)],
+            [*COMPILE, *options, "-o", str(pylock), str(file)],
             log,
             cwd=access.directory,
             access=access,
@@ -184,25 +186,25 @@ def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
                 del file["url"]
                 file["path"] = path
 
-    def seen(path: str) -> str:
+    def relative(path: str) -> str:
         return os.path.relpath(path, here) if Path(path).is_relative_to(here) else path
 
-    return with_paths(document, seen)
+    return with_paths(document, relative)
 
 
 def without_local(
     document: dict[str, Any], descriptor: Descriptor, directory: Path
 ) -> tuple[dict[str, Any], tuple[LocalRequirement, ...]]:
-    """The document without the packages that lie on this machine, and these."""
+    """Return the document without the packages that lie on this machine, and these."""
     local, rest = [], []
     as_written = set(local_paths(descriptor))
     for package in document.get("packages", ()):
-        place = package.get("directory") or package.get("archive") or {}
-        if "path" not in place:
+        source = package.get("directory") or package.get("archive") or {}
+        if "path" not in source:
             rest.append(package)
             continue
-        editable = bool(place.get("editable", False))
-        path = place["path"]
+        editable = bool(source.get("editable", False))
+        path = source["path"]
         if os.path.isabs(path) and path not in as_written:
             path = os.path.relpath(path, directory.resolve())
         local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
@@ -210,14 +212,16 @@ def without_local(
 
 
 def with_local(document: dict[str, Any], local: tuple[LocalRequirement, ...]) -> dict[str, Any]:
-    """The document with what lies in the project, for other machines. Raises BuildError for a wheel."""
+    """Return the document with the project's local requirements. Raises BuildError for a wheel."""
     packages = list(document.get("packages", ()))
-    for one in local:
-        if one.path.endswith(".whl"):
+    for requirement in local:
+        path = requirement.path
+        if path.endswith(".whl"):
             raise BuildError(
-                f"the wheel '{one.path}' cannot be in a lock for other machines", "name a released package"
+                f"the wheel '{path}' cannot be in a lock for other machines", "name a released package"
             )
-        packages.append({"name": one.name, "directory": {"path": one.path, "editable": one.editable}})
+        directory = {"path": path, "editable": requirement.editable}
+        packages.append({"name": requirement.name, "directory": directory})
     return {**document, "packages": packages}
 
 
@@ -244,9 +248,6 @@ def _keep(package: dict[str, Any], allowed: set[str]) -> None:
         )
 
 
-# locks in the project
-
-
 def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
     if descriptor.lock_file.endswith(".lock"):
         return _exported(descriptor, directory, log)
@@ -257,13 +258,14 @@ def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: l
 
 
 def seen_from_project(path: str, descriptor: Descriptor) -> str:
-    """A path in a lock is relative to the lock."""
+    """Return a path of a lock, which is relative to the lock, relative to the project's directory."""
     return os.path.normpath(os.path.join(os.path.dirname(descriptor.lock_file), path))
 
 
 def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
     """Export uv.lock. uv itself refuses one that no longer fits its descriptor."""
     script = ["--script", descriptor.file] if descriptor.kind == "script" else []
+    # Projects are run from their sources, which change with every save, and are not installed.
     own = script or ["--no-emit-project"]
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
@@ -280,17 +282,13 @@ def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, A
 
 
 def checked(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
-    """`document`, which is a PEP 751 lock whose every file has a hash. Raises BuildError."""
+    """Return the document if it is a PEP 751 lock with a hash for every file. Raises BuildError."""
     file = descriptor.lock_file
     packages = document.get("packages", [])
     if not str(document.get("lock-version", "")).startswith("1.") or not isinstance(packages, list):
         raise BuildError(f"{file} is not a lock of PEP 751", "write one with `projrun lock`")
     for package in packages:
-        files = [
-            *package.get("wheels", ()),
-            *(package[key] for key in ("sdist", "archive") if key in package),
-        ]
-        if any(not one.get("hashes") for one in files if "path" not in one):
+        if any(not file.get("hashes") for file in files_of(package) if "path" not in file):
             raise BuildError(
                 f"{file}: a file of {package.get('name')} has no hash", "write the lock anew: projrun lock"
             )

@@ -29,12 +29,13 @@ staleness = environments.pylock_staleness
 record = environments.record
 from_record = environments.lock_with_interpreter
 
+# uv would take the link `cpython-3.X` of an interpreter of its own in place of the patch that was chosen, and
+# an upgrade would change the environment in silence.
 _NO_PYTHONS_OF_ITS_OWN = {"UV_PYTHON_INSTALL_DIR": os.devnull}
-"""So that it uses the very interpreter: of its own it would take the link `cpython-3.X`, which changes."""
 
 
 def suits(descriptor: Descriptor) -> bool:
-    """A conda file that lists only packages that PyPI has as well needs no conda."""
+    """Return True also for a conda file that lists only packages that PyPI has as well."""
     if descriptor.kind != "conda_env":
         return descriptor.kind != "docker_env"
     from projrun.environments.conda.pypi_names import needs_conda
@@ -112,7 +113,7 @@ def launch(dest: Path) -> Launch:
 def download_packages(
     environment: Environment, files: environments.LockFiles, target: Path, log: Path
 ) -> None:
-    """By pip: uv does not keep files, it keeps what was in them."""
+    # uv keeps the content of packages and not their files, so pip downloads them.
     from projrun.environments import pip_program
 
     pip_program.download_packages(environment, files, target, log)
