@@ -32,9 +32,9 @@ def list_(as_json: bool) -> None:
     from projrun.console import json_text, print_data
     from projrun.console.tables import format_table
     from projrun.disk import home_from
-    from projrun.environments.shelf import shelved
+    from projrun.environments.shelf import list_environments
 
-    facts = [_facts(environment) for environment in shelved(home_from())]
+    facts = [_facts(environment) for environment in list_environments(home_from())]
     if as_json:
         print_data(json_text(facts))
         return
@@ -125,9 +125,9 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
     """Remove environments that are not needed, never one in use. Remains of killed builds always go."""
     from projrun.console import print_data
     from projrun.disk import home_from
-    from projrun.environments.shelf import shelved
+    from projrun.environments.shelf import list_environments
 
-    environments = shelved(home_from())
+    environments = list_environments(home_from())
     superfluous = _doomed(environments, older_than, max_size, unused)
     for environment in superfluous:
         if environment.in_use:

@@ -110,8 +110,8 @@ def provide(
     for generation in count(1):
         dest = home.environments / name / (key if generation == 1 else f"{key}-{generation}")
         while True:  # once, unless it is pruned between our two locks
-            with hold_lock(lock_of(dest), shared=True, waiting=_waiting) as held:
-                if ready := _usable(manager, dest):
+            with hold_lock(lock_of(dest), shared=True, waiting=_say_waiting) as held:
+                if ready := _read_usable(manager, dest):
                     os.utime(held.path)  # its last use
                     explain(f"the environment is ready: {dest}")
                     # The project that it was built for may name its local requirements differently.
@@ -120,10 +120,10 @@ def provide(
                     return
                 spoilt = read(dest) is not None
             building = FileLock(lock_of(dest))
-            if not _acquired(building, spoilt):
+            if not _try_acquire(building, spoilt):
                 break
             try:
-                if _usable(manager, dest) is None:
+                if _read_usable(manager, dest) is None:
                     with _explaining_full_disk():
                         _build(manager, name, with_access(lock, descriptor, directory), origin, dest, log)
             finally:
@@ -132,17 +132,17 @@ def provide(
 
 def is_built(name: str, lock: Lock, home: Home) -> bool:
     manager = manager_named(name)
-    return _usable(manager, home.environments / name / cache_key(manager.key(lock))) is not None
+    return _read_usable(manager, home.environments / name / cache_key(manager.key(lock))) is not None
 
 
-def _acquired(building: FileLock, spoilt: bool) -> bool:
+def _try_acquire(building: FileLock, spoilt: bool) -> bool:
     """Take the lock of a build; return False when another environment is to be built beside a spoilt one.
 
     A spoilt one may be in use for days, and waiting for it could be for ever: the run that changed its
     environment may be the one that asks for it again.
     """
     if not spoilt:
-        building.acquire(waiting=_waiting)
+        building.acquire(waiting=_say_waiting)
         return True
     deadline = time.monotonic() + USER_PATIENCE_S
     while not building.try_acquire():
@@ -153,12 +153,12 @@ def _acquired(building: FileLock, spoilt: bool) -> bool:
     return True
 
 
-def _usable(manager: EnvironmentManager, dest: Path) -> Ready | None:
+def _read_usable(manager: EnvironmentManager, dest: Path) -> Ready | None:
     ready = read(dest)
-    return ready if ready and not spoilt_by(manager, dest, ready) else None
+    return ready if ready and not find_fault(manager, dest, ready) else None
 
 
-def spoilt_by(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | None:
+def find_fault(manager: EnvironmentManager, dest: Path, ready: Ready) -> str | None:
     """Return why a built environment cannot be used as it is, or None."""
     from projrun.environments.contents import fingerprint  # late: what is not built has no contents
 
@@ -173,7 +173,7 @@ def _build(
     from projrun.environments.contents import fingerprint, mismatch
 
     if ready := read(dest):
-        warn(f"the {name} environment {dest.name} is built again: {spoilt_by(manager, dest, ready)}")
+        warn(f"the {name} environment {dest.name} is built again: {find_fault(manager, dest, ready)}")
     with_python = f" with Python {lock.python}" if lock.python else ""
     say(f"building the {name} environment {dest.name}{with_python}")
     for leftover in (dest / READY, dest, *dest.parent.glob(f".{dest.name}.*.tmp")):
@@ -186,13 +186,13 @@ def _build(
                 f"the environment is not what was locked: {fault}", "run it again; if it stays, report it"
             )
         temporary.rename(dest)
-    from projrun.environments.requirement_access import cleaned
+    from projrun.environments.requirement_access import redact
 
     environment = msgspec.structs.replace(
         manager.record(lock),
         key=dest.name,
         packages=tuple(
-            msgspec.structs.replace(package, source=cleaned(package.source, lock.access))
+            msgspec.structs.replace(package, source=redact(package.source, lock.access))
             if package.source
             else package
             for package in packages
@@ -217,5 +217,5 @@ def _explaining_full_disk() -> Iterator[None]:
         raise BuildError(f"the environment could not be made: {error.strerror}", FREE_SPACE) from None
 
 
-def _waiting() -> None:
+def _say_waiting() -> None:
     say("another projrun is making this environment; waiting for it")

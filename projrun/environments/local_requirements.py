@@ -92,7 +92,7 @@ def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
     return {path: _metadata_digest(directory / path) for path in local_paths(descriptor)}
 
 
-def at_hand(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
+def locate_local(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
     """Return `lock` with the places and the present digests of its local requirements. Raises BuildError.
 
     in_place: the project stays where it is; else nothing can be installed editable.

@@ -14,7 +14,7 @@ from projrun.disk import Home
 from projrun.disk.file_locks import hold_lock
 from projrun.disk.file_operations import cache_key, sha256_file, write_atomically
 from projrun.environments import EnvironmentManager, LockFiles, manager_named
-from projrun.environments.local_requirements import at_hand, local_metadata
+from projrun.environments.local_requirements import local_metadata, locate_local
 from projrun.environments.requirement_access import variable_digests, without_access
 from projrun.errors import BuildError
 from projrun.plan import (
@@ -52,7 +52,7 @@ def lock_once(
     strict = descriptor.python if resolving.strict_python else ""
     if not resolving.upgrade and (lock := _read_lock(manager, path, strict)):
         explain(f"the lock is known: {path}")
-        return _at_hand(lock, path, directory, home)
+        return _with_local(lock, path, directory, home)
     if resolving.locked and not in_project and _has_requirements(descriptor):
         raise BuildError(
             "--locked: there is no lock, neither in the project nor from an earlier run",
@@ -69,7 +69,7 @@ def lock_once(
             say(f"{verb} of {in_project or descriptor.file or 'the project'}")
             lock = manager.lock(descriptor, directory, log, resolving.as_of)
             write_atomically(path, msgspec.json.encode(lock))
-    return _at_hand(lock, path, directory, home)
+    return _with_local(lock, path, directory, home)
 
 
 def stored_lock(environment: PlannedEnvironment, directory: Path, home: Home) -> Lock | None:
@@ -77,7 +77,7 @@ def stored_lock(environment: PlannedEnvironment, directory: Path, home: Home) ->
     name, as_of = environment.manager, environment.resolving.as_of
     path = _path(name, environment.descriptor, directory, as_of, home)
     lock = _read_lock(manager_named(name), path)
-    return lock and _at_hand(lock, path, directory, home)
+    return lock and _with_local(lock, path, directory, home)
 
 
 def recorded_lock(
@@ -88,7 +88,7 @@ def recorded_lock(
     directory: the project's, restored, which its local requirements lie in.
     """
     lock = manager_named(environment.manager).from_record(environment, files, descriptor)
-    return at_hand(lock, directory, in_place=False)
+    return locate_local(lock, directory, in_place=False)
 
 
 def _has_requirements(descriptor: Descriptor) -> bool:
@@ -99,9 +99,9 @@ def _path(name: str, descriptor: Descriptor, directory: Path, as_of: str, home: 
     return home.locks / cache_key(_facts(name, descriptor, directory, as_of)) / "lock.json"
 
 
-def _at_hand(lock: Lock, path: Path, directory: Path, home: Home) -> Lock:
+def _with_local(lock: Lock, path: Path, directory: Path, home: Home) -> Lock:
     in_place = not directory.is_relative_to(home.cache)
-    return at_hand(lock, directory, in_place, path.with_name(DIGESTS))
+    return locate_local(lock, directory, in_place, path.with_name(DIGESTS))
 
 
 def _facts(name: str, descriptor: Descriptor, directory: Path, as_of: str) -> dict[str, object]:

@@ -39,7 +39,7 @@ def holds_all(pylock: str, directory: str) -> bool:
     )
 
 
-def copied(pylock: str, directory: str, target: Path) -> str:
+def copy_files(pylock: str, directory: str, target: Path) -> str:
     """Copy the files that this machine or `directory` has to `target`; return the lock that names them.
 
     They are named by their path from the parent of `target`, where the lock is going to be.
@@ -57,7 +57,7 @@ def copied(pylock: str, directory: str, target: Path) -> str:
     return toml_file.dump(document)
 
 
-def on_this_machine(pylock: str) -> list[Path]:
+def list_local_files(pylock: str) -> list[Path]:
     """Return the files of the lock that only this machine has."""
     return [path for _, path in _local_files(locked_packages(pylock), "")]
 

@@ -48,7 +48,7 @@ print(*glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "
 """
 
 
-def pip_for(lock: Lock) -> Path:
+def find_pip(lock: Lock) -> Path:
     """Return a wheel of a pip for this Python, which runs from there: virtualenv's, or the interpreter's."""
     minor = ".".join(lock.python.split(".")[:2])
     wheel = run_program([sys.executable, "-I", "-c", _BUNDLED_PIP, minor]).stdout.strip()
@@ -130,14 +130,14 @@ def _settings_for_pip(user: UserSettings) -> dict[str, str]:
         {variable_of_pip(name): value for name, value in settings.items() if name in counting}
         for settings in (user.pip_files, user.pip_variables)
     )
-    return {**in_files, **_translated(user), **in_variables, "PIP_CONFIG_FILE": os.devnull}
+    return {**in_files, **_translate_indexes(user), **in_variables, "PIP_CONFIG_FILE": os.devnull}
 
 
-def _translated(user: UserSettings) -> dict[str, str]:
+def _translate_indexes(user: UserSettings) -> dict[str, str]:
     """Return uv's index settings as variables of pip."""
     variables: dict[str, str] = {}
     for file in reversed(user.uv_files):  # the one that wins comes last
-        variables |= _indexes_of(file.document, user.environ)
+        variables |= _translate_document(file.document, user.environ)
     for name, pip_name in _PIP_VARIABLES.items():
         if value := user.environ.get(name):
             indexes = re.split(r"[\s,]+", value)
@@ -147,7 +147,7 @@ def _translated(user: UserSettings) -> dict[str, str]:
     return {name: value for name, value in variables.items() if value}
 
 
-def _indexes_of(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+def _translate_document(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Return the index settings of a uv.toml as variables of pip."""
     tables = [table for table in (document, document.get("pip")) if isinstance(table, dict)]
     default, extra = "", []
@@ -205,7 +205,7 @@ def download_packages(environment: Environment, files: LockFiles, target: Path, 
     file = log.with_suffix(".txt")
     try:
         file.write_text("\n".join(hashed) + "\n")
-        pip = [lock.interpreter, "-I", str(pip_for(lock) / "pip"), "download", *options]
+        pip = [lock.interpreter, "-I", str(find_pip(lock) / "pip"), "download", *options]
         run_pip([*pip, "--dest", str(target), "--requirement", str(file)], log)
     finally:
         file.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ def with_access(lock: Lock, descriptor: Descriptor, directory: Path) -> Lock:
     return msgspec.structs.replace(lock, access=access_of(descriptor, directory))
 
 
-def installable(lock: Lock) -> str:
+def installable_pylock(lock: Lock) -> str:
     """Return the pylock with credentials and absolute paths, for a file that only the user can read."""
     from projrun.documents import toml_file
 
@@ -137,7 +137,7 @@ def variables_for_uv(access: Access | None, environ: Mapping[str, str]) -> dict[
     for option in access.options:
         name, value = _option(option)
         if variable := _UV_VARIABLES.get(name):
-            values.setdefault(variable, []).append(_expanded(value))
+            values.setdefault(variable, []).append(_expand(value))
     defaults = values.pop("UV_DEFAULT_INDEX", [])
     variables = {}
     if defaults and not environ.get("UV_DEFAULT_INDEX") and not environ.get("UV_INDEX_URL"):
@@ -166,7 +166,7 @@ def variables_for_git(access: Access | None, environ: Mapping[str, str]) -> dict
     settings = {}
     for url in access.urls if access else ():
         if url.startswith("git+http"):
-            parts = urlsplit(_expanded(url.removeprefix("git+")))
+            parts = urlsplit(_expand(url.removeprefix("git+")))
             login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
             host = parts.netloc.rpartition("@")[2]
             token = base64.b64encode(login.encode()).decode()
@@ -191,15 +191,15 @@ def with_credentials(text: str, access: Access | None) -> str:
         best = max(fitting, key=lambda login: (below == login.path, below.startswith(login.path)))
         return f"{scheme}://{best.user}@{host}{path}"
 
-    return _expanded(re.sub(_URL, restored, text) if logins else text, access.variables)
+    return _expand(re.sub(_URL, restored, text) if logins else text, access.variables)
 
 
-def for_git(lines: Iterable[str]) -> tuple[str, ...]:
+def without_git_passwords(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the lines without passwords in Git URLs; git gets them from `variables_for_git`."""
     return tuple(without_credentials(line) if "git+http" in line else line for line in lines)
 
 
-def cleaned(text: str, access: Access | None = None) -> str:
+def redact(text: str, access: Access | None = None) -> str:
     """Return the output of a tool without credentials."""
     plain = without_secrets(text)
     for secret in _secrets(access) if access else ():
@@ -207,12 +207,12 @@ def cleaned(text: str, access: Access | None = None) -> str:
     return plain
 
 
-def kept(document: Any, access: Access | None = None) -> Any:
+def redact_document(document: Any, access: Access | None = None) -> Any:
     """Return a resolution without credentials, and with `${NAME}` for the value of a secret variable."""
     if isinstance(document, dict):
-        return {key: kept(value, access) for key, value in document.items()}
+        return {key: redact_document(value, access) for key, value in document.items()}
     if isinstance(document, list):
-        return [kept(value, access) for value in document]
+        return [redact_document(value, access) for value in document]
     if not isinstance(document, str) or "://" not in document:
         return document
     for name in access.variables if access else ():
@@ -241,7 +241,7 @@ def _secrets(access: Access) -> Iterator[str]:
     from urllib.parse import unquote
 
     for url in access.urls:
-        user, colon, password = _expanded(_login(url).user).partition(":")
+        user, colon, password = _expand(_login(url).user).partition(":")
         secret = password if colon else user
         yield from (form for form in {secret, unquote(secret)} if len(form) > 3)
     for name in access.variables:
@@ -255,7 +255,7 @@ def _option(line: str) -> tuple[str, str]:
     return match[1], (match[2] or "").strip().strip("'\"")
 
 
-def _expanded(text: str, names: Iterable[str] | None = None) -> str:
+def _expand(text: str, names: Iterable[str] | None = None) -> str:
     """Expand `${NAME}` as pip and uv do; a variable that is not set stays as written."""
     expandable = None if names is None else set(names)
 

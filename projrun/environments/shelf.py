@@ -55,7 +55,7 @@ class Size(msgspec.Struct, frozen=True):
     own: int
 
 
-def shelved(home: Home) -> list[Shelved]:
+def list_environments(home: Home) -> list[Shelved]:
     """Return all environments and rests of some, the one used last first."""
     remove_abandoned_builds(home)
     images = {name: keeper.list_shelf_images(home.environments / name) for name, keeper in _image_keepers()}
@@ -71,7 +71,9 @@ def shelved(home: Home) -> list[Shelved]:
 
 def find(home: Home, beginning: str) -> Shelved:
     """Return the environment whose key begins so. Raises UsageError when there is none or several."""
-    fitting = [environment for environment in shelved(home) if environment.key.startswith(beginning)]
+    fitting = [
+        environment for environment in list_environments(home) if environment.key.startswith(beginning)
+    ]
     exact = [environment for environment in fitting if environment.key == beginning]
     if len(exact or fitting) == 1:
         return (exact or fitting)[0]

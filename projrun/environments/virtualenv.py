@@ -13,8 +13,8 @@ from projrun import environments
 from projrun.console import is_terminal
 from projrun.disk.file_operations import temporary_directory
 from projrun.environments.package_files import holds_all
-from projrun.environments.pip_program import pip_for, requirements, run_pip
-from projrun.environments.requirement_access import installable, option_lines
+from projrun.environments.pip_program import find_pip, requirements, run_pip
+from projrun.environments.requirement_access import installable_pylock, option_lines
 from projrun.environments.uv import uv_manager
 from projrun.plan import Descriptor, Lock
 
@@ -60,13 +60,13 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
     if not lock.pylock and not lock.local:
         return
     python = str(dest / "bin" / "python")
-    pip = [python, "-I", str(pip_for(lock) / "pip"), "install", "--no-deps", "--no-input", "--no-compile"]
+    pip = [python, "-I", str(find_pip(lock) / "pip"), "install", "--no-deps", "--no-input", "--no-compile"]
     pip += ["--disable-pip-version-check", "--no-warn-script-location"]
     if not is_terminal(sys.stderr):
         pip += ["--progress-bar", "off"]
     if holds_all(lock.pylock, lock.packages):
         pip += ["--no-index", "--find-links", lock.packages]
-    hashed, unhashed = requirements(installable(lock))
+    hashed, unhashed = requirements(installable_pylock(lock))
     with temporary_directory() as temporary:
         for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
             if lines:

@@ -36,7 +36,7 @@ from projrun.environments.local_requirements import install_local, local_facts
 from projrun.environments.requirement_access import access_of
 from projrun.environments.uv.configuration import resolution_settings
 from projrun.environments.uv.program import run_uv
-from projrun.environments.uv.resolution import compiled, text_of, without_local
+from projrun.environments.uv.resolution import compile_pylock, format_pylock, without_local
 from projrun.errors import BuildError
 from projrun.plan import (
     CONDA_LOCK_ARTIFACT,
@@ -185,11 +185,11 @@ def _lock_pip_section(
     notices: tuple[str, ...] = ()
     access = access_of(descriptor, directory)
     try:
-        document = compiled(lines, (*descriptor.constraints, *installed), options, access, log, before)
+        document = compile_pylock(lines, (*descriptor.constraints, *installed), options, access, log, before)
     except BuildError:
         if not installed:
             raise
-        document = compiled(lines, descriptor.constraints, options, access, log, before)
+        document = compile_pylock(lines, descriptor.constraints, options, access, log, before)
         notices = ("the pip section does not fit the conda packages and replaces some of them",)
     return *_split_local(document, descriptor, directory), notices
 
@@ -199,7 +199,7 @@ def _split_local(
 ) -> tuple[str, tuple[LocalRequirement, ...]]:
     """Return the document as pylock.toml without its local requirements, and those."""
     document, local = without_local(document, descriptor, directory)
-    return text_of(document), local
+    return format_pylock(document), local
 
 
 def _constrains_pip(package: CondaPackage) -> bool:
@@ -318,7 +318,7 @@ def launch(dest: Path) -> Launch:
     for name in ("HOME", "LANG"):
         if name in os.environ:
             before[name] = os.environ[name]
-    after = _activated(before)
+    after = _run_scripts(before)
     for name in before.keys() - after.keys():
         changes[name] = None
     for name, value in after.items():
@@ -331,7 +331,7 @@ def launch(dest: Path) -> Launch:
     )
 
 
-def _activated(before: dict[str, str]) -> dict[str, str]:
+def _run_scripts(before: dict[str, str]) -> dict[str, str]:
     """Return the variables after the scripts ran. A failing command in a script is ignored, as conda does."""
     answer = run_program(["bash", "--norc", "--noprofile", "-c", _RUN], environ=before)
     if not answer.ok:

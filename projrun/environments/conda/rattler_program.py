@@ -84,14 +84,14 @@ class Session:
         return self.request["channels"] or self.config.default_channels or ["conda-forge"]
 
 
-def parsed(text: str) -> MatchSpec:
+def parse_spec(text: str) -> MatchSpec:
     try:
         return MatchSpec(text)
     except Exception as error:
         raise RefusedError(f"'{text}' is not a conda package: {error}", "unsolvable") from None
 
 
-def locked(session: Session, channels: list[Channel], records: list[RepoDataRecord]) -> Answer:
+def make_lock(session: Session, channels: list[Channel], records: list[RepoDataRecord]) -> Answer:
     platform = LockPlatform(session.platform)
     lock = LockFile([platform])
     lock.set_channels("default", [channel.to_lock_channel() for channel in channels])
@@ -102,10 +102,10 @@ def locked(session: Session, channels: list[Channel], records: list[RepoDataReco
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "lock")
         lock.to_path(path)
-        return {"lock": path.read_text(), "packages": described(records)}
+        return {"lock": path.read_text(), "packages": describe(records)}
 
 
-def described(records: list[RepoDataRecord]) -> list[Answer]:
+def describe(records: list[RepoDataRecord]) -> list[Answer]:
     """Describe records as `rattler.CondaPackage`; `python` marks libraries of Python."""
     return [
         {
@@ -139,21 +139,21 @@ async def read_lock(session: Session) -> Answer:
     """Convert `file` of the project to our lock for this platform, and list its packages of PyPI."""
     path = Path(session.request["file"])
     if "@EXPLICIT" in path.read_text(errors="replace"):
-        records = await _explicit(session, path)
+        records = await _read_explicit(session, path)
         pypi: list[Answer] = []
     else:
-        records, pypi = await records_of(session, path)
+        records, pypi = await read_records(session, path)
     for text in session.request["specs"]:
-        spec = parsed(text)
+        spec = parse_spec(text)
         name = spec.name.normalized if spec.name else ""
         fitting = [record for record in records if record.name.normalized == name]
         if not name.startswith("__") and not any(spec.matches(record) for record in fitting):
             has = f"it has {name} {fitting[0].version}" if fitting else f"it has no {name}"
             raise RefusedError(f"the lock does not fit '{text}': {has}", "stale")
-    return {**locked(session, channels_of(records), records), "pypi": pypi}
+    return {**make_lock(session, channels_of(records), records), "pypi": pypi}
 
 
-async def records_of(session: Session, path: Path) -> tuple[list[RepoDataRecord], list[Answer]]:
+async def read_records(session: Session, path: Path) -> tuple[list[RepoDataRecord], list[Answer]]:
     lock = LockFile.from_path(path)
     environment = lock.default_environment()
     if environment is None:
@@ -163,11 +163,11 @@ async def records_of(session: Session, path: Path) -> tuple[list[RepoDataRecord]
             continue
         packages = environment.packages(platform) or []
         records = [
-            await _whole(session, package.repo_data_record())
+            await _with_sha256(session, package.repo_data_record())
             for package in packages
             if isinstance(package, CondaLockedBinaryPackage)
         ]
-        pypi = [_pypi(package) for package in packages if isinstance(package, PypiLockedPackage)]
+        pypi = [_describe_pypi(package) for package in packages if isinstance(package, PypiLockedPackage)]
         if len(records) + len(pypi) != len(packages):
             raise RefusedError("the lock names packages that are to be built from source")
         return records, pypi
@@ -179,7 +179,7 @@ def channels_of(records: list[RepoDataRecord]) -> list[Channel]:
     return [Channel(url) for url in dict.fromkeys(record.url.rsplit("/", 2)[0] for record in records)]
 
 
-def _pypi(package: PypiLockedPackage) -> Answer:
+def _describe_pypi(package: PypiLockedPackage) -> Answer:
     try:
         hashes = package.hashes
         sha256 = hashes.sha256.hex() if hashes and hashes.sha256 else ""
@@ -193,38 +193,38 @@ def _pypi(package: PypiLockedPackage) -> Answer:
     }
 
 
-async def _explicit(session: Session, path: Path) -> list[RepoDataRecord]:
+async def _read_explicit(session: Session, path: Path) -> list[RepoDataRecord]:
     spec = ExplicitEnvironmentSpec.from_path(path)
     if spec.platform is not None and str(spec.platform) != session.platform:
         raise RefusedError(
             f"the lock is for {spec.platform}, and this machine is {session.platform}", "stale"
         )
-    return [await _entry(session, entry.url) for entry in spec.packages]
+    return [await _find_record(session, entry.url) for entry in spec.packages]
 
 
-async def _entry(session: Session, url: str) -> RepoDataRecord:
+async def _find_record(session: Session, url: str) -> RepoDataRecord:
     """Return the record of a line `URL`, `URL#MD5` or `URL#sha256:SHA256`."""
     url, _, digest = url.partition("#")
     digest = digest.removeprefix("sha256:")
     channel, subdir, file = url.rsplit("/", 2)
     if subdir not in session.platforms:
         raise RefusedError(f"{file} is for {subdir}, and this machine is {session.platform}", "stale")
-    record = await _listed(session, channel, subdir, file) or await _downloaded(session, url)
+    record = await _find_in_channel(session, channel, subdir, file) or await _read_package(session, url)
     known = {value.hex() for value in (record.md5, record.sha256) if value}
     if digest and digest not in known:
         raise RefusedError(f"{file} is not the file that the lock names: its hash is another", "damaged")
     return record
 
 
-async def _whole(session: Session, record: RepoDataRecord) -> RepoDataRecord:
+async def _with_sha256(session: Session, record: RepoDataRecord) -> RepoDataRecord:
     """Return the record with its SHA-256, which a lock may lack."""
     if record.sha256 is not None:
         return record
     md5 = f"#{record.md5.hex()}" if record.md5 else ""
-    return await _entry(session, record.url + md5)
+    return await _find_record(session, record.url + md5)
 
 
-async def _listed(session: Session, channel: str, subdir: Any, file: str) -> RepoDataRecord | None:
+async def _find_in_channel(session: Session, channel: str, subdir: Any, file: str) -> RepoDataRecord | None:
     name = file.rsplit("-", 2)[0]
     try:
         parts = await session.gateway.query([Channel(channel)], [subdir], [name], recursive=False)
@@ -234,7 +234,7 @@ async def _listed(session: Session, channel: str, subdir: Any, file: str) -> Rep
     return next((record for record in records if record.file_name == file and record.sha256), None)
 
 
-async def _downloaded(session: Session, url: str) -> RepoDataRecord:
+async def _read_package(session: Session, url: str) -> RepoDataRecord:
     """Read the record of a package that its channel no longer lists from the package itself."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, url.rpartition("/")[2])
@@ -260,7 +260,7 @@ _ERROR_PATTERNS = {
 
 
 async def solve_specs(session: Session) -> Answer:
-    specs = [parsed(text) for text in session.request["specs"]]
+    specs = [parse_spec(text) for text in session.request["specs"]]
     channels = session.channels()
     priority = getattr(ChannelPriority, session.request["priority"].capitalize())
     # Under strict priority the solver is shown the other versions of a stricter channel only by bare names.
@@ -274,14 +274,14 @@ async def solve_specs(session: Session) -> Answer:
             [*specs, *named],
             gateway=session.gateway,
             platforms=session.platforms,
-            locked_packages=await _kept(session),
+            locked_packages=await _read_kept(session),
             virtual_packages=virtual,
             channel_priority=priority,
-            exclude_newer=_moment(session.request.get("as_of", "")),
+            exclude_newer=_parse_time(session.request.get("as_of", "")),
         )
     except SolverError as error:
-        raise RefusedError(await _explained(session, specs, str(error)), "unsolvable") from None
-    return locked(session, channels, records)
+        raise RefusedError(await _explain(session, specs, str(error)), "unsolvable") from None
+    return make_lock(session, channels, records)
 
 
 def _overrides(session: Session) -> VirtualPackageOverrides:
@@ -292,15 +292,15 @@ def _overrides(session: Session) -> VirtualPackageOverrides:
     return overrides
 
 
-async def _kept(session: Session) -> list[RepoDataRecord]:
+async def _read_kept(session: Session) -> list[RepoDataRecord]:
     """Return the packages of `lock` that stay if they fit: all but those of `change`."""
     if not session.request.get("lock"):
         return []
     changing = set(session.request["change"])
-    return [record for record in await _records(session) if record.name.normalized not in changing]
+    return [record for record in await _read_lock_records(session) if record.name.normalized not in changing]
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     """Parse a date or RFC 3339 time; rattler ignores its time zone and takes it as UTC."""
     if not text:
         return None
@@ -308,20 +308,20 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo is None else moment.astimezone(timezone.utc)
 
 
-async def _explained(session: Session, specs: list[MatchSpec], problem: str) -> str:
+async def _explain(session: Session, specs: list[MatchSpec], problem: str) -> str:
     """Name specs that no channel has for this platform, and a platform that has them; else `problem`."""
-    missing = [spec for spec in specs if not await _there(session, session.platforms, spec)]
+    missing = [spec for spec in specs if not await _is_available(session, session.platforms, spec)]
     if not missing:
         return problem
     others = [platform for platform in COMMON_PLATFORMS if platform != session.platform]
     text = f"for {session.platform} the channels have no {', '.join(map(str, missing))}"
     for other in others:
-        if names := [str(spec) for spec in missing if await _there(session, [other], spec)]:
+        if names := [str(spec) for spec in missing if await _is_available(session, [other], spec)]:
             return f"{text} ({', '.join(names)} {'is' if len(names) == 1 else 'are'} there for {other})"
     return f"{text}; {problem}"
 
 
-async def _there(session: Session, platforms: list[Any], spec: MatchSpec) -> bool:
+async def _is_available(session: Session, platforms: list[Any], spec: MatchSpec) -> bool:
     name = spec.name.normalized if spec.name else ""
     if name.startswith("__"):
         return True
@@ -337,7 +337,7 @@ async def install_lock(session: Session) -> Answer:
 
     Of the request, `link_scripts` lets their scripts run, and `final` is the prefix to write into files.
     """
-    records = await _records(session)
+    records = await _read_lock_records(session)
     for record in records:
         path = local_file(record.url)  # rattler does not check the digest of a local file
         if path is not None and record.sha256 is not None and sha256(path) != record.sha256.hex():
@@ -359,18 +359,18 @@ async def install_lock(session: Session) -> Answer:
     )
     names = {record.name.normalized for record in records}
     scripts = [] if allowed else [name for name in sorted(names) if _link_scripts(prefix, name)]
-    return {"packages": described(records), "link_scripts": scripts}
+    return {"packages": describe(records), "link_scripts": scripts}
 
 
 async def describe_lock(session: Session) -> Answer:
-    return {"packages": described(await _records(session))}
+    return {"packages": describe(await _read_lock_records(session))}
 
 
-async def _records(session: Session) -> list[RepoDataRecord]:
+async def _read_lock_records(session: Session) -> list[RepoDataRecord]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "conda.lock")
         path.write_text(session.request["lock"])
-        return (await records_of(session, path))[0]
+        return (await read_records(session, path))[0]
 
 
 def _link_scripts(prefix: Path, name: str) -> bool:

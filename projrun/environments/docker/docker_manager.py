@@ -22,7 +22,7 @@ from projrun.environments.docker.image_contents import ImageContents, inspect_co
 from projrun.environments.docker.images import Image
 from projrun.environments.local_requirements import local_facts
 from projrun.environments.uv import uv_manager
-from projrun.environments.uv.resolution import document_of, text_of, without_local
+from projrun.environments.uv.resolution import format_pylock, resolve_document, without_local
 from projrun.errors import BuildError
 from projrun.plan import PYLOCK_ARTIFACT, Descriptor, Launch, Lock
 from projrun.record import Environment, Package
@@ -160,11 +160,11 @@ def _lock_by_uv(
     target = ["--python-version", inside.python, "--python-platform", inside.platform]
     notices = _python_notices(descriptor.python, inside.python, base)
     document, local = without_local(
-        document_of(descriptor, directory, log, target, as_of, notices), descriptor, directory
+        resolve_document(descriptor, directory, log, target, as_of, notices), descriptor, directory
     )
     return Lock(
         manager="docker",
-        files={PYLOCK_ARTIFACT: text_of(document)},
+        files={PYLOCK_ARTIFACT: format_pylock(document)},
         facts={"platform": inside.platform},
         python=inside.python,
         local=local,

@@ -21,8 +21,8 @@ from projrun.environments.installer_settings import (
     variable_of_pip,
 )
 from projrun.environments.local_requirements import copy_local
-from projrun.environments.package_files import copied
-from projrun.environments.requirement_access import installable
+from projrun.environments.package_files import copy_files
+from projrun.environments.requirement_access import installable_pylock
 from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.program import variables_for
 from projrun.plan import Lock
@@ -52,7 +52,7 @@ def write_context(
     import shutil
 
     files = [PYLOCK]
-    pylock = copied(installable(lock), lock.packages, directory / WHEELS) if lock.pylock else ""
+    pylock = copy_files(installable_pylock(lock), lock.packages, directory / WHEELS) if lock.pylock else ""
     (directory / PYLOCK).write_text(pylock)
     if uv := _find_uv(lock):
         shutil.copy2(uv, directory / UV)

@@ -23,7 +23,7 @@ from projrun.environments.conda import image_prefix
 from projrun.environments.docker import dockerfile_template, images
 from projrun.environments.docker.image_contents import ImageEnvironment, inspect_contents
 from projrun.environments.docker.images import KEY_LABEL, STAGE_LABEL, Image
-from projrun.environments.package_files import on_this_machine
+from projrun.environments.package_files import list_local_files
 from projrun.errors import LaunchError, UnavailableError
 from projrun.plan import Container, Descriptor, Lock
 from projrun.processes import defer_signals
@@ -218,7 +218,7 @@ def check_portable(descriptor: Descriptor) -> None:
 
 def render_dockerfile(lock: Lock, descriptor: Descriptor, labels: Mapping[str, str], log: Path) -> str:
     """Return the Dockerfile; the engine looks at the base image. Raises UnavailableError."""
-    if only_here := [*(local.path for local in lock.local), *on_this_machine(lock.pylock)]:
+    if only_here := [*(local.path for local in lock.local), *list_local_files(lock.pylock)]:
         raise UnavailableError(
             f"{descriptor.file}: {only_here[0]} is of this machine: no Dockerfile can bring it along",
             "name a released package or a Git URL, or use `projrun run --env-manager docker`",

@@ -37,7 +37,7 @@ def configuration(
     from projrun.documents import toml_file
 
     project = _project_file(directory) if directory else None
-    document = _merged(
+    document = _merge(
         of_document(_with_absolute_paths(project), projects) if project else {}, user_document(user, users)
     )
     if not document:
@@ -68,7 +68,7 @@ def configuration_for_resolving(user: UserSettings, directory: Path) -> Iterator
 
 def user_document(user: UserSettings, places: tuple[Place, ...]) -> dict[str, Any]:
     """Return the settings with these places of the user's and the machine's uv.toml."""
-    return _merged(*(of_document(_with_absolute_paths(file), places) for file in user.uv_files))
+    return _merge(*(of_document(_with_absolute_paths(file), places) for file in user.uv_files))
 
 
 def resolution_settings(directory: Path) -> dict[str, object]:
@@ -161,7 +161,7 @@ def _with_absolute_paths(file: UvFile) -> dict[str, Any]:
     return convert_table(file.document)
 
 
-def _merged(*documents: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
     """Merge documents as uv does: the first value wins, lists are joined."""
     result: dict[str, Any] = {}
     for document in documents:
@@ -171,5 +171,5 @@ def _merged(*documents: Mapping[str, Any]) -> dict[str, Any]:
             elif isinstance(value, list) and isinstance(result[key], list):
                 result[key] = [*result[key], *value]
             elif isinstance(value, dict) and isinstance(result[key], dict):
-                result[key] = _merged(result[key], value)
+                result[key] = _merge(result[key], value)
     return result

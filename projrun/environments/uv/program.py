@@ -17,7 +17,7 @@ from projrun.environments.installer_settings import (
     variables_of,
     without_settings,
 )
-from projrun.environments.requirement_access import cleaned, variables_for_uv
+from projrun.environments.requirement_access import redact, variables_for_uv
 from projrun.environments.user_settings import UserSettings, read_user_settings
 from projrun.environments.uv.configuration import configuration, configuration_for_resolving
 from projrun.errors import FREE_SPACE, BuildError
@@ -89,7 +89,7 @@ def _clean(log: Path, start: int, access: Access | None) -> str:
     with log.open("r+b") as file:
         file.seek(start)
         output = file.read().decode(errors="replace")
-        clean = cleaned(_as_left_on_a_terminal(output), access)
+        clean = redact(_as_left_on_a_terminal(output), access)
         if clean != output:
             file.seek(start)
             file.write(clean.encode())

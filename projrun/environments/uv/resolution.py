@@ -20,11 +20,11 @@ from projrun.environments.local_requirements import local_paths
 from projrun.environments.package_files import files_of
 from projrun.environments.requirement_access import (
     access_of,
-    for_git,
     is_find_links,
-    kept,
+    redact_document,
     with_paths,
     without_access,
+    without_git_passwords,
 )
 from projrun.environments.user_settings import read_user_settings
 from projrun.environments.uv.program import run_uv
@@ -50,11 +50,11 @@ def staleness(document: dict[str, Any], descriptor: Descriptor) -> str:
     made_from = document.get("tool", {}).get("projrun", {}).get("descriptor")
     if made_from:
         return "" if made_from == descriptor_digest(descriptor) else f"{lock} is older than {descriptor.file}"
-    faults = ", ".join(_faults(document, descriptor))
+    faults = ", ".join(_list_differences(document, descriptor))
     return f"{lock} does not fit {descriptor.file}: {faults}" if faults else ""
 
 
-def _faults(document: dict[str, Any], descriptor: Descriptor) -> Iterator[str]:
+def _list_differences(document: dict[str, Any], descriptor: Descriptor) -> Iterator[str]:
     from packaging.requirements import InvalidRequirement, Requirement
 
     locked: dict[str, set[str]] = {}
@@ -88,19 +88,19 @@ def resolve(manager: str, descriptor: Descriptor, directory: Path, log: Path, as
     python, notice = interpreters.choose(descriptor.python, log)
     notices = [notice] if notice else []
     target = ["--python", str(python.path)]
-    document = document_of(descriptor, directory, log, target, as_of, notices)
+    document = resolve_document(descriptor, directory, log, target, as_of, notices)
     document, local = without_local(document, descriptor, directory)
     return Lock(
         manager=manager,
         python=python.version_text,
         interpreter=str(python.path),
-        files={PYLOCK_ARTIFACT: text_of(document)},
+        files={PYLOCK_ARTIFACT: format_pylock(document)},
         local=local,
         notices=tuple(notices),
     )
 
 
-def document_of(
+def resolve_document(
     descriptor: Descriptor, directory: Path, log: Path, target: list[str], as_of: str, notices: list[str]
 ) -> dict[str, Any]:
     """Return the project's own lock, or what uv resolves, as a PEP 751 document with absolute local paths.
@@ -108,8 +108,8 @@ def document_of(
     target: options of uv for the interpreter or platform. notices: gets what the user must be told.
     """
     if descriptor.lock_file:
-        return _project_lock(descriptor, directory, log, notices)
-    requirements, conda_notices = requirements_of(descriptor)
+        return _read_project_lock(descriptor, directory, log, notices)
+    requirements, conda_notices = collect_requirements(descriptor)
     notices += conda_notices
     if not requirements:
         notices.append("the project names no packages: its environment is empty")
@@ -117,27 +117,27 @@ def document_of(
     options = [*target, *(["--exclude-newer", as_of] if as_of else [])]
     access = access_of(descriptor, directory)
     try:
-        document = compiled(requirements, descriptor.constraints, options, access, log)
+        document = compile_pylock(requirements, descriptor.constraints, options, access, log)
     except BuildError as error:
         raise add_conda_hint(error, descriptor) from None
     keep_hashes(document, requirements)
     return document
 
 
-def text_of(document: dict[str, Any]) -> str:
+def format_pylock(document: dict[str, Any]) -> str:
     """Return a pylock.toml without credentials; empty when there is nothing to install."""
     if not document.get("packages"):
         return ""
-    return toml_file.dump(kept(document))
+    return toml_file.dump(redact_document(document))
 
 
-def requirements_of(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def collect_requirements(descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return all requirements to resolve, as pip writes them, and notices for the user."""
     conda = translate_to_pypi(descriptor)
     return (*descriptor.build_dependencies, *conda.requirements, *descriptor.dependencies), conda.notices
 
 
-def compiled(
+def compile_pylock(
     requirements: tuple[str, ...],
     constraints: tuple[str, ...],
     options: list[str],
@@ -152,10 +152,10 @@ def compiled(
         file, bounds = temporary / "requirements.txt", temporary / "constraints.txt"
         pylock = temporary / "pylock.toml"
         # Those of --find-links reach uv in a variable, with absolute paths.
-        lines = (line for line in for_git(requirements) if not is_find_links(line))
+        lines = (line for line in without_git_passwords(requirements) if not is_find_links(line))
         file.write_text("\n".join(lines) + "\n")
         if constraints:
-            bounds.write_text("\n".join(for_git(constraints)) + "\n")
+            bounds.write_text("\n".join(without_git_passwords(constraints)) + "\n")
             options = [*options, "-c", str(bounds)]
         if before:
             pylock.write_text(before)
@@ -167,14 +167,14 @@ def compiled(
             purpose="resolve",
             user=user,
         )
-        return _absolute(kept(toml_file.load(pylock, "pylock.toml"), access), temporary)
+        return _with_absolute_paths(redact_document(toml_file.load(pylock, "pylock.toml"), access), temporary)
 
 
-def _absolute(document: dict[str, Any], base: Path) -> dict[str, Any]:
+def _with_absolute_paths(document: dict[str, Any], base: Path) -> dict[str, Any]:
     return with_paths(document, lambda path: os.path.normpath(base.resolve() / path))
 
 
-def _relative(document: dict[str, Any], directory: Path) -> dict[str, Any]:
+def _with_relative_paths(document: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Make paths below the project's directory relative to it."""
     from urllib.parse import unquote
 
@@ -208,7 +208,7 @@ def without_local(
         if os.path.isabs(path) and path not in as_written:
             path = os.path.relpath(path, directory.resolve())
         local.append(LocalRequirement(name=package["name"], path=path, editable=editable))
-    return _relative({**document, "packages": rest}, directory), tuple(local)
+    return _with_relative_paths({**document, "packages": rest}, directory), tuple(local)
 
 
 def with_local(document: dict[str, Any], local: tuple[LocalRequirement, ...]) -> dict[str, Any]:
@@ -232,10 +232,10 @@ def keep_hashes(document: dict[str, Any], requirements: tuple[str, ...]) -> None
         name = normal(re.split(r"[^\w.-]", line)[0])
         for package in document["packages"] if allowed else ():
             if normal(package["name"]) == name:
-                _keep(package, allowed)
+                _keep_files(package, allowed)
 
 
-def _keep(package: dict[str, Any], allowed: set[str]) -> None:
+def _keep_files(package: dict[str, Any], allowed: set[str]) -> None:
     wheels = [wheel for wheel in package.pop("wheels", ()) if wheel["hashes"].get("sha256") in allowed]
     if wheels:
         package["wheels"] = wheels
@@ -248,10 +248,14 @@ def _keep(package: dict[str, Any], allowed: set[str]) -> None:
         )
 
 
-def _project_lock(descriptor: Descriptor, directory: Path, log: Path, notices: list[str]) -> dict[str, Any]:
+def _read_project_lock(
+    descriptor: Descriptor, directory: Path, log: Path, notices: list[str]
+) -> dict[str, Any]:
     if descriptor.lock_file.endswith(".lock"):
-        return _exported(descriptor, directory, log)
-    document = checked(toml_file.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor)
+        return _export_uv_lock(descriptor, directory, log)
+    document = check_pylock(
+        toml_file.load(directory / descriptor.lock_file, descriptor.lock_file), descriptor
+    )
     if problem := staleness(document, descriptor):
         notices.append(f"{problem}; update it: projrun lock")
     return with_paths(document, lambda path: seen_from_project(path, descriptor))
@@ -262,7 +266,7 @@ def seen_from_project(path: str, descriptor: Descriptor) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(descriptor.lock_file), path))
 
 
-def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
+def _export_uv_lock(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
     """Export uv.lock. uv itself refuses one that no longer fits its descriptor."""
     script = ["--script", descriptor.file] if descriptor.kind == "script" else []
     # Projects are run from their sources, which change with every save, and are not installed.
@@ -278,10 +282,10 @@ def _exported(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, A
             purpose="export",
             hint=f"update {descriptor.lock_file} with `{' '.join(['uv lock', *script])}`, then run it again",
         )
-        return _absolute(toml_file.load(pylock, "pylock.toml"), temporary)
+        return _with_absolute_paths(toml_file.load(pylock, "pylock.toml"), temporary)
 
 
-def checked(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
+def check_pylock(document: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
     """Return the document if it is a PEP 751 lock with a hash for every file. Raises BuildError."""
     file = descriptor.lock_file
     packages = document.get("packages", [])
@@ -299,7 +303,7 @@ def new_lock(request: LockRequest) -> ProjectLock:
     descriptor, directory, log = request.descriptor, request.directory, request.log
     _refuse_without_requirements(descriptor)
     path = directory / request.name
-    requirements, notices = requirements_of(descriptor)
+    requirements, notices = collect_requirements(descriptor)
     for notice in notices:
         warn(notice)
     python, _ = interpreters.choose(descriptor.python, log)
@@ -309,7 +313,7 @@ def new_lock(request: LockRequest) -> ProjectLock:
     before = path.read_text() if path.is_file() and not request.upgrade else ""
     access = access_of(descriptor, directory)
     try:
-        document = compiled(requirements, descriptor.constraints, options, access, log, before)
+        document = compile_pylock(requirements, descriptor.constraints, options, access, log, before)
     except BuildError as error:
         raise add_conda_hint(error, descriptor) from None
     keep_hashes(document, requirements)
@@ -326,7 +330,7 @@ def unfit(request: LockRequest) -> str:
     if not path.is_file():
         return f"there is no {name}"
     descriptor = msgspec.structs.replace(request.descriptor, lock_file=name)
-    return staleness(checked(toml_file.load(path, name), descriptor), descriptor)
+    return staleness(check_pylock(toml_file.load(path, name), descriptor), descriptor)
 
 
 def _refuse_without_requirements(descriptor: Descriptor) -> None:

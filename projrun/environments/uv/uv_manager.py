@@ -11,7 +11,7 @@ from projrun.disk.file_operations import temporary_directory
 from projrun.environments import contents as installed
 from projrun.environments.local_requirements import install_local, local_facts
 from projrun.environments.package_files import with_files
-from projrun.environments.requirement_access import installable
+from projrun.environments.requirement_access import installable_pylock
 from projrun.environments.uv.configuration import resolution_settings
 from projrun.environments.uv.program import ask_uv, run_uv
 from projrun.plan import PYLOCK_ARTIFACT, Descriptor, Launch, Lock
@@ -87,7 +87,7 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
 def _sync(lock: Lock, dest: Path, log: Path) -> None:
     with temporary_directory() as temporary:
         pylock = temporary / "pylock.toml"
-        pylock.write_text(with_files(installable(lock), lock.packages))
+        pylock.write_text(with_files(installable_pylock(lock), lock.packages))
         sync = ["pip", "sync", "--python", str(dest / "bin" / "python"), str(pylock)]
         # Packages that are in the cache need no index, and asking it costs most of the time.
         if not ask_uv([*sync, "--offline"], lock.access):
