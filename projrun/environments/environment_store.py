@@ -87,19 +87,10 @@ def provide(
     """
     manager = manager_named(name)
     if not manager.BUILDS:
-        # `local` fulfils the same contract as managers that build, but has no key, no lock and no directory.
-        lock = manager.lock(descriptor, directory, log)
-        if resolving.strict_python:
-            from projrun.environments.interpreters import refuse_another
-
-            refuse_another(descriptor.python, lock.python)
-        packages = () if descriptor.kind == "none" else manager.contents(directory)
-        environment = Environment(manager=name, python=lock.python, packages=packages)
-        yield Provided(environment=environment, launch=manager.launch(directory), lock=lock)
+        yield _provide_unbuilt(manager, name, descriptor, directory, log, resolving)
         return
-    from projrun.environments.lock_store import (
-        lock_once,  # late: an environment that is not built has no lock
-    )
+    # Imported late because an environment that is not built needs neither.
+    from projrun.environments.lock_store import lock_once
     from projrun.environments.requirement_access import with_access
 
     with _explaining_full_disk():
@@ -128,6 +119,25 @@ def provide(
                         _build(manager, name, with_access(lock, descriptor, directory), origin, dest, log)
             finally:
                 building.release()
+
+
+def _provide_unbuilt(
+    manager: EnvironmentManager,
+    name: str,
+    descriptor: Descriptor,
+    directory: Path,
+    log: Path,
+    resolving: Resolving,
+) -> Provided:
+    """Provide an environment that is there already: it has no stored lock, no key and no directory."""
+    lock = manager.lock(descriptor, directory, log)
+    if resolving.strict_python:
+        from projrun.environments.interpreters import refuse_another
+
+        refuse_another(descriptor.python, lock.python)
+    packages = () if descriptor.kind == "none" else manager.contents(directory)
+    environment = Environment(manager=name, python=lock.python, packages=packages)
+    return Provided(environment=environment, launch=manager.launch(directory), lock=lock)
 
 
 def is_built(name: str, lock: Lock, home: Home) -> bool:

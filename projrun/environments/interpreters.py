@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from projrun.environments.uv.program import follow_cleaned, uv_binary, uv_enviro
 from projrun.errors import BuildError, LaunchError
 from projrun.net import is_offline
 from projrun.processes.programs import run_program
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 DOWNLOADS_VARIABLE = "PROJRUN_PYTHON_DOWNLOADS"
 OLDEST = (3, 8)  # the oldest version that uv and virtualenv make environments for
@@ -258,10 +262,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _matches(request: str, python: Interpreter) -> bool:
+    return parse_versions(request).contains(python.version_text)
+
+
+def parse_versions(request: str) -> SpecifierSet:
+    """Parse a set of Python versions such as `>=3.10`. Raises BuildError."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        return SpecifierSet(request.replace(" ", "")).contains(python.version_text)
+        return SpecifierSet(request.replace(" ", ""))
     except InvalidSpecifier:
         raise BuildError(
             f"'{request}' is not a Python version", "write one such as '3.11', '3.11.7' or '>=3.10'"

@@ -21,14 +21,12 @@ from projrun.plan import (
     CONDA_LOCK_ARTIFACT,
     PYLOCK_ARTIFACT,
     Descriptor,
-    LocalRequirement,
     Lock,
     PlannedEnvironment,
     Resolving,
 )
 from projrun.record import Environment
 
-RESOLVE_ONCE = Resolving()
 DIGESTS = "digests.json"  # file beside a stored lock with the digests of its local requirements' files
 
 
@@ -38,7 +36,7 @@ def lock_once(
     directory: Path,
     home: Home,
     log: Path,
-    resolving: Resolving = RESOLVE_ONCE,
+    resolving: Resolving = Resolving(),  # noqa: B008 - frozen
 ) -> Lock:
     """Return the descriptor's lock, resolved the first time and stored. Raises BuildError.
 
@@ -124,45 +122,20 @@ def _facts(name: str, descriptor: Descriptor, directory: Path, as_of: str) -> di
     }
 
 
-class _FormerLock(msgspec.Struct, kw_only=True):
-    """A stored lock of version 0.1.0, with a field for everything that any manager needed."""
-
-    manager: str
-    python: str
-    interpreter: str
-    pylock: str
-    local: tuple[LocalRequirement, ...] = ()
-    conda: str = ""
-    channels: tuple[str, ...] = ()
-    variables: dict[str, str] = {}
-    image: str = ""
-    platform: str = ""
-    tag: str = ""
-    notices: tuple[str, ...] = ()
-
-
 def decode_lock(text: bytes) -> Lock:
     """Read a stored lock of this version or the one before. Raises msgspec.MsgspecError."""
     try:
         return msgspec.json.decode(text, type=Lock)
     except msgspec.ValidationError:
-        former = msgspec.json.decode(text, type=_FormerLock)
-    files: dict[str, str] = {PYLOCK_ARTIFACT: former.pylock}
-    facts: dict[str, Any] = {}
-    if former.conda:
-        files[CONDA_LOCK_ARTIFACT] = former.conda
-        facts |= {"channels": former.channels, "variables": former.variables}
-    if former.image:
-        facts |= {"image": former.image, "platform": former.platform, "tag": former.tag}
-    return Lock(
-        manager=former.manager,
-        files=files,
-        facts=facts,
-        python=former.python,
-        interpreter=former.interpreter,
-        local=former.local,
-        notices=former.notices,
-    )
+        # projrun 0.1.0 stored locks with a field for everything that any manager needed.
+        former = msgspec.json.decode(text, type=dict[str, Any])
+    files, facts = {PYLOCK_ARTIFACT: former.get("pylock")}, {}
+    if former.get("conda"):
+        files[CONDA_LOCK_ARTIFACT] = former["conda"]
+        facts = {"channels": former.get("channels", []), "variables": former.get("variables", {})}
+    if former.get("image"):
+        facts |= {name: former.get(name, "") for name in ("image", "platform", "tag")}
+    return msgspec.convert({**former, "files": files, "facts": facts}, Lock)
 
 
 def _read_lock(manager: EnvironmentManager, path: Path, python: str = "") -> Lock | None:

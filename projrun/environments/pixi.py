@@ -18,7 +18,7 @@ from projrun.documents import toml_file
 from projrun.environments.conda import conda_manager
 from projrun.environments.conda.condarc import read_settings
 from projrun.environments.conda.lock_stamp import PIXI_LOCK
-from projrun.environments.conda.rattler import Channels, PypiPackage, pylock_of_packages, run_rattler
+from projrun.environments.conda.rattler import Channels, PypiPackage, pylock_of_packages, read_project_lock
 from projrun.errors import BuildError, UsageError
 from projrun.net import channel_without_credentials
 from projrun.plan import CONDA_LOCK_ARTIFACT, PYLOCK_ARTIFACT, Descriptor, LocalRequirement, Lock
@@ -67,10 +67,7 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
         raise BuildError(f"the project has no {PIXI_LOCK}", "run `pixi lock`")
     facts = _facts(manifest)
     channels = Channels(facts["channels"], read_settings(), directory)
-    try:
-        answer = run_rattler("read", channels, read_settings(), log, specs=[], file=str(directory / name))
-    except BuildError as error:
-        raise BuildError(f"{name}: {error.message}", error.hint) from None
+    answer = read_project_lock(name, directory, [], channels, read_settings(), log)
     local = [package for package in answer.pypi if _is_path(package)]
     released = [package for package in answer.pypi if not _is_path(package)]
     base = os.path.dirname(name)

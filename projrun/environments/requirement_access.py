@@ -121,11 +121,6 @@ def variable_digests(descriptor: Descriptor) -> dict[str, str]:
     return {name: sha256_text(os.environ.get(name, "")) for name in names if not re.search(_SECRETS, name)}
 
 
-def option_lines(access: Access | None) -> list[str]:
-    """Return the option lines of a requirements file for pip."""
-    return list(access.options) if access else []
-
-
 def variables_for_uv(access: Access | None, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the project's index settings and credentials as variables for uv and the git that it starts.
 

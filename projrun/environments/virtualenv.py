@@ -14,7 +14,7 @@ from projrun.console import is_terminal
 from projrun.disk.file_operations import temporary_directory
 from projrun.environments.package_files import holds_all
 from projrun.environments.pip_program import find_pip, requirements, run_pip
-from projrun.environments.requirement_access import installable_pylock, option_lines
+from projrun.environments.requirement_access import installable_pylock
 from projrun.environments.uv import uv_manager
 from projrun.plan import Descriptor, Lock
 
@@ -66,12 +66,13 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
         pip += ["--progress-bar", "off"]
     if holds_all(lock.pylock, lock.packages):
         pip += ["--no-index", "--find-links", lock.packages]
+    options_of_index = lock.access.options if lock.access else ()
     hashed, unhashed = requirements(installable_pylock(lock))
     with temporary_directory() as temporary:
         for lines, option in ((hashed, ["--require-hashes"]), (unhashed, [])):
             if lines:
                 file = temporary / "requirements.txt"
-                file.write_text("\n".join([*option_lines(lock.access), *lines]) + "\n")
+                file.write_text("\n".join([*options_of_index, *lines]) + "\n")
                 run_pip([*pip, *option, "-r", str(file)], log, lock.access)
     for local in lock.local:
         run_pip([*pip, *(["--editable"] if local.editable else []), local.place], log, lock.access)

@@ -27,8 +27,8 @@ from projrun.environments.conda.pypi_names import needs_conda
 from projrun.environments.conda.rattler import (
     Channels,
     CondaPackage,
-    RattlerAnswer,
     pylock_of_packages,
+    read_project_lock,
     run_rattler,
 )
 from projrun.environments.contents import normal, origin
@@ -130,7 +130,7 @@ def lock(
     channels = _channels(descriptor.channels, current, directory)
     specs = [channels.spec(spec) for spec in _match_specs(descriptor)]
     if descriptor.conda_lock_file:
-        answer = _read_project_lock(descriptor, specs, channels, current, directory, log)
+        answer = read_project_lock(descriptor.conda_lock_file, directory, specs, channels, current, log)
     else:
         more = {"lock": before.conda, "change": before.change, "glibc": target.glibc}
         answer = run_rattler("solve", channels, current, log, specs=specs, as_of=as_of, **more)
@@ -281,12 +281,10 @@ def contents(dest: Path) -> tuple[Package, ...]:
         packages[package.name] = Package(package.name, package.version)
     for info in dest.glob("lib/python*/site-packages/*.dist-info"):
         installer = info / "INSTALLER"
-        if (
-            installer.is_file() and installer.read_text().strip() == "uv"
-        ):  # replaces conda's package of that name
+        # A package of uv replaces conda's package of that name.
+        if installer.is_file() and installer.read_text().strip() == "uv":
             name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
-            name = normal(name)
-            packages[name] = Package(name, version, origin(info / "direct_url.json"))
+            packages[normal(name)] = Package(normal(name), version, origin(info / "direct_url.json"))
     return tuple(package for _, package in sorted(packages.items()))
 
 
@@ -319,16 +317,13 @@ def launch(dest: Path) -> Launch:
         if name in os.environ:
             before[name] = os.environ[name]
     after = _run_scripts(before)
-    for name in before.keys() - after.keys():
-        changes[name] = None
+    changes |= dict.fromkeys(before.keys() - after.keys())
     for name, value in after.items():
         if before.get(name) != value and name not in SHELL_VARIABLES:
             changes[name] = value
-    added = [entry for entry in after.get("PATH", "").split(os.pathsep) if entry]
-    usual = os.defpath.split(os.pathsep)
-    return Launch(
-        variables=changes, path_entries=tuple(dict.fromkeys(e for e in added if e not in usual)) or path
-    )
+    usual = {"", *os.defpath.split(os.pathsep)}
+    added = dict.fromkeys(entry for entry in after.get("PATH", "").split(os.pathsep) if entry not in usual)
+    return Launch(variables=changes, path_entries=tuple(added) or path)
 
 
 def _run_scripts(before: dict[str, str]) -> dict[str, str]:
@@ -374,21 +369,6 @@ def _match_specs(descriptor: Descriptor) -> list[str]:
     elif python[:1].isdigit():
         python = f"=={python}"
     return [*specs, f"python{python.replace(' ', '')}"]
-
-
-def _read_project_lock(
-    descriptor: Descriptor,
-    specs: list[str],
-    channels: Channels,
-    current: Settings,
-    directory: Path,
-    log: Path,
-) -> RattlerAnswer:
-    file = directory / descriptor.conda_lock_file
-    try:
-        return run_rattler("read", channels, current, log, specs=specs, file=str(file))
-    except BuildError as error:
-        raise BuildError(f"{descriptor.conda_lock_file}: {error.message}", error.hint) from None
 
 
 def _install(lock: Lock, prefix: Path, current: Settings, log: Path) -> None:

@@ -171,6 +171,16 @@ def run_rattler(
     return answer
 
 
+def read_project_lock(
+    name: str, directory: Path, specs: list[str], channels: Channels, settings: Settings, log: Path
+) -> RattlerAnswer:
+    """Convert the project's conda lock `name` to ours. Raises BuildError, also if it does not fit `specs`."""
+    try:
+        return run_rattler("read", channels, settings, log, specs=specs, file=str(directory / name))
+    except BuildError as error:
+        raise BuildError(f"{name}: {error.message}", error.hint) from None
+
+
 def _build_error(answer: RattlerAnswer, settings: Settings) -> BuildError:
     told = one_line(re.sub(r"[│├└─]+", " ", channel_without_credentials(answer.error)), 1000).rstrip(".")
     if answer.kind == "network" and settings.offline:

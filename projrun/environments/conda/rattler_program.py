@@ -37,6 +37,8 @@ from rattler.package_streaming import download_to_path
 from rattler.platform import Subdir
 from rattler.virtual_package import Override, VirtualPackageOverrides
 
+from projrun.disk.file_operations import sha256_file
+
 Request = dict[str, Any]
 Answer = dict[str, Any]
 
@@ -125,14 +127,10 @@ def local_file(url: str) -> Path | None:
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        return sha256_file(path)
     except OSError as error:
         raise RefusedError(f"{path} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 async def read_lock(session: Session) -> Answer:

@@ -20,6 +20,7 @@ from projrun.environments.conda import conda_manager, image_prefix
 from projrun.environments.docker import image_contents, images
 from projrun.environments.docker.image_contents import ImageContents, inspect_contents
 from projrun.environments.docker.images import Image
+from projrun.environments.interpreters import is_exact, parse_versions
 from projrun.environments.local_requirements import local_facts
 from projrun.environments.uv import uv_manager
 from projrun.environments.uv.resolution import format_pylock, resolve_document, without_local
@@ -158,7 +159,11 @@ def _lock_by_uv(
     if not inside.python:
         raise BuildError(f"the image {base.name} has no Python", "name one that has with --docker-image")
     target = ["--python-version", inside.python, "--python-platform", inside.platform]
-    notices = _python_notices(descriptor.python, inside.python, base)
+    notices = []
+    if is_exact(descriptor.python) and descriptor.python != inside.python:
+        notices.append(
+            f"Python {descriptor.python} is not in the image {base.name}; using its {inside.python}"
+        )
     document, local = without_local(
         resolve_document(descriptor, directory, log, target, as_of, notices), descriptor, directory
     )
@@ -210,20 +215,8 @@ def choose_base(python: str) -> str:
     ours = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if not python:
         return f"python:{ours}-slim"
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        versions = SpecifierSet(python.replace(" ", ""))
-    except InvalidSpecifier:
-        hint = "write one such as '3.11', '3.11.7' or '>=3.10'"
-        raise BuildError(f"'{python}' is not a Python version", hint) from None
+    versions = parse_versions(python)
     for minor in (ours, *DEFAULT_PYTHONS):
         if any(versions.contains(f"{minor}.{patch}") for patch in range(30)):
             return f"python:{minor}-slim"
     raise BuildError(f"no Python fits {python}", "widen it, or name an image with --docker-image")
-
-
-def _python_notices(versions: str, got: str, base: Image) -> list[str]:
-    if re.fullmatch(r"\d+\.\d+\.\d+", versions) and versions != got:
-        return [f"Python {versions} is not in the image {base.name}; using its {got}"]
-    return []

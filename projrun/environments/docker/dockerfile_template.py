@@ -32,7 +32,6 @@ PYLOCK, CERTIFICATES, SETTINGS, UV = "pylock.toml", "certificates.pem", "setting
 PREFIX = "prefix"  # directory of the context with a conda environment
 WHEELS = "wheels"  # directory of the context with the lock's files that are on this machine
 LOCAL = "local"  # directory of the context with the local requirements
-NO_STAGE: Mapping[str, str] = {}
 
 _SETTING = re.compile(r"UV_(\w*INDEX\w*|FIND_LINKS|INSECURE_HOST|KEYRING_PROVIDER)")
 
@@ -77,7 +76,7 @@ def _render(
     files: list[str],
     wheels: bool = False,
     local: Sequence[str] = (),
-    stage: Mapping[str, str] = NO_STAGE,
+    stage: Mapping[str, str] | None = None,
     workdir: str = "",
 ) -> str:
     from importlib.metadata import version
@@ -104,7 +103,7 @@ def _render(
         labels={**labels, STAGE_LABEL: ""} if stage else dict(labels),
         files=files,
         wheels=WHEELS if wheels else "",
-        stage=dict(stage),
+        stage=dict(stage or {}),
         uv="./uv" if UV in files else "./uv/bin/uv",
         uv_here=UV in files,
         uv_version=version("uv"),
