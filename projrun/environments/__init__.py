@@ -245,15 +245,6 @@ def holds_always(lock: Lock, stored: Path) -> bool:
     return True
 
 
-def pylock_staleness(descriptor: Descriptor, directory: Path) -> str:
-    """`staleness` of a pylock in the project; uv itself refuses a stale uv.lock."""
-    from projrun.documents import toml_file
-    from projrun.environments.uv.resolution import staleness
-
-    name = descriptor.lock_file
-    return "" if name.endswith(".lock") else staleness(toml_file.load(directory / name, name), descriptor)
-
-
 def no_container_images() -> None:
     """`container_images` of a manager whose environments are directories."""
 

@@ -21,7 +21,6 @@ suits = environments.suits_none
 find_lock = environments.find_pylock
 container_images = environments.no_container_images
 holds = environments.holds_always
-staleness = environments.pylock_staleness
 new_lock = unfit = environments.refuse_new_lock
 record = environments.record
 download_packages = environments.refuse_download
@@ -39,6 +38,12 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
         differences = _differences(requirements, descriptor.python, file, python, version)
     notices = (differences,) if differences else ()
     return Lock(manager="local", files={}, python=version, notices=notices)
+
+
+def staleness(descriptor: Descriptor, directory: Path) -> str:
+    from projrun.environments.uv import uv_manager
+
+    return uv_manager.staleness(descriptor, directory)
 
 
 def settings(descriptor: Descriptor, directory: Path) -> dict[str, object]:

@@ -25,7 +25,6 @@ LOCKS_ONE_PLATFORM = False
 find_lock = environments.find_pylock
 holds = environments.holds_with_interpreter
 container_images = environments.no_container_images
-staleness = environments.pylock_staleness
 record = environments.record
 from_record = environments.lock_with_interpreter
 
@@ -51,6 +50,16 @@ def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") ->
     from projrun.environments.uv.resolution import resolve
 
     return resolve("uv", descriptor, directory, log, as_of)
+
+
+def staleness(descriptor: Descriptor, directory: Path) -> str:
+    from projrun.documents import toml_file
+    from projrun.environments.uv import resolution
+
+    name = descriptor.lock_file
+    if name.endswith(".lock"):
+        return ""  # uv itself refuses a stale uv.lock
+    return resolution.staleness(toml_file.load(directory / name, name), descriptor)
 
 
 def new_lock(request: environments.LockRequest) -> environments.ProjectLock:
