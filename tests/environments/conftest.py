@@ -7,8 +7,8 @@ import pytest
 
 from projrun.disk import Home
 from projrun.documents import toml_file
-from projrun.environments.environment_store import provide
 from projrun.environments import interpreters
+from projrun.environments.environment_store import provide
 from projrun.project import read_project
 from tests.support import conda_packages
 from tests.support.conda_packages import PLACEHOLDER, Channel

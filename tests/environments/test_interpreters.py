@@ -1,175 +1,200 @@
-"""A Python that uv downloads: from a list and an archive made here of the Python that runs the tests."""
-
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import sys
-import sysconfig
-import tarfile
-from collections.abc import Iterator
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-import projrun
 from projrun.disk import Home
 from projrun.environments import interpreters
-from projrun.environments.interpreters import Interpreter
+from projrun.environments.lock_store import lock_once
 from projrun.errors import BuildError
-from projrun.net import offline
+from projrun.plan import Descriptor, Lock
 from tests.conftest import MakeProject, Projrun
 
-MINOR = "{}.{}".format(*sys.version_info)
-RELEASE = ".".join(map(str, sys.version_info[:3]))
-NOT_NEEDED = {"site-packages", "dist-packages", "test", "__pycache__", "idlelib", "tkinter"}
-SCRIPT = "import sys; print(sys.base_prefix)"
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the archive is one for Linux")
+FACTS = "pythons-v1.json"
+RUNNING = ".".join(map(str, sys.version_info[:3]))
 
 
-def needed(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    parts = info.name.split("/")
-    unneeded = NOT_NEEDED & set(parts) or any(part.startswith("config-") for part in parts)
-    outside = info.issym() and info.linkname.startswith("/")  # Debian's sitecustomize.py leads to /etc
-    return None if unneeded or outside else info
+def stand_in(python: Path, version: str) -> None:
+    """A program that says it is this Python."""
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.write_text(f'#!/bin/sh\necho asked >> "$0.asked"\necho {version} "$0"\n')
+    python.chmod(0o755)
 
 
-@pytest.fixture(scope="module")
-def offers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The list of what uv can download: the running Python, laid out as uv's own distributions are."""
-    place = tmp_path_factory.mktemp("offers")
-    archive = place / "python.tar.gz"
-    with tarfile.open(archive, "w:gz", compresslevel=0) as tar:
-        program = Path(sys.base_prefix, "bin", f"python{MINOR}").resolve()
-        tar.add(program, f"python/bin/python{MINOR}")
-        link = tarfile.TarInfo("python/bin/python3")
-        link.type, link.linkname = tarfile.SYMTYPE, f"python{MINOR}"
-        tar.addfile(link)
-        tar.add(sysconfig.get_path("stdlib"), f"python/lib/python{MINOR}", filter=needed)
-        for library in Path(sys.base_prefix, "lib").glob(f"libpython{MINOR}.so*"):
-            tar.add(library, f"python/lib/{library.name}")
-    major, minor, patch = sys.version_info[:3]
-    offer = {
-        "name": "cpython",
-        "arch": {"family": platform.machine(), "variant": None},
-        "os": "linux",
-        "libc": "gnu",
-        "major": major,
-        "minor": minor,
-        "patch": patch,
-        "prerelease": "",
-        "url": archive.as_uri(),
-        "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
-        "variant": None,
-        "build": "20240101",
-    }
-    listing = place / "offers.json"
-    listing.write_text(json.dumps({f"cpython-{RELEASE}-linux-{platform.machine()}-gnu": offer}))
-    return listing
+def times_asked(python: Path) -> int:
+    asked = Path(f"{python}.asked")
+    return len(asked.read_text().splitlines()) if asked.exists() else 0
 
 
 @pytest.fixture
-def managed(offers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """uv's directory of interpreters, on a machine that has no others."""
-    installed = interpreters.installed
-
-    def managed_alone() -> Iterator[Interpreter]:
-        return (python for python in installed() if directory in python.path.parents)
-
-    directory = tmp_path / "managed"
-    for name in [name for name in os.environ if name.startswith("UV_PYTHON")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(directory))
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(offers))
-    monkeypatch.setattr(interpreters, "installed", managed_alone)
-    return directory
+def three_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with 3.8.5, 3.8.18 and 3.9.1 under pyenv, and the running one."""
+    for version in ("3.8.5", "3.8.18", "3.9.1"):
+        python = tmp_path / "pyenv" / "versions" / version / "bin" / "python3"
+        stand_in(python, version)
+    (tmp_path / "pyenv" / "versions" / "my-project").mkdir()
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "none"))
 
 
-@pytest.fixture
-def project(make_project: MakeProject) -> Path:
-    return make_project(
-        MLproject="python_env: python_env.yaml\n"
-        f"entry_points: {{main: {{command: \"python -c '{SCRIPT}' > prefix\"}}}}\n",
-        **{"python_env.yaml": f"python: '{MINOR}'\n"},
+@pytest.mark.usefixtures("three_pythons")
+@pytest.mark.parametrize(
+    ("wanted", "version", "notice"),
+    [
+        ("3.8.5", "3.8.5", ""),
+        ("3.8", "3.8.18", ""),
+        ("3.8.16", "3.8.18", "Python 3.8.16 is not on this machine; using 3.8.18"),
+        ("3.8.1", "3.8.5", "Python 3.8.1 is not on this machine; using 3.8.5"),
+        (">=3.8,<3.9", "3.8.18", ""),
+        ("~=3.9.0", "3.9.1", ""),
+        ("", RUNNING, ""),
+        (">=3.10", RUNNING, ""),
+    ],
+)
+def test_the_wantednames_the_interpreter(wanted: str, version: str, notice: str) -> None:
+    python, said = interpreters.choose(wanted)
+    assert (python.version_text, said) == (version, notice)
+
+
+@pytest.mark.usefixtures("three_pythons")
+@pytest.mark.parametrize("wanted", ["3.98.1", ">=4", "3.99"])
+def test_a_python_that_is_not_there_names_those_that_are(wanted: str) -> None:
+    with pytest.raises(BuildError, match=r"3\.8\.5, 3\.8\.18, 3\.9\.1"):
+        interpreters.choose(wanted)
+
+
+def test_what_is_no_version_is_said_so() -> None:
+    with pytest.raises(BuildError, match="'three' is not a Python version"):
+        interpreters.choose("three")
+
+
+def test_pythons_on_path_are_asked_and_shims_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for directory, version in (("bin", "3.88.1"), ("shims", "3.88.2")):
+        stand_in(tmp_path / directory / "python3.88", version)
+    broken = tmp_path / "bin" / "python3.77"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'bin'}:/bin")
+    assert interpreters.choose("3.88")[0].version_text == "3.88.1"
+
+
+def test_what_is_no_working_interpreter_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = tmp_path / "pyenv" / "versions"
+    stand_in(versions / "3.77.1" / "bin" / "python3", "3.66.4")  # named for another version
+    (versions / "3.77.2" / "bin").mkdir(parents=True)
+    (versions / "3.77.2" / "bin" / "python3").symlink_to("/no/such/python")
+    (versions / "3.77.3").mkdir()
+    (versions / "3.77.4" / "bin").mkdir(parents=True)
+    (versions / "3.77.4" / "bin" / "python3").write_text("no program")
+    shim = versions / "3.77.5" / "bin" / "python3"
+    stand_in(shim, "3.77.5")
+    shim.write_text("#!/bin/sh\necho 3.77.5 /another/python3\n")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "none"))
+    assert {python.version_text for python in interpreters.installed()} == {RUNNING, "3.66.4"}
+
+
+@pytest.mark.usefixtures("three_pythons")
+def test_an_interpreter_is_asked_again_only_when_its_file_changed(tmp_path: Path, home: Home) -> None:
+    python = tmp_path / "pyenv" / "versions" / "3.8.5" / "bin" / "python3"
+    for _ in range(3):
+        assert interpreters.choose("3.8.5")[0].version_text == "3.8.5"
+    assert times_asked(python) == 1
+    stand_in(python, "3.8.6 ")
+    assert interpreters.choose("3.8.6")[0].version_text == "3.8.6"
+    assert times_asked(python) == 2
+    (home.cache / FACTS).write_text("{")
+    assert interpreters.choose("3.8.6")[0].version_text == "3.8.6"
+    assert times_asked(python) == 3
+
+
+@pytest.mark.parametrize("wanted", ["3.7", "3.6.15", "2.7"])
+def test_a_python_too_old_to_make_environments_for_is_said_so(wanted: str) -> None:
+    with pytest.raises(BuildError, match=rf"{wanted}, and environments can be made for 3\.8 and newer"):
+        interpreters.choose(wanted)
+
+
+@pytest.mark.usefixtures("three_pythons")
+def test_strict_python_refuses_another_patch(make_project: MakeProject, projrun: Projrun) -> None:
+    project = make_project(
+        MLproject="name: p\npython_env: python_env.yaml\nentry_points: {main: {command: 'true'}}\n",
+        **{"python_env.yaml": "python: 3.8.16\n"},
     )
-
-
-def only_record(call: Projrun) -> dict[str, dict[str, str]]:
-    (run,) = json.loads(call("runs", "list", "--json").stdout)
-    record: dict[str, dict[str, str]] = json.loads(call("runs", "show", run["run_id"], "--json").stdout)[
-        "record"
-    ]
-    return record
+    for verb in (("run",), ("env", "build"), ("shell",)):
+        refused = projrun(*verb, "--strict-python", project)
+        assert refused.returncode == 125
+        assert "the project wants Python 3.8.16, and the nearest here is 3.8.18" in refused.stderr
 
 
 @pytest.mark.parametrize(
-    ("manager", "variable"),
-    [("uv", "PROJRUN_PYTHON_DOWNLOADS=1"), ("virtualenv", "UV_PYTHON_DOWNLOADS=automatic")],
+    ("variable", "value", "asks"),
+    [
+        ("PROJRUN_PYTHON_DOWNLOADS", "1", True),
+        ("UV_PYTHON_DOWNLOADS", "automatic", True),
+        ("UV_PYTHON_DOWNLOADS", "manual", False),
+        *(("PROJRUN_PYTHON_DOWNLOADS", no, False) for no in ("0", "false", "No", "off", "never")),
+    ],
 )
-def test_a_project_gets_the_python_that_uv_downloads(
-    manager: str,
-    variable: str,
-    managed: Path,
-    project: Path,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_python_is_downloaded_only_where_that_is_allowed(
+    variable: str, value: str, asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(*variable.split("="))
-    assert projrun.run(str(project), env_manager=manager).wait()
-    (own,) = (one for one in managed.iterdir() if one.name.startswith("cpython") and not one.is_symlink())
-    # not below the link `cpython-3.X`, which the next patch would take over
-    assert (project / "prefix").read_text().strip() == str(own)
-    environment = only_record(request.getfixturevalue("projrun"))["environment"]
-    assert environment["python"] == RELEASE
-    assert environment["interpreter"] == str(own / "bin" / "python3")
+    asked: list[str] = []
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "managed"))
+    monkeypatch.delenv("UV_PYTHON_DOWNLOADS", raising=False)
+    monkeypatch.setenv(variable, value)
+    absent = "3.9" if sys.version_info[:2] != (3, 9) else "3.10"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(BuildError) as caught:
+            interpreters.choose(absent)
+        server.shutdown()
+    assert bool(asked) == asks
+    assert ("could not be downloaded" in str(caught.value)) == asks
+    assert "\n" not in caught.value.message
 
 
-def test_what_uv_says_of_a_download_is_kept(
-    managed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("home")
+def test_every_interpreter_found_is_listed_once() -> None:
+    found = [python.path.resolve() for python in interpreters.installed()]
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.usefixtures("three_pythons")
+def test_an_interpreter_that_was_upgraded_in_its_place_is_another_lock(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
-    python, notice = interpreters.choose(MINOR, tmp_path / "log")
-    assert (python.version_text, notice) == (RELEASE, "")
-    assert f"downloading Python {MINOR}" in capsys.readouterr().err
-    assert f"Installed Python {RELEASE}" in (tmp_path / "log").read_text()
-    assert interpreters.choose(MINOR)[0] == python
-    assert "downloading" not in capsys.readouterr().err
+    def lock() -> Lock:
+        descriptor = Descriptor(kind="none", python="3.9")
+        return lock_once("uv", descriptor, tmp_path, home, tmp_path / "log")
 
-
-def test_offline_fetches_no_python(managed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
-    with offline(True), pytest.raises(BuildError, match=f"the project wants Python {MINOR}"):
-        interpreters.choose(MINOR)
-
-
-def test_an_archive_that_is_not_what_it_should_be_is_no_python(
-    managed: Path, offers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    false = tmp_path / "false.json"
-    false.write_text(offers.read_text().replace('"sha256": "', '"sha256": "00'))
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(false))
-    monkeypatch.setenv("PROJRUN_PYTHON_DOWNLOADS", "1")
-    with pytest.raises(BuildError, match=rf"Python {MINOR} could not be downloaded: .*this machine has none"):
-        interpreters.choose(MINOR)
-
-
-@pytest.mark.parametrize("settings", [{}, {"PROJRUN_PYTHON_DOWNLOADS": "1", "PROJRUN_OFFLINE": "1"}])
-def test_where_none_may_be_downloaded_the_error_says_how_to_have_it(
-    settings: dict[str, str], managed: Path, monkeypatch: pytest.MonkeyPatch, home: Home
-) -> None:
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(BuildError) as caught:
-        interpreters.choose(MINOR)
-    assert caught.value.message == f"the project wants Python {MINOR}, and this machine has none"
-    assert f"uv python install '{MINOR}'" in caught.value.hint
-    assert not managed.exists() or not list(managed.glob("cpython*"))
-
-
-@pytest.mark.parametrize("wanted", ["3.99", ">=3.99", "3.99.1"])
-def test_a_python_that_nobody_has_names_what_uv_has(wanted: str, managed: Path) -> None:
-    with pytest.raises(BuildError, match=rf"this machine has none; uv has {RELEASE} to download; name one"):
-        interpreters.choose(wanted)
+    first = lock()
+    python = Path(first.interpreter)
+    os.utime(python)  # touched, and still the same
+    assert lock() == first
+    capsys.readouterr()
+    stand_in(python, "3.9.22")
+    upgraded = lock()
+    assert (first.python, upgraded.python) == ("3.9.1", "3.9.22")
+    assert f"{python} was Python 3.9.1 and is 3.9.22 now" in capsys.readouterr().err
+    assert lock() == upgraded

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
+from projrun.environments import interpreters
 from projrun.environments.conda import conda_manager, rattler
 from projrun.environments.conda.pypi_names import needs_conda
 from projrun.environments.environment_store import Provided
-from projrun.environments import interpreters
 from projrun.errors import BuildError, UnavailableError
 from projrun.plan import Descriptor
 from projrun.processes import merge_environ
