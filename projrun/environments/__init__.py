@@ -49,7 +49,7 @@ class EnvironmentImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerImages(Protocol):
-    """What a manager does with the images of its engine. `shelf` is the directory of its environments."""
+    """The work of a manager with images of its engine. `shelf` is the directory of its environments."""
 
     # Log in to a registry, with username, password and registry; this process then pulls with the account.
     def log_in(self, account: Mapping[str, str]) -> None: ...
