@@ -171,7 +171,7 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
         known.closure = _keep_source(store, run, planned.captured)
         known.inputs = _gather(store, planned, home)
         if planned.account:
-            images_of(wanted.manager).log_in(planned.account)
+            images_of(environment.manager).log_in(planned.account)
         with provide(
             environment.manager,
             planned.descriptor,
