@@ -11,7 +11,6 @@ from projrun.cli.verbs import VerbGroup
 
 if TYPE_CHECKING:
     from projrun.environments.shelf import Shelved
-    from projrun.request import Request
 
 
 @click.group(cls=VerbGroup)
@@ -87,14 +86,14 @@ def _project_options(function: Any) -> Any:
 @_project_options
 def build(**options: Any) -> None:
     """Build the environment of a project without running the project, and print its directory."""
-    _print_path(_request(options))
+    _print_path(options)
 
 
 @env.command()
 @_project_options
 def path(**options: Any) -> None:
     """Print the directory of a project's environment; build it first if it is missing."""
-    _print_path(_request(options))
+    _print_path(options)
 
 
 @env.command()
@@ -128,8 +127,7 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
     from projrun.environments.shelf import list_environments
 
     environments = list_environments(home_from())
-    superfluous = _doomed(environments, older_than, max_size, unused)
-    for environment in superfluous:
+    for environment in _select_superfluous(environments, older_than, max_size, unused):
         if environment.in_use:
             _say_in_use(environment)
         elif dry_run:
@@ -138,7 +136,7 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
             _remove(environment)
 
 
-def _doomed(
+def _select_superfluous(
     environments: list[Shelved], older_than: float | None, max_size: int | None, unused: bool
 ) -> list[Shelved]:
     import time
@@ -175,20 +173,15 @@ def _say_in_use(environment: Shelved) -> None:
     warn(f"{environment.manager}/{environment.key} is in use and stays")
 
 
-def _request(options: dict[str, Any]) -> Request:
-    from projrun.request import Request
-
-    return Request(**options)
-
-
-def _print_path(request: Request) -> None:
+def _print_path(options: dict[str, Any]) -> None:
     from projrun.console import print_data
     from projrun.disk import home_from
     from projrun.errors import UsageError
+    from projrun.request import Request
     from projrun.runner.environment_use import prepared
 
     home = home_from()
-    with prepared(request, home) as (provided, _):
+    with prepared(Request(**options), home) as (provided, _):
         made = provided.environment
         if not made.key:
             raise UsageError(

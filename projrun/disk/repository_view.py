@@ -49,7 +49,7 @@ QUIET: Variables = {
     "LC_ALL": "C",
     "LANGUAGE": None,
 }
-# What of a repository's settings changes the answer and names neither a program nor a file
+# Settings of a repository that change the answer and name neither a program nor a file
 KEPT = frozenset(
     (
         *("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks"),
@@ -77,6 +77,8 @@ def run_git(
 
     environ: without it, the caller's own without what would redirect git.
     """
+    # A git process costs about a millisecond, importing GitPython 100. `sources/git/library` uses it
+    # for histories and dates, which no run needs.
     environ = environ or merge_environ(os.environ, QUIET)
     command = ["git", *OPTIONS, *arguments]
     try:
@@ -130,7 +132,7 @@ def open_view(top: Path) -> Iterator[View]:
         _borrow(directory, own, _OWN + tuple(path.name for path in own.glob("sharedindex.*")))
         _borrow(directory / "info", shared / "info", _SHARED_INFO)
         _borrow(directory / "info", own / "info", _OWN_INFO)
-        # a link would have to lead to `refs/…`
+        # git accepts HEAD as a symbolic link only if it leads to `refs/…`, so its target is written instead
         text = f"ref: {os.readlink(head)}\n" if os.path.islink(head) else head.read_text()
         (directory / "HEAD").write_text(text)
         (directory / "config").write_text(_config(settings))
@@ -151,14 +153,14 @@ def _borrow(directory: Path, lender: Path, names: tuple[str, ...]) -> None:
     """Link to those names of `lender` that are regular files or directories."""
     directory.mkdir(exist_ok=True)
     for name in names:
-        place = lender / name
-        if place.is_file() or place.is_dir():
-            (directory / name).symlink_to(place)
+        path = lender / name
+        if path.is_file() or path.is_dir():
+            (directory / name).symlink_to(path)
 
 
 def _settings(own: Path, shared: Path) -> list[tuple[str, str]]:
     """Read the settings in the repository's own files; included files are not read."""
-    found: list[tuple[str, str]] = []
+    settings: list[tuple[str, str]] = []
     for file in dict.fromkeys((shared / "config", own / "config.worktree")):
         if not file.is_file():
             continue
@@ -167,8 +169,8 @@ def _settings(own: Path, shared: Path) -> list[tuple[str, str]]:
         if not answer.ok:
             raise SourceError(_last_line(answer), f"mend {file}")
         pairs = (entry.partition("\n") for entry in answer.stdout.split("\0") if entry)
-        found += [(key, value if newline else "true") for key, newline, value in pairs]
-    return found
+        settings += [(key, value if newline else "true") for key, newline, value in pairs]
+    return settings
 
 
 def _config(settings: list[tuple[str, str]]) -> str:
@@ -181,8 +183,9 @@ def _config(settings: list[tuple[str, str]]) -> str:
 
 
 def _check_owner(top: Path, own: Path) -> None:
-    """Refuse a repository of another user: git itself does so only where it finds the directory by itself."""
-    if all(os.stat(place).st_uid == os.geteuid() for place in (top, top / ".git", own)):
+    """Refuse a repository of another user, whose settings could run programs (CVE-2022-24765)."""
+    # git checks the owner only of a directory that it finds by itself, not of one in GIT_DIR
+    if all(os.stat(path).st_uid == os.geteuid() for path in (top, top / ".git", own)):
         return
     answer = run_git("rev-parse", "--git-dir", cwd=top)
     if not answer.ok:

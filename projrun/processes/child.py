@@ -252,7 +252,7 @@ class Child:
         return True
 
     def _reap(self, *, block: bool) -> bool:
-        """Reap the process if it has ended: wait4 gives exit code and usage together, and only once."""
+        """Reap the process if it has ended; set its exit code and usage, which wait4 gives together."""
         try:
             pid, status, used = os.wait4(self.pid, 0 if block else os.WNOHANG)
         except ChildProcessError:  # somebody else reaped it
@@ -272,9 +272,11 @@ class Child:
 class _Watcher:
     """A shell that kills what has the token or is in the control group as soon as projrun is gone.
 
-    It waits for the end of a pipe whose other end only we have. A parent-death signal reaches one process
-    alone and does not exist on macOS. The token in the environment finds processes that left the group.
+    It waits for the end of a pipe whose other end only we have. The token in the environment finds processes
+    that left the process group.
     """
+
+    # Not PR_SET_PDEATHSIG: that signal reaches one process alone and does not exist on macOS.
 
     def __init__(self, token: str, cgroup: Cgroup | None) -> None:
         read_end, self._write_end = os.pipe()
