@@ -27,8 +27,8 @@ import yaml
 from tests.conftest import Projrun
 from tests.support.git_server import GitServer, git_server, make_upstream, run_git
 from tests.support.markdown import Block, blocks, commands
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "python3 -m venv .venv": "a new machine does: the first by hand before a release, the second in CI",

@@ -29,10 +29,11 @@ from tests.support.conda_packages import Channel, served
 from tests.support.markdown import Reader, told
 from tests.support.mlflow_clients import MLFLOW, Client
 from tests.support.mlflow_server import answers, free_port
+from tests.support.repository import ROOT
 
 __all__ = ["base_image", "engine", "runner"]
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 NAMES = {"conda", "docker", "elasticnet", "monorepo", "multistep", "pyproject", "search", "verified"}
 INSTALLED = "pip install"
 """What a newcomer has to install is here."""

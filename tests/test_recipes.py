@@ -14,8 +14,9 @@ from projrun.backends import Backend
 from projrun.environments import EnvironmentManager
 from projrun.errors import ParameterError
 from projrun.inputs import InputKind
+from tests.support.repository import ROOT
 
-PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def section(heading: str) -> str:

@@ -15,8 +15,8 @@ from uv import find_uv_bin
 
 from projrun.environments import interpreters
 from projrun.errors import ProjrunError
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 IMPORT_ALL = """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeProject, Projrun
 from tests.support.markdown import blocks
+from tests.support.repository import ROOT
 
-PAGE = Path(__file__).parent.parent / "docs" / "troubleshooting.md"
+PAGE = ROOT / "docs" / "troubleshooting.md"
 SHOWN = [block.text.strip() for block in blocks(PAGE) if block.language == "text"]
 PROJECT = {
     "MLproject": """

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from tests.conftest import MakeProject, Projrun
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[3]
 MLPROJECT = """
 name: demo
 entry_points:

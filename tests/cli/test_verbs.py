@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
@@ -16,8 +15,8 @@ from projrun.console import set_verbosity
 from projrun.environments import KINDS
 from tests.conftest import Projrun
 from tests.support.manual import FILE, manual
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "projrun"
 PAGES = [OVERVIEW, *VERBS.values()]
 

@@ -27,12 +27,13 @@ from tests.conftest import MakeProject, Projrun
 from tests.support.hostile_settings import hostile
 from tests.support.machine_settings import forget_index_settings
 from tests.support.package_index import HOST, PackageIndex, serving
+from tests.support.repository import ROOT
 
 MANAGERS = ("uv", "virtualenv")
 COMMAND = "entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n"
 CONSTRAINED = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "pip.conf", "uv.toml", "pyproject.toml")
 KEPT_AWAY = [one for one in SETTINGS if one.place in ("resolve", "never")]
-DOCUMENT = Path(__file__).parents[2] / "docs" / "environments-build.md"
+DOCUMENT = ROOT / "docs" / "environments-build.md"
 
 
 @pytest.fixture

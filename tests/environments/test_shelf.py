@@ -26,6 +26,7 @@ from projrun.environments.environment_store import READY, Provided, provide, rea
 from projrun.errors import BuildError
 from projrun.plan import Descriptor
 from tests.support.chaos import MARK, processes_marked
+from tests.support.repository import ROOT
 
 MANY = 40
 KILLS = 12
@@ -109,7 +110,7 @@ def provided(home: Home, directory: Path, descriptor: Descriptor = TINY) -> Prov
 
 def start(directory: Path, count: int) -> subprocess.Popen[bytes]:
     """A process that builds, or `count` children of it; it has imported all that it needs."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     command = [sys.executable, "-c", BUILD, str(directory), str(count)]
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     process = subprocess.Popen(command, cwd=root, stdout=pipe, stderr=null, start_new_session=True)
@@ -231,7 +232,7 @@ def test_changed_while_another_process_uses_it_is_built_beside_it(
 ) -> None:
     script = BUILD.replace("        pass", "        print('using', flush=True); sys.stdin.read()")
     command = [sys.executable, "-c", script, str(tmp_path), "0"]
-    pipe, root = subprocess.PIPE, Path(__file__).parents[2]
+    pipe, root = subprocess.PIPE, ROOT
     with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as user:
         assert user.stdout is not None
         assert user.stdout.readline() + user.stdout.readline() == b"ready\nusing\n"

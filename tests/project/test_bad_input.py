@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.project.bad_input import HEAVY
 from tests.project.test_arbitrary_input import EXAMPLES
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 BATCHES = 4
 MOST_MEMORY = 100_000_000
 KILLED_AFTER_S = 60 + EXAMPLES

@@ -10,6 +10,7 @@ from projrun.project.validate import check_project
 from projrun.project.validate.findings import MAX_FINDINGS, RULES
 from tests.project.rule_examples import EXAMPLES, WITHOUT_EXAMPLE, complete
 from tests.support.manual import RULES_FILE, rules
+from tests.support.repository import ROOT
 
 
 def write(directory: Path, files: dict[str, str]) -> Path:
@@ -40,7 +41,7 @@ def test_every_rule_is_in_the_documentation_with_its_example() -> None:
 
 
 def test_a_good_project_has_no_findings() -> None:
-    examples = [place for place in (Path(__file__).parents[2] / "examples").iterdir() if place.is_dir()]
+    examples = [place for place in (ROOT / "examples").iterdir() if place.is_dir()]
     assert examples
     for example in examples:
         assert [one for one in check_project(example) if one.severity != "note"] == []

@@ -6,7 +6,6 @@ import inspect
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
@@ -14,6 +13,7 @@ import pytest
 import projrun
 from projrun.cli.run import run
 from tests.support.mlflow_clients import MLFLOW, Client
+from tests.support.repository import ROOT
 
 ASK = """
 import inspect, json, click, mlflow.projects
@@ -49,7 +49,7 @@ def test_the_python_face_takes_the_same_arguments(
     assert ours[: len(theirs)] == theirs  # what mlflow does not know comes behind
 
 
-MIGRATING = Path(__file__).parents[2] / "docs" / "migrating-from-mlflow.md"
+MIGRATING = ROOT / "docs" / "migrating-from-mlflow.md"
 
 
 def test_the_page_for_those_who_come_from_mlflow_names_all_of_it(

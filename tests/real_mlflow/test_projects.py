@@ -16,10 +16,11 @@ from projrun.project.command import render_command
 from projrun.project.mlproject import Project
 from tests.project.corpus import CASES, Case, Run
 from tests.support.mlflow_clients import MLFLOW, Client
+from tests.support.repository import ROOT
 
 REFERENCE = Path(__file__).parent / "project_script.py"
-EXAMPLES = Path(__file__).parents[2] / "examples"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "mlproject.md"
+EXAMPLES = ROOT / "examples"
+DOCUMENT = ROOT / "docs" / "mlproject.md"
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 from projrun import engine as engine_client
 from projrun.backends.local.container_spec import RunArguments, is_client_plain, make_create_request
 from tests.containers.conftest import docker, engine, shell_image
+from tests.support.repository import ROOT
 
 __all__ = ["engine", "shell_image"]
 
@@ -136,6 +137,6 @@ def test_the_manual_names_the_arguments_that_are_simple() -> None:
     for name, value in values.items():
         option = f"--{name}={value}" if value else f"--{name}"
         assert make_create_request(RunArguments([option], {}, "image", [])) is not None, option
-    manual = Path(__file__).parents[3].joinpath("docs", "docker.md").read_text()
+    manual = ROOT.joinpath("docs", "docker.md").read_text()
     listed = manual.partition("does it for arguments other than")[2].partition(";")[0]
     assert set(re.findall("`([a-z-]+)`", listed)) == set(values)
