@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -17,13 +17,15 @@ from projrun.tracking.output_log import follow_output, read_output
 
 
 def test_a_log_on_a_server_grows_with_the_run(
-    home: Home, store: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    home: Home, embedded: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(module, "FIRST_S", 0.01)
     monkeypatch.setattr(output_log, "REMOTE_PAUSE_S", 0.01)
-    with closing(open_store(home, endpoint.url)) as remote:
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(closing(Endpoint(embedded)))
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", endpoint.token)
+        remote = stack.enter_context(closing(open_store(home, endpoint.url)))
         run_id = remote.create_run("0").run_id
         log = remote.log_file(run_id, OUTPUT_ARTIFACT)
         with uploading(remote, run_id, log), log.open("ab", buffering=0) as file:
