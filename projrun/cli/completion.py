@@ -162,10 +162,10 @@ def _project(context: click.Context) -> Project | None:
 
     # While an option lacks its value, click leaves the arguments before it unparsed
     uri = context.params.get("uri") or next(iter(context.args), ".")
-    place, inside = split_off(os.path.expanduser(uri))
-    if not os.path.isdir(place):
+    root, inside = split_off(os.path.expanduser(uri))
+    if not os.path.isdir(root):
         return None
     try:
-        return read_project(directory_within(Path(place), inside, place))
+        return read_project(directory_within(Path(root), inside, root))
     except ProjrunError:
         return None

@@ -131,14 +131,14 @@ def _of_metrics(
 ) -> Iterator[ComparedResult]:
     for name in sorted({*first, *second}):
         rule = rule_for(name, rules, EXACT)
-        one, other = first.get(name), second.get(name)
+        left, right = first.get(name), second.get(name)
         yield ComparedResult(
             kind="metric",
             name=name,
-            verdict=_of_metric(one, other, rule),
+            verdict=_of_metric(left, right, rule),
             rule=format_rule(rule),
-            first="" if one is None else str(one),
-            second="" if other is None else str(other),
+            first="" if left is None else str(left),
+            second="" if right is None else str(right),
         )
 
 
@@ -170,15 +170,15 @@ def _of_outputs(
     ones, others = _by_name(first), _by_name(second)
     for key in sorted({*ones, *others}):
         rule = rule_for(key[1], rules, EXACT)
-        one, other = ones.get(key), others.get(key)
-        verdict, detail = _of_output(one, other, rule, contents)
+        left, right = ones.get(key), others.get(key)
+        verdict, detail = _of_output(left, right, rule, contents)
         yield ComparedResult(
             kind="output",
             name=key[1],
             verdict=verdict,
             rule=format_rule(rule),
-            first=_output(one),
-            second=_output(other),
+            first=_output(left),
+            second=_output(right),
             detail=detail,
         )
 

@@ -104,9 +104,9 @@ def _packages(environment: Environment | None) -> dict[str, str]:
 
 def _pairs(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[ChangedValue]:
     for name in sorted({*first, *second}):
-        one, other = first.get(name), second.get(name)
-        if one != other:
-            yield ChangedValue(name=name, first=_shown(one), second=_shown(other))
+        left, right = first.get(name), second.get(name)
+        if left != right:
+            yield ChangedValue(name=name, first=_shown(left), second=_shown(right))
 
 
 def _shown(value: str | None) -> str:
@@ -122,9 +122,9 @@ def compare_trees(first: Path, second: Path) -> Iterator[ChangedFile]:
     """Yield the files and links that differ, by name; Git's own are left out."""
     ones, others = list_files(first), list_files(second)
     for name in sorted({*ones, *others}):
-        one, other = ones.get(name), others.get(name)
-        if one is None or other is None or not _same(one, other):
-            yield _change(os.fsencode(name).decode(errors="backslashreplace"), one, other)
+        left, right = ones.get(name), others.get(name)
+        if left is None or right is None or not _same(left, right):
+            yield _change(os.fsencode(name).decode(errors="backslashreplace"), left, right)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -40,9 +40,9 @@ def compare_files(name: str, first: Path, second: Path, rule: Rule) -> Iterator[
 def first_difference(first: Path, second: Path) -> str:
     """Describe the first bytes that differ; '' when there are none."""
     offset = 0
-    with first.open("rb") as one, second.open("rb") as other:
+    with first.open("rb") as left, second.open("rb") as right:
         while True:
-            a, b = one.read(1 << 20), other.read(1 << 20)
+            a, b = left.read(1 << 20), right.read(1 << 20)
             if a == b:
                 if not a:
                     return ""
@@ -80,9 +80,9 @@ def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[Va
 def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """Compare line by line: numbers by value, the text between them exactly."""
     lines = zip_longest(_lines(first), _lines(second))
-    for number, (one, other) in enumerate(lines, 1):
-        if one != other:
-            yield from _of_lines(f"line {number}", one, other, rule)
+    for number, (left, right) in enumerate(lines, 1):
+        if left != right:
+            yield from _of_lines(f"line {number}", left, right, rule)
 
 
 def _lines(path: Path) -> list[str]:
@@ -104,22 +104,22 @@ def _shown(value: object) -> str:
 def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """Compare MLmodel files without ids and times, which are new in every run."""
     texts = ([line for line in _lines(path) if not _MLMODEL_OWN.fullmatch(line)] for path in (first, second))
-    for number, (one, other) in enumerate(zip_longest(*texts), 1):
-        if one != other:
-            yield from _of_lines(f"line {number} without ids and times", one, other, rule)
+    for number, (left, right) in enumerate(zip_longest(*texts), 1):
+        if left != right:
+            yield from _of_lines(f"line {number} without ids and times", left, right, rule)
 
 
 # data
 
 
 def _of_json(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    one, other = (json.loads(path.read_bytes()) for path in (first, second))
-    yield from _of_data("$", one, other, rule)
+    left, right = (json.loads(path.read_bytes()) for path in (first, second))
+    yield from _of_data("$", left, right, rule)
 
 
 def _of_json_lines(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    one, other = ([json.loads(line) for line in _lines(path) if line.strip()] for path in (first, second))
-    yield from _of_data("$", one, other, rule)
+    left, right = ([json.loads(line) for line in _lines(path) if line.strip()] for path in (first, second))
+    yield from _of_data("$", left, right, rule)
 
 
 def _of_data(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
@@ -145,11 +145,11 @@ def _is_number(value: object) -> bool:
 
 def _of_tables(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     rows = (_rows(path) for path in (first, second))
-    for number, (one, other) in enumerate(zip_longest(*rows), 1):
-        if one is None or other is None:
-            yield f"row {number}: {_shown(one)} and {_shown(other)}", False
+    for number, (left, right) in enumerate(zip_longest(*rows), 1):
+        if left is None or right is None:
+            yield f"row {number}: {_shown(left)} and {_shown(right)}", False
             continue
-        for column, (a, b) in enumerate(zip_longest(one, other), 1):
+        for column, (a, b) in enumerate(zip_longest(left, right), 1):
             yield from _of_cells(f"row {number}, column {column}", a, b, rule)
 
 
@@ -176,16 +176,16 @@ def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Ite
 
 def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     numpy = _library("numpy")
-    one, other = (numpy.load(path, allow_pickle=False) for path in (first, second))
-    if isinstance(one, numpy.ndarray):
-        yield from _of_elements("", one, other, rule)
+    left, right = (numpy.load(path, allow_pickle=False) for path in (first, second))
+    if isinstance(left, numpy.ndarray):
+        yield from _of_elements("", left, right, rule)
         return
-    with one, other:
-        for name in sorted({*one.files, *other.files}):
-            if name not in one.files or name not in other.files:
-                yield f"array '{name}' is only in the {'second' if name in other.files else 'first'}", False
+    with left, right:
+        for name in sorted({*left.files, *right.files}):
+            if name not in left.files or name not in right.files:
+                yield f"array '{name}' is only in the {'second' if name in right.files else 'first'}", False
             else:
-                yield from _of_elements(f"array '{name}' ", one[name], other[name], rule)
+                yield from _of_elements(f"array '{name}' ", left[name], right[name], rule)
 
 
 def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
@@ -213,8 +213,8 @@ def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[ValueDiffere
     """Compare pixels, from 0 to 255 in each channel; metadata of the files is ignored."""
     numpy, image = _library("numpy"), _library("PIL.Image")
     with image.open(first) as a, image.open(second) as b:
-        one, other = (numpy.asarray(picture.convert("RGBA"), dtype=float) for picture in (a, b))
-    yield from _of_elements("pixel ", one, other, rule)
+        left, right = (numpy.asarray(picture.convert("RGBA"), dtype=float) for picture in (a, b))
+    yield from _of_elements("pixel ", left, right, rule)
 
 
 def _library(name: str) -> Any:

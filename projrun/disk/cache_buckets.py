@@ -50,10 +50,10 @@ class Pruned:
 def entries(home: Home) -> list[CacheEntry]:
     """Return all entries of the cache, least recently used first."""
     buckets = (_repositories, _sources, environment_entries, _locks, _yaml, _scratch, _temporary)
-    found = [entry for bucket in buckets for entry in bucket(home)]
-    found.sort(key=lambda entry: entry.used_at)
+    entries = [entry for bucket in buckets for entry in bucket(home)]
+    entries.sort(key=lambda entry: entry.used_at)
     seen: set[tuple[int, int]] = set()
-    return [replace(entry, size=_size(entry.path, seen)) for entry in found]
+    return [replace(entry, size=_size(entry.path, seen)) for entry in entries]
 
 
 def prune(

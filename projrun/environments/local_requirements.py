@@ -130,8 +130,8 @@ def install_local(lock: Lock, python: Path, log: Path, options: tuple[str, ...] 
     from projrun.environments.uv.program import run_uv
 
     for requirement in lock.local:
-        name, place = requirement.name, requirement.place
-        source = ["--editable", place] if requirement.editable else [place]
+        name, location = requirement.name, requirement.place
+        source = ["--editable", location] if requirement.editable else [location]
         # A cached build of the same version may be of other sources.
         fresh = ["--reinstall-package", name, "--refresh-package", name]
         install = ["pip", "install", "--no-deps", "--python", str(python), *options, *fresh, *source]
@@ -144,10 +144,10 @@ def copy_local(lock: Lock, directory: Path) -> list[str]:
 
     copies = []
     for number, requirement in enumerate(lock.local):
-        place = Path(requirement.place)
-        copy = Path(str(number), place.name)
-        for file in [place] if place.is_file() else _files(place):
-            target = directory / copy / file.relative_to(place)
+        path = Path(requirement.place)
+        copy = Path(str(number), path.name)
+        for file in [path] if path.is_file() else _files(path):
+            target = directory / copy / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target, follow_symlinks=False)
         copies.append(str(copy))

@@ -243,18 +243,18 @@ def compare_stored_runs(first: StoredRun, second: StoredRun, home: Home) -> Side
 
 
 def _of_sources(first: StoredRun, second: StoredRun, home: Home) -> SourceDiff:
-    one, other = first.record, second.record
-    shown = SourceDiff(first=_shown(one.plan.source), second=_shown(other.plan.source))
-    commits = one.plan.source.commit, other.plan.source.commit
+    left, right = first.record, second.record
+    shown = SourceDiff(first=_shown(left.plan.source), second=_shown(right.plan.source))
+    commits = left.plan.source.commit, right.plan.source.commit
     if all(commits) and commits[0] != commits[1]:
         from projrun.sources.git.library import read_history
 
-        shown = msgspec.structs.replace(shown, history=read_history(one, other, home))
-    if _equal(one, other):
+        shown = msgspec.structs.replace(shown, history=read_history(left, right, home))
+    if _equal(left, right):
         return shown
     with ExitStack() as stack:
         try:
-            trees = [restore_source(found, home, stack).root for found in (first, second)]
+            trees = [restore_source(stored, home, stack).root for stored in (first, second)]
             return msgspec.structs.replace(shown, files=tuple(compare_trees(*trees)))
         except ProjrunError as error:
             return msgspec.structs.replace(shown, unknown=f"the files cannot be compared: {error}")

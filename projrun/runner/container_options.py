@@ -48,13 +48,13 @@ class Given(msgspec.Struct, frozen=True):
 
 def with_base_image(descriptor: Descriptor, request: Request) -> Descriptor:
     """The descriptor with the image that the user or their environment wants it to be built on."""
-    wanted = request.docker_image or (
+    image = request.docker_image or (
         os.environ.get(BASE_IMAGE_VARIABLE, "") if descriptor.kind != "docker_env" else ""
     )
-    if not wanted:
+    if not image:
         return descriptor
     docker = {name: value for name, value in descriptor.docker.items() if name != "build"}
-    return msgspec.structs.replace(descriptor, docker={**docker, "image": wanted})
+    return msgspec.structs.replace(descriptor, docker={**docker, "image": image})
 
 
 def planned(request: Request, descriptor: Descriptor, directory: Path) -> Given:
@@ -113,8 +113,8 @@ def _pairs(given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
         if not re.fullmatch(r"[a-zA-Z][\w-]*", name):
             hint = "write it as `docker run` has it, without dashes: -A gpus=all"
             raise UsageError(f"-A {raw}: that is no name of an argument", hint)
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            yield _long(name), one if isinstance(one, bool) else str(one)
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            yield _long(name), item if isinstance(item, bool) else str(item)
 
 
 def _long(name: str) -> str:

@@ -37,10 +37,10 @@ def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
         temporary_directory() as temporary,
     ):
         project = read_project(checkout.directory)
-        wanted = plan_environment(request, project, project.for_environment(request.entry_point))
+        environment = plan_environment(request, project, project.for_environment(request.entry_point))
         log = temporary / "environment.log"
         with provide(
-            wanted.manager, wanted.descriptor, checkout.directory, home, log, wanted.resolving
+            environment.manager, environment.descriptor, checkout.directory, home, log, environment.resolving
         ) as provided:
             for notice in provided.lock.notices:
                 warn(notice)

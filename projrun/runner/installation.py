@@ -101,9 +101,9 @@ def _cgroups(_home: Home) -> Check:
     """Put a process into one, and see that it is there."""
     if (cgroup := new_cgroup()) is not None:
         look = "while read -r line; do echo $line; done </proc/self/cgroup"
-        said = run_program(command_in_cgroup(cgroup.path, ["/bin/sh", "-c", look], os.environ)).stdout
+        output = run_program(command_in_cgroup(cgroup.path, ["/bin/sh", "-c", look], os.environ)).stdout
         cgroup.end()
-        if cgroup.path.name in said:
+        if cgroup.path.name in output:
             detail = f"each run has its own in {cgroup.path.parent}"
             return Check(name="cgroups", state="ok", detail=detail)
     return Check(
@@ -117,13 +117,13 @@ def _cgroups(_home: Home) -> Check:
 
 def _store(home: Home) -> Check:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    place = without_credentials(uri) or str(home.data)
+    address = without_credentials(uri) or str(home.data)
     try:
         with closing(tracking.open_store(home, uri)) as store:
             store.search_experiments(max_results=1)
     except ProjrunError as error:
         return Check(name="store", state="broken", detail=one_line(error.message), hint=error.hint)
-    return Check(name="store", state="ok", detail=place)
+    return Check(name="store", state="ok", detail=address)
 
 
 def _cache(home: Home) -> Check:
@@ -152,12 +152,14 @@ def _network(_home: Home) -> Check:
     from projrun.environments.uv.program import uv_binary, uv_environ
 
     with temporary_directory() as temporary:
-        wanted = temporary / "requirements.txt"
-        wanted.write_text("iniconfig\n")
+        requirements = temporary / "requirements.txt"
+        requirements.write_text("iniconfig\n")
         options = ["--quiet", "--no-cache", "--no-deps", "--python", sys.executable]
         try:
             with uv_environ() as environ:
-                answer = run_program([uv_binary(), "pip", "compile", *options, str(wanted)], environ=environ)
+                answer = run_program(
+                    [uv_binary(), "pip", "compile", *options, str(requirements)], environ=environ
+                )
         except ProjrunError as error:
             return Check(name="network", state="broken", detail=one_line(str(error)), hint="see uv")
     if answer.ok:

@@ -85,8 +85,8 @@ def _downloads(
     environment: PlannedEnvironment, packages: list[dict[str, Any]], lock: Lock | None
 ) -> tuple[Download, ...]:
     if lock is None:
-        wanted = (*environment.descriptor.build_dependencies, *environment.descriptor.dependencies)
-        return tuple(Download(what=f"{line} and what it needs") for line in wanted)
+        requirements = (*environment.descriptor.build_dependencies, *environment.descriptor.dependencies)
+        return tuple(Download(what=f"{line} and what it needs") for line in requirements)
     return tuple(
         Download(what=f"{package['name']} {package.get('version', '')}".strip(), bytes=_size(package))
         for package in packages
@@ -119,7 +119,7 @@ def as_text(found: Preview) -> str:
         ("environment", f"{environment.manager}: {state}"),
         *(("variable", name) for name in found.variables),
         ("backend", plan.backend),
-        *(("download", _download(one)) for one in found.downloads),
+        *(("download", _download(download)) for download in found.downloads),
     ]
     body = format_pairs((name, one_line(value)) for name, value in rows)
     return mask_text(f"{body}\ncommand:\n{plan.command}")

@@ -80,8 +80,8 @@ def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> Pla
         checkout = _moved_away(checkout)
     lock = find_lock(found, checkout.directory, missing) if checkout else None
     if lock and again.strict and record.environment and lock.python != record.environment.python:
-        what = f"Python {record.environment.python} is not on this machine"
-        missing.append(Missing(what, "install it, or leave --strict out"))
+        problem = f"Python {record.environment.python} is not on this machine"
+        missing.append(Missing(problem, "install it, or leave --strict out"))
     places = find_inputs(found, checkout.root, missing) if checkout else {}
     missing += absent_variables(record)
     for lack in missing:
@@ -204,22 +204,24 @@ def _variables(record: Record) -> dict[str, str | None]:
 def make(file: Path, request: Request, home: Home, stack: ExitStack) -> StoredRun:
     """Run the project and write its run to `file`. Raises RecordError for one that failed."""
     request = msgspec.structs.replace(request, entry_point=request.entry_point or "main")
-    found = find_stored_run(run(request, home).run_id, home, stack)
-    outcome = found.record.outcome
+    repetition = find_stored_run(run(request, home).run_id, home, stack)
+    outcome = repetition.record.outcome
     if outcome.status != "FINISHED":
         raise RecordError(
             f"the run {outcome.reason or outcome.status}: it is no baseline", "mend the project"
         )
     if file.suffix.lower() == ".zip":
-        for line in write_bundle(found, file.absolute(), home, BundleOptions(source=False, inputs=False)):
+        for line in write_bundle(
+            repetition, file.absolute(), home, BundleOptions(source=False, inputs=False)
+        ):
             warn(line)
     else:
         try:
-            write_atomically(file, to_json(found.record))
+            write_atomically(file, to_json(repetition.record))
         except OSError as error:
             raise RecordError(f"{file} cannot be written: {error.strerror}", "name another place") from None
     warn(f"there was no baseline: keep {file}, or nothing is ever verified")
-    return found
+    return repetition
 
 
 def against(file: Path, request: Request, home: Home, stack: ExitStack) -> tuple[StoredRun, StoredRun]:
@@ -237,7 +239,7 @@ def _check(record: Record, request: Request, file: Path) -> None:
     plan = record.plan
     asked = {"entry point": request.entry_point or plan.entry_point, **request.parameters}
     before = {"entry point": plan.entry_point, **plan.parameters}
-    for name in asked.keys() - {one.parameter for one in plan.inputs}:
+    for name in asked.keys() - {planned.parameter for planned in plan.inputs}:
         if asked[name] != before.get(name):
             made = f"was made with {name} {before[name]}" if name in before else f"was made without {name}"
             raise UsageError(

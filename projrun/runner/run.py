@@ -189,8 +189,8 @@ def _perform(store: Store, run: Run, planned: Planned, home: Home) -> Record:
     except (ProjrunError, OSError) as error:
         known.outcome = failed(error, started)
         if isinstance(error, BuildError) and log.exists():
-            whole = f"all that was said: projrun runs logs {run.run_id[:8]}"
-            error.hint = f"{error.hint}; {whole}" if error.hint else whole
+            hint = f"all that was said: projrun runs logs {run.run_id[:8]}"
+            error.hint = f"{error.hint}; {hint}" if error.hint else hint
         raise
     finally:
         known.outcome = msgspec.structs.replace(known.outcome, usage=known.usage)

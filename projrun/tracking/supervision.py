@@ -103,12 +103,12 @@ def supervisor_pid(home: Home, name: str) -> int | None:
 
     None: it is gone, or on another machine. 0: nobody yet. LIBRARY: a program that is not ours to end.
     """
-    place = home.supervisors / name
-    lock = FileLock(place)
+    path = home.supervisors / name
+    lock = FileLock(path)
     try:
-        if not place.exists() or lock.try_acquire(shared=True):
+        if not path.exists() or lock.try_acquire(shared=True):
             return None
-        return int(place.read_text().split("\n")[1] or 0)
+        return int(path.read_text().split("\n")[1] or 0)
     except (OSError, IndexError, ValueError):
         return 0  # it is being written
     finally:
@@ -152,8 +152,8 @@ def _settle_if_lost(path: Path, store: Store, reclaim: Reclaim) -> None:
                 remove_abandoned(Path(groups))
             # A run inside a run knew our store by the address of an endpoint, which is no more.
             if of_store in (store.uri, "") or of_store.startswith(ENDPOINT):
-                found = _settle(path.name, store, reclaim=reclaim)
-                if found or of_store in (store.uri, ""):
+                result = _settle(path.name, store, reclaim=reclaim)
+                if result or of_store in (store.uri, ""):
                     path.unlink(missing_ok=True)
     except (OSError, TrackingError):
         return

@@ -35,8 +35,8 @@ from projrun.plan import PYLOCK_ARTIFACT, Access, Descriptor, LocalRequirement, 
 def descriptor_digest(descriptor: Descriptor) -> str:
     """Return the digest of what a lock depends on in the descriptor: with another one it is stale."""
     descriptor = without_access(descriptor)
-    wanted = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
-    return cache_key({"wanted": [*wanted, descriptor.constraints, descriptor.conda_dependencies]})
+    inputs = [descriptor.python, descriptor.build_dependencies, descriptor.dependencies]
+    return cache_key({"wanted": [*inputs, descriptor.constraints, descriptor.conda_dependencies]})
 
 
 def staleness(document: dict[str, Any], descriptor: Descriptor) -> str:

@@ -84,11 +84,11 @@ def _locale(scene: Scene) -> Iterator[Change]:
         installed = {_plain(name) for name in run_program(["locale", "-a"]).stdout.split()}
     except LaunchError:
         installed = set()
-    wanted = (
+    candidates = (
         *("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8", "sv_SE.UTF-8", "en_US.UTF-8"),
         *("C.UTF-8", "C"),
     )
-    there = tuple(name for name in wanted if name == "C" or _plain(name) in installed)
+    there = tuple(name for name in candidates if name == "C" or _plain(name) in installed)
     other = next((name for name in there if _plain(name) != _plain(now)), "")
     if other:
         variables = {"LC_ALL": other, "LANG": other, "LANGUAGE": None}
@@ -103,14 +103,14 @@ def _plain(name: str) -> str:
 
 def _clock(scene: Scene) -> Iterator[Change]:
 
-    if (found := library()) is None:
+    if (library_path := library()) is None:
         yield Change(impossible="libfaketime is not installed (Debian: apt install faketime)")
     elif (faketime := month_later(scene.environ)) is None:
         yield Change(impossible="FAKETIME is set, and to something else than an offset")
     else:
         site = scene.scratch / "clock"
         site.mkdir()
-        yield Change(text="33.3 days later", variables=variables(found, faketime, site, scene.environ))
+        yield Change(text="33.3 days later", variables=variables(library_path, faketime, site, scene.environ))
 
 
 THREADS = (

@@ -96,8 +96,8 @@ def _relay(listening: socket.socket, host: str, port: int) -> None:
         except OSError:
             inside.close()
             continue
-        for one, other in ((inside, outside), (outside, inside)):
-            threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+        for source, target in ((inside, outside), (outside, inside)):
+            threading.Thread(target=_copy, args=(source, target), daemon=True).start()
 
 
 def _copy(one: socket.socket, other: socket.socket) -> None:

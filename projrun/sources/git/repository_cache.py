@@ -147,11 +147,11 @@ class Repository:
 
     def _search(self, version: str, names: Names) -> str:
         """Resolve a version that is no name of the remote: a short id or an expression."""
-        if SHORT_ID.fullmatch(version) and self.bare.is_dir() and (found := self._found(version)):
-            return found
+        if SHORT_ID.fullmatch(version) and self.bare.is_dir() and (commit := self._found(version)):
+            return commit
         if self.offline:
-            if self.bare.is_dir() and (found := self._found_offline(version, names)):
-                return found
+            if self.bare.is_dir() and (commit := self._found_offline(version, names)):
+                return commit
             raise self._not_cached(version)
         if SHORT_ID.fullmatch(version) or EXPRESSION.match(version):
             # HEAD of the cached repository is not the remote's
@@ -161,8 +161,8 @@ class Repository:
                 if not answer.ok:
                     raise remote_failure(answer, self.address)
                 write_names(self.bare, names)
-                if found := self._found(expression):
-                    return found
+                if commit := self._found(expression):
+                    return commit
         raise self._unknown(version)
 
     def _found_offline(self, version: str, names: Names) -> str:
@@ -171,10 +171,10 @@ class Repository:
         ref = names.meant_by("" if base == "@" else base)
         if not steps or not EXPRESSION.match(version):
             return ""
-        found = self._found(f"{names.commit(ref) if ref else base}{steps}")
-        if found:
-            self._say_offline(version, found)
-        return found
+        commit = self._found(f"{names.commit(ref) if ref else base}{steps}")
+        if commit:
+            self._say_offline(version, commit)
+        return commit
 
     def _fetch(self, *arguments: str) -> ProgramResult:
         """Fetch, and once more where a git that outlived its killed projrun interfered."""
@@ -226,9 +226,9 @@ class Repository:
         say(f"offline: {self.address.url} is taken at {commit[:12]}, where {name} was when it was last asked")
 
     def _not_cached(self, version: str) -> SourceError:
-        wanted = f"'{version}'" if version else "its default branch"
+        version_text = f"'{version}'" if version else "its default branch"
         return SourceError(
-            f"offline, and the cache does not have {wanted} of {self.address.url}",
+            f"offline, and the cache does not have {version_text} of {self.address.url}",
             "run it once with the network, or give a commit that was run before",
         )
 
@@ -280,11 +280,11 @@ class Names(msgspec.Struct, frozen=True):
 def parse_names(text: str) -> Names:
     ids, symbolic = {}, {}
     for line in filter(None, text.split("\n")):
-        what, _, name = line.partition("\t")
-        if what.startswith("ref: "):
-            symbolic[name] = what.removeprefix("ref: ")
+        object_id, _, name = line.partition("\t")
+        if object_id.startswith("ref: "):
+            symbolic[name] = object_id.removeprefix("ref: ")
         else:
-            ids[name] = what
+            ids[name] = object_id
     return Names(ids, symbolic)
 
 

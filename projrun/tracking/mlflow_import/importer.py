@@ -224,8 +224,8 @@ def _is_remote(uri: str) -> bool:
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    whole = {key: value for key, value in tags.items() if key in JSON_TAGS}
-    return {**normalize_tags(tags), **whole}
+    json_tags = {key: value for key, value in tags.items() if key in JSON_TAGS}
+    return {**normalize_tags(tags), **json_tags}
 
 
 def _insert_logged_model(db: sqlite3.Connection, experiment: int, model: MlflowLoggedModel) -> None:
@@ -340,11 +340,11 @@ def _sources(version: MlflowModelVersion) -> Iterator[str]:
     """Yield the version's possible sources here: its files came with its logged model or its run."""
     places = [version.location, version.source]
     model_ids = [version.model_id, version.source.removeprefix("models:/")]
-    model_ids += [found[1] for place in places if (found := OF_LOGGED.search(place))]
+    model_ids += [match[1] for uri in places if (match := OF_LOGGED.search(uri))]
     yield from (f"models:/{model_id}" for model_id in model_ids if MODEL_ID.fullmatch(model_id))
-    for place in places:
-        if found := OF_RUN.search(place):
-            yield f"runs:/{found[1]}/{unquote(found[2])}"
+    for uri in places:
+        if match := OF_RUN.search(uri):
+            yield f"runs:/{match[1]}/{unquote(match[2])}"
     yield from filter(None, places)
 
 

@@ -291,10 +291,10 @@ def _put_metrics(db: sqlite3.Connection, number: int, metrics: Sequence[Metric])
         (number, metric.key, metric.step, metric.timestamp, *encode_nan(metric.value)) for metric in metrics
     ]
     # A batch that a client sent twice, not knowing that it had arrived, is there once.
-    whole = len(rows) - len(rows) % ROWS_AT_ONCE
-    for start in range(0, whole, ROWS_AT_ONCE):
+    full_rows = len(rows) - len(rows) % ROWS_AT_ONCE
+    for start in range(0, full_rows, ROWS_AT_ONCE):
         db.execute(INSERT_MANY, [field for row in rows[start : start + ROWS_AT_ONCE] for field in row])
-    db.executemany(INSERT_METRIC, rows[whole:])
+    db.executemany(INSERT_METRIC, rows[full_rows:])
     db.executemany(
         "INSERT INTO latest_metrics VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, key) DO UPDATE SET"
         " step = excluded.step, timestamp = excluded.timestamp,"
