@@ -15,6 +15,7 @@ from projrun.tracking.limits import check_page_size, invalid_parameter, not_foun
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
 PAGE_SIZE = 1000
+NO_EXPERIMENT = "-1"  # no store gives this id
 MAX_BODY = 32_000_000
 MAX_BATCH_BODY = 1_000_000
 MAX_HISTORY = 25_000
@@ -116,10 +117,10 @@ def restore_run(store: Store, message: m.RunMessage) -> None:
 
 
 def search_runs(store: Store, message: m.SearchRuns) -> Json:
-    if not message.experiment_ids:  # in MLflow this finds nothing; a Store would search all experiments
-        return {"runs": []}
     view = m.parse_view_type(message.run_view_type)
-    runs, token = store.search_runs(message.experiment_ids, *message.page(PAGE_SIZE), view)
+    # Without experiments MLflow finds nothing, but still checks the filter; a Store would search all of them.
+    experiment_ids = message.experiment_ids or [NO_EXPERIMENT]
+    runs, token = store.search_runs(experiment_ids, *message.page(PAGE_SIZE), view)
     return page({"runs": [_run_json(store, run) for run in runs]}, token)
 
 

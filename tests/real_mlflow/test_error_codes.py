@@ -36,11 +36,12 @@ class Difference(NamedTuple):
 
 ACCEPTED = (
     Difference(
-        (DONE, MISSING, (400, "BAD_REQUEST")),
+        (DONE, MISSING, (400, "BAD_REQUEST"), (500, "")),
         INVALID,
         "The request does not fit",
         "A field of the wrong type is an error before anything is looked up or stored; mlflow drops many of"
-        " them in silence, stores numbers that do not fit into its database, or answers with its SQL error.",
+        " them in silence, stores numbers that do not fit into its database, answers with its SQL error, or"
+        " fails inside.",
     ),
     Difference(
         (NO_PAGE,),

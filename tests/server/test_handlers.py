@@ -230,6 +230,8 @@ def test_fields_that_this_version_does_not_know_are_ignored_and_null_is_absent(a
         ("runs/search", {"experiment_ids": ["0"], "max_results": 50_001}),
         ("runs/search", {"experiment_ids": ["0"], "run_view_type": "SOME"}),
         ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.a >"}),
+        ("runs/search", {"experiment_ids": [], "filter": "metrics.a < 'x'"}),
+        ("runs/search", {"order_by": ["nonsense"]}),
         ("runs/search", {"experiment_ids": ["0"], "page_token": "x"}),
         ("runs/search", {"experiment_ids": "0"}),
         ("experiments/create", {"name": ""}),
