@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -143,6 +144,9 @@ def test_git_daemon(fetch: Fetcher, git_server: GitServer, daemon_url: str) -> N
         fetch(f"{daemon_url}/nothing.git")
 
 
+PROMPT = re.compile(rb"(?:Username|Password) for '[^']*': ")
+
+
 def _on_a_terminal(url: str, answers: bytes, **environ: str) -> tuple[int, str]:
     """`projrun describe URL` with somebody at the terminal who types `answers`; exit code, what it showed."""
     pid, terminal = pty.fork()
@@ -150,14 +154,12 @@ def _on_a_terminal(url: str, answers: bytes, **environ: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "projrun", "describe", url]
         os.execvpe(command[0], command, {**os.environ, "PYTHONPATH": os.getcwd(), **environ})
     shown = b""
-    for answer in answers.splitlines(keepends=True):
-        while not shown.rstrip().endswith(b":"):
-            if not (chunk := _read(terminal)):
-                break
+    for number, answer in enumerate(answers.splitlines(keepends=True)):
+        # Git's own prompts are counted: other lines end with a colon too, and may be shown behind a prompt.
+        while len(PROMPT.findall(shown)) <= number and (chunk := _read(terminal)):
             shown += chunk
-        else:
+        if len(PROMPT.findall(shown)) > number:
             os.write(terminal, answer)
-            shown += b"(typed)"
     while chunk := _read(terminal):
         shown += chunk
     os.close(terminal)
