@@ -35,17 +35,17 @@ def test_an_author_reads_where_what_why_and_what_to_do(projrun: Projrun, bad: Pa
     assert done.returncode == 1
     assert done.stdout == (
         "MLproject:5:47: warning: the default of parameter 'n' (int): 'None' is not an int [default-misfit]\n"
-        "    why: the same value from a user would be refused\n"
+        "    why: projrun would refuse this value if a user gave it\n"
         "    fix: write default: null, or required: false\n"
         "MLproject:7:23: error: the command has a placeholder '{alhpa}' that no parameter declares "
         "[undeclared-placeholder]\n"
-        "    why: there is no value to put in its place, so the run is refused\n"
+        "    why: no parameter gives the placeholder a value, so the run is refused\n"
         "    fix: did you mean '{alpha}'? declare 'alhpa' under parameters, or write {{alhpa}} for braces\n"
         "MLproject:8:9: warning: the command breaks off before '--n {…}' [second-command]\n"
-        "    why: bash ends the command at the line end and takes the next line as a command of its own\n"
+        "    why: bash ends the command at the end of the line and runs the next line as another command\n"
         "    fix: end the line before it with a backslash\n"
         "python_env.yaml:1:1: error: python: 3.1 without quotes is the number 3.1 [unquoted-python]\n"
-        "    why: to YAML, 3.10 is the number 3.1\n"
+        "    why: YAML reads 3.10 without quotes as the number 3.1\n"
         "    fix: write python: '3.10'\n"
     ).replace("python: 3.1 without", "python: 3.10 without")
     assert done.stderr == "projrun: 2 errors, 2 warnings\n"

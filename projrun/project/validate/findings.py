@@ -43,48 +43,63 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 RULES: dict[str, LintRule] = {
     # the file
-    "no-file": LintRule("note", "without it only scripts can be run, and what pyproject.toml declares"),
-    "two-files": LintRule("error", "which one is read would depend on the machine"),
-    "unreadable": LintRule("error", "what cannot be read cannot be run"),
-    "not-yaml": LintRule("error", "the file is read as YAML"),
+    "no-file": LintRule(
+        "note", "without an MLproject file, only scripts and what pyproject.toml declares can be run"
+    ),
+    "two-files": LintRule("error", "which of the two files is read would depend on the machine"),
+    "unreadable": LintRule("error", "a project whose file cannot be read cannot be run"),
+    "not-yaml": LintRule("error", "an MLproject file must be valid YAML"),
     "too-large": LintRule("error", "a file of this size or depth is a mistake or an attack"),
-    "duplicate-key": LintRule("error", "one of the two is a mistake, and mlflow takes the last in silence"),
-    "unknown-key": LintRule("warning", "the key is ignored, so what it says has no effect"),
-    "wrong-shape": LintRule("error", "the value has not the form that is read at this place"),
+    "duplicate-key": LintRule(
+        "error", "one of the two values is a mistake, and mlflow uses the last one silently"
+    ),
+    "unknown-key": LintRule("warning", "unknown keys are ignored, so the value has no effect"),
+    "wrong-shape": LintRule("error", "a value of another form is expected here"),
     # entry points
     "no-command": LintRule("error", "an entry point without a command cannot be run"),
     "undeclared-placeholder": LintRule(
-        "error", "there is no value to put in its place, so the run is refused"
+        "error", "no parameter gives the placeholder a value, so the run is refused"
     ),
     "formatted-placeholder": LintRule("error", "a placeholder is a name in braces and nothing else"),
-    "unsafe-command": LintRule("error", "it is not known how a value is to be quoted there"),
-    "second-command": LintRule(
-        "warning", "bash ends the command at the line end and takes the next line as a command of its own"
+    "unsafe-command": LintRule(
+        "error", "no quoting makes an arbitrary value safe in this part of the command"
     ),
-    "shell-variable": LintRule("warning", "after a dollar sign, braces hold a variable of the shell"),
+    "second-command": LintRule(
+        "warning", "bash ends the command at the end of the line and runs the next line as another command"
+    ),
+    "shell-variable": LintRule(
+        "warning", "braces after a dollar sign name a shell variable, not a parameter"
+    ),
     "quoted-placeholder": LintRule(
-        "note", "projrun escapes values for the quotes; mlflow adds quotes of its own, which arrive too"
+        "note",
+        "projrun escapes values for these quotes; mlflow adds its own quotes, and the program gets them too",
     ),
     # parameters
-    "glued-key": LintRule("warning", "without a blank behind the colon, YAML takes all of it as a key"),
+    "glued-key": LintRule("warning", "without a space after the colon, YAML reads the whole text as a key"),
     "constant-name": LintRule("warning", "YAML reads yes, no, on, off, true, false and null as constants"),
-    "unused-parameter": LintRule("warning", "whatever value the user gives never reaches the program"),
+    "unused-parameter": LintRule("warning", "a value that a user gives never reaches the program"),
     "unknown-type": LintRule("warning", "values of an unknown type are not checked"),
-    "default-misfit": LintRule("warning", "the same value from a user would be refused"),
-    "default-path": LintRule("warning", "a run is refused when the file that a path names does not exist"),
-    "choice-misfit": LintRule("warning", "nobody can choose a value that does not fit the type"),
-    "impossible-limits": LintRule("error", "no value lies between them"),
-    "idle-constraint": LintRule("warning", "the key means nothing for a parameter of this type"),
-    "flag-without-bool": LintRule("error", "a flag is there or not, which only a bool can say"),
+    "default-misfit": LintRule("warning", "projrun would refuse this value if a user gave it"),
+    "default-path": LintRule(
+        "warning", "a run is refused if the file that its path parameter names does not exist"
+    ),
+    "choice-misfit": LintRule("warning", "a choice that does not fit the type can never be used"),
+    "impossible-limits": LintRule("error", "no value lies between the two limits"),
+    "idle-constraint": LintRule("warning", "the key has no effect on a parameter of this type"),
+    "flag-without-bool": LintRule(
+        "error", "a flag is either present or absent, so its parameter must be a bool"
+    ),
     # the environment
-    "no-environment": LintRule("note", "a run takes whatever Python and packages it finds"),
-    "two-environments": LintRule("error", "a run happens in one environment"),
+    "no-environment": LintRule("note", "a run uses whatever Python and packages the machine has"),
+    "two-environments": LintRule("error", "a run uses exactly one environment"),
     "missing-file": LintRule("error", "the environment cannot be built without its file"),
-    "conda-as-python-env": LintRule("error", "a conda environment has other keys than a python_env file"),
-    "unquoted-python": LintRule("error", "to YAML, 3.10 is the number 3.1"),
-    "bad-python": LintRule("error", "no interpreter can be found for it"),
-    "python-unpinned": LintRule("warning", "another machine takes another Python, with other packages"),
-    "unpinned-dependency": LintRule("note", "without a lock, each new environment gets the newest release"),
+    "conda-as-python-env": LintRule(
+        "error", "the keys of a conda environment are not those of a python_env file"
+    ),
+    "unquoted-python": LintRule("error", "YAML reads 3.10 without quotes as the number 3.1"),
+    "bad-python": LintRule("error", "no Python interpreter can be found for this version"),
+    "python-unpinned": LintRule("warning", "another machine may use another Python, and so other packages"),
+    "unpinned-dependency": LintRule("note", "without a lock, every new environment gets the newest release"),
 }
 
 
