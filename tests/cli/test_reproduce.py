@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from tests.server.test_standalone import Standing
 from tests.sources.git.test_submodules import add_submodule
 from tests.support.git_server import Upstream, make_upstream, run_git
 from tests.support.machine_settings import forget_index_settings
+from tests.support.threaded_server import answering
 
 LOCAL = ("--env-manager", "local")
 SHOWS = "entry_points: {main: {command: 'cat data'}}\n"
@@ -272,14 +272,8 @@ def served(root: Path) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(server):
         yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def release(root: Path, version: str, data: str) -> Path:

@@ -25,8 +25,7 @@ from projrun.environments.installer_settings import (
 )
 from tests.conftest import MakeProject, Projrun
 from tests.support.hostile_settings import hostile
-from tests.support.machine_settings import forget_index_settings
-from tests.support.package_index import HOST, PackageIndex, serving
+from tests.support.package_index import PackageIndex, serving_alpha
 from tests.support.repository import ROOT
 
 MANAGERS = ("uv", "virtualenv")
@@ -39,14 +38,8 @@ DOCUMENT = ROOT / "docs" / "environments-build.md"
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
     """With `alpha` 1.0 and 2.0, and nothing else in reach."""
-    forget_index_settings(monkeypatch)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, HOST)
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-    with serving(tmp_path / "index") as served:
-        served.add("alpha", "1.0", uploaded="2020-01-01T00:00:00Z")
-        served.add("alpha", "2.0")
+    with serving_alpha(tmp_path, monkeypatch) as served:
+        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
         monkeypatch.setenv("UV_DEFAULT_INDEX", served.url_with_password)
         yield served
 

@@ -19,8 +19,7 @@ from projrun.environments.user_settings import read_user_settings
 from projrun.plan import Descriptor
 from projrun.project import read_project
 from tests.conftest import MakeProject, Projrun
-from tests.support.machine_settings import forget_index_settings
-from tests.support.package_index import HOST, PASSWORD, USER, PackageIndex, serving
+from tests.support.package_index import HOST, PASSWORD, USER, PackageIndex, serving, serving_alpha
 
 COMMAND = "entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n"
 MANAGERS = ("uv", "virtualenv")
@@ -29,14 +28,8 @@ MANAGERS = ("uv", "virtualenv")
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
     """With `alpha` 1.0 and 2.0, and no other index, cache or setting in reach."""
-    forget_index_settings(monkeypatch)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, HOST)
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip-cache"))
-    with serving(tmp_path / "index") as served:
-        served.add("alpha", "1.0", uploaded="2020-01-01T00:00:00Z")
-        served.add("alpha", "2.0")
+    with serving_alpha(tmp_path, monkeypatch) as served:
+        monkeypatch.setenv("PIP_CACHE_DIR", str(tmp_path / "pip-cache"))
         yield served
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from tests.support.machine_settings import forget_index_settings
 from tests.support.threaded_server import answering
 
 HOST = "127.0.0.1"
@@ -149,6 +152,17 @@ def serving(root: Path) -> Iterator[PackageIndex]:
     server = ThreadingHTTPServer((HOST, 0), _handler_for(index))
     index.port = server.server_address[1]
     with answering(server):
+        yield index
+
+
+@contextmanager
+def serving_alpha(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """Serve `alpha` 1.0 and 2.0; no other index, no cache of uv and no setting is in reach."""
+    forget_index_settings(monkeypatch)
+    monkeypatch.setenv("UV_CACHE_DIR", str(directory / "uv-cache"))
+    with serving(directory / "index") as index:
+        index.add("alpha", "1.0", uploaded="2020-01-01T00:00:00Z")
+        index.add("alpha", "2.0")
         yield index
 
 

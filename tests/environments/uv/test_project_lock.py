@@ -18,8 +18,7 @@ from projrun.processes.programs import run_program
 from projrun.project import environment_of, read_project
 from tests.conftest import MakeProject, Projrun
 from tests.support.git_server import GitServer, git_server
-from tests.support.machine_settings import forget_index_settings
-from tests.support.package_index import HOST, PackageIndex, make_wheel, serving
+from tests.support.package_index import PackageIndex, make_wheel, serving_alpha
 
 __all__ = ["git_server"]
 
@@ -28,14 +27,8 @@ SCRIPT = "# /// script\n# dependencies = ['alpha']\n# ///\nimport alpha; print(a
 
 @pytest.fixture(autouse=True)
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
-    forget_index_settings(monkeypatch)
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, HOST)
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    with serving(tmp_path / "index") as served:
-        served.add("alpha", "1.0", uploaded="2020-01-01T00:00:00Z")
-        served.add("alpha", "2.0")
+    with serving_alpha(tmp_path, monkeypatch) as served:
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
         served.add("beta", "1.0", needs=("alpha<2",))
         monkeypatch.setenv("UV_DEFAULT_INDEX", served.url_with_password)
         yield served
