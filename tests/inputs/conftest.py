@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tests.support.threaded_server import answering
 
 HOST = "127.0.0.1"
 PASSWORD = "Basic " + base64.b64encode(b"me:s3cret").decode()
@@ -25,18 +26,12 @@ class Web:
 
 
 @pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, HOST)
+def web() -> Iterator[Web]:
     served = Web()
     server = ThreadingHTTPServer((HOST, 0), handler_of(served))
     served.address = f"http://{HOST}:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield served
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(server):
+        yield served
 
 
 def handler_of(served: Web) -> type[BaseHTTPRequestHandler]:

@@ -8,7 +8,6 @@ import io
 import os
 import stat
 import tarfile
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from projrun import sources
 from projrun.disk import Home
 from projrun.errors import SourceError
 from tests.sources.conftest import Fetcher
+from tests.support.threaded_server import answering
 
 FILES = {"MLproject": "name: packed\n", "sub/dir/data": "deep\n"}
 SECRET = "s3cr3t"
@@ -361,19 +361,14 @@ def serving(site: Site) -> Iterator[None]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.port = server.server_address[1]
+    with answering(server):
+        yield
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
+def site(tmp_path: Path) -> Iterator[Site]:
     site = Site()
     site.files["/p-1.0.tar.gz"] = make_tar(tmp_path / "served", prefix="p-1.0/").read_bytes()
     with serving(site):

@@ -21,11 +21,9 @@ HOST = "127.0.0.1"
 
 
 @pytest.fixture
-def git_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitServer]:
+def git_server(tmp_path: Path) -> Iterator[GitServer]:
     root = tmp_path / "served"
     root.mkdir()
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, HOST)
     with serving(root) as server:
         yield server
 

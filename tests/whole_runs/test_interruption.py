@@ -379,8 +379,6 @@ CASES: tuple[Callable[[Stage], Case], ...] = (
 
 @pytest.fixture
 def stage(tmp_path: Path, home: Home, projrun: Projrun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
     with ExitStack() as stack:
         yield Stage(tmp_path, home, projrun, monkeypatch, stack)
 
