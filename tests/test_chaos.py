@@ -1,4 +1,4 @@
-"""What may happen to a machine while runs go on."""
+"""Test runs on a machine on which things fail meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages tell the reader to type is typed: every code block is executed, in a home of its own.
+"""Execute every code block of the pages, in a home of its own.
 
 A name that stands for something of the reader's (a run's id, a host) is given a real one.
 """

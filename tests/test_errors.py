@@ -36,7 +36,7 @@ CLASSES = classes()
 
 
 def made_without_hint(file: Path) -> Iterator[tuple[str, ast.Call]]:
-    """Those with MLflow's error code answer a REST client, which is no person, in MLflow's own words."""
+    """Yield errors made without a hint. Those with MLflow's error code answer a program, which needs none."""
     for node in nodes_of(file):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue

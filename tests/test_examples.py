@@ -54,7 +54,7 @@ Mlflow = Mapping[str, str]
 
 @pytest.fixture
 def clone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a newcomer is. The tests of this file share their environments, which keep their byte-code."""
+    """Clone for a newcomer. The tests of this file share their environments, which keep their byte-code."""
     shutil.copytree(EXAMPLES, tmp_path / "clone" / "examples")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     base = tmp_path_factory.getbasetemp()
@@ -255,7 +255,7 @@ def test_packages_of_conda_forge_are_there_without_conda(
 
 @pytest.fixture
 def base_with_client(base_image: str, client_python: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """As pip would have filled it: no package is downloaded once more."""
+    """Build an image with packages that are here already, as pip would have filled it."""
     packages = client_python("", MLFLOW, "numpy", "docker").parent.parent / "lib" / f"python{MINOR}"
     place = f"/usr/local/lib/python{MINOR}/site-packages"
     dockerfile = f"FROM {base_image}\nCOPY site-packages {place}\n"

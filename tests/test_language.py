@@ -12,6 +12,7 @@ import pytest
 
 from projrun import backends, environments, inputs, sources, tracking
 from projrun.cli.verbs import VERBS
+from tests.support.repository import ROOT
 from tests.support.syntax import FILES, PACKAGE, name_of, nodes_of
 
 TESTS = Path(__file__).parent
@@ -51,7 +52,9 @@ def docstrings(file: Path) -> Iterator[tuple[int, str]]:
             yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
+@pytest.mark.parametrize(
+    "file", [*FILES, *sorted(TESTS.rglob("*.py"))], ids=lambda file: file.relative_to(ROOT).as_posix()
+)
 def test_docstrings_are_sentences(file: Path) -> None:
     riddles = [f"{line}: {text.splitlines()[0]}" for line, text in docstrings(file) if RIDDLE.match(text)]
     assert not riddles

@@ -1,4 +1,4 @@
-"""What is released, as strangers install it: on every Python here, and with the oldest dependencies."""
+"""Install what is released as strangers do: on every Python here, and with the oldest dependencies."""
 
 from __future__ import annotations
 

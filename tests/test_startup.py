@@ -1,4 +1,4 @@
-"""What the hot path may cost: imports, processes and network calls are counted, not seconds."""
+"""Test the cost of the hot path: imports, processes and network calls are counted, not seconds."""
 
 from __future__ import annotations
 

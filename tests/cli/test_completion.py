@@ -1,4 +1,4 @@
-"""What the tab key offers, in real shells."""
+"""Test completion by the tab key in real shells."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def path_with_projrun(tmp_path: Path) -> str:
 
 @pytest.fixture
 def offered(project: Path, path_with_projrun: str) -> Complete:
-    """What bash offers behind a line."""
+    """Return the words that bash offers after a line."""
 
     def complete(line: str, cwd: Path = project) -> list[str]:
         done = subprocess.run(

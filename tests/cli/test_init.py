@@ -74,7 +74,7 @@ def read(project: Path) -> Any:
 
 
 def initialised(projrun: Projrun, project: Path) -> Any:
-    """What the file says, which `validate` has nothing against."""
+    """Read a file that `validate` accepts without a finding."""
     done = projrun("init", project)
     assert done.returncode == 0, done.stderr
     checked = projrun("validate", project, "--format", "json")

@@ -17,7 +17,7 @@ VALUES = ["main", "a=1", "a=b=c", "", " ", "-1", "--x", "=", "é", "x y", ".", "
 
 
 def parse_with_click(arguments: list[str]) -> dict[str, Any] | None:
-    """What click makes of the arguments of `run`, but for what is as if it were not given."""
+    """Parse arguments of `run` with click, and drop values that equal those of an absent option."""
     try:
         given = run.make_context("run", list(arguments)).params
     except click.ClickException:

@@ -1,4 +1,4 @@
-"""What stands on a real terminal, narrow and wide."""
+"""Test the screens of real terminals, narrow and wide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is said, and in which colours; what goes to stdout stays the same."""
+"""Test how much is said and in which colours; stdout stays the same."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_both_at_once_are_refused(projrun: Projrun, project: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, **environ: str) -> str:
-    """What projrun writes to a terminal."""
+    """Return what projrun writes to a terminal."""
     ours, its = pty.openpty()
     own = {**os.environ, "TERM": "xterm", **environ}
     child = subprocess.Popen(

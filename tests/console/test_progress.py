@@ -1,4 +1,4 @@
-"""What a build shows: its progress on a terminal while it goes on, and nothing of it in a pipe."""
+"""Test that a build shows its progress on a terminal, and nothing of it in a pipe."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bo
 def way(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """How containers are started: who configures the docker program gets it."""
+    """Choose how containers are started: who configures the docker program gets that program."""
     if request.param == "by-client":
         place = tmp_path_factory.mktemp("docker")
         (place / "config.json").write_text('{"HttpHeaders": {"X-Way": "by-client"}}')

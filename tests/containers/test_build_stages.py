@@ -1,4 +1,4 @@
-"""What a build leaves on the engine on its way goes with it, also when it is interrupted or killed."""
+"""Test that what a build leaves on the engine is removed, also after an interruption or a kill."""
 
 from __future__ import annotations
 

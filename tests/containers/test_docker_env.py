@@ -190,7 +190,7 @@ def test_arguments_for_docker_run_pass_through(
 def test_a_terminal_without_stdin(
     form: str, base_image: str, projrun: Projrun, make_project: MakeProject
 ) -> None:
-    """As with `docker run -t`: there is a terminal, and what is our stdin is not the command's."""
+    """`docker run -t` behaves alike: there is a terminal, and our stdin is not the command's."""
     command = "'test -t 1 && echo terminal; read -t 1 line; echo got $line'"
     project = make_project(MLproject=project_of(base_image, command))
     done = projrun("run", project, form)

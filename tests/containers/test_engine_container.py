@@ -188,7 +188,7 @@ def test_what_the_engine_warns_of_is_told(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of an image for another machine, in which there is a shell of this one."""
+    """The image is marked as one for another machine, but has a shell for this one."""
     monkeypatch.setenv("DOCKER_BUILDKIT", "0")
     image = f"projrun-test/elsewhere:{os.urandom(4).hex()}"
     container = docker("create", shell_image, "true")

@@ -1,4 +1,4 @@
-"""What a warm run in a container may cost: imports, processes and questions are counted, not seconds."""
+"""Test the cost of a warm run in a container: imports, processes and requests are counted, not seconds."""
 
 from __future__ import annotations
 

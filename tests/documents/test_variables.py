@@ -1,4 +1,4 @@
-"""What variables of the environment set."""
+"""Test values that come from environment variables."""
 
 from __future__ import annotations
 

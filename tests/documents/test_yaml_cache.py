@@ -1,4 +1,4 @@
-"""What is remembered of a YAML file is the same as reading it, and nothing else is taken for it."""
+"""Test that a cached YAML file equals the file, and that nothing else is taken for it."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_killed_at_any_moment_leaves_no_half_environment(
 
 
 def test_a_tree_that_is_still_written_to_is_removed(tmp_path: Path) -> None:
-    """As by what a killed process had started."""
+    """Children of a killed process may go on writing to its tree."""
     tree = tmp_path / "tree"
     tree.mkdir()
     script = (

@@ -34,7 +34,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIn
 
 
 def ran(projrun: Projrun, project: Path, home: Home, *options: str, **environ: str) -> str:
-    """What the project's command printed. The password is nowhere afterwards."""
+    """Return what the project's command printed, and check that the password is stored nowhere."""
     done = projrun("run", ".", *options, cwd=project, environ=environ)
     assert done.returncode == 0, done.stderr
     assert PASSWORD not in done.stdout + done.stderr

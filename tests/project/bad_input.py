@@ -170,7 +170,7 @@ HEAVY: dict[str, Callable[[], bytes]] = {
 
 
 def answer(directory: Path) -> bool:
-    """Whether the project can be read. Whatever it is, every complaint says where."""
+    """Tell whether the project can be read, and check that every complaint names its file."""
     assert len(check_project(directory)) <= MAX_FINDINGS
     try:
         project = read_project(directory)

@@ -137,7 +137,7 @@ def test_work_grows_with_the_length_of_a_command_and_no_faster(piece: str) -> No
 
 
 def calls_for(command: str) -> int:
-    """How many functions are called to render `command`."""
+    """Count the function calls that rendering `command` takes."""
     count = 0
 
     def profile(_frame: object, event: str, _argument: object) -> None:

@@ -21,7 +21,7 @@ KILLED_AFTER_S = 60 + EXAMPLES
 
 
 def report_of(*arguments: str) -> dict[str, float]:
-    """What a process that reads such files says at its end."""
+    """Run a process that reads such files, and return its report."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.project.bad_input", *arguments],
         cwd=ROOT,

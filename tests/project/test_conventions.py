@@ -1,4 +1,4 @@
-"""Which environment an entry point gets, in order."""
+"""Test the order in which an entry point's environment is looked for."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def found(directory: Path) -> list[tuple[str, str]]:
 
 
 def found_in(directory: Path, text: str) -> list[tuple[str, str]]:
-    """What is found in an MLproject file, apart from its environment."""
+    """Return the findings of an MLproject file, apart from those of its environment."""
     return found(write(directory, {"MLproject": text, "python_env.yaml": "python: '3.11'\n"}))
 
 

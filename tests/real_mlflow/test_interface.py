@@ -55,7 +55,7 @@ MIGRATING = ROOT / "docs" / "migrating-from-mlflow.md"
 def test_the_page_for_those_who_come_from_mlflow_names_all_of_it(
     mlflow_says: tuple[dict[str, list[str]], list[str]],
 ) -> None:
-    """What a new mlflow has more is missing from the page, and shows here."""
+    """An option that a new mlflow adds is missing from the page, and fails this test."""
     options, arguments = mlflow_says
     spelled = {spelling for spellings in options.values() for spelling in spellings}
     assert spelled - described("Options") == set()
@@ -63,7 +63,7 @@ def test_the_page_for_those_who_come_from_mlflow_names_all_of_it(
 
 
 def described(section: str) -> set[str]:
-    """What stands in the first column of the tables of a section."""
+    """Return the names in the first column of the tables of a section."""
     _, rest = MIGRATING.read_text().split(f"\n## {section}\n")
     rows = re.findall(r"^\| (`.*?) \|", rest.split("\n## ")[0], re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([^` ]+)`", row)}

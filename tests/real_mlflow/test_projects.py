@@ -1,4 +1,4 @@
-"""What projrun makes of every project of the corpus, beside what mlflow makes of it."""
+"""Compare what projrun and mlflow make of every project of the corpus."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def addressed(path: str, content: dict[str, Any], seed: int) -> str:
 
 
 def plain(content: dict[str, Any]) -> dict[str, Any]:
-    """What a query can carry."""
+    """Return the content as values of a query string."""
     return {
         key: [str(one).encode("utf-8", "replace") for one in value]
         if isinstance(value, list)

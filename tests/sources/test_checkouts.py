@@ -115,7 +115,7 @@ def test_a_killed_fetch_leaves_a_usable_cache(fetch: Fetcher, git_server: GitSer
 def test_a_commit_without_its_tree_is_fetched_again(
     fetch: Fetcher, git_server: GitServer, home: Home
 ) -> None:
-    """As a kill can leave it: objects that nothing vouches for."""
+    """A kill can leave a commit whose objects are incomplete."""
     upstream = git_server.upstream()
     url = f"{git_server.url}/project.git"
     fetch(url)

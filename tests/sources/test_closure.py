@@ -493,7 +493,7 @@ def test_what_is_made_anew_and_what_is_secret_is_left_out(capture: Capturer, tmp
 
 @pytest.mark.parametrize("in_git", [False, True])
 def test_our_own_places_in_the_tree_are_no_source(in_git: bool, tmp_path: Path) -> None:
-    """As in CI, where PROJRUN_HOME is often a directory of the checkout."""
+    """In CI, PROJRUN_HOME is often a directory of the checkout."""
     top = tmp_path / "project"
     home = Home(cache=top / "build" / "cache", data=top / "data")
     for file in (top / "data.csv", top / "build" / "kept", home.data / "tracking.db", home.cache / "big"):

@@ -260,7 +260,7 @@ def test_a_version_that_is_no_name_is_refused(fetch: Fetcher, tree: Path, versio
 def test_the_callers_repository_in_the_environment_is_not_ours(
     fetch: Fetcher, tree: Path, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As inside a git hook."""
+    """Git sets such variables inside a hook."""
     other = make_upstream(tmp_path / "other.git")
     other.commit("another", file="x")
     monkeypatch.setenv("GIT_DIR", str(other.tree / ".git"))

@@ -1,4 +1,4 @@
-"""What a URL, a version or a repository must not be able to do."""
+"""Test that a URL, a version or a repository cannot do harm."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def make_repository(place: Path) -> str:
 
 
 def chaos(root: Path, rounds: int, chance: random.Random) -> dict[str, int]:
-    """How many runs ended how. Raises AssertionError, with the round in it, when something is left behind."""
+    """Count runs by status. Raises AssertionError with the round when something is left behind."""
     uri = make_repository(root / "repository")
     environ = {**os.environ, "PROJRUN_HOME": str(root / "data"), MARK: str(root)}
     timing = {**environ, "PROJRUN_CACHE_DIR": str(root / "timing")}
@@ -133,7 +133,7 @@ def chaos_of_containers(root: Path, image: str, rounds: int, chance: random.Rand
 
 
 def _containers(run_ids: Collection[str]) -> list[str]:
-    """Those of these runs."""
+    """Return the ids of the containers of these runs."""
     label = '{{.ID}} {{.Label "projrun.run"}}'
     argv = ["docker", "ps", "--all", "--no-trunc", "--filter", "label=projrun.run", "--format", label]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -192,7 +192,7 @@ def _round(
 
 
 def _check_environments(cache: Path) -> None:
-    """What is marked as ready is whole, whoever was killed while it was made."""
+    """Check that every environment marked as ready is complete."""
     for mark in cache.glob("envs-v1/uv/*/.ready.json"):
         python = [str(mark.parent / "bin" / "python"), "-c", "import iniconfig"]
         done = subprocess.run(python, capture_output=True, text=True)
@@ -206,12 +206,12 @@ def _projrun(environ: Mapping[str, str], *arguments: str) -> subprocess.Complete
 
 
 def _wait_until_gone(look: Callable[[], list[Left]]) -> list[Left]:
-    """What is still there when patience is at its end."""
+    """Return what `look` still finds when the time is over."""
     return [] if eventually(lambda: not look()) else look()
 
 
 def processes_marked(mark: str) -> list[int]:
-    """Those that are left of what was started with the mark, after they had time to go."""
+    """Return the processes with the mark that have not ended, after they had time to."""
     return _wait_until_gone(lambda: _marked(mark))
 
 

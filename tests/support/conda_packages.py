@@ -173,7 +173,7 @@ def add_python(channel: Channel, python: Interpreter) -> None:
 
 
 def relocatable(python: Interpreter) -> bool:
-    """Whether the installation can be moved as a whole: Debian's is spread over /usr and looks elsewhere."""
+    """Tell whether the installation can be moved as a whole: Debian's is spread over /usr."""
     root = python.path.resolve().parent.parent
     return root not in (Path("/usr"), Path("/usr/local")) and (root / "lib").is_dir()
 

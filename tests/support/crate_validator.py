@@ -49,7 +49,7 @@ for accept in ("application/ld+json, application/json", "application/ld+json"):
 
 
 def complaint(python: Path, crate: Path, profile: str, scratch: Path) -> str:
-    """What the validator says of a crate that fails at level REQUIRED, or ''. python: with VALIDATOR."""
+    """Return the validator's complaints at level REQUIRED, or ''. `python` has VALIDATOR installed."""
     cache = scratch / "cache"
     if not cache.with_suffix(".sqlite").exists():
         subprocess.run([python, "-c", _SEED, cache, json.dumps(CONTEXT)], check=True, capture_output=True)

@@ -101,7 +101,7 @@ def borrow_bytecode(place: Path, root: Path) -> None:
 
 
 def is_same(one: Path, other: Path) -> bool:
-    """As Python sees it, which looks at time and size."""
+    """Compare sources as Python does to decide about byte-code: by time and size."""
     a, b = one.stat(), other.stat()
     return (a.st_size, int(a.st_mtime)) == (b.st_size, int(b.st_mtime))
 

@@ -50,7 +50,7 @@ class Terminal:
         self._tmux("-f", os.devnull, "new-session", "-d", *size, "-c", str(cwd), *command)
 
     def screen(self) -> str:
-        """What is seen, without the blanks at the ends of lines; a line for each of the terminal."""
+        """Return the lines of the terminal, without blanks at their ends."""
         return self._tmux("capture-pane", "-p", "-t", "0").rstrip("\n")
 
     def press(self, *keys: str) -> None:

@@ -36,7 +36,7 @@ SHOWS = "entry_points: {main: {command: 'echo done'}}\n"
 
 
 class Gate:
-    """Where an operation is held: `arrived` is set when it is there, it goes on when `open` is."""
+    """Hold an operation at a point: `arrived` is set when it is there, it goes on when `open` is set."""
 
     def __init__(self) -> None:
         self.arrived, self.open = threading.Event(), threading.Event()
@@ -59,7 +59,7 @@ class Case(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What a case is made with."""
+    """The directories and fixtures that a case is made with."""
 
     place: Path
     home: Home
@@ -87,7 +87,7 @@ def at(gate: Gate, *arguments: str | Path, shows: str = "") -> Case:
 
 
 def at_file(place: Path, *arguments: str | Path, shows: str = "") -> Case:
-    """Of a program that makes the file PLACE.arrived and goes on when PLACE.held is gone."""
+    """Make a case of a program that writes PLACE.arrived and goes on when PLACE.held is gone."""
     arrived, held = place.with_suffix(".arrived"), place.with_suffix(".held")
     held.touch()
     return Case(arguments, arrived.exists, arrived.unlink, held.unlink, shows)

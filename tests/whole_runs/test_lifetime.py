@@ -247,7 +247,7 @@ def test_the_streams_of_the_log_can_be_told_apart(projrun: Projrun, project: Pat
 
 
 def on_a_terminal(*arguments: str) -> bytes:
-    """What `projrun` writes to a terminal."""
+    """Return what `projrun` writes to a terminal."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-m", "projrun", *arguments])

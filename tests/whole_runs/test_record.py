@@ -1,4 +1,4 @@
-"""What the record says of a run: what it made, what it measured, and where it ran."""
+"""Test what a record says of a run: what it made, what it measured, and where it ran."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cache can do without the network."""
+"""Test uses of the cache without the network."""
 
 from __future__ import annotations
 

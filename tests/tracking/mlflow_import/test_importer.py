@@ -42,7 +42,7 @@ CLIENTS = {
 
 @pytest.fixture(params=CLIENTS)
 def old(request: pytest.FixtureRequest, client_python: Client, tmp_path: Path) -> Old:
-    """What a script left that logs as scripts do."""
+    """Run a script that logs as users' scripts do, and return its store."""
     version, packages, uri = CLIENTS[request.param]
     directory = tmp_path / "old"
     directory.mkdir()
@@ -144,7 +144,7 @@ def fingerprint(place: Path) -> list[tuple[str, bytes]]:
 
 
 def file_store(root: Path, run_id: str = "a" * 32) -> Path:
-    """What the file store of mlflow 1.x writes, in short."""
+    """Write a small store of the kind that the file store of mlflow 1.x writes."""
     run = root / "1" / run_id
     for directory in ("metrics", "params", "tags", "artifacts"):
         (run / directory).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What only the remote store must stand: servers that are away, busy, foreign, or somebody else's."""
+"""Test what only the remote store meets: servers that are away, busy, foreign, or somebody else's."""
 
 from __future__ import annotations
 

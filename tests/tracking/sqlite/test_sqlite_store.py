@@ -1,4 +1,4 @@
-"""What only the embedded store must stand: many processes, sudden deaths, homes in disorder."""
+"""Test what only the embedded store meets: many processes, sudden deaths, homes in disorder."""
 
 from __future__ import annotations
 
