@@ -89,8 +89,8 @@ class BuildError(ProjrunError):
     """An environment could not be made."""
 
 
+# The hint when the disk of the cache is full
 FREE_SPACE = "free some space, or name another disk with PROJRUN_CACHE_DIR, then run it again"
-"""The hint when the disk of the cache is full."""
 
 
 class LaunchError(ProjrunError):

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000
 
-Key = tuple[object, ...]
-"""A path through a document: mapping keys and list indices."""
+Key = tuple[object, ...]  # a path through a document: mapping keys and list indices
 
 
 def read_file(path: Path, file: str) -> bytes:
@@ -40,14 +39,11 @@ class Scalar(msgspec.Struct, frozen=True, array_like=True):
     """A scalar as it stands in the file."""
 
     value: str
-    style: str
-    """The quote or block indicator, or ''."""
-    start: int
+    style: str  # the quote or block indicator, or ''
+    start: int  # offset in characters, without a byte order mark
     end: int
-    """Offsets in characters, without a byte order mark."""
-    line: int
+    line: int  # counted from 1, as the column is
     column: int
-    """Counted from 1."""
 
 
 class Document:

@@ -120,8 +120,7 @@ class Storage(msgspec.Struct, frozen=True, kw_only=True):
     # cache, locked like a checkout: the next run removes what a killed one left
 
     directory: Path
-    temporary: bool
-    """True if it is removed when the run ends; False below the user's --storage-dir."""
+    temporary: bool  # True if it is removed when the run ends; False below the user's --storage-dir
 
 
 def storage_for(storage_dir: str, home: Home) -> Storage:

@@ -26,9 +26,9 @@ from projrun.disk.file_locks import FileLock
 # Seconds that killed processes may take to disappear; one that waits for a broken disk never does
 PATIENCE_S = 5.0
 _NAME = "projrun-run-"
+# A shell moves itself into the group and becomes the program, so nothing of it starts outside. Without the
+# right to move, the program starts all the same
 _ENTER = '{ echo 0 >"$1"; } 2>/dev/null; shift; exec "$@"'
-"""A shell moves itself into the group and becomes the program, so nothing of it starts outside. Without the
-right to move, the program starts all the same."""
 
 
 class CgroupUsage(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     wall_s: float  # by the monotonic clock
     cpu_s: float  # user plus system time
+    # Peak resident memory of the largest of these processes. It is never below that of projrun's own process,
+    # from which the child was forked
     peak_memory_bytes: int
-    """Peak resident memory of the largest of these processes. It is never below that of projrun's own
-    process, from which the child was forked."""
     # Peak of all processes together, page cache included; None where the kernel does not count it
     peak_memory_together_bytes: int | None = None

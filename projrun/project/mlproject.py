@@ -35,18 +35,13 @@ NOTEBOOK_VARIABLE = "PROJRUN_NOTEBOOK"
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """The way to run a file that is no declared entry point."""
 
-    file: str
-    """Relative to the project's directory."""
-    command: str
-    """Text for bash."""
-    option: str = "--"
-    """The text before the name of an undeclared parameter."""
-    programs: dict[str, str] = {}
-    """Programs that it needs, each with the hint for a machine that has none."""
-    requirements: tuple[str, ...] = ()
-    """Packages that running it needs, whether its author named them or not."""
+    file: str  # relative to the project's directory
+    command: str  # text for bash
+    option: str = "--"  # the text before the name of an undeclared parameter
+    programs: dict[str, str] = {}  # programs that it needs, each with the hint for a machine that has none
+    requirements: tuple[str, ...] = ()  # packages that running it needs, whether its author named them or not
+    # Environment variable: path of the artifact that is written to the file named by it
     artifact_files: dict[str, str] = {}
-    """Environment variable: path of the artifact that is written to the file named by it."""
 
 
 def is_script(name: str) -> bool:
@@ -113,35 +108,28 @@ _KEYS_OF_MLFLOW = {"type", "default", "description"}
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    type: str = "string"
-    """The type as the author wrote it."""
+    type: str = "string"  # the type as the author wrote it
+    # The text that mlflow would pass (`True`, `0.01`); None if there is no default
     default: str | None = None
-    """The text that mlflow would pass (`True`, `0.01`); None if there is no default."""
     description: str = ""
     choices: tuple[str, ...] = ()
     min: float | None = None
     max: float | None = None
-    required: bool = True
-    """False leaves its word of the command out when there is no value."""
-    flag: str = ""
-    """The option for the command when the value is true."""
-    output: bool = False
-    """The run makes the file at this path."""
+    required: bool = True  # False leaves its word of the command out when there is no value
+    flag: str = ""  # the option for the command when the value is true
+    output: bool = False  # the run makes the file at this path
 
 
 class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    command: str
-    """The text for bash with placeholders."""
+    command: str  # the text for bash with placeholders
     parameters: dict[str, Parameter] = {}
     file: str = ""
-    line: int = 0
+    line: int = 0  # line and column of the command
     column: int = 0
-    """The position of the command."""
+    # The reason why it cannot be run, or ''. It does not concern other entry points
     fault: str = ""
-    """The reason why it cannot be run, or ''. It does not concern other entry points."""
-    script: Script | None = None
-    """The script to run, if this is not a declared entry point."""
+    script: Script | None = None  # the script to run, if this is not a declared entry point
     warnings: tuple[str, ...] = ()
 
     def error(self, message: str, hint: str = "", *, rule: str = "") -> ProjectError:
@@ -149,18 +137,15 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    """The directory's name if the author gives none."""
+    name: str  # the directory's name if the author gives none
     directory: Path
-    file: str = ""
-    """The name of the MLproject file in the directory, or ''."""
+    file: str = ""  # the name of the MLproject file in the directory, or ''
     entry_points: dict[str, EntryPoint] = {}
     descriptor: Descriptor
-    environment_named: bool = False
-    """The MLproject file names the descriptor."""
+    environment_named: bool = False  # the MLproject file names the descriptor
     verify: VerifyRules = VerifyRules()
+    # The reason why pyproject.toml, which is the descriptor, describes no environment, or ''
     environment_fault: str = ""
-    """The reason why pyproject.toml, which is the descriptor, describes no environment, or ''."""
     warnings: tuple[str, ...] = ()
 
     def entry_point(self, name: str) -> EntryPoint:

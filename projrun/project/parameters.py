@@ -31,8 +31,7 @@ _KINDS = {
     "boolean": "bool",
     "list": "list",
 }
-TYPES = ("string", "float", "int", "bool", "path", "uri", "list")
-"""The types that messages name."""
+TYPES = ("string", "float", "int", "bool", "path", "uri", "list")  # the types that messages name
 # In lower case only: `Path` is plain text for mlflow
 _EXACT = ("path", "uri")
 

@@ -15,8 +15,8 @@ from projrun.plan import Rule, VerifyRules
 
 _VERSION = r"\d+(?:\.\d+)*(?:\.\*|(?:a|b|rc)\d+)?"
 _COMPARISON = r"(?:===?|~=|!=|[<>]=?)"
+# A version or a PEP 440 set of versions
 PYTHON_PATTERN = rf"^\s*(?:{_COMPARISON}?\s*{_VERSION}(?:\s*,\s*{_COMPARISON}\s*{_VERSION})*)?\s*$"
-"""A version or a PEP 440 set of versions."""
 
 # YAML 1.1, and with it PyYAML, reads `1e-3` as text
 NumberText = Annotated[str, Meta(pattern=r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")]
@@ -30,8 +30,8 @@ def _any_case(words: str) -> str:
 
 
 _TYPES = _any_case("string|str|float|number|double|integer|int|boolean|bool|list")
+# The types of parameters that are known
 TYPE_PATTERN = rf"^\s*({_TYPES}|{_any_case('list')}\[\s*({_TYPES})\s*\]|path|uri)\s*$"
-"""The types of parameters that are known."""
 
 TypeName = Annotated[str, Meta(description="The type.", extra_json_schema={"pattern": TYPE_PATTERN})]
 FileName = Annotated[str, Meta(description="A file, relative to the project's directory.")]

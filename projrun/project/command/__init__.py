@@ -36,13 +36,11 @@ if TYPE_CHECKING:
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
-    command: str
-    """Text for `bash -c`."""
+    command: str  # text for `bash -c`
+    # Values as given, without credentials: the declared parameters in their order, then the others
     parameters: dict[str, str]
-    """Values as given, without credentials: the declared parameters in their order, then the others."""
     inputs: tuple[PlannedInput, ...] = ()
-    urls: dict[str, str] = {}
-    """The URLs of remote inputs by parameter, with their credentials."""
+    urls: dict[str, str] = {}  # the URLs of remote inputs by parameter, with their credentials
     warnings: tuple[str, ...] = ()
 
 

@@ -316,8 +316,7 @@ def fill_template(
     return Filled(filler.make_text(), filler.lost, scan.option_lines)
 
 
-Edit = tuple[int, int, str]
-"""Start, end, and the text that replaces what lies between them."""
+Edit = tuple[int, int, str]  # start, end, and the text that replaces what lies between them
 
 
 def _start(edit: Edit) -> int:

@@ -39,22 +39,16 @@ class Spot(msgspec.Struct):
     context: Context
     word: Word | None = None
     backticked: bool = False
-    escaped: bool = False
-    """A backslash stands before it, which would quote the first character of the value."""
-    extends_name: bool = False
-    """`$NAME` stands before it: a letter would become part of the name."""
-    in_condition: bool = False
-    """It stands in [[ ]]: `-n` would be an operator."""
-    in_braces: bool = False
-    """An open `{` stands in the word: a comma would make two words."""
+    escaped: bool = False  # a backslash stands before it, which would quote the first character of the value
+    extends_name: bool = False  # `$NAME` stands before it: a letter would become part of the name
+    in_condition: bool = False  # it stands in [[ ]]: `-n` would be an operator
+    in_braces: bool = False  # an open `{` stands in the word: a comma would make two words
 
 
 class HereDocument(msgspec.Struct):
     delimiter: str
-    raw: bool
-    """The delimiter is quoted: nothing in the text means anything to bash."""
-    tabs: bool
-    """`<<-`: leading tabs do not count."""
+    raw: bool  # the delimiter is quoted: nothing in the text means anything to bash
+    tabs: bool  # `<<-`: leading tabs do not count
     start: int = 0
     end: int = 0
 
@@ -67,12 +61,10 @@ class Scan(msgspec.Struct):
 
     spots: list[Spot] = []
     heres: list[HereDocument] = []
-    option_lines: list[str] = []
-    """Lines that start a command of their own but begin with an option."""
-    option_starts: list[int] = []
-    """Their offsets in the text."""
+    option_lines: list[str] = []  # lines that start a command of their own but begin with an option
+    option_starts: list[int] = []  # offsets of these lines in the text
+    # A comment or a here-document, if the text ends in one: words cannot be appended to it
     end: str = ""
-    """A comment or a here-document, if the text ends in one: words cannot be appended to it."""
 
 
 class LexError(Exception):

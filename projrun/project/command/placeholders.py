@@ -10,8 +10,7 @@ import msgspec
 from projrun.errors import ProjectError
 from projrun.project.mlproject import SAFE, EntryPoint, quote_word, suggest_name
 
-MARK = "\0"
-"""Stands for a placeholder; no YAML file and no command can hold one otherwise."""
+MARK = "\0"  # stands for a placeholder; no YAML file and no command can hold one otherwise
 _PIECE = re.compile(r"\{\{|\}\}|\$\{(?!\{)|\{([^{}]*)\}|[{}]|[^{}$]+|\$")
 _NAME_SHAPED = r"[^\W\d][\w-]*(?:\.[\w-]+)*"
 _FORMAT = r"(.+?)\s*[!:\[]"
@@ -22,13 +21,10 @@ MAX_MISTAKES = 200
 
 
 class Template(msgspec.Struct, frozen=True):
-    text: str
-    """The command with MARK for each placeholder."""
-    names: tuple[str, ...]
-    """The parameters of the marks, in order."""
+    text: str  # the command with MARK for each placeholder
+    names: tuple[str, ...]  # the parameters of the marks, in order
     warnings: tuple[str, ...] = ()
-    origins: tuple[tuple[int, int], ...] = ()
-    """For each piece, its offset in the text and in the command."""
+    origins: tuple[tuple[int, int], ...] = ()  # for each piece, its offset in the text and in the command
 
     def origin(self, offset: int) -> int:
         """Return the offset in the command of the character at `offset` in the text."""
@@ -41,20 +37,17 @@ class Template(msgspec.Struct, frozen=True):
 class Filling(msgspec.Struct, frozen=True):
     """The replacement of one placeholder."""
 
-    value: str | None
-    """None leaves its word out."""
-    with_option: bool = True
-    """A word that is left out takes the option before it along."""
+    value: str | None  # None leaves its word out
+    with_option: bool = True  # a word that is left out takes the option before it along
 
 
 class Filled(msgspec.Struct, frozen=True):
     """A command with the values in it."""
 
     text: str
+    # Parameters whose value occurs nowhere, with the parameter without a value that shares their word
     lost: Mapping[str, str] = {}
-    """Parameters whose value occurs nowhere, with the parameter without a value that shares their word."""
-    option_lines: Sequence[str] = ()
-    """See `lexer.Scan`."""
+    option_lines: Sequence[str] = ()  # see `lexer.Scan`
 
 
 def fill_plain_words(template: Template, fillings: Mapping[str, Filling]) -> str | None:
@@ -72,8 +65,7 @@ def fill_plain_words(template: Template, fillings: Mapping[str, Filling]) -> str
 class Mistake(msgspec.Struct, frozen=True):
     """A placeholder that is refused."""
 
-    at: int
-    """The offset in the command."""
+    at: int  # the offset in the command
     error: ProjectError
 
 

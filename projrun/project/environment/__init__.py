@@ -11,8 +11,7 @@ from projrun.plan import Descriptor
 PIXI = "pixi.toml"
 PIXI_LOCK = "pixi.lock"
 
-DescriptorResult = tuple[Descriptor, tuple[str, ...]]
-"""A descriptor, and warnings."""
+DescriptorResult = tuple[Descriptor, tuple[str, ...]]  # a descriptor, and warnings
 
 
 def are_lists_of_strings(data: Mapping[Any, Any], *keys: str) -> bool:

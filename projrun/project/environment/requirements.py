@@ -26,8 +26,8 @@ class Requirements:
     def __init__(self, directory: Path) -> None:
         self.lines: list[str] = []
         self.constraints: list[str] = []
+        # File and line of each of `lines`; the line is 0 if it was given to `add` itself
         self.origins: list[tuple[str, int]] = []
-        """File and line of each of `lines`; the line is 0 if it was given to `add` itself."""
         self._directory = directory
         self._done: set[tuple[str, bool]] = set()
 

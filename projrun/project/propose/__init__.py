@@ -30,14 +30,10 @@ _CONSTANT = re.compile(r"y|n|yes|no|on|off|true|false|null|none|nan|inf", re.IGN
 
 class ProposedEntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    file: str
-    """The program, relative to the directory."""
-    command: str
-    """The template."""
-    arguments: tuple[Argument, ...] = ()
-    """The arguments that are parameters."""
-    left_out: tuple[Argument, ...] = ()
-    """The other arguments."""
+    file: str  # the program, relative to the directory
+    command: str  # the template of the command
+    arguments: tuple[Argument, ...] = ()  # the arguments that are parameters
+    left_out: tuple[Argument, ...] = ()  # the other arguments
 
 
 def mlproject_text(name: str, environment: Sequence[str], entry_points: Sequence[ProposedEntryPoint]) -> str:
@@ -135,11 +131,9 @@ _MAIN = ("main", "train", "run", "__main__")
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    files: dict[str, str]
-    """Name -> text, in the order of writing; MLproject is the last."""
+    files: dict[str, str]  # name -> text, in the order of writing; MLproject is the last
     entry_points: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    """Lines for the author, each about something that the proposal does not cover."""
+    notes: tuple[str, ...] = ()  # lines for the author, each about something that the proposal does not cover
 
 
 def propose_mlproject(directory: Path, name: str = "") -> Proposal:

@@ -34,32 +34,25 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
     """One argument of a program."""
 
     name: str
-    option: str = ""
-    """The option before the value, as `--alpha`; empty for a positional argument."""
-    off_option: str = ""
-    """The option that turns a switch off, if it has one."""
-    switch: bool = False
-    """True for an option without a value."""
-    type: str = "string"
-    """One of string, int, float and path."""
+    option: str = ""  # the option before the value, as `--alpha`; empty for a positional argument
+    off_option: str = ""  # the option that turns a switch off, if it has one
+    switch: bool = False  # True for an option without a value
+    type: str = "string"  # one of string, int, float and path
     default: str | None = None
     choices: tuple[str, ...] = ()
     min: float | None = None
     max: float | None = None
     description: str = ""
     required: bool = False
-    trouble: str = ""
-    """The reason why it cannot be a parameter, or ''."""
+    trouble: str = ""  # the reason why it cannot be a parameter, or ''
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of a Python file."""
 
-    is_main: bool
-    """True if it is made to be run, not only to be imported."""
+    is_main: bool  # True if it is made to be run, not only to be imported
     arguments: tuple[Argument, ...] = ()
-    subcommands: bool = False
-    """True if the first argument chooses among commands with arguments of their own."""
+    subcommands: bool = False  # True if the first argument chooses among commands with arguments of their own
 
 
 def read_program(text: str) -> Program | None:

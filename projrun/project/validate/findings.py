@@ -23,20 +23,15 @@ MAX_FINDINGS = 500
 
 class LintRule(msgspec.Struct, frozen=True):
     severity: Severity
-    explanation: str
-    """The reason why it matters, in one line."""
+    explanation: str  # the reason why it matters, in one line
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    rule: str
-    """A key of RULES, which never changes."""
+    rule: str  # a key of RULES, which never changes
     severity: Severity
-    message: str
-    """The fault, in one line."""
-    fix: str = ""
-    """The next step, in one line in the imperative; may be empty."""
-    file: str = ""
-    """Relative to the project's directory."""
+    message: str  # the fault, in one line
+    fix: str = ""  # the next step, in one line in the imperative; may be empty
+    file: str = ""  # relative to the project's directory
     line: int = 1
     column: int = 1
 

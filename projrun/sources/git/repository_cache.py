@@ -245,11 +245,9 @@ def _patterns(version: str) -> tuple[str, ...]:
     return (version, f"{version}^{{}}") if plain else ()
 
 
+# In a cached repository: what the remote was heard to say, for when it cannot be asked. A file, not refs: a
+# hostile name is text in it and nothing else
 FILE = "names.json"
-"""In a cached repository: what the remote was heard to say, for when it cannot be asked.
-
-A file, not refs: a hostile name is text in it and nothing else.
-"""
 
 
 class Names(msgspec.Struct, frozen=True):
