@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from tests.conftest import MakeProject, Projrun
 from tests.support.chaos import chaos, chaos_of_sources
+from tests.support.git_server import make_upstream
 
 LOCAL = ("--env-manager", "local")
 
@@ -53,6 +55,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a disk")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_cache_without_room_for_a_repository(projrun: Projrun, tmp_path: Path, small_disk: Path) -> None:
+    upstream = make_upstream(tmp_path / "served.git")
+    upstream.commit(large=secrets.token_hex(3_000_000))
+    uri = f"git+{upstream.bare.as_uri()}@main"
+    done = projrun("run", uri, *LOCAL, environ={"PROJRUN_CACHE_DIR": str(small_disk / "cache")})
+    assert done.returncode == 125
+    assert "Traceback" not in done.stderr and "a bug" not in done.stderr
+    assert "free some space" in done.stderr.splitlines()[-1]
 
 
 def test_a_store_on_a_full_disk(projrun: Projrun, make_project: MakeProject, small_disk: Path) -> None:

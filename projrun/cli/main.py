@@ -18,13 +18,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_replaced: set[int] = set()  # descriptors of standard streams that were closed when projrun started
+
+
 def main() -> None:
     gc.set_threshold(50_000)  # imported objects live until the end: collecting them often only costs time
+    _replace_closed_streams()
     code = guarded(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # `guarded` has told of what could not be written
             stream.flush()
     os._exit(code)  # all files are closed; finalizing the interpreter would take a tenth of a no-op run
+
+
+def _replace_closed_streams() -> None:
+    """Occupy the descriptors of closed standard streams, which the next opened file would get otherwise.
+
+    A program that writes to its stdout would then write into, say, the database. The null device is opened
+    for the wrong direction, so that using the stream still fails as it does for a closed one.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", closefd=False))
+            _replaced.add(null)
 
 
 def guarded(arguments: list[str]) -> int:
@@ -45,7 +63,7 @@ def guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 141
     except Exception as error:
-        if isinstance(error, OSError) and (message := _describe_full_or_read_only(error)):
+        if isinstance(error, OSError) and (message := _describe_unwritable(error)):
             print_error(message)
             return ProjrunError.exit_code
         report = _write_bug_report()
@@ -68,24 +86,31 @@ def _dispatch(arguments: list[str]) -> int:
     return run_with_click(arguments)
 
 
-def _describe_full_or_read_only(error: OSError) -> str:
-    """Describe an error of writing to the cache or data directory; return an empty text for other errors."""
+def _describe_unwritable(error: OSError) -> str:
+    """Describe a full disk, a closed stdout, or a directory of projrun that cannot be written.
+
+    Returns an empty text for other errors.
+    """
     from pathlib import Path
 
     from projrun.disk import home_from
 
     home = home_from()
     path = Path(str(error.filename or ""))
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "make room there"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "make it writable"
-    else:
+    if error.errno == errno.EBADF and sys.stdout.fileno() in _replaced:
+        return f"cannot write to stdout: {error.strerror}; do not close it"
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not is_full and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ""
+    hint = "make room there" if is_full else "make it writable"
     for directory, variable in ((home.cache, "PROJRUN_CACHE_DIR"), (home.data, "PROJRUN_HOME")):
         if path.is_relative_to(directory):
             return f"cannot write {path}: {error.strerror}; {hint}, or set {variable} to another directory"
-    return ""
+    if not is_full:
+        return ""
+    # Writing to an open file raises an error without its name
+    disk = path if error.filename else f"the disk of stdout, {home.cache} or {home.data}"
+    return f"cannot write: {error.strerror}; make room on {disk}"
 
 
 def _write_bug_report() -> Path:

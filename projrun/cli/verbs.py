@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
@@ -293,7 +294,8 @@ def run_with_click(arguments: list[str]) -> int:
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # nobody can read it
+            error.show()
         return error.exit_code
     except click.Abort:  # ^C at a question
         raise KeyboardInterrupt from None

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal, TextIO
+
+from projrun.errors import OutputError
 
 Verbosity = Literal["quiet", "usual", "verbose"]
 
@@ -50,28 +53,39 @@ def is_verbose() -> bool:
 
 def say(text: str) -> None:
     if not is_quiet():
-        _write(sys.stderr, style_text("projrun: ", "dim", sys.stderr) + text)
+        _talk(style_text("projrun: ", "dim", sys.stderr) + text)
 
 
 def explain(text: str) -> None:
     """Print a line under `--verbose`, with the seconds since projrun started."""
     if is_verbose():
-        _write(
-            sys.stderr, style_text(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr)
-        )
+        _talk(style_text(f"projrun: {time.monotonic() - _since:7.3f} s  {text}", "dim", sys.stderr))
 
 
 def warn(text: str) -> None:
     if not is_quiet():
-        _write(sys.stderr, style_text("projrun: warning: ", "yellow", sys.stderr) + text)
+        _talk(style_text("projrun: warning: ", "yellow", sys.stderr) + text)
 
 
 def print_error(text: str) -> None:
-    _write(sys.stderr, style_text("projrun: error: ", "red", sys.stderr) + text)
+    _talk(style_text("projrun: error: ", "red", sys.stderr) + text)
 
 
 def print_data(text: str) -> None:
-    _write(sys.stdout, text)
+    """Print a line to stdout. Raises OutputError when it cannot be written."""
+    with writing_data():
+        _write(sys.stdout, text)
+
+
+@contextmanager
+def writing_data() -> Iterator[None]:
+    """Turn an error of writing to stdout into an OutputError; a reader that is gone is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}", "the output is not complete") from None
 
 
 def json_text(value: object) -> str:
@@ -115,11 +129,15 @@ def one_line(text: str, limit: int = 500) -> str:
     return collapsed if len(collapsed) <= limit else f"{collapsed[: half - 1]}…{collapsed[-half:]}"
 
 
+def _talk(text: str) -> None:
+    # The outcome of a run does not depend on whether anybody can read what is said of it
+    with suppress(OSError):
+        _write(sys.stderr, text)
+
+
 def _write(stream: TextIO, text: str) -> None:
-    """Write a line. A reader that is gone or an encoding that lacks a character must not fail a run."""
+    """Write a line; a character that the encoding lacks is escaped. Raises OSError."""
     encoding = stream.encoding or "utf-8"
-    try:
+    with suppress(ValueError):  # closed by a caller of the Python API
         stream.write(_edit(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()
-    except (BrokenPipeError, ValueError):
-        pass

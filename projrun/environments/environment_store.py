@@ -59,6 +59,7 @@ def lock_of(dest: Path) -> Path:
     return dest.with_name(f"{dest.name}.lock")
 
 
+MIN_FREE_BYTES = 2**20  # a disk with less counts as full when a build has failed
 USER_PATIENCE_S = 1.0  # seconds that others may hold a spoilt environment before it counts as in use
 
 
@@ -93,7 +94,7 @@ def provide(
     from projrun.environments.lock_store import lock_once
     from projrun.environments.requirement_access import with_access
 
-    with _explaining_full_disk():
+    with _explaining_full_disk(home.cache):
         home.mark_cache()
         lock = lock or lock_once(name, descriptor, directory, home, log, resolving)
     key = cache_key(manager.key(lock))
@@ -115,7 +116,7 @@ def provide(
                 break
             try:
                 if _read_usable(manager, dest) is None:
-                    with _explaining_full_disk():
+                    with _explaining_full_disk(home.cache):
                         _build(manager, name, with_access(lock, descriptor, directory), origin, dest, log)
             finally:
                 building.release()
@@ -218,9 +219,15 @@ def _build(
 
 
 @contextmanager
-def _explaining_full_disk() -> Iterator[None]:
+def _explaining_full_disk(directory: Path) -> Iterator[None]:
     try:
         yield
+    except BuildError as error:
+        # Some errors of uv and pip on a full disk do not name it
+        disk = os.statvfs(directory)
+        if disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+            error.hint = FREE_SPACE
+        raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -5,6 +5,7 @@ The log stays plain text, which people and other tools read; the index beside it
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -174,13 +175,15 @@ class Pump:
     def _show(self, copy: OutputCopy, text: bytes) -> None:
         if not text:
             return
-        if self._is_complete and not write_all(self._log.fileno(), text):
+        if self._is_complete and (error := write_all(self._log.fileno(), text)):
             self._is_complete = False
-            warn(f"the log {self._log.name} is not complete: its disk may be full")
+            warn(f"the log {self._log.name} is not complete: {error.strerror}")
         if self._is_complete and self._index is not None:
             self._index.add(copy.stream, len(text))
-        if copy.target is not None and not write_all(copy.target, text):
-            copy.target = None  # nobody reads it any more; the log goes on
+        if copy.target is not None and (error := write_all(copy.target, text)):
+            copy.target = None  # the log goes on
+            if error.errno not in (errno.EPIPE, errno.EBADF):  # nobody reads it any more, or ever did
+                warn(f"the output cannot be shown any more: {error.strerror}; the log has all of it")
 
 
 class _Index:
@@ -220,15 +223,15 @@ def read_chunk(fd: int) -> bytes:
         return b""
 
 
-def write_all(fd: int, data: bytes) -> bool:
-    """Write all of `data`; return False when the reader is gone or the disk is full."""
+def write_all(fd: int, data: bytes) -> OSError | None:
+    """Write all of `data`; return the error that ended it early: a full disk, a reader that is gone."""
     view = memoryview(data)
     try:
         while view:
             view = view[os.write(fd, view) :]
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
 
 
 def close_descriptors(*fds: int) -> None:

@@ -28,6 +28,9 @@ stdout has data (a run's own output, tables, JSON), stderr has messages. Exit co
 On a terminal projrun uses colours and progress bars, and fits tables to the width; in a pipe it prints plain,
 complete text. `NO_COLOR=1` turns colours off everywhere, `FORCE_COLOR=1` on. `--quiet` and `--verbose` go
 before the verb, or after `run`.
+
+A run ends as its command does, even if nobody can read its output: stdout or stderr may be closed or
+full, and the log has all of it. For other verbs, an answer that cannot be written is an error (125).
 """
 
 

@@ -100,25 +100,23 @@ def _print(chunks: Iterable[bytes], raw: bool) -> bool:
     """Print the chunks; return False if there were none."""
     import sys
 
-    from projrun.console import is_terminal
-
-    has_output = False
-    if raw or not is_terminal(sys.stdout):
-        for chunk in chunks:
-            has_output = True
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-        return has_output
+    from projrun.console import is_terminal, writing_data
     from projrun.console.tables import Printable
 
-    printable = Printable()
+    printable = None if raw or not is_terminal(sys.stdout) else Printable()
     encoding = sys.stdout.encoding or "utf-8"
+    has_output = False
     for chunk in chunks:
         has_output = True
-        text = printable.feed(chunk)
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    sys.stdout.write(printable.feed(b"", last=True))
+        with writing_data():
+            if printable is None:
+                sys.stdout.buffer.write(chunk)
+            else:
+                text = printable.feed(chunk)
+                sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            sys.stdout.flush()
+    if printable is not None:
+        sys.stdout.write(printable.feed(b"", last=True))
     return has_output
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from projrun.console import is_terminal, one_line, say
 from projrun.disk.repository_view import QUIET, run_git
-from projrun.errors import SourceError
+from projrun.errors import FREE_SPACE, SourceError
 from projrun.net import without_credentials
 from projrun.processes import Variables, git_config_variables, merge_environ
 from projrun.processes.programs import ProgramResult
@@ -80,6 +80,7 @@ def _credentials(address: Address, environ: Mapping[str, str]) -> Variables:
 
 
 _FAILURES = (
+    (r"No space left on device|Disk quota exceeded", "does not fit on the disk of the cache", FREE_SPACE),
     (
         r"could not read (Username|Password)|Authentication failed|terminal prompts disabled"
         r"|Permission denied|returned error: 40[13]|Access denied|invalid credentials",
