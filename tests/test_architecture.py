@@ -30,7 +30,7 @@ FLOORS = [
     {"api", "cli", "schemas", "__init__", "__main__"},
 ]
 STATIONS = FLOORS[2]
-PROGRAMS = {"environments/conda/rattler_program.py", "runner/variations/without_network.py"}
+PROGRAMS = {"environments/conda/rattler_program.py", "runner/without_network.py"}
 """Started as processes of their own and imported by nobody: they may exit."""
 MONOPOLIES = {
     "subprocess": {"processes/"},

@@ -130,11 +130,11 @@ def verify(
 
 
 def _kinds_to_vary(vary: str, times: int, baseline: str) -> tuple[str, ...]:
-    from projrun.runner.variations.change_kinds import kinds_of
+    from projrun.runner.variations import parse_kinds
 
     if baseline and (vary or times > 1):
         raise click.UsageError("--vary and --times repeat a recorded run: they do not go with --baseline.")
-    return kinds_of(vary) if vary else ()
+    return parse_kinds(vary) if vary else ()
 
 
 def _compare_with_baseline(
@@ -186,7 +186,7 @@ def _repeat_and_compare(
     from projrun.disk import home_from
     from projrun.records.stored_runs import find_stored_run
     from projrun.runner.reproduction import reproduce
-    from projrun.runner.variations.repetition import trials_of
+    from projrun.runner.variations import run_trials
 
     _refuse_project_options(project)
     home = home_from()
@@ -194,7 +194,7 @@ def _repeat_and_compare(
         first = find_stored_run(run, home, stack)
         rules = options.merge_with(first.record.plan.verify)
         if kinds or times > 1:
-            return trials_of(first, rules, kinds, times, home, stack)
+            return run_trials(first, rules, kinds, times, home, stack)
         second = find_stored_run(reproduce(first, home, staying=stack).run_id, home, stack)
         return compare(first.record, second.record, rules, (first.content, second.content))
 

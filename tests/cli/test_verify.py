@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from projrun.runner.variations.change_kinds import KINDS, month_later
+from projrun.runner.variations import KINDS, month_later
 from tests.conftest import MakeProject, Projrun
 from tests.whole_runs.test_record import LOG
 

@@ -1,20 +1,33 @@
-"""The kinds of change that a run can be varied by, and their means on this machine."""
+"""Repeat a run under controlled changes, one at a time, to see which of them changes the results."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
+from projrun.compare import Comparison
+from projrun.compare.results import compare
+from projrun.compare.trials import NOTHING, Trial, Trials
+from projrun.console import say
+from projrun.disk import Home
+from projrun.disk.file_operations import temporary_directory
 from projrun.environments import manager_named
 from projrun.errors import LaunchError, UsageError
+from projrun.plan import VerifyRules
+from projrun.processes import merge_environ
 from projrun.processes.programs import run_program
 from projrun.record import Record
+from projrun.records.stored_runs import StoredRun, find_stored_run
+from projrun.runner.reproduction import Again, reproduce
+from projrun.tracking.entities import VARIES_TAG
+
+FIXED = "with a fixed hash seed"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,21 +48,92 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path  # a directory of our own, for as long as the trials last
 
 
-def changes(kind: str, scene: Scene) -> Iterator[Change]:
-    if _is_in_container(scene.record) and kind not in IN_CONTAINERS:
+def run_trials(
+    first: StoredRun, rules: VerifyRules, kinds: Collection[str], times: int, home: Home, stack: ExitStack
+) -> Trials:
+    """Compare `times` plain repetitions with the first run; then repeat the run once for each change.
+
+    A change is compared with a repetition of this session that has a fixed hash seed, so that nothing but
+    the change can be the reason for a difference. If even two such repetitions differ, changes are left out:
+    they would be blamed for chance.
+    """
+    trials: list[Trial] = []
+    for number in range(1, times + 1):
+        last = _repeat(first, home, stack, f"repetition {number} of {times}")
+        trials.append(Trial(varied=NOTHING, change="as recorded", comparison=_compare(first, last, rules)))
+    if kinds:
+        scratch = stack.enter_context(temporary_directory())
+        environ = merge_environ(os.environ, first.record.platform.variables)
+        scene = Scene(record=first.record, environ=environ, scratch=scratch)
+        doubtful = any(trial.bad for trial in trials)
+        fixed = "PYTHONHASHSEED" in first.record.platform.variables and not doubtful
+        control = last if fixed else _repeat(first, home, stack, FIXED, _with_hash_seed(scene))
+        trials += _vary(control, first, rules, kinds, doubtful, scene, home)
+    return Trials(first=first.record.run_id, trials=tuple(trials))
+
+
+def _vary(
+    control: StoredRun,
+    first: StoredRun,
+    rules: VerifyRules,
+    kinds: Collection[str],
+    doubtful: bool,
+    scene: Scene,
+    home: Home,
+) -> Iterator[Trial]:
+    """doubtful: a plain repetition was not the same."""
+    chance = ""
+    if doubtful:
+        with ExitStack() as stack:
+            again = _repeat(first, home, stack, f"{FIXED}, once more", _with_hash_seed(scene))
+            comparison = _compare(control, again, rules)
+        yield Trial(varied=NOTHING, change=f"{FIXED}, twice", comparison=comparison)
+        chance = "" if comparison.same else "the results differ each time, whatever is varied"
+    pairs = [(kind, change) for kind in kinds for change in _list_changes(kind, scene)]
+    for kind, change in pairs:
+        if reason := change.impossible or chance:
+            yield Trial(varied=kind, change=change.text, left_out=reason)
+            continue
+        with ExitStack() as stack:
+            label = f"{kind}: {change.text}"
+            second = _repeat(first, home, stack, label, _with_hash_seed(scene, change), {VARIES_TAG: kind})
+            yield Trial(varied=kind, change=change.text, comparison=_compare(control, second, rules))
+
+
+def _with_hash_seed(scene: Scene, change: Change | None = None) -> Change:
+    change = change or Change()
+    fixed = {"PYTHONHASHSEED": _hash_seed(scene)}
+    return msgspec.structs.replace(change, variables={**fixed, **change.variables})
+
+
+def _repeat(
+    first: StoredRun,
+    home: Home,
+    stack: ExitStack,
+    label: str,
+    change: Change | None = None,
+    tags: Mapping[str, str] = {},
+) -> StoredRun:
+    """Repeat the run. The tree that it ran in is removed when the stack ends."""
+    change = change or Change()
+    say(f"doing run {first.record.run_id[:8]} again, {label}")
+    again = Again(variables=change.variables, prefix=change.prefix, elsewhere=change.elsewhere, tags=tags)
+    return find_stored_run(reproduce(first, home, again, stack).run_id, home, stack)
+
+
+def _compare(first: StoredRun, second: StoredRun, rules: VerifyRules) -> Comparison:
+    return compare(first.record, second.record, rules, (first.content, second.content))
+
+
+def _list_changes(kind: str, scene: Scene) -> Iterator[Change]:
+    in_container = manager_named(scene.record.plan.environment.manager).IN_CONTAINERS
+    if in_container and kind not in IN_CONTAINERS:
         yield Change(impossible="the image says it")
         return
     yield from KINDS[kind](scene)
 
 
-def _is_in_container(record: Record) -> bool:
-    return manager_named(record.plan.environment.manager).IN_CONTAINERS
-
-
-# the changes
-
-
-def hash_seed(scene: Scene) -> str:
+def _hash_seed(scene: Scene) -> str:
     recorded = scene.environ.get("PYTHONHASHSEED", "")
     return recorded if recorded.isdecimal() else "0"
 
@@ -64,32 +148,28 @@ def _set(name: str, values: tuple[str, ...], before: str) -> Change:
 
 
 def _hash_seeds(scene: Scene) -> Iterator[Change]:
-    yield _set("PYTHONHASHSEED", ("1", "2"), hash_seed(scene))
+    yield _set("PYTHONHASHSEED", ("1", "2"), _hash_seed(scene))
 
 
 def _time_zone(scene: Scene) -> Iterator[Change]:
-    """Choose a zone with another date, or with an offset of quarter hours."""
-    known = tuple(
-        name
-        for name in ("Pacific/Kiritimati", "America/St_Johns")
-        if Path("/usr/share/zoneinfo", name).exists()
-    )
+    # The date is another one in the first (UTC+14), and the minutes are others in the second (UTC-3:30)
+    zones = ("Pacific/Kiritimati", "America/St_Johns")
+    known = [name for name in zones if Path("/usr/share/zoneinfo", name).exists()]
     yield _set("TZ", (*known, "UTC-13:45", "UTC+3:30"), scene.record.platform.timezone)
 
 
+# Turkish comes first: besides the order of words and the decimal comma, it has other upper and lower cases
+LOCALES = ("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8", "sv_SE.UTF-8", "en_US.UTF-8", "C.UTF-8", "C")
+
+
 def _locale(scene: Scene) -> Iterator[Change]:
-    """One that sorts and writes numbers otherwise, where it is installed."""
     now = scene.environ.get("LC_ALL") or scene.environ.get("LANG") or "C"
     try:
         installed = {_plain(name) for name in run_program(["locale", "-a"]).stdout.split()}
     except LaunchError:
         installed = set()
-    candidates = (
-        *("tr_TR.UTF-8", "de_DE.UTF-8", "fr_FR.UTF-8", "sv_SE.UTF-8", "en_US.UTF-8"),
-        *("C.UTF-8", "C"),
-    )
-    there = tuple(name for name in candidates if name == "C" or _plain(name) in installed)
-    other = next((name for name in there if _plain(name) != _plain(now)), "")
+    available = [name for name in LOCALES if name == "C" or _plain(name) in installed]
+    other = next((name for name in available if _plain(name) != _plain(now)), "")
     if other:
         variables = {"LC_ALL": other, "LANG": other, "LANGUAGE": None}
         yield Change(text=f"LC_ALL={other}", variables=variables)
@@ -98,19 +178,20 @@ def _locale(scene: Scene) -> Iterator[Change]:
 
 
 def _plain(name: str) -> str:
+    # glibc lists C.UTF-8 as C.utf8
     return name.lower().replace("-", "")
 
 
 def _clock(scene: Scene) -> Iterator[Change]:
-
-    if (library_path := library()) is None:
+    if (library := _find_libfaketime()) is None:
         yield Change(impossible="libfaketime is not installed (Debian: apt install faketime)")
     elif (faketime := month_later(scene.environ)) is None:
         yield Change(impossible="FAKETIME is set, and to something else than an offset")
     else:
         site = scene.scratch / "clock"
         site.mkdir()
-        yield Change(text="33.3 days later", variables=variables(library_path, faketime, site, scene.environ))
+        variables = _faketime_variables(library, faketime, site, scene.environ)
+        yield Change(text="33.3 days later", variables=variables)
 
 
 THREADS = (
@@ -146,7 +227,6 @@ def _user(scene: Scene) -> Iterator[Change]:
 
 
 def _file_order(scene: Scene) -> Iterator[Change]:
-
     directory = scene.scratch / "site"
     directory.mkdir()
     (directory / "sitecustomize.py").write_text(FILE_ORDER_SITECUSTOMIZE)
@@ -160,11 +240,7 @@ def _umask(scene: Scene) -> Iterator[Change]:
 
 
 def _network(scene: Scene) -> Iterator[Change]:
-    from importlib.util import find_spec
-
-    spec = find_spec("projrun.runner.variations.without_network")
-    assert spec is not None and spec.origin is not None
-    prefix = (sys.executable, "-I", spec.origin)
+    prefix = (sys.executable, "-I", str(Path(__file__).with_name("without_network.py")))
     if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
         yield Change(impossible="the run logs to a tracking server, which is on the network")
     elif not sys.platform.startswith("linux"):
@@ -192,7 +268,7 @@ KINDS: dict[str, Callable[[Scene], Iterator[Change]]] = {
 IN_CONTAINERS = {"hash-seed", "time-zone", "locale", "threads", "user"}
 
 
-def kinds_of(text: str) -> tuple[str, ...]:
+def parse_kinds(text: str) -> tuple[str, ...]:
     """Parse the user's comma-separated names, or `all`. Raises UsageError."""
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
     if "all" in names:
@@ -203,6 +279,7 @@ def kinds_of(text: str) -> tuple[str, ...]:
     return names
 
 
+# Import the sitecustomize that the environment has itself, which ours has hidden
 HAND_OVER = """
 import os
 import sys
@@ -295,15 +372,13 @@ if sys.version_info >= (3, 11):
 )
 
 
-def library() -> Path | None:
-    """Return the path of libfaketime, or None where it is not installed."""
-    return next(chain.from_iterable(Path(root).glob("**/libfaketime.so.1") for root in _roots()), None)
-
-
-def _roots() -> Iterator[str]:
-    for root in ("/usr/lib", "/usr/lib64", "/usr/local/lib"):
-        yield f"{root}/faketime"
-        yield from map(str, Path(root).glob("*-linux-*/faketime"))
+def _find_libfaketime() -> Path | None:
+    for root in map(Path, ("/usr/lib", "/usr/lib64", "/usr/local/lib")):
+        # Debian has it below the directory of the processor: /usr/lib/x86_64-linux-gnu/faketime
+        for directory in (root / "faketime", *root.glob("*-linux-*/faketime")):
+            for library in directory.glob("**/libfaketime.so.1"):
+                return library
+    return None
 
 
 def month_later(environ: Mapping[str, str]) -> str | None:
@@ -312,8 +387,10 @@ def month_later(environ: Mapping[str, str]) -> str | None:
     return f"{float(offset[1]) * UNITS_S[offset[2]] + MONTH_S:+.0f}" if offset else None
 
 
-def variables(library: Path, faketime: str, site: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a program needs in its environment. `site`: a directory of our own, for Python."""
+def _faketime_variables(
+    library: Path, faketime: str, site: Path, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """site: a directory of our own, which Python is to look for sitecustomize in."""
     (site / "sitecustomize.py").write_text(CLOCK_SITECUSTOMIZE)
     preloaded = environ.get("LD_PRELOAD", "")
     if "libfaketime" not in preloaded:  # loaded twice, it adds its offset twice

@@ -1,11 +1,11 @@
-"""A program that runs a command without a network: python -I withoutnetwork.py COMMAND…
+"""A program that runs a command without a network: python -I without_network.py COMMAND…
 
-The command gets a network of its own in which there is nothing but loopback. On it stands the address of
-the run's tracking endpoint (PROJRUN_ENDPOINT), if there is one, so that the command can log as ever: a
-process that stays outside takes the connections to it, and to it alone, over to the real one.
+The command gets a network namespace that has only a loopback device. If the run has a tracking endpoint
+(PROJRUN_ENDPOINT), a relay listens on its address there, so that the command can log as usual: a process
+outside of the namespace passes the relay's connections on to the endpoint, and to nothing else.
 
-A socket belongs to the network in which it was made, whoever holds it. So the listening one is made inside
-and handed to the process outside. Exit code 125: this machine does not let us take the network away.
+A socket belongs to the namespace in which it was made, whoever holds it. So the relay's socket is made inside
+and handed to the process outside. Exit code 125: this machine does not allow a network namespace.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def _leave_the_network() -> None:
 
 
 def _become_relay(relays: socket.socket, host: str, port: int) -> None:
-    """A grandchild, so that the command has no child that it did not start; it ends with the run."""
+    """Serve as the relay until the run ends."""
     try:
+        # A grandchild belongs to init: the command must not have a child that it did not start
         if os.fork():
             os._exit(0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -100,12 +101,11 @@ def _relay(listening: socket.socket, host: str, port: int) -> None:
             threading.Thread(target=_copy, args=(source, target), daemon=True).start()
 
 
-def _copy(one: socket.socket, other: socket.socket) -> None:
-    """Until one side has said all; then the other is told so."""
+def _copy(source: socket.socket, target: socket.socket) -> None:
     try:
-        while part := one.recv(1 << 16):
-            other.sendall(part)
-        other.shutdown(socket.SHUT_WR)
+        while part := source.recv(1 << 16):
+            target.sendall(part)
+        target.shutdown(socket.SHUT_WR)
     except OSError:
         pass
 

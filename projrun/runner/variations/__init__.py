@@ -1,1 +1,0 @@
-"""Do a run again with one thing varied."""
