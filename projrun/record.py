@@ -19,6 +19,9 @@ KEPT_OUTPUTS = "projrun/outputs"
 OUTPUT_ARTIFACT = "projrun/output.log"
 SOURCE_ARTIFACT = "projrun/source.tar.gz"
 OUTPUT_INDEX_ARTIFACT = "projrun/output.index"
+# Names in a bundle, by which it is told from other zip files; `records.bundle_reader` has the whole layout
+BUNDLE_TREE = "tree"
+BUNDLE_RECORD = f"run/{RECORD_ARTIFACT}"
 
 
 class Package(msgspec.Struct, frozen=True, omit_defaults=True):

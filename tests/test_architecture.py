@@ -22,7 +22,7 @@ from tests.support.syntax import FILES, PACKAGE, name_of, nodes_of, text_of
 
 FLOORS = [
     {"processes", "console", "disk", "documents", "net", "engine", "errors", "version"},
-    {"plan", "record", "request", "history", "bundle_layout"},
+    {"plan", "record", "request", "history"},
     {"sources", "project", "inputs", "environments", "backends", "tracking", "compare"},
     {"records"},
     {"server"},

@@ -34,13 +34,13 @@ def reproduce(run: str, experiment_name: str, run_name: str, strict: bool) -> in
     from projrun.cli.run_request import report_end
     from projrun.disk import home_from
     from projrun.records.stored_runs import find_stored_run
-    from projrun.runner.reproduction import Again, reproduce
+    from projrun.runner.reproduction import RepeatOptions, reproduce
 
     home = home_from()
     with ExitStack() as stack:
         first = find_stored_run(run, home, stack)
-        again = Again(experiment_name=experiment_name, run_name=run_name, strict=strict)
-        record = reproduce(first, home, again)
+        options = RepeatOptions(experiment_name=experiment_name, run_name=run_name, strict=strict)
+        record = reproduce(first, home, options)
     report_end(record, home)
     assert record.outcome.exit_code is not None
     return record.outcome.exit_code

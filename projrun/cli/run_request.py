@@ -105,10 +105,10 @@ def _read_variables(env: tuple[str, ...], env_files: tuple[str, ...]) -> dict[st
 
 def _show_plan(request: Request, home: Home, as_json: bool) -> int:
     from projrun.console import json_text, print_data
-    from projrun.runner.preview import as_text, preview
+    from projrun.runner.preview import format_preview, make_preview
 
-    plan = preview(request, home)
-    print_data(json_text(plan) if as_json else as_text(plan))
+    plan = make_preview(request, home)
+    print_data(json_text(plan) if as_json else format_preview(plan))
     return 0
 
 

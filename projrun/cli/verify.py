@@ -156,7 +156,7 @@ def _run_against_baseline(
     from projrun.cli.run_request import parse_parameters
     from projrun.net import is_offline
     from projrun.request import Request
-    from projrun.runner.reproduction import against, make
+    from projrun.runner.reproduction import make_baseline, run_against_baseline
 
     path = Path(file)
     if path.suffix.lower() not in SUFFIXES:
@@ -170,12 +170,12 @@ def _run_against_baseline(
         offline=is_offline(),
     )
     if path.exists():
-        return against(path, request, home, stack)
+        return run_against_baseline(path, request, home, stack)
     if project["existing"]:
         raise click.UsageError(f"--baseline {file}: there is no such file, and --existing wants one.")
     if not path.absolute().parent.is_dir():
         raise click.UsageError(f"--baseline {file}: there is no directory {path.parent}.")
-    run = make(path, request, home, stack)
+    run = make_baseline(path, request, home, stack)
     return run, run
 
 
@@ -195,7 +195,7 @@ def _repeat_and_compare(
         rules = options.merge_with(first.record.plan.verify)
         if kinds or times > 1:
             return run_trials(first, rules, kinds, times, home, stack)
-        second = find_stored_run(reproduce(first, home, staying=stack).run_id, home, stack)
+        second = find_stored_run(reproduce(first, home, tree_stack=stack).run_id, home, stack)
         return compare(first.record, second.record, rules, (first.content, second.content))
 
 

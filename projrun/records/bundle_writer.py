@@ -1,7 +1,7 @@
-"""A run packed into one zip, from which it can be done again elsewhere.
+"""Pack a run into one zip, from which it can be reproduced elsewhere.
 
-The source goes in as its files, not as a recipe: neither a remote nor Git is asked for it later, and the
-project finds no history there.
+The source is packed as its files, not as a commit: whoever reproduces it needs neither the remote nor Git,
+and the project finds no history there.
 """
 
 from __future__ import annotations
@@ -14,17 +14,6 @@ import msgspec
 
 from projrun import inputs
 from projrun.backends import reclaim_stored
-from projrun.bundle_layout import (
-    MANIFEST,
-    METADATA,
-    PACKAGES,
-    RECORD,
-    RUN,
-    TREE,
-    Manifest,
-    Packed,
-    place_of_input,
-)
 from projrun.console import warn
 from projrun.console.progress import format_size
 from projrun.disk import Home, zip_file
@@ -35,6 +24,8 @@ from projrun.errors import ProjrunError, RecordError
 from projrun.plan import PlannedInput
 from projrun.project.mlproject import find_mlproject
 from projrun.record import (
+    BUNDLE_RECORD,
+    BUNDLE_TREE,
     ENVIRONMENT_LOG_ARTIFACT,
     KEPT_OUTPUTS,
     OUTPUT_ARTIFACT,
@@ -45,18 +36,21 @@ from projrun.record import (
     to_json,
 )
 from projrun.records.availability import is_unchanged, lock_files
-from projrun.records.bundle_reader import find_bundled_input
-from projrun.records.crate import Contents, output_key, render_metadata
+from projrun.records.bundle_reader import (
+    ARTIFACTS,
+    MANIFEST,
+    PACKAGES,
+    Manifest,
+    Packed,
+    find_bundled_input,
+    input_directory,
+)
+from projrun.records.crate import METADATA, Contents, output_key, render_metadata
 from projrun.records.stored_runs import StoredRun, restore_source
 from projrun.tracking.supervision import settled_store
 
 # Artifacts of projrun's own that are packed, besides those of the lock.
-ARTIFACTS = (
-    OUTPUT_ARTIFACT,
-    OUTPUT_INDEX_ARTIFACT,
-    ENVIRONMENT_LOG_ARTIFACT,
-    SOURCE_ARTIFACT,
-)
+OWN_ARTIFACTS = (OUTPUT_ARTIFACT, OUTPUT_INDEX_ARTIFACT, ENVIRONMENT_LOG_ARTIFACT, SOURCE_ARTIFACT)
 # The largest input or output, in bytes, that is packed; a larger one is listed by its digest.
 MAX_SIZE = 100_000_000
 
@@ -64,45 +58,41 @@ Files = dict[str, Path | bytes]
 
 
 class BundleOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts that go into a bundle besides the record and the outputs."""
-
     source: bool = True
     inputs: bool = True
     packages: bool = False
     max_size: int = MAX_SIZE
 
 
-def write_bundle(
-    found: StoredRun, target: Path, home: Home, options: BundleOptions | None = None
-) -> tuple[str, ...]:
-    """Write the bundle of a run. Return one line for each thing that is left out. Raises ProjrunError."""
-    options, record = options or BundleOptions(), found.record
-    files: Files = {RECORD: to_json(record)}
+def write_bundle(stored_run: StoredRun, target: Path, home: Home, options: BundleOptions) -> tuple[str, ...]:
+    """Write the bundle of a run. Return one line for each file that is left out. Raises ProjrunError."""
+    record = stored_run.record
+    files: Files = {BUNDLE_RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
-        for name in (*_lock_artifacts(record), *ARTIFACTS) if options.source else ():
-            if file := found.artifacts.file(name):
-                files[f"{RUN}/{name}"] = file
+        for name in (*_lock_artifacts(record), *OWN_ARTIFACTS) if options.source else ():
+            if file := stored_run.artifacts.file(name):
+                files[f"{ARTIFACTS}/{name}"] = file
         others = [*files]
-        outputs = dict(_outputs(found, options.max_size, left_out))
-        files.update({f"{RUN}/{name}": file for name, file in outputs.values()})
-        read = _inputs(found, options.max_size, left_out, home, stack) if options.inputs else {}
-        files.update(_files_of(read))
-        tree = restore_source(found, home, stack) if options.source else None
+        outputs = dict(_find_outputs(stored_run, options.max_size, left_out))
+        files.update({f"{ARTIFACTS}/{name}": file for name, file in outputs.values()})
+        read = _find_inputs(stored_run, options.max_size, left_out, home, stack) if options.inputs else {}
+        files.update(_list_input_files(read))
+        tree = restore_source(stored_run, home, stack) if options.source else None
         if tree is not None:
-            files.update({f"{TREE}/{name}": path for name, path in list_files(tree.root).items()})
+            files.update({f"{BUNDLE_TREE}/{name}": path for name, path in list_files(tree.root).items()})
         if options.packages:
-            packages = _packages(found, stack)
+            packages = _find_packages(stored_run, stack)
             files.update(packages)
             others += packages
-        prefix = "/".join(filter(None, (TREE, record.plan.source.subdirectory)))
+        prefix = "/".join(filter(None, (BUNDLE_TREE, record.plan.source.subdirectory)))
         workflow = find_mlproject(tree.directory) if tree else ""
         contents = Contents(
             workflow=f"{prefix}/{workflow}" if workflow else "",
             has_tree=tree is not None,
             license=next((name for name in _LICENSES if name in files), ""),
             inputs={parameter: name for parameter, (name, _) in read.items()},
-            outputs={which: f"{RUN}/{name}" for which, (name, _) in outputs.items()},
+            outputs={key: f"{ARTIFACTS}/{name}" for key, (name, _) in outputs.items()},
             others=others,
         )
         files[METADATA] = render_metadata(record, contents)
@@ -111,7 +101,9 @@ def write_bundle(
 
 
 _LICENSES = tuple(
-    f"{TREE}/{name}{suffix}" for name in ("LICENSE", "LICENCE", "COPYING") for suffix in ("", ".txt", ".md")
+    f"{BUNDLE_TREE}/{name}{suffix}"
+    for name in ("LICENSE", "LICENCE", "COPYING")
+    for suffix in ("", ".txt", ".md")
 )
 
 
@@ -131,41 +123,37 @@ def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(Manifest(files=files)), indent=1) + b"\n"
 
 
-# outputs
-
-
-def _outputs(found: StoredRun, most: int, left_out: list[str]) -> Iterator[tuple[str, tuple[str, Path]]]:
+def _find_outputs(
+    stored_run: StoredRun, max_size: int, left_out: list[str]
+) -> Iterator[tuple[str, tuple[str, Path]]]:
     """Yield the key of each output, its name among the run's artifacts, and the file."""
-    for output in found.record.outputs or ():
+    for output in stored_run.record.outputs or ():
         if output.change == "deleted" or output.link:
             continue
-        if output.size > most:
+        if output.size > max_size:
             left_out.append(f"the output {output.path} ({format_size(output.size)}) is listed by its digest")
-        elif file := found.content(output):
+        elif file := stored_run.content(output):
             name = output.path if output.change == "logged" else f"{KEPT_OUTPUTS}/{output.path}"
             yield output_key(output), (name, file)
         else:
             left_out.append(f"the output {output.path} was not kept: it is listed by its digest")
 
 
-# inputs
-
-
-def _inputs(
-    found: StoredRun, most: int, left_out: list[str], home: Home, stack: ExitStack
+def _find_inputs(
+    stored_run: StoredRun, max_size: int, left_out: list[str], home: Home, stack: ExitStack
 ) -> dict[str, tuple[str, Path]]:
-    """Return parameter -> name in the bundle and path of the inputs that are still what the run read."""
-    read = {measured.parameter: measured for measured in found.record.inputs}
+    """Return the unchanged inputs by parameter: the name in the bundle, and the path."""
+    recorded = {measured.parameter: measured for measured in stored_run.record.inputs}
     paths: dict[str, tuple[str, Path]] = {}
-    for planned in found.record.plan.inputs:
-        before = read.get(planned.parameter)
+    for planned in stored_run.record.plan.inputs:
+        before = recorded.get(planned.parameter)
         if before is None:
             continue
-        if before.size > most:
+        if before.size > max_size:
             size = format_size(before.size)
             left_out.append(f"the input '{planned.parameter}' ({size}) is listed by its digest")
-        elif path := _find_input(found, planned, before, home, stack):
-            paths[planned.parameter] = f"{place_of_input(planned.parameter)}/{path.name}", path
+        elif path := _find_input(stored_run, planned, before, home, stack):
+            paths[planned.parameter] = f"{input_directory(planned.parameter)}/{path.name}", path
         else:
             left_out.append(
                 f"the input '{planned.parameter}' ({planned.value}) is not what the run read any more:"
@@ -175,10 +163,10 @@ def _inputs(
 
 
 def _find_input(
-    found: StoredRun, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
+    stored_run: StoredRun, planned: PlannedInput, before: Input, home: Home, stack: ExitStack
 ) -> Path | None:
-    if found.bundle and (carried := find_bundled_input(found.bundle, planned.parameter)):
-        return carried
+    if stored_run.bundle and (bundled := find_bundled_input(stored_run.bundle, planned.parameter)):
+        return bundled
     path = Path(planned.path)
     if planned.remote and not path.exists():  # it was downloaded for the run alone
         path = stack.enter_context(temporary_directory()) / path.name
@@ -192,39 +180,34 @@ def _find_input(
     return path if is_unchanged(planned, path, before) else None
 
 
-def _files_of(read: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
-    for name, place in read.values():
-        if place.is_dir():
-            yield from (
-                (f"{name}/{inner}", path.resolve())
-                for inner, path in list_files(place).items()
-                if path.is_file()
-            )
+def _list_input_files(inputs: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
+    # Links are resolved: their targets are not in the bundle
+    for name, path in inputs.values():
+        if path.is_dir():
+            files = list_files(path).items()
+            yield from ((f"{name}/{inner}", file.resolve()) for inner, file in files if file.is_file())
         else:
-            yield name, place.resolve()
-
-
-# packages
+            yield name, path.resolve()
 
 
 def _lock_artifacts(record: Record) -> tuple[str, ...]:
     return manager_named(record.environment.manager).LOCK_ARTIFACTS if record.environment else ()
 
 
-def _packages(found: StoredRun, stack: ExitStack) -> dict[str, Path]:
-    environment = found.record.environment
+def _find_packages(stored_run: StoredRun, stack: ExitStack) -> dict[str, Path]:
+    environment = stored_run.record.environment
     if environment is None or not environment.lock_sha256:
         return {}
-    if found.bundle and (carried := found.bundle / PACKAGES).is_dir():
-        place = carried
+    if stored_run.bundle and (bundled := stored_run.bundle / PACKAGES).is_dir():
+        directory = bundled
     else:
-        texts = lock_files(found, environment)
+        texts = lock_files(stored_run, environment)
         if not any(texts.values()):
             raise RecordError("the lock of the environment is gone", f"restore {' and '.join(texts)}")
-        place = stack.enter_context(temporary_directory())
-        log = place.with_name(f"{place.name}.log")
-        manager_named(environment.manager).download_packages(environment, texts, place, log)
-    files = sorted(place.iterdir())
+        directory = stack.enter_context(temporary_directory())
+        log = directory.with_name(f"{directory.name}.log")
+        manager_named(environment.manager).download_packages(environment, texts, directory, log)
+    files = sorted(directory.iterdir())
     for path in files:
         if path.suffix != ".whl":
             warn(f"{path.name} is no wheel: what builds it is not taken along, and is asked of the index")

@@ -1,7 +1,7 @@
-"""A bundle described as a Workflow Run RO-Crate: JSON-LD that other programs read.
+"""Describe a bundle as a Workflow Run RO-Crate: JSON-LD that other programs read.
 
-Written by hand: the `rocrate` library brings requests, jinja2 and a fixed layout, and writes today's date and
-random ids, where the same run shall give the same bytes.
+The `rocrate` library is not used: it brings requests, jinja2 and a fixed layout, and writes today's date and
+random ids, although the same run must give the same bytes.
 
 https://w3id.org/ro/wfrun/workflow/0.5 where the project has an MLproject, which is the workflow;
 https://w3id.org/ro/wfrun/process/0.5 where it has none. Both extend https://w3id.org/ro/crate/1.1.
@@ -15,10 +15,11 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from projrun.bundle_layout import METADATA, RECORD, RUN, TREE
 from projrun.plan import PYLOCK_ARTIFACT
-from projrun.record import OUTPUT_ARTIFACT, Input, Output, Record
+from projrun.record import BUNDLE_RECORD, BUNDLE_TREE, OUTPUT_ARTIFACT, Input, Output, Record
+from projrun.records.bundle_reader import ARTIFACTS
 
+METADATA = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
 _PROCESS = ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5")
@@ -43,7 +44,7 @@ class Contents(NamedTuple):
     license: str
     # Parameter -> file or directory; without those that are not in the bundle.
     inputs: Mapping[str, str]
-    # Output, as `output_key` names it -> file; without those that are not in the bundle.
+    # Key of an output -> file; without those that are not in the bundle.
     outputs: Mapping[str, str]
     # Further files: lock, logs, packages.
     others: Iterable[str]
@@ -55,7 +56,7 @@ def output_key(output: Output) -> str:
 
 
 def render_metadata(record: Record, contents: Contents) -> bytes:
-    """Return the text of `ro-crate-metadata.json`."""
+    """Return the content of the file METADATA."""
     graph = {entity["@id"]: entity for entity in _entities(record, contents)}
     text = {"@context": [CONTEXT, TERMS], "@graph": list(graph.values())}
     return json.dumps(text, indent=2, ensure_ascii=False).encode() + b"\n"
@@ -150,7 +151,7 @@ def _license(file: str) -> Entity:
 def _tree(record: Record) -> Entity:
     source = record.plan.source
     entity: Entity = {
-        "@id": f"{TREE}/",
+        "@id": f"{BUNDLE_TREE}/",
         "@type": "Dataset",
         "name": "Source",
         "description": "The files that the run started from, byte for byte.",
@@ -269,9 +270,9 @@ def _output(output: Output, name: str | None) -> Entity:
 
 
 _NAMES = {
-    RECORD: ("The record of the run", "application/json"),
-    f"{RUN}/{PYLOCK_ARTIFACT}": ("The packages of the environment, with hashes", "application/toml"),
-    f"{RUN}/{OUTPUT_ARTIFACT}": ("What the command wrote to the terminal", "text/plain"),
+    BUNDLE_RECORD: ("The record of the run", "application/json"),
+    f"{ARTIFACTS}/{PYLOCK_ARTIFACT}": ("The packages of the environment, with hashes", "application/toml"),
+    f"{ARTIFACTS}/{OUTPUT_ARTIFACT}": ("What the command wrote to the terminal", "text/plain"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Stored runs: found by id, on another server, or in a file."""
+"""Find stored runs by id, on another server, or in a file, and compare them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import msgspec
 
 from projrun import sources, tracking
 from projrun.backends import reclaim_stored
-from projrun.bundle_layout import RECORD, TREE
 from projrun.compare.results import compare
 from projrun.compare.side_by_side import SideBySide, SourceDiff, compare_trees, side_by_side
 from projrun.disk import Home
@@ -21,7 +20,15 @@ from projrun.errors import ProjrunError, RecordError, TrackingError, UsageError
 from projrun.history import Commit, History
 from projrun.net import without_credentials
 from projrun.plan import Checkout, Source, VerifyRules
-from projrun.record import KEPT_OUTPUTS, RECORD_ARTIFACT, Output, Record, from_json
+from projrun.record import (
+    BUNDLE_RECORD,
+    BUNDLE_TREE,
+    KEPT_OUTPUTS,
+    RECORD_ARTIFACT,
+    Output,
+    Record,
+    from_json,
+)
 from projrun.records.bundle_reader import check_out_bundle, is_bundle, unpack_bundle
 from projrun.tracking import Store
 from projrun.tracking.entities import COMMIT_TAG, PROJECT_TAG, Run, ViewType
@@ -29,21 +36,21 @@ from projrun.tracking.supervision import settled_store
 
 
 def find_run(store: Store, prefix: str, view: ViewType = "ACTIVE_ONLY") -> Run:
-    """Return the one run whose id begins with `prefix`, among those that `view` shows."""
+    """Return the run whose id begins with `prefix`, among those that `view` shows. Raises TrackingError."""
     if not re.fullmatch(r"[0-9a-f]{1,32}", prefix):
         raise TrackingError(f"'{prefix}' is not a run id", "see `projrun runs list`")
-    starting = f"attributes.run_id LIKE '{prefix}%'"
-    runs, _ = store.search_runs([], starting, max_results=2, run_view_type=view)
+    condition = f"attributes.run_id LIKE '{prefix}%'"
+    runs, _ = store.search_runs([], condition, max_results=2, run_view_type=view)
     if not runs:
-        raise _unseen(store, prefix, starting, view)
+        raise _not_shown(store, prefix, condition, view)
     if len(runs) > 1:
         raise TrackingError(f"more than one run begins with '{prefix}'", "give more of its id")
     return runs[0]
 
 
-def _unseen(store: Store, prefix: str, starting: str, view: ViewType) -> TrackingError:
-    elsewhere, _ = store.search_runs([], starting, max_results=1, run_view_type="ALL")
-    if not elsewhere:
+def _not_shown(store: Store, prefix: str, condition: str, view: ViewType) -> TrackingError:
+    matches, _ = store.search_runs([], condition, max_results=1, run_view_type="ALL")
+    if not matches:
         return TrackingError(f"there is no run '{prefix}'", "see `projrun runs list`")
     if view == "DELETED_ONLY":
         return TrackingError(f"run '{prefix}' is not deleted", "see `projrun runs search --deleted`")
@@ -68,14 +75,14 @@ def read_provenance(store: Store, run: Run, home: Home) -> Provenance | None:
         return None
     with ExitStack() as stack:
         try:
-            record = _in_store(store, run, stack).record
+            record = _read_from_store(store, run, stack).record
         except RecordError:
             return None
         commit, previous = read_commit(record, home), _previous(store, run)
         if previous is None or previous.tags.get(COMMIT_TAG) == record.plan.source.commit:
             return Provenance(commit, previous, None)
         try:
-            before = _in_store(store, previous, stack).record
+            before = _read_from_store(store, previous, stack).record
         except RecordError:
             return Provenance(commit, None, None)
         return Provenance(commit, previous, read_history(before, record, home))
@@ -114,60 +121,59 @@ class StoredRun(NamedTuple):
         """Return the file with an output of the run, where it was written or kept; None where it is gone."""
         if output.change == "logged":
             return self._kept(output.path, output)
-        there = Path(self.record.root, output.path)
-        if self.record.root and output.sha256 and _is(there, output.sha256):
-            return there
+        original = Path(self.record.root, output.path)
+        if self.record.root and output.sha256 and _has_digest(original, output.sha256):
+            return original
         return self._kept(f"{KEPT_OUTPUTS}/{output.path}", output)
 
     def _kept(self, path: str, output: Output) -> Path | None:
-        """Return the artifact unless its digest is another: beside a moved record may lie other files."""
         file = self.artifacts.file(path)
-        return file if file is None or not output.sha256 or _is(file, output.sha256) else None
+        # The files beside a record that was copied need not be those of its run
+        return file if file is None or not output.sha256 or _has_digest(file, output.sha256) else None
 
 
 def find_stored_run(name: str, home: Home, stack: ExitStack) -> StoredRun:
     """Find a run by its id or the beginning of it, SERVER_URL#RUN, or the path of a record.json or a bundle.
 
-    Raises RecordError.
-    stack: holds what the artifacts need for as long as they are used.
+    stack: holds temporary files and connections for as long as the artifacts are used. Raises RecordError.
     """
     if os.path.isfile(name):
-        return _in_file(Path(name), stack)
+        return _read_file(Path(name), stack)
     url, _, run_id = name.rpartition("#")
     if url:
         if not url.lower().startswith(("http://", "https://")):
             raise UsageError(f"'{without_credentials(name)}' is no run", "give URL_OF_A_SERVER#RUN_ID")
         store = stack.enter_context(closing(tracking.open_store(home, url)))
-        return _in_store(store, find_run(store, run_id), stack)._replace(run=None)
+        return _read_from_store(store, find_run(store, run_id), stack)._replace(run=None)
     if os.path.sep in name or name.endswith((".json", ".zip")):
         raise RecordError(
             f"there is no file '{name}'", "give a run id, a bundle, or the path of a record.json"
         )
     store = stack.enter_context(closing(settled_store(home, reclaim_stored)))
-    return _in_store(store, find_run(store, name), stack)
+    return _read_from_store(store, find_run(store, name), stack)
 
 
-def restore_source(found: StoredRun, home: Home, stack: ExitStack) -> Checkout:
-    """Check out the tree that the run started from; it goes with the stack. Raises ProjrunError."""
-    record = found.record
-    if found.bundle and (found.bundle / TREE).is_dir():
-        return check_out_bundle(found.bundle, record, home, stack)
+def restore_source(stored_run: StoredRun, home: Home, stack: ExitStack) -> Checkout:
+    """Check out the tree that the run started from. It is removed with the stack. Raises ProjrunError."""
+    record = stored_run.record
+    if stored_run.bundle and (stored_run.bundle / BUNDLE_TREE).is_dir():
+        return check_out_bundle(stored_run.bundle, record, home, stack)
     if record.closure is None:
         raise RecordError(
             f"the source of run {record.run_id} was not recorded with it", "run the project anew"
         )
-    artifact = found.artifacts.file(record.closure.artifact) if record.closure.artifact else None
+    artifact = stored_run.artifacts.file(record.closure.artifact) if record.closure.artifact else None
     checkout = sources.restore(record.plan.source, record.closure, artifact, home)
     stack.callback(sources.release, checkout, home)
     return checkout
 
 
-def _in_file(file: Path, stack: ExitStack) -> StoredRun:
-    """Read a bundle or a record; beside `projrun/record.json` lie the other artifacts."""
+def _read_file(file: Path, stack: ExitStack) -> StoredRun:
+    """Read a bundle or a record. The other artifacts are in the directory of `projrun/record.json`."""
     try:
         if is_bundle(file):
             root = unpack_bundle(file, stack)
-            return _in_file(root / RECORD, stack)._replace(bundle=root)
+            return _read_file(root / BUNDLE_RECORD, stack)._replace(bundle=root)
         record = from_json(file.read_bytes())
     except OSError as error:
         raise RecordError(f"{file} cannot be read: {error.strerror}", "look at its rights") from None
@@ -175,7 +181,7 @@ def _in_file(file: Path, stack: ExitStack) -> StoredRun:
     return StoredRun(record, InDirectory(directory.parent if directory.name == "projrun" else directory))
 
 
-def _in_store(store: Store, run: Run, stack: ExitStack) -> StoredRun:
+def _read_from_store(store: Store, run: Run, stack: ExitStack) -> StoredRun:
     artifacts = InStore(store, run.run_id, stack)
     file = artifacts.file(RECORD_ARTIFACT)
     if file is None:
@@ -187,7 +193,7 @@ def _in_store(store: Store, run: Run, stack: ExitStack) -> StoredRun:
 
 
 class InDirectory:
-    """Artifacts in a directory. No name in a stranger's record, and no link, leads out of it."""
+    """Artifacts in a directory. A record may be a stranger's: neither its names nor links lead out of it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
@@ -212,14 +218,14 @@ class InStore:
             if local is not None:
                 return local if local.is_file() else None
             if path not in self._files:
-                self._files[path] = self._downloaded(path)
+                self._files[path] = self._download(path)
             return self._files[path]
         except TrackingError as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
 
-    def _downloaded(self, path: str) -> Path:
+    def _download(self, path: str) -> Path:
         if self._scratch is None:
             self._scratch = self._stack.enter_context(temporary_directory())
         target = self._scratch / str(len(self._files))
@@ -229,7 +235,7 @@ class InStore:
         return target
 
 
-def _is(path: Path, sha256: str) -> bool:
+def _has_digest(path: Path, sha256: str) -> bool:
     try:
         return path.is_file() and sha256_file(path) == sha256
     except OSError:
@@ -239,36 +245,35 @@ def _is(path: Path, sha256: str) -> bool:
 def compare_stored_runs(first: StoredRun, second: StoredRun, home: Home) -> SideBySide:
     """Compare two runs. A source that is not available is a line in the result, not an error."""
     comparison = compare(first.record, second.record, VerifyRules(), (first.content, second.content))
-    return side_by_side(first.record, second.record, _of_sources(first, second, home), comparison)
+    return side_by_side(first.record, second.record, _compare_sources(first, second, home), comparison)
 
 
-def _of_sources(first: StoredRun, second: StoredRun, home: Home) -> SourceDiff:
-    left, right = first.record, second.record
-    shown = SourceDiff(first=_shown(left.plan.source), second=_shown(right.plan.source))
-    commits = left.plan.source.commit, right.plan.source.commit
-    if all(commits) and commits[0] != commits[1]:
+def _compare_sources(first: StoredRun, second: StoredRun, home: Home) -> SourceDiff:
+    old, new = first.record.plan.source, second.record.plan.source
+    diff = SourceDiff(first=_describe_source(old), second=_describe_source(new))
+    if old.commit and new.commit and old.commit != new.commit:
         from projrun.sources.git.library import read_history
 
-        shown = msgspec.structs.replace(shown, history=read_history(left, right, home))
-    if _equal(left, right):
-        return shown
+        diff = msgspec.structs.replace(diff, history=read_history(first.record, second.record, home))
+    if _have_same_source(first.record, second.record):
+        return diff
     with ExitStack() as stack:
         try:
-            trees = [restore_source(stored, home, stack).root for stored in (first, second)]
-            return msgspec.structs.replace(shown, files=tuple(compare_trees(*trees)))
+            trees = [restore_source(stored_run, home, stack).root for stored_run in (first, second)]
+            return msgspec.structs.replace(diff, files=tuple(compare_trees(*trees)))
         except ProjrunError as error:
-            return msgspec.structs.replace(shown, unknown=f"the files cannot be compared: {error}")
+            return msgspec.structs.replace(diff, unknown=f"the files cannot be compared: {error}")
 
 
-def _equal(one: Record, other: Record) -> bool:
-    """Return True if the records alone say that both sources are the same."""
-    a, b = one.closure, other.closure
+def _have_same_source(first: Record, second: Record) -> bool:
+    """Return True if the records alone tell that both sources are the same."""
+    a, b = first.closure, second.closure
     if a is None or b is None or (a.commit, a.sha256, a.unkept) != (b.commit, b.sha256, b.unkept):
         return False
     return bool(a.commit or a.sha256)
 
 
-def _shown(source: Source) -> str:
-    below = f"#{source.subdirectory}" if source.subdirectory and "#" not in source.uri else ""
+def _describe_source(source: Source) -> str:
+    subdirectory = f"#{source.subdirectory}" if source.subdirectory and "#" not in source.uri else ""
     commit = f" at {source.commit[:12]}" if source.commit else ""
-    return f"{source.repository or source.uri}{below}{commit}{' with changes' if source.dirty else ''}"
+    return f"{source.repository or source.uri}{subdirectory}{commit}{' with changes' if source.dirty else ''}"

@@ -1,4 +1,4 @@
-"""Options of a run in a container: the author's section, the user's arguments, the network, the image."""
+"""Options of a run in a container: the author's section, the user's arguments, the project's own image."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from projrun.request import Request
 BASE_IMAGE_VARIABLE = "PROJRUN_DOCKER_BASE_IMAGE"
 TITLE = "org.opencontainers.image.title"  # label of an image with a project in it
 # Arguments of `docker run` that a supervised run cannot have, and why
-_OWN = {
+_REFUSED = {
     "d": "projrun follows the run to its end",
     "detach": "projrun follows the run to its end",
     "restart": "a run is run once",
     "cidfile": "projrun names the container itself",
 }
-_LONG = {
+_LONG_NAMES = {
     "a": "attach",
     "c": "cpu-shares",
     "e": "env",
@@ -41,13 +41,8 @@ _LONG = {
 }
 
 
-class Given(msgspec.Struct, frozen=True):
-    container: PlannedContainer
-    values: dict[str, str]  # of environment variables, for this run only: no record has them
-
-
 def with_base_image(descriptor: Descriptor, request: Request) -> Descriptor:
-    """The descriptor with the image that the user or their environment wants it to be built on."""
+    """Return the descriptor with the base image that the user or their environment names, if any."""
     image = request.docker_image or (
         os.environ.get(BASE_IMAGE_VARIABLE, "") if descriptor.kind != "docker_env" else ""
     )
@@ -57,20 +52,25 @@ def with_base_image(descriptor: Descriptor, request: Request) -> Descriptor:
     return msgspec.structs.replace(descriptor, docker={**docker, "image": image})
 
 
-def planned(request: Request, descriptor: Descriptor, directory: Path) -> Given:
-    """Raises ProjrunError in one line where the section or an argument cannot be followed."""
+def plan_container(
+    request: Request, descriptor: Descriptor, directory: Path
+) -> tuple[PlannedContainer, dict[str, str]]:
+    """Return the options, and the values of environment variables, which no record may hold.
+
+    Raises ProjrunError where the section or an argument cannot be followed.
+    """
     section = descriptor.docker if descriptor.kind == "docker_env" else {}
     arguments, values = _arguments(request.docker_args)
     variables, copied = _environment(section.get("environment") or ())
     container = PlannedContainer(
         arguments=arguments,
-        volumes=tuple(expanded(volume, directory) for volume in section.get("volumes") or ()),
+        volumes=tuple(expand_volume(volume, directory) for volume in section.get("volumes") or ()),
         variables=variables,
         copied=tuple(dict.fromkeys([*copied, *values])),
         read_only_source=request.read_only_source,
         build_image=request.build_image,
     )
-    return Given(container, values)
+    return container, values
 
 
 def _environment(entries: Iterable[object]) -> tuple[dict[str, str], list[str]]:
@@ -91,18 +91,16 @@ def _environment(entries: Iterable[object]) -> tuple[dict[str, str], list[str]]:
 
 
 def _arguments(given: Mapping[str, object]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The arguments for `docker run`, and the values of variables among them."""
+    """Return the arguments for `docker run`, and the values of variables among them."""
     arguments: list[str] = []
     values: dict[str, str] = {}
     for name, value in _pairs(given):
-        if name in _OWN:
-            raise UsageError(f"-A {name}: {_OWN[name]}", "leave it out")
+        if name in _REFUSED:
+            raise UsageError(f"-A {name}: {_REFUSED[name]}", "leave it out")
         if name == "env" and isinstance(value, str):
             variable, _, text = value.partition("=")
             values[variable] = text if "=" in value else os.environ.get(variable, "")
-        elif name == "rm" or value is False:
-            continue  # it is removed in any case
-        else:
+        elif name != "rm" and value is not False:  # projrun removes the container in any case
             arguments.append(f"--{name}" if value is True else f"--{name}={value}")
     return tuple(arguments), values
 
@@ -114,28 +112,28 @@ def _pairs(given: Mapping[str, object]) -> Iterator[tuple[str, object]]:
             hint = "write it as `docker run` has it, without dashes: -A gpus=all"
             raise UsageError(f"-A {raw}: that is no name of an argument", hint)
         for item in value if isinstance(value, (list, tuple)) else [value]:
-            yield _long(name), item if isinstance(item, bool) else str(item)
+            yield _long_name(name), item if isinstance(item, bool) else str(item)
 
 
-def _long(name: str) -> str:
-    if len(name) == 1 and name not in (*_LONG, *_OWN):
+def _long_name(name: str) -> str:
+    if len(name) == 1 and name not in (*_LONG_NAMES, *_REFUSED):
         raise UsageError(f"-A {name}: `docker run` has no such argument", "see `docker run --help`")
-    return _LONG.get(name, name)
+    return _LONG_NAMES.get(name, name)
 
 
 # volumes
 
 
-def expanded(volume: str, directory: Path) -> str:
-    """`SOURCE:TARGET[:OPTIONS]` with variables, `~`, `$(pwd)` and relative paths expanded, by no shell.
+def expand_volume(volume: str, directory: Path) -> str:
+    """Expand variables, `~`, `$(pwd)` and relative paths in `SOURCE:TARGET[:OPTIONS]`, without a shell.
 
-    directory: the project's, which relative paths start from, as `$(pwd)` does.
+    directory: the project's, which relative paths start from.
     """
     text = re.sub(r"\$\(\s*pwd\s*\)|`\s*pwd\s*`|\$\{PWD\}|\$PWD\b", lambda _: str(directory), volume)
     if "$(" in text or "`" in text:
         message = f"the volume '{volume}' wants a shell, of which only $(pwd) is known"
         raise ProjectError(message, "write a path")
-    text = re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: _variable(found[1] or found[2], volume), text)
+    text = re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: _variable(match[1] or match[2], volume), text)
     source, colon, rest = text.partition(":")
     if not colon:
         return text  # a volume without a name
@@ -156,7 +154,7 @@ def _variable(name: str, volume: str) -> str:
 
 
 def with_project(launch: Launch, plan: Plan, checkout: Checkout, log: Path) -> Launch:
-    """A launch in an image that also holds the project's tree, which is built now."""
+    """Build an image that also holds the project's tree, and return the launch in it."""
     from projrun.environments import images_of
 
     assert launch.container is not None
@@ -177,11 +175,12 @@ def _owner(plan: Plan, container: Container, directory: Path) -> str:
     """Return the owner of the tree in its image: the user of the process, which writes there."""
     from projrun.backends.local.container import container_user
 
-    wanted = plan.container or PlannedContainer()
-    if wanted.read_only_source:
+    options = plan.container or PlannedContainer()
+    if options.read_only_source:
         return "0:0"
-    given = [text.partition("=")[2] for text in wanted.arguments if text.startswith("--user=")]
-    numbers = re.fullmatch(r"\d+(:\d+)?", given[-1]) if given else None
+    users = [text.partition("=")[2] for text in options.arguments if text.startswith("--user=")]
+    # A name would have to be looked up in the image; `docker run` takes the last of several
+    numbers = re.fullmatch(r"\d+(:\d+)?", users[-1]) if users else None
     return numbers[0] if numbers else container_user(container, directory)
 
 
@@ -196,6 +195,6 @@ def source_labels(source: Source, project: str) -> dict[str, str]:
 
 
 def legal_name(project: str) -> str:
-    """A project's name as the name of an image: lower case, letters and digits with single separators."""
+    """Return a project's name as the name of an image: lower case, letters and digits, single separators."""
     words = re.findall(r"[a-z0-9]+", project.lower())
     return "-".join(words) or "docker-project"

@@ -1,4 +1,4 @@
-"""From a request and a checkout to a plan."""
+"""Make a plan from a request and a checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from projrun.environments import manager_for, manager_named
 from projrun.errors import ProjrunError, UsageError
 from projrun.inputs import Storage, storage_for
 from projrun.net import without_secrets
-from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedEnvironment, Resolving
+from projrun.plan import Checkout, Descriptor, Lock, Plan, PlannedContainer, PlannedEnvironment, Resolving
 from projrun.project import environment_of, read_project
 from projrun.project.command import render_command
 from projrun.project.mlproject import EntryPoint, Project
@@ -29,17 +29,17 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan
     checkout: Checkout
-    captured: Captured = Captured(None)  # what gives the tree back
+    captured: Captured = Captured(None)  # the means to restore the tree
     storage: Storage
     caller: Path  # the directory that relative values of path parameters start from
-    # What inputs must be, by parameter; where nothing is expected, any will do
+    # The inputs by parameter that must have the recorded digest; others may have any
     expected: Mapping[str, Input] = {}
     descriptor: Descriptor  # of the environment, with the credentials in it
-    lock: Lock | None = None  # of the environment, where it is not to be resolved
+    lock: Lock | None = None  # of the environment, if it is not to be resolved
     urls: dict[str, str]  # of remote inputs, by parameter, with the credentials in them
-    # That the caller gave for the command, with their real values; None removes one
+    # The variables that the caller gave for the command, with their real values; None removes one
     variables: Mapping[str, str | None] = {}
-    # What the command is started by, outside of what the environment puts before it
+    # The words that start the command, such as `nice`, before those of the environment
     prefix: tuple[str, ...] = ()
     pinned: bool = False  # the user named the experiment
     timeout_s: float | None = None
@@ -56,9 +56,9 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_plan(request: Request, checkout: Checkout, captured: Captured, home: Home) -> Planned:
-    """Read the project's files and the user's values into everything that determines the run.
+    """Plan a run from the project's files and the user's values.
 
-    One checkout is good for the plans of many requests, each of which has storage of its own.
+    Many requests can be planned on one checkout; each plan has storage of its own.
     """
     caller = Path.cwd()
     storage = storage_for(request.storage_dir, home)
@@ -70,12 +70,12 @@ def make_plan(request: Request, checkout: Checkout, captured: Captured, home: Ho
     for warning in (*project.warnings, *rendered.warnings):
         warn(warning)
     environment = plan_environment(request, project, entry_point)
-    container, values = None, dict[str, str]()
+    container: PlannedContainer | None = None
+    values: dict[str, str] = {}
     if manager_named(environment.manager).IN_CONTAINERS:
-        from projrun.runner import container_options
+        from projrun.runner.container_options import plan_container
 
-        given = container_options.planned(request, environment.descriptor, checkout.directory)
-        container, values = given.container, given.values
+        container, values = plan_container(request, environment.descriptor, checkout.directory)
     else:
         _refuse_container_options(request, environment.manager)
     script = entry_point.script
@@ -86,7 +86,9 @@ def make_plan(request: Request, checkout: Checkout, captured: Captured, home: Ho
         command=rendered.command,
         parameters=rendered.parameters,
         inputs=rendered.inputs,
-        environment=msgspec.structs.replace(environment, descriptor=_public(environment.descriptor)),
+        environment=msgspec.structs.replace(
+            environment, descriptor=_without_credentials(environment.descriptor)
+        ),
         container=container,
         backend=request.backend,
         backend_config=dict(request.backend_config),
@@ -115,18 +117,19 @@ def make_plan(request: Request, checkout: Checkout, captured: Captured, home: Ho
 
 
 def plan_environment(request: Request, project: Project, entry_point: EntryPoint) -> PlannedEnvironment:
-    """The environment of one entry point, whatever its parameters. Its descriptor may hold credentials."""
+    """Plan the environment of one entry point. The descriptor may hold credentials."""
     descriptor, warnings = environment_of(project, entry_point)
     for warning in warnings:
         warn(warning)
     manager = _manager_for(descriptor, request.env_manager)
-    explain(f"environment manager {manager}: {_because(request, descriptor)}")
+    written_for = f"what the project is written for, by {descriptor.file or descriptor.kind}"
+    explain(f"environment manager {manager}: {'it was asked for' if request.env_manager else written_for}")
     if manager_named(manager).IN_CONTAINERS:
         from projrun.runner.container_options import with_base_image
 
         descriptor = with_base_image(descriptor, request)
     requirements = entry_point.script.requirements if entry_point.script else ()
-    resolving = _resolving(request, manager, descriptor, project.directory)
+    resolving = _plan_resolving(request, manager, descriptor, project.directory)
     if requirements and manager_named(manager).BUILDS:
         from projrun.project.conventions import add_requirements
 
@@ -136,14 +139,7 @@ def plan_environment(request: Request, project: Project, entry_point: EntryPoint
     return PlannedEnvironment(manager=manager, descriptor=descriptor, resolving=resolving)
 
 
-def _because(request: Request, descriptor: Descriptor) -> str:
-    if request.env_manager:
-        return "it was asked for"
-    return f"what the project is written for, by {descriptor.file or descriptor.kind}"
-
-
-def _public(descriptor: Descriptor) -> Descriptor:
-    """Without the credentials that its URLs may hold."""
+def _without_credentials(descriptor: Descriptor) -> Descriptor:
     lines = (*descriptor.build_dependencies, *descriptor.dependencies, *descriptor.constraints)
     if not any("://" in line for line in lines):
         return descriptor
@@ -161,21 +157,21 @@ def _check_url(parameter: str, url: str) -> None:
 
 
 def _refuse_container_options(request: Request, manager: str) -> None:
-    for option, given in (
+    for option, value in (
         ("--docker-args", request.docker_args),
         ("--build-image", request.build_image),
         ("--docker-image", request.docker_image),
         ("--read-only-source", request.read_only_source),
         ("docker_auth", request.docker_auth),
     ):
-        if given:
+        if value:
             raise UsageError(
                 f"{option} is for runs in containers, and this one uses the environment manager {manager}",
                 "leave it out, or say --env-manager docker",
             )
 
 
-def _resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
+def _plan_resolving(request: Request, manager: str, descriptor: Descriptor, directory: Path) -> Resolving:
     lock = manager_named(manager).find_lock(descriptor, directory)
     if lock and (request.upgrade or request.as_of):
         option = "--upgrade" if request.upgrade else "--as-of"
@@ -195,13 +191,14 @@ def _resolving(request: Request, manager: str, descriptor: Descriptor, directory
     )
 
 
-def _manager_for(descriptor: Descriptor, asked: str) -> str:
-    """The manager that the user asked for, or the one that the descriptor is written for."""
-    manager = manager_named(asked) if asked else None
-    in_container = manager is None or manager.IN_CONTAINERS or not manager.BUILDS
-    if descriptor.kind == "docker_env" and not in_container:
+def _manager_for(descriptor: Descriptor, requested: str) -> str:
+    """Return the manager that the user asked for, or the one that the descriptor is written for."""
+    if not requested:
+        return manager_for(descriptor)
+    manager = manager_named(requested)
+    if descriptor.kind == "docker_env" and manager.BUILDS and not manager.IN_CONTAINERS:
         raise UsageError(
-            f"the project runs in a container (docker_env), which --env-manager {asked} has not",
+            f"the project runs in a container (docker_env), which --env-manager {requested} has not",
             "leave --env-manager out, or use --env-manager local to run it without one",
         )
-    return asked or manager_for(descriptor)
+    return requested

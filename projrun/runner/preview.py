@@ -1,4 +1,4 @@
-"""A preview of a run, which does nothing of it."""
+"""Show what a run would do, for --dry-run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EnvironmentPreview(msgspec.Struct, frozen=True, kw_only=True):
 
 class Download(msgspec.Struct, frozen=True, kw_only=True):
     what: str
-    # None when it is not known beforehand. What the caches of tools hold is not downloaded again
+    # None when it is not known beforehand; files in the tools' own caches are counted too
     bytes: int | None = None
 
 
@@ -44,29 +44,28 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     downloads: tuple[Download, ...]
 
 
-def preview(request: Request, home: Home) -> Preview:
-    """Read the project and make the plan. No run, no environment; a Git repository goes to the cache."""
+def make_preview(request: Request, home: Home) -> Preview:
+    """Read the project and make the plan. A Git repository is fetched to the cache; nothing else is made."""
     check(request)
     with fetched(request.uri, request.version, home, offline=request.offline) as checkout:
         planned = make_plan(request, checkout, Captured(None), home)
-        wanted = planned.plan.environment
-        builds = manager_named(wanted.manager).BUILDS
-        lock = stored_lock(wanted, checkout.directory, home) if builds else None
-    built = lock is not None and is_built(wanted.manager, lock, home)
+        environment = planned.plan.environment
+        builds = manager_named(environment.manager).BUILDS
+        lock = stored_lock(environment, checkout.directory, home) if builds else None
+    built = lock is not None and is_built(environment.manager, lock, home)
     packages = _packages(lock)
-    environment = EnvironmentPreview(
-        manager=wanted.manager,
-        builds=builds,
-        locked=lock is not None,
-        built=built,
-        python=lock.python if lock else "",
-        packages=tuple(f"{package['name']} {package.get('version', '')}".strip() for package in packages),
-    )
     inputs = [Download(what=without_secrets(url)) for url in planned.urls.values()]
-    needed = () if built or not builds else _downloads(wanted, packages, lock)
+    needed = () if built or not builds else _downloads(environment, packages, lock)
     return Preview(
         plan=mask_value(msgspec.to_builtins(planned.plan)),
-        environment=environment,
+        environment=EnvironmentPreview(
+            manager=environment.manager,
+            builds=builds,
+            locked=lock is not None,
+            built=built,
+            python=lock.python if lock else "",
+            packages=tuple(map(_name_and_version, packages)),
+        ),
         variables=tuple(sorted(request.variables)),
         downloads=(*needed, *inputs),
     )
@@ -87,25 +86,25 @@ def _downloads(
     if lock is None:
         requirements = (*environment.descriptor.build_dependencies, *environment.descriptor.dependencies)
         return tuple(Download(what=f"{line} and what it needs") for line in requirements)
-    return tuple(
-        Download(what=f"{package['name']} {package.get('version', '')}".strip(), bytes=_size(package))
-        for package in packages
-    )
+    return tuple(Download(what=_name_and_version(package), bytes=_size(package)) for package in packages)
+
+
+def _name_and_version(package: dict[str, Any]) -> str:
+    return f"{package['name']} {package.get('version', '')}".strip()
 
 
 def _size(package: dict[str, Any]) -> int | None:
-    """Return the size of the smallest file that may be chosen, in bytes: a lower bound."""
-    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
-    sizes = [file["size"] for file in files if "size" in file]
-    return min(sizes) if sizes else None
+    """Return the size of the smallest file in bytes: which one is chosen depends on the platform."""
+    files = (*package.get("wheels", ()), package.get("sdist", {}))
+    return min((file["size"] for file in files if "size" in file), default=None)
 
 
 _STATES = {True: " and changes", False: "", None: " and perhaps changes"}
 
 
-def as_text(found: Preview) -> str:
-    plan = msgspec.convert(found.plan, Plan)
-    source, environment = plan.source, found.environment
+def format_preview(preview: Preview) -> str:
+    plan = msgspec.convert(preview.plan, Plan)
+    source, environment = plan.source, preview.environment
     state = "used as it is"
     if environment.builds:
         locked = f"locked with Python {environment.python}" if environment.locked else "not resolved yet"
@@ -117,13 +116,13 @@ def as_text(found: Preview) -> str:
         ("entry point", plan.entry_point),
         *((f"parameter {name}", value) for name, value in plan.parameters.items()),
         ("environment", f"{environment.manager}: {state}"),
-        *(("variable", name) for name in found.variables),
+        *(("variable", name) for name in preview.variables),
         ("backend", plan.backend),
-        *(("download", _download(download)) for download in found.downloads),
+        *(("download", _format_download(download)) for download in preview.downloads),
     ]
     body = format_pairs((name, one_line(value)) for name, value in rows)
     return mask_text(f"{body}\ncommand:\n{plan.command}")
 
 
-def _download(one: Download) -> str:
-    return one.what if one.bytes is None else f"{one.what}, {one.bytes} bytes"
+def _format_download(download: Download) -> str:
+    return download.what if download.bytes is None else f"{download.what}, {download.bytes} bytes"

@@ -1,4 +1,4 @@
-"""Do a run again from its record alone: its tree, its lock, its inputs, its values, its variables."""
+"""Repeat a run from its record alone: with its tree, lock, inputs, values and variables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from projrun.project.mlproject import EntryPoint, Project
 from projrun.record import Record, to_json
 from projrun.records.availability import (
     Missing,
-    absent_variables,
     find_inputs,
     find_lock,
     find_source,
+    list_unset_variables,
     restored_path,
 )
 from projrun.records.bundle_writer import BundleOptions, write_bundle
@@ -41,75 +41,70 @@ from projrun.tracking.recorder import Recorder, RunIdentity, identify_record
 from projrun.tracking.supervision import settled_store, supervising
 
 
-class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """The user's options for a run that is done again."""
-
+class RepeatOptions(msgspec.Struct, frozen=True, kw_only=True):
     experiment_name: str = ""  # empty: the first run's
     run_name: str = ""
-    variables: Mapping[str, str | None] = {}  # on top of the recorded ones
-    elsewhere: bool = False  # in a directory of another name, deeper down, with blanks in it
-    prefix: tuple[str, ...] = ()  # what the command is started by, such as `nice`
+    variables: Mapping[str, str | None] = {}  # set on top of the recorded ones; None removes one
+    elsewhere: bool = False  # use a directory of another name, deeper down, with blanks in it
+    prefix: tuple[str, ...] = ()  # the words that start the command, such as `nice`
     tags: Mapping[str, str] = {}  # of the new run
-    strict: bool = False  # the exact Python or nothing
+    strict: bool = False  # refuse another patch version of Python
 
 
 def reproduce(
-    found: StoredRun, home: Home, again: Again | None = None, staying: ExitStack | None = None
+    first: StoredRun, home: Home, options: RepeatOptions | None = None, tree_stack: ExitStack | None = None
 ) -> Record:
-    """Start a new run with all that determined the first one. The project of today is not looked at.
+    """Start a new run with all that determined the first one. The project of today is not read.
 
-    staying: keeps the tree that it ran in, to look at what it made there; else that goes with the run.
-    Raises RecordError before anything runs when something cannot be had, after saying what.
+    tree_stack: removes the tree of the new run, which otherwise ends with the run.
+    Raises RecordError before anything runs if a part of the first run is missing, after naming each.
     """
-    again = again or Again()
+    options = options or RepeatOptions()
     with (
         closing(settled_store(home, reclaim_stored)) as store,
         supervising(home, store) as supervision,
         ExitStack() as own,
     ):
-        planned = prepare(found, home, staying or own, again)
-        run = Recorder(store, _identity(found, again), supervision.name).open(planned.plan)
+        planned = _plan_again(first, home, tree_stack or own, options)
+        run = Recorder(store, _identity(first, options), supervision.name).open(planned.plan)
         return perform(store, run, planned, home)
 
 
-def prepare(found: StoredRun, home: Home, stack: ExitStack, again: Again) -> Planned:
-    """Return the plan of the recorded run in a tree of its own, which goes with the stack."""
-    record, missing = found.record, list[Missing]()
-    checkout = find_source(found, home, stack, missing)
-    if checkout and again.elsewhere:
-        checkout = _moved_away(checkout)
-    lock = find_lock(found, checkout.directory, missing) if checkout else None
-    if lock and again.strict and record.environment and lock.python != record.environment.python:
+def _plan_again(first: StoredRun, home: Home, stack: ExitStack, options: RepeatOptions) -> Planned:
+    """Return the plan of the recorded run in a tree of its own, which is removed with the stack."""
+    record, missing = first.record, list[Missing]()
+    checkout = find_source(first, home, stack, missing)
+    if checkout and options.elsewhere:
+        checkout = _move_away(checkout)
+    lock = find_lock(first, checkout.directory, missing) if checkout else None
+    if lock and options.strict and record.environment and lock.python != record.environment.python:
         problem = f"Python {record.environment.python} is not on this machine"
         missing.append(Missing(problem, "install it, or leave --strict out"))
-    places = find_inputs(found, checkout.root, missing) if checkout else {}
-    missing += absent_variables(record)
-    for lack in missing:
-        print_error(f"{lack.what}; {lack.help}")
+    paths = find_inputs(first, checkout.root, missing) if checkout else {}
+    missing += list_unset_variables(record)
+    for part in missing:
+        print_error(f"{part.what}; {part.help}")
     if missing or checkout is None:
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
-    captured = Captured(record.closure, found.artifacts.file(artifact) if artifact else None)
-    planned = _planned(record, checkout, places, lock, again.variables, home)
-    return msgspec.structs.replace(planned, captured=captured, prefix=again.prefix)
+    captured = Captured(record.closure, first.artifacts.file(artifact) if artifact else None)
+    planned = _planned(record, checkout, paths, lock, options.variables, home)
+    return msgspec.structs.replace(planned, captured=captured, prefix=options.prefix)
 
 
-def _identity(found: StoredRun, again: Again) -> RunIdentity:
-    identity = identify_record(found.record)
+def _identity(first: StoredRun, options: RepeatOptions) -> RunIdentity:
+    identity = identify_record(first.record)
     return msgspec.structs.replace(
         identity,
-        name=again.run_name,
-        experiment_name=again.experiment_name,
-        experiment_id=found.run.experiment_id if found.run and not again.experiment_name else "",
-        tags={**identity.tags, **again.tags, REPRODUCES_TAG: found.record.run_id},
+        name=options.run_name,
+        experiment_name=options.experiment_name,
+        experiment_id=first.run.experiment_id if first.run and not options.experiment_name else "",
+        tags={**identity.tags, **options.tags, REPRODUCES_TAG: first.record.run_id},
     )
 
 
-# the plan
-
-
-def _moved_away(checkout: Checkout) -> Checkout:
-    """Move the tree further down in the directory that goes with the run."""
+def _move_away(checkout: Checkout) -> Checkout:
+    """Move the tree deeper into the directory that is removed with the run."""
     root = checkout.root.parent / "another place" / "deeper" / f"{checkout.root.name} again"
     root.parent.mkdir(parents=True)
     checkout.root.rename(root)
@@ -120,7 +115,7 @@ def _moved_away(checkout: Checkout) -> Checkout:
 def _planned(
     record: Record,
     checkout: Checkout,
-    places: Mapping[str, Path],
+    paths: Mapping[str, Path],
     lock: Lock | None,
     variables: Mapping[str, str | None],
     home: Home,
@@ -131,9 +126,9 @@ def _planned(
     storage = storage_for("", home)
     caller = _caller(record, checkout)
     given = {
-        name: str(places.get(name, value))
+        name: str(paths.get(name, value))
         for name, value in plan.parameters.items()
-        if name in places
+        if name in paths
         or name not in entry_point.parameters
         or value != entry_point.parameters[name].default
     }
@@ -174,7 +169,7 @@ def _descriptor(plan: Plan, project: Project, entry_point: EntryPoint) -> Descri
 
 
 def _container(record: Record, root: Path) -> PlannedContainer | None:
-    """Return the recorded options, with the volumes of the recorded tree from the restored one."""
+    """Return the recorded options; volumes of the recorded tree are those of the restored tree."""
     container = record.plan.container
     if container is None:
         return None
@@ -201,48 +196,52 @@ def _variables(record: Record) -> dict[str, str | None]:
     return {**present, **record.platform.variables, **given}
 
 
-def make(file: Path, request: Request, home: Home, stack: ExitStack) -> StoredRun:
-    """Run the project and write its run to `file`. Raises RecordError for one that failed."""
+def make_baseline(file: Path, request: Request, home: Home, stack: ExitStack) -> StoredRun:
+    """Run the project and write the run to `file`. Raises RecordError if the run failed."""
     request = msgspec.structs.replace(request, entry_point=request.entry_point or "main")
-    repetition = find_stored_run(run(request, home).run_id, home, stack)
-    outcome = repetition.record.outcome
+    stored_run = find_stored_run(run(request, home).run_id, home, stack)
+    outcome = stored_run.record.outcome
     if outcome.status != "FINISHED":
         raise RecordError(
             f"the run {outcome.reason or outcome.status}: it is no baseline", "mend the project"
         )
     if file.suffix.lower() == ".zip":
-        for line in write_bundle(
-            repetition, file.absolute(), home, BundleOptions(source=False, inputs=False)
-        ):
+        options = BundleOptions(source=False, inputs=False)  # a baseline is compared with, never run again
+        for line in write_bundle(stored_run, file.absolute(), home, options):
             warn(line)
     else:
         try:
-            write_atomically(file, to_json(repetition.record))
+            write_atomically(file, to_json(stored_run.record))
         except OSError as error:
             raise RecordError(f"{file} cannot be written: {error.strerror}", "name another place") from None
     warn(f"there was no baseline: keep {file}, or nothing is ever verified")
-    return repetition
+    return stored_run
 
 
-def against(file: Path, request: Request, home: Home, stack: ExitStack) -> tuple[StoredRun, StoredRun]:
-    """The run in `file`, and a new one of the project as it is now. Raises UsageError before it runs."""
+def run_against_baseline(
+    file: Path, request: Request, home: Home, stack: ExitStack
+) -> tuple[StoredRun, StoredRun]:
+    """Return the run in `file`, and a new run of the project as it is now.
+
+    Raises UsageError, before anything runs, if the request differs from that of the baseline.
+    """
     first = find_stored_run(str(file), home, stack)
-    _check(first.record, request, file)
+    _check_request(first.record, request, file)
     request = msgspec.structs.replace(
         request, entry_point=request.entry_point or first.record.plan.entry_point
     )
     return first, find_stored_run(run(request, home).run_id, home, stack)
 
 
-def _check(record: Record, request: Request, file: Path) -> None:
-    """Other questions have other answers. What a path names is compared by its digest, wherever it lies."""
+def _check_request(record: Record, request: Request, file: Path) -> None:
     plan = record.plan
-    asked = {"entry point": request.entry_point or plan.entry_point, **request.parameters}
+    requested = {"entry point": request.entry_point or plan.entry_point, **request.parameters}
     before = {"entry point": plan.entry_point, **plan.parameters}
-    for name in asked.keys() - {planned.parameter for planned in plan.inputs}:
-        if asked[name] != before.get(name):
+    # A parameter of type path may name another file: inputs are compared by their digests
+    for name in requested.keys() - {planned.parameter for planned in plan.inputs}:
+        if requested[name] != before.get(name):
             made = f"was made with {name} {before[name]}" if name in before else f"was made without {name}"
             raise UsageError(
-                f"the baseline {file} {made}, not with {asked[name]}",
+                f"the baseline {file} {made}, not with {requested[name]}",
                 "ask the same, or name another file for another baseline",
             )

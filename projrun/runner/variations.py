@@ -24,7 +24,7 @@ from projrun.processes import merge_environ
 from projrun.processes.programs import run_program
 from projrun.record import Record
 from projrun.records.stored_runs import StoredRun, find_stored_run
-from projrun.runner.reproduction import Again, reproduce
+from projrun.runner.reproduction import RepeatOptions, reproduce
 from projrun.tracking.entities import VARIES_TAG
 
 FIXED = "with a fixed hash seed"
@@ -117,8 +117,10 @@ def _repeat(
     """Repeat the run. The tree that it ran in is removed when the stack ends."""
     change = change or Change()
     say(f"doing run {first.record.run_id[:8]} again, {label}")
-    again = Again(variables=change.variables, prefix=change.prefix, elsewhere=change.elsewhere, tags=tags)
-    return find_stored_run(reproduce(first, home, again, stack).run_id, home, stack)
+    options = RepeatOptions(
+        variables=change.variables, prefix=change.prefix, elsewhere=change.elsewhere, tags=tags
+    )
+    return find_stored_run(reproduce(first, home, options, stack).run_id, home, stack)
 
 
 def _compare(first: StoredRun, second: StoredRun, rules: VerifyRules) -> Comparison:

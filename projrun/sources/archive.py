@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from projrun.bundle_layout import RECORD, TREE
 from projrun.console import one_line
 from projrun.disk import Home, file_operations
 from projrun.disk.file_operations import sha256_file
@@ -15,7 +14,7 @@ from projrun.errors import SourceError
 from projrun.net import without_secrets
 from projrun.net.web_client import is_web_url
 from projrun.plan import Checkout, Source
-from projrun.record import from_json
+from projrun.record import BUNDLE_RECORD, BUNDLE_TREE, from_json
 from projrun.sources.checkouts import new_checkout_directory
 from projrun.sources.location import Location, directory_within, path_of
 
@@ -54,11 +53,11 @@ def fetch(
             digest, top = _unpack(place, root, sha256, offline)
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
-        record = root / top.rpartition("/")[0] / RECORD
+        record = root / top.rpartition("/")[0] / BUNDLE_RECORD
         is_bundle = bool(top) and record.is_file()
         if is_bundle:
             subdirectory = subdirectory or from_json(record.read_bytes()).plan.source.subdirectory
-        name = root.name if is_bundle and top == TREE else top.partition("/")[0]
+        name = root.name if is_bundle and top == BUNDLE_TREE else top.partition("/")[0]
         root = _replace_by_subdirectory(root, top, name)
         subdirectory, uri = subdirectory.strip("/"), without_secrets(location.uri)
         source = Source(kind="archive", uri=uri, subdirectory=subdirectory, sha256=digest)
@@ -75,11 +74,11 @@ def _top_of(names: Collection[str]) -> str:
     only_entry = next(iter(entries)) if len(entries) == 1 else ""
     top = only_entry if _has_files(only_entry, names) else ""
     prefix = f"{top}/" if top else ""
-    if f"{prefix}{RECORD}" not in names:
+    if f"{prefix}{BUNDLE_RECORD}" not in names:
         return top
-    if not _has_files(f"{prefix}{TREE}", names):
+    if not _has_files(f"{prefix}{BUNDLE_TREE}", names):
         raise SourceError("the bundle has no source", "make one with `projrun bundle RUN -o FILE`")
-    return f"{prefix}{TREE}"
+    return f"{prefix}{BUNDLE_TREE}"
 
 
 def _has_files(directory: str, names: Collection[str]) -> bool:

@@ -10,7 +10,7 @@ from projrun.environments.docker.docker_manager import choose_base
 from projrun.errors import BuildError, ParameterError, ProjectError, ProjrunError, UsageError
 from projrun.plan import Descriptor
 from projrun.request import Request
-from projrun.runner.container_options import expanded, legal_name, planned, with_base_image
+from projrun.runner.container_options import expand_volume, legal_name, plan_container, with_base_image
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,19 @@ from projrun.runner.container_options import expanded, legal_name, planned, with
 def test_volumes_are_expanded_by_no_shell(written: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("PLACE", "/some/place")
-    assert expanded(written, Path("/project")) == meant
+    assert expand_volume(written, Path("/project")) == meant
 
 
 @pytest.mark.parametrize("written", ["$(rm -rf /):/b", "`id`:/b", "$NOT_SET_AT_ALL:/b"])
 def test_what_only_a_shell_could_expand_is_refused(written: str) -> None:
     with pytest.raises((ProjectError, ParameterError)):
-        expanded(written, Path("/project"))
+        expand_volume(written, Path("/project"))
 
 
 def arguments(**given: object) -> tuple[str, ...]:
     request = Request(uri=".", docker_args=given)
-    return planned(request, Descriptor(kind="none"), Path("/project")).container.arguments
+    container, _ = plan_container(request, Descriptor(kind="none"), Path("/project"))
+    return container.arguments
 
 
 def test_arguments_of_every_form() -> None:
@@ -61,10 +62,10 @@ def test_arguments_of_every_form() -> None:
 def test_values_of_variables_are_no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FROM_HERE", "hush")
     request = Request(uri=".", docker_args={"e": ["TOKEN=a=b"], "env": "FROM_HERE"})
-    found = planned(request, Descriptor(kind="none"), Path("/project"))
-    assert found.container.arguments == ()
-    assert set(found.container.copied) == {"TOKEN", "FROM_HERE"}
-    assert found.values == {"TOKEN": "a=b", "FROM_HERE": "hush"}
+    container, values = plan_container(request, Descriptor(kind="none"), Path("/project"))
+    assert container.arguments == ()
+    assert set(container.copied) == {"TOKEN", "FROM_HERE"}
+    assert values == {"TOKEN": "a=b", "FROM_HERE": "hush"}
 
 
 @pytest.mark.parametrize("name", ["detach", "d", "restart", "cidfile", "Z", "a b", ""])
@@ -76,7 +77,7 @@ def test_arguments_that_a_run_cannot_have(name: str) -> None:
 def test_a_variable_that_the_project_wants_and_nobody_set() -> None:
     descriptor = Descriptor(kind="docker_env", docker={"image": "a", "environment": ["NOT_SET_AT_ALL"]})
     with pytest.raises(ProjrunError, match=r"NOT_SET_AT_ALL.*export"):
-        planned(Request(uri="."), descriptor, Path("/project"))
+        plan_container(Request(uri="."), descriptor, Path("/project"))
 
 
 @pytest.mark.parametrize(
