@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -11,10 +11,21 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.server import artifact_files, model_handlers
-from projrun.server.guard import JSON_TYPE, App, Guard, Receive, Scope, Send, send_response
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.server.messages import decode_body, decode_query, error_answer
-from projrun.server.prometheus import TEXT_TYPE, RequestCounter, RequestCounts
+from projrun.server.middleware import (
+    JSON_TYPE,
+    App,
+    Guard,
+    LateApp,
+    Receive,
+    RequestCounter,
+    RequestCounts,
+    Scope,
+    Send,
+    TextPages,
+    send_response,
+)
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid_parameter, quote_short
 from projrun.tracking.wire import Json
@@ -24,33 +35,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-
-
-class TextPages:
-    """Answer GET and HEAD of each path in `pages` with the text that its function returns."""
-
-    def __init__(self, app: App, pages: Mapping[str, Callable[[], str]]) -> None:
-        self._app, self._pages = app, pages
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        page = self._pages.get(scope.get("path", ""))
-        if page is None or scope["method"] not in ("GET", "HEAD"):
-            await self._app(scope, receive, send)
-            return
-        await send_response(send, 200, page().encode(), TEXT_TYPE, head=scope["method"] == "HEAD")
-
-
-class LateApp:
-    """An application that `make` creates when the first request comes to it."""
-
-    def __init__(self, make: Callable[[], App]) -> None:
-        self._make = make
-        self._app: App | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._app is None:
-            self._app = self._make()
-        await self._app(scope, receive, send)
 
 
 Query = list[tuple[str, str]]
@@ -66,8 +50,6 @@ class DisconnectedError(Exception):
 # process is writing, the request is repeated in a thread that waits.
 class ShortPath:
     """Answer requests for the fixed paths of `handlers`, below each of `prefixes`; pass others to `app`.
-
-    The web framework has no part in it.
 
     in_thread: calls a function in another thread, for work that may take long.
     """
@@ -119,6 +101,7 @@ def handle_request(
     handler: Handler, store: Store, method: str, query: Query, body: bytes, **in_path: object
 ) -> Json:
     """Decode a request and answer it. in_path: fields of the message that the path holds."""
+    # Clients of MLflow put the fields of a GET into the query, all others into a JSON body
     if query and (method == "GET" or not body):
         message = decode_query(handler.message, query)
     else:
@@ -138,7 +121,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             raise DisconnectedError
         parts.append(event.get("body", b""))
         size += len(parts[-1])
-        if size > limit:
+        if size > limit:  # counted here, because a request in chunks does not announce its length
             raise invalid_parameter(f"the request is larger than {limit} bytes", "log it in parts")
         if not event.get("more_body"):
             return b"".join(parts)
@@ -188,6 +171,7 @@ def create_app(
     app: App = LateApp(partial(_framework, store))
     app = ShortPath(app, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=_in_thread)
     app = Guard(TextPages(app, pages), token=token, hosts=tuple(hosts))
+    # The counter is the outermost layer, so that it counts refused requests too
     return RequestCounter(app, requests) if requests else app
 
 
@@ -195,7 +179,7 @@ def _framework(store: Store) -> App:
     from starlette.applications import Starlette
 
     # 404: a path with a line break matches no route at all.
-    return Starlette(routes=routes(store), exception_handlers={404: _unrouted})
+    return Starlette(routes=_routes(store), exception_handlers={404: _unrouted})
 
 
 async def _in_thread(work: Callable[..., Json], *arguments: object) -> Json:
@@ -204,7 +188,7 @@ async def _in_thread(work: Callable[..., Json], *arguments: object) -> Json:
     return await run_in_threadpool(work, *arguments)
 
 
-def routes(store: Store) -> list[BaseRoute]:
+def _routes(store: Store) -> list[BaseRoute]:
     from starlette.routing import Route
 
     table: list[BaseRoute] = []
@@ -229,7 +213,7 @@ def _answering(endpoint: RequestFunction) -> RequestFunction:
         try:
             return await endpoint(request)
         except (ClientDisconnect, DisconnectedError):
-            return Response()
+            return Response()  # nobody reads it
         except Exception as error:
             return artifact_files.json_response(*error_answer(error, f"{request.method} {request.url.path}"))
 

@@ -1,28 +1,37 @@
-"""Artifacts over HTTP: listing, upload, deletion, and download of whole files or of ranges."""
+"""Artifacts over HTTP: their URIs, listing, upload, deletion, and download of whole files or of ranges.
+
+A run has `mlflow-artifacts:/<experiment id>/<run id>/artifacts`,
+a logged model `mlflow-artifacts:/<experiment id>/models/<model id>/artifacts`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 import msgspec
 
-from projrun.server import addresses
-from projrun.server.guard import JSON_TYPE
+from projrun.errors import TrackingError
+from projrun.server.middleware import JSON_TYPE
+from projrun.server.run_view import RunView
 from projrun.tracking import Store
+from projrun.tracking.entities import ArtifactInfo, Experiment, Run
+from projrun.tracking.limits import not_found, quote_short
 from projrun.tracking.wire import Json, file_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from projrun.tracking.models import ArtifactFiles
+    from projrun.tracking.models import ArtifactFiles, LoggedModel, ModelStore
 
+SCHEME = "mlflow-artifacts:"
 CHUNK = 1 << 20
+# Runs of strangers write artifacts: a browser must neither take one for a page of this server nor run it
 ARTIFACT_HEADERS = {
     "content-type": "application/octet-stream",
     "content-security-policy": "sandbox; default-src 'none'",
@@ -31,12 +40,81 @@ ARTIFACT_HEADERS = {
 }
 
 
+def _is_ours(store: Store, uri: str) -> bool:
+    return bool(store.artifact_root) and uri.startswith(f"{store.artifact_root}/")
+
+
+def experiment_uri(store: Store, experiment: Experiment) -> str:
+    location = experiment.artifact_location
+    return f"{SCHEME}/{experiment.experiment_id}" if _is_ours(store, location) else location
+
+
+def run_uri(store: Store, run: Run) -> str:
+    """Return the URI of a run's artifacts; clients reach a location of the experiment's own by themselves."""
+    if _is_ours(store, run.artifact_uri):
+        return f"{SCHEME}/{run.experiment_id}/{run.run_id}/artifacts"
+    return run.artifact_uri
+
+
+def model_uri(store: Store, model: LoggedModel) -> str:
+    if _is_ours(store, model.artifact_uri):
+        return f"{SCHEME}/{model.experiment_id}/models/{model.model_id}/artifacts"
+    return model.artifact_uri
+
+
+class RunFiles:
+    """The artifacts of one run, with the methods that those of a logged model have."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+
+    def list_entries(self, path: str) -> list[ArtifactInfo]:
+        return self._store.list_artifacts(self._run_id, path)
+
+    def open_file(self, path: str) -> AbstractContextManager[BinaryIO]:
+        return self._store.open_artifact(self._run_id, path)
+
+    def write(self, path: str, content: bytes | Iterable[bytes]) -> None:
+        parts = content if isinstance(content, bytes) else iter(content)
+        self._store.write_artifact(self._run_id, path, parts)
+
+    def delete(self, path: str) -> None:
+        self._store.delete_artifact(self._run_id, path)
+
+
+def resolve_artifact(store: Store, address: str) -> tuple[ArtifactFiles, str]:
+    """Return the files that `address` (behind `…/mlflow-artifacts/artifacts/`) is in, and its path there."""
+    experiment_id, _, rest = address.strip("/").partition("/")
+    owner, _, rest = rest.partition("/")
+    files: ArtifactFiles
+    if owner == "models":
+        owner, _, rest = rest.partition("/")
+        models = require_models(store).logged
+        stored_in = models.get(owner, allow_deleted=True).experiment_id
+        files = models.artifacts(owner)
+    else:
+        stored_in = store.get_run(owner).experiment_id
+        if isinstance(store, RunView) and store.has_answered(owner, experiment_id):
+            stored_in = experiment_id  # the run has moved since the client was told its address
+        files = RunFiles(store, owner)
+    fixed, _, path = rest.partition("/")
+    if fixed != "artifacts" or stored_in != experiment_id:
+        raise not_found(f"there is no artifact {quote_short(address)}")
+    return files, path
+
+
+def require_models(store: Store) -> ModelStore:
+    if store.models is None:
+        raise TrackingError("this store keeps no models", error_code="NOT_IMPLEMENTED")
+    return store.models
+
+
 async def _list(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> Json:
-        files, path = addresses.resolve_artifact(store, request.query_params.get("path", ""))
-        infos = files.list_entries(addresses.strip_slash(path))
+        files, path = resolve_artifact(store, request.query_params.get("path", ""))
+        infos = files.list_entries(path.removesuffix("/"))
         # Unlike in artifacts/list, paths here are relative to the directory that is listed.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
@@ -48,7 +126,7 @@ async def _download(store: Store, request: Request) -> Response:
     from starlette.responses import Response, StreamingResponse
 
     def look() -> tuple[ArtifactFiles, str, int]:
-        files, path = addresses.resolve_artifact(store, request.path_params["address"])
+        files, path = resolve_artifact(store, request.path_params["address"])
         with files.open_file(path) as file:
             return files, path, os.fstat(file.fileno()).st_size
 
@@ -73,6 +151,7 @@ def parse_range(header: str, size: int) -> range | None:
 
     A header that is not one range of bytes is ignored, as RFC 9110, 14.2, allows.
     """
+    # 18 digits fit any file; Python takes quadratic time to read longer numbers
     match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", header.strip())
     if match is None or match[0].endswith("=-"):
         return range(size)
@@ -105,15 +184,16 @@ async def _upload(store: Store, request: Request) -> Response:
 
     stream = request.stream()
 
-    async def following() -> bytes:
+    async def read_part() -> bytes:
         return await anext(stream, b"")
 
+    # The store reads the parts in its own thread, so that no upload is ever whole in memory
     def parts() -> Iterator[bytes]:
-        while part := from_thread.run(following):
+        while part := from_thread.run(read_part):
             yield part
 
     def work() -> None:
-        files, path = addresses.resolve_artifact(store, request.path_params["address"])
+        files, path = resolve_artifact(store, request.path_params["address"])
         files.write(path, parts())
 
     await run_in_threadpool(work)
@@ -124,7 +204,7 @@ async def _delete(store: Store, request: Request) -> Response:
     from starlette.concurrency import run_in_threadpool
 
     def work() -> None:
-        files, path = addresses.resolve_artifact(store, request.path_params["address"])
+        files, path = resolve_artifact(store, request.path_params["address"])
         files.delete(path)
 
     await run_in_threadpool(work)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from projrun.server.guard import App
+    from projrun.server.middleware import App
     from projrun.server.run_view import RunView
 
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 128
-GRACE_S = 2
+GRACE_S = 2  # seconds that requests get to finish
 
 
 class Endpoint:
@@ -48,12 +48,13 @@ class Endpoint:
         host, device: listen there instead, and answer only what comes through that network device.
         run_id, pinned: clients see the store as the `RunView` of that run; without a run id, as it is.
         """
-        self.token = os.urandom(32).hex()
+        self.token = os.urandom(32).hex()  # `secrets` would import hashlib, hmac and random
         self._store, self._run_id, self._pinned = store, run_id, pinned
         self._view: RunView | None = None
         self.host = host or LOOPBACK
         self._socket = _listening(self.host, device)
         self.url = f"http://{self.host}:{self._socket.getsockname()[1]}"
+        # A pipe: one `select` waits for a client and for `close`, without waking up in between
         self._wakeup, self._waker = os.pipe()
         self._closed = False
         self._thread = threading.Thread(target=self._wait_and_serve, name="projrun-endpoint", daemon=True)
@@ -66,7 +67,7 @@ class Endpoint:
         self._closed = True
         os.close(self._waker)  # this makes the other end readable
         self._thread.join(2 * GRACE_S)
-        if not self._thread.is_alive():
+        if not self._thread.is_alive():  # else it would read from whatever file gets this number next
             os.close(self._wakeup)
         self._socket.close()
         if self._view is not None:
@@ -95,7 +96,7 @@ def _listening(host: str, device: str) -> _socket.socket:
     # With the protocol named, asyncio sets TCP_NODELAY on the connections; with 0 it does not.
     listening = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, _socket.IPPROTO_TCP)
     try:
-        if device:
+        if device:  # the bridge's address alone would not do: other machines can route packets to it
             listening.setsockopt(_socket.SOL_SOCKET, _socket.SO_BINDTODEVICE, device.encode() + b"\0")
         listening.bind((host, 0))
         listening.listen(BACKLOG)
@@ -110,6 +111,7 @@ def _serve(store: Store, token: str, host: str, listening: _socket.socket, wakeu
     import asyncio
     import socket
 
+    # asyncio takes no `_socket.socket`
     asyncio.run(_server(store, token, host, wakeup).serve([socket.socket(fileno=listening.detach())]))
 
 
@@ -149,6 +151,7 @@ def server_config(app: App, certificate: str = "", key: str = "") -> uvicorn.Con
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     return uvicorn.Config(
         app,
+        # uvicorn would take uvloop and httptools where they are installed, and behave differently there
         loop="asyncio",
         http="h11",
         ws="none",
@@ -189,7 +192,7 @@ def tracking_variables(
     variables: dict[str, str | None] = {
         "MLFLOW_RUN_ID": run.run_id,
         "MLFLOW_EXPERIMENT_ID": run.experiment_id,
-        "MLFLOW_EXPERIMENT_NAME": None,
+        "MLFLOW_EXPERIMENT_NAME": None,  # mlflow refuses a name that is not the id's
         "PYTHONUNBUFFERED": os.environ.get("PYTHONUNBUFFERED", "1"),  # output is live in a pipe too
     }
     if store.uri.startswith("http"):
@@ -207,8 +210,9 @@ def tracking_variables(
             "MLFLOW_TRACKING_URI": endpoint.url,
             ENDPOINT: endpoint.url,
             "MLFLOW_TRACKING_TOKEN": endpoint.token,
-            "MLFLOW_TRACKING_USERNAME": None,
+            "MLFLOW_TRACKING_USERNAME": None,  # mlflow prefers a user name and password to the token
             "MLFLOW_TRACKING_PASSWORD": None,
+            # Some libraries read the one spelling, some the other
             "NO_PROXY": not_proxied,
             "no_proxy": not_proxied,
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the address ends with the run

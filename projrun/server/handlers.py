@@ -1,4 +1,4 @@
-"""MLflow's REST API over a store: one function for each request. No web framework is used here."""
+"""MLflow's REST API over a store: one function for each request, without a web framework."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from projrun.server import addresses
+from projrun.server import artifact_files
 from projrun.server import messages as m
 from projrun.tracking import Store
 from projrun.tracking.entities import Experiment, Run
 from projrun.tracking.limits import check_page_size, invalid_parameter, not_found
 from projrun.tracking.wire import Json, experiment_json, file_json, metric_json, run_info_json, run_json
 
-PAGE_SIZE = 1000
 NO_EXPERIMENT = "-1"  # no store gives this id
 MAX_BODY = 32_000_000
+# MLflow's own limits, which its clients divide their requests by
+PAGE_SIZE = 1000
 MAX_BATCH_BODY = 1_000_000
 MAX_HISTORY = 25_000
 MAX_BULK_RUNS = 100
@@ -34,11 +35,11 @@ class Handler(NamedTuple):
 
 
 def _experiment_json(store: Store, experiment: Experiment) -> Json:
-    return experiment_json(experiment, addresses.experiment_uri(store, experiment))
+    return experiment_json(experiment, artifact_files.experiment_uri(store, experiment))
 
 
 def _run_json(store: Store, run: Run) -> Json:
-    return run_json(run, addresses.run_uri(store, run))
+    return run_json(run, artifact_files.run_uri(store, run))
 
 
 def create_experiment(store: Store, message: m.CreateExperiment) -> Json:
@@ -105,7 +106,7 @@ def get_run(store: Store, message: m.RunMessage) -> Json:
 def update_run(store: Store, message: m.UpdateRun) -> Json:
     status = m.parse_status(message.status)
     run = store.update_run(message.run(), status=status, end_time=message.end_time, run_name=message.run_name)
-    return {"run_info": run_info_json(run, addresses.run_uri(store, run))}
+    return {"run_info": run_info_json(run, artifact_files.run_uri(store, run))}
 
 
 def delete_run(store: Store, message: m.RunMessage) -> None:
@@ -156,13 +157,14 @@ def log_model(store: Store, message: m.LogModel) -> None:
         raise invalid_parameter(f"model_json is not a JSON object: {error}") from None
     if absent := {"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys():
         raise invalid_parameter(f"model_json lacks {', '.join(sorted(absent))}")
+    # MLflow stores these alone, as the tag mlflow.log-model.history, and leaves out signature and sizes
     fields = ("run_id", "utc_time_created", "artifact_path", "model_uuid", "flavors")
     store.log_model(message.run(), {key: model[key] for key in fields if key in model})
 
 
 def log_inputs(store: Store, message: m.LogInputs) -> None:
     if message.models:
-        models = addresses.require_models(store).logged
+        models = artifact_files.require_models(store).logged
         models.log_inputs(message.run(), [item.model_id for item in message.models])
     store.log_inputs(message.run(), [item.input() for item in message.datasets or ()])
 
@@ -194,8 +196,8 @@ def get_metric_history_bulk(store: Store, message: m.GetMetricHistoryBulk) -> Js
 
 def list_artifacts(store: Store, message: m.ListArtifacts) -> Json:
     run = store.get_run(message.run())
-    files = store.list_artifacts(run.run_id, addresses.strip_slash(message.path or ""))
-    return {"root_uri": addresses.run_uri(store, run), "files": [file_json(info) for info in files]}
+    files = store.list_artifacts(run.run_id, (message.path or "").removesuffix("/"))
+    return {"root_uri": artifact_files.run_uri(store, run), "files": [file_json(info) for info in files]}
 
 
 GET, POST, PATCH, DELETE, GET_POST = ("GET",), ("POST",), ("PATCH",), ("DELETE",), ("GET", "POST")

@@ -14,6 +14,7 @@ from projrun.tracking.limits import invalid_parameter, quote_short
 from projrun.tracking.models import Dataset, ModelOrder
 from projrun.tracking.wire import MODEL_STATUSES, Json
 
+# MLflow's messages are protobuf, whose integers have 64 bits
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 # MLflow numbers them in this order, from 1.
@@ -22,7 +23,7 @@ VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
 
 
 class RequestMessage(msgspec.Struct, kw_only=True):
-    # Fields that a query string may repeat.
+    # Names of the fields that a query string may repeat
     lists: ClassVar[tuple[str, ...]] = ()
 
 
@@ -332,8 +333,9 @@ def require(name: str, value: str | None) -> str:
 
 
 def decode_body(message: type[M], body: bytes) -> M:
-    """Decode a JSON body. Numbers may be strings. Raises TrackingError (INVALID_PARAMETER_VALUE)."""
+    """Decode a JSON body. Raises TrackingError (INVALID_PARAMETER_VALUE)."""
     try:
+        # Not strict: protobuf writes integers of 64 bits as strings
         return msgspec.json.decode(body or b"{}", type=message, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _decoding_error(error) from None
@@ -393,7 +395,7 @@ def _decoding_error(error: Exception) -> TrackingError:
 HTTP_STATUSES = {
     "BAD_REQUEST": 400,
     "INVALID_PARAMETER_VALUE": 400,
-    "RESOURCE_ALREADY_EXISTS": 400,
+    "RESOURCE_ALREADY_EXISTS": 400,  # as MLflow, not 409
     "PERMISSION_DENIED": 403,
     "ENDPOINT_NOT_FOUND": 404,
     "RESOURCE_DOES_NOT_EXIST": 404,
@@ -411,6 +413,7 @@ def error_answer(error: Exception, request: str) -> tuple[int, Json]:
         return _answer(error.error_code, str(error))
     if isinstance(error, ProjrunError):
         return _answer("INTERNAL_ERROR", str(error))
+    # A bug in projrun: the client gets the message, the log of the server the traceback
     _log.error("%s", request, exc_info=error)
     return _answer("INTERNAL_ERROR", f"{type(error).__name__}: {error}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projrun.server import messages as m
-from projrun.server.addresses import model_uri, require_models, strip_slash
+from projrun.server.artifact_files import model_uri, require_models
 from projrun.server.handlers import DELETE, GET, GET_POST, PATCH, POST, Handler, page
 from projrun.tracking import Store
 from projrun.tracking.limits import invalid_parameter
@@ -65,7 +65,9 @@ def search(store: Store, message: m.SearchLoggedModels) -> Json:
 def list_artifacts(store: Store, message: m.ListModelArtifacts) -> Json:
     models = _models(store)
     model = models.get(message.model())
-    files = models.artifacts(model.model_id).list_entries(strip_slash(message.artifact_directory_path or ""))
+    files = models.artifacts(model.model_id).list_entries(
+        (message.artifact_directory_path or "").removesuffix("/")
+    )
     return {"root_uri": model_uri(store, model), "files": [file_json(info) for info in files]}
 
 
@@ -96,6 +98,7 @@ def _model_answer(store: Store, model: LoggedModel) -> Json:
     return {"model": logged_model_json(model, model_uri(store, model))}
 
 
+# MLflow's own default sizes of pages
 MODELS_PER_PAGE = 100
 VERSIONS_PER_PAGE = 10_000
 
@@ -210,7 +213,7 @@ def get_download_uri(store: Store, message: m.VersionMessage) -> Json:
     models = require_models(store)
     location = models.registry.location(message.model(), message.number())
     scheme, _, model_id = location.partition(":/")
-    if scheme == "models":
+    if scheme == "models":  # a version made of a logged model (MLflow 3), whose files stay where they are
         location = model_uri(store, models.logged.get(model_id))
     return {"artifact_uri": location}
 

@@ -1,4 +1,4 @@
-"""The server of `projrun server`: the store for all mlflow clients, until it is told to stop."""
+"""Serve the store to all mlflow clients until the server is told to stop (`projrun server`)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def serve(store: Store, settings: ServerSettings, ready: Callable[[str], None]) 
     import uvicorn
 
     from projrun.server.app import create_app
-    from projrun.server.prometheus import RequestCounts
+    from projrun.server.middleware import RequestCounts
 
     if not is_loopback(settings.host) and not settings.token:
         raise UsageError(f"{settings.host} is not a loopback address, and there is no token", "give one")
@@ -83,10 +83,12 @@ def _load_tls(config: object) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     problem: OSError | None = None
+    # A name may have IPv6 and IPv4 addresses, of which this machine can use one alone
     for family, address in _addresses(host, port):
         # With the protocol named, asyncio sets TCP_NODELAY on the connections; with 0 it does not.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
+            # A server that was stopped can start again at once, while its old connections time out
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
             listening.listen(BACKLOG)

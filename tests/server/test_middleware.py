@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from projrun.disk import Home
-from projrun.server import guard
+from projrun.server import middleware
 from projrun.server.endpoint import Endpoint
-from projrun.server.guard import Guard
+from projrun.server.middleware import Guard
 from tests.server.conftest import Ask
 
 INVALID = (400, "INVALID_PARAMETER_VALUE")
@@ -351,7 +351,7 @@ def test_headers_have_their_length(ask: Ask) -> None:
 
 def test_tokens_are_compared_in_the_same_time_wherever_they_differ() -> None:
     """Nothing but hmac.compare_digest sees the token after the start."""
-    tree = ast.parse(Path(guard.__file__).read_text())
+    tree = ast.parse(Path(middleware.__file__).read_text())
     uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "_token"]
     digests = [
         node
