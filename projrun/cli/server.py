@@ -41,7 +41,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
     from projrun.disk import home_from
     from projrun.errors import UsageError
     from projrun.server.standalone import ServerSettings, is_loopback, serve
-    from projrun.tracking.sqlite import sqlite_store
+    from projrun.tracking import sqlite
     from projrun.tracking.supervision import settle_lost_runs
 
     if bool(cert) != bool(key):
@@ -56,7 +56,7 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
             say(f"clients need MLFLOW_TRACKING_TOKEN={token}")
 
     home = home_from()
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         store.remove_abandoned_uploads()
         settle_lost_runs(home, store, reclaim_stored)
         try:

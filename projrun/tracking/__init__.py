@@ -176,8 +176,8 @@ class Store(Protocol):
 
 
 KINDS = {
-    "rest": "projrun.tracking.rest.rest_store",
-    "sqlite": "projrun.tracking.sqlite.sqlite_store",
+    "rest": "projrun.tracking.rest",
+    "sqlite": "projrun.tracking.sqlite",
 }
 
 

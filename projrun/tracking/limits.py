@@ -1,4 +1,4 @@
-"""Limits of names and lengths as MLflow has them, so that a run fits into any MLflow store."""
+"""Limits of names and lengths as MLflow has them, so that a run or a model fits into any MLflow store."""
 
 from __future__ import annotations
 
@@ -27,6 +27,21 @@ MAX_DATASET_SCHEMA = 1_048_575
 MAX_DATASET_PROFILE = 16_777_215
 MAX_RUNS_PER_PAGE = 50_000
 MAX_FILTER = 100_000
+# Of logged models and of the model registry
+MAX_MODEL_NAME = 256
+MAX_LOGGED_MODEL_NAME = 500
+MAX_MODEL_TYPE = 500
+MAX_RUN_ID = 32
+MAX_MODEL_ID = 36
+MAX_ALIAS = 255
+MAX_REGISTRY_TAG_KEY = 250
+MAX_REGISTRY_TAG_VALUE = 100_000
+MAX_DESCRIPTION = 100_000
+MAX_RUN_LINK = 500
+MAX_MODELS_PER_PAGE = 1000
+MAX_VERSIONS_PER_PAGE = 200_000
+MAX_MODEL_LINKS = 1000
+MAX_DATASETS = 100
 INT64 = 2**63
 
 TRUNCATE_VARIABLE = "MLFLOW_TRUNCATE_LONG_VALUES"
@@ -172,3 +187,50 @@ def check_dataset(dataset: DatasetInput) -> None:
 def check_page_size(max_results: int, limit: int = MAX_RUNS_PER_PAGE) -> None:
     if not 1 <= max_results <= limit:
         raise invalid_parameter(f"max_results is {max_results}", f"ask for 1 to {limit}")
+
+
+def check_model_name(name: str) -> str:
+    """Check the name of a registered model, which clients use in paths, and return it."""
+    check_text("model name", name)
+    if not name.strip():
+        raise invalid_parameter("the model name is empty", "give the model a name")
+    if "/" in name or ":" in name or os.path.normpath(name) != name or name in (".", ".."):
+        raise invalid_parameter(f"the model name {quote_short(name)} cannot be used", "leave out / and :")
+    check_length("model name", name, MAX_MODEL_NAME)
+    return name
+
+
+def check_logged_model_name(name: str) -> str:
+    check_text("model name", name)
+    if any(char in name for char in "/:.%\"'"):
+        raise invalid_parameter(
+            f"the model name {quote_short(name)} cannot be used", "leave out / : . % and quotes"
+        )
+    return check_text_length("model name", name, MAX_LOGGED_MODEL_NAME)
+
+
+def parse_version(version: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", version):
+        raise invalid_parameter(f"the model version {quote_short(version)} is not a number")
+    return int(version)
+
+
+def check_alias(alias: str, *, new: bool = False) -> str:
+    check_text("alias", alias)
+    if not re.fullmatch(r"[\w\-]+", alias):
+        raise invalid_parameter(
+            f"the alias {quote_short(alias)} cannot be used", "use letters, digits, _ and -"
+        )
+    check_length("alias", alias, MAX_ALIAS)
+    if new and (alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias)):
+        raise invalid_parameter(f"the alias {quote_short(alias)} is reserved", "use another one")
+    return alias
+
+
+def check_registry_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    for key, value in tags.items():
+        if not key:
+            raise invalid_parameter("a tag has no name")
+        check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
+        check_text_length("tag value", value, MAX_REGISTRY_TAG_VALUE)
+    return dict(tags)

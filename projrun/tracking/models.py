@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal, Protocol
 import msgspec
 
 from projrun.tracking.entities import ArtifactInfo, LifecycleStage
+from projrun.tracking.limits import invalid_parameter, quote_short
 
 LoggedModelStatus = Literal["PENDING", "READY", "FAILED"]
 Stage = Literal["None", "Staging", "Production", "Archived"]
@@ -21,6 +22,26 @@ PROMPT_TAG = "mlflow.prompt.is_prompt"
 PROMPT_SOURCE = "dummy-source"
 # On a logged model: the versions under which it is registered, as JSON.
 VERSIONS_TAG = "mlflow.modelVersions"
+
+
+def parse_stage(stage: str, *, active: bool = False) -> Stage:
+    """Return the stage in MLflow's spelling; clients may write it in any case."""
+    for known in STAGES:
+        if known.lower() == stage.lower() and (not active or known in ACTIVE_STAGES):
+            return known
+    allowed = ACTIVE_STAGES if active else STAGES
+    raise invalid_parameter(
+        f"{quote_short(stage)} is not a stage that can be used here", f"use one of {', '.join(allowed)}"
+    )
+
+
+def parse_model_status(status: str) -> LoggedModelStatus:
+    for known in STATUSES:
+        if known == status:
+            return known
+    raise invalid_parameter(
+        f"{quote_short(status)} is not a status of a model", f"use one of {', '.join(STATUSES)}"
+    )
 
 
 class ModelMetric(msgspec.Struct, frozen=True, kw_only=True):

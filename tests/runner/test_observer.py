@@ -10,9 +10,9 @@ from projrun.disk.file_operations import sha256_of_readable, sha256_text
 from projrun.errors import TrackingError
 from projrun.plan import Checkout, Source, VerifyRules
 from projrun.runner.observer import Observer
+from projrun.tracking import sqlite
 from projrun.tracking.entities import ArtifactInfo
-from projrun.tracking.sqlite import sqlite_store
-from projrun.tracking.sqlite.sqlite_store import SqliteStore
+from projrun.tracking.sqlite import SqliteStore
 
 
 def test_what_goes_away_while_digests_are_taken_has_none(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ class Leaving(SqliteStore):
 def test_an_interruption_and_a_server_that_went_away_do_not_take_the_record_with_them(
     home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         observer = Observer(store, store.create_run("0").run_id, checkout_in(tmp_path), home)
         store.__class__ = Leaving
         assert observer.outputs(True, VerifyRules()) is None
@@ -60,7 +60,7 @@ def checkout_in(place: Path) -> Checkout:
 
 
 def test_an_artifact_that_vanishes_does_not_take_the_record_with_it(home: Home, tmp_path: Path) -> None:
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         store.__class__ = Forgetful
         run = store.create_run("0")
         observer = Observer(store, run.run_id, checkout_in(tmp_path), home)

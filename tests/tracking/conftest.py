@@ -11,9 +11,8 @@ import pytest
 from projrun.disk import Home
 from projrun.server.endpoint import Endpoint
 from projrun.server.run_view import RunView
-from projrun.tracking import KINDS, Store, open_store
-from projrun.tracking.sqlite import sqlite_store
-from projrun.tracking.sqlite.sqlite_store import SqliteStore
+from projrun.tracking import KINDS, Store, open_store, sqlite
+from projrun.tracking.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -42,5 +41,5 @@ def store(
 @pytest.fixture
 def kept(home: Home) -> Iterator[SqliteStore]:
     """The embedded store with what only it has: models."""
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         yield store

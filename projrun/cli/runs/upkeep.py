@@ -43,26 +43,26 @@ def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) ->
 
     from projrun.disk import home_from
     from projrun.errors import UsageError
-    from projrun.tracking.mlflow_import.stores import open_mlflow_store
-    from projrun.tracking.sqlite import sqlite_store
+    from projrun.tracking import sqlite
+    from projrun.tracking.mlflow_import import open_mlflow_store
 
     path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
     roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
     home = home_from()
     seen: set[str] = set()
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
         old = open_mlflow_store(path)
         for run in old.runs(path):
             seen.add(run.experiment.name)
             if not names or run.experiment.name in names:
-                _added(f"run {run.run_id}", partial(importer.add, run))
-        for model in old.logged_models(path):
-            seen.add(model.experiment.name)
-            if not names or model.experiment.name in names:
-                _added(f"model {model.model_id}", partial(importer.add_logged_model, model))
+                _added(f"run {run.run.run_id}", partial(importer.add, run))
+        for logged in old.logged_models(path):
+            seen.add(logged.experiment.name)
+            if not names or logged.experiment.name in names:
+                _added(f"model {logged.model.model_id}", partial(importer.add_logged_model, logged))
         for registered in old.registered_models(path) if not names else ():
-            _added(f"model '{registered.name}'", partial(importer.add_registered_model, registered))
+            _added(f"model '{registered.model.name}'", partial(importer.add_registered_model, registered))
     if unknown := sorted(set(names) - seen):
         raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {place}", "look at its name")
     _tell(importer.result, roots)
@@ -117,8 +117,8 @@ def sync_() -> None:
     from projrun.disk import home_from
     from projrun.errors import TrackingError
     from projrun.tracking import open_store
+    from projrun.tracking.rest import RestStore
     from projrun.tracking.rest.outbox import list_outboxes
-    from projrun.tracking.rest.rest_store import RestStore
     from projrun.tracking.supervision import settle_lost_runs
 
     home = home_from()
@@ -144,8 +144,8 @@ def sync_() -> None:
 def _is_delivered(store: object, place: RunOutbox) -> bool:
     from projrun.console import print_error, say
     from projrun.errors import TrackingError
+    from projrun.tracking.rest import RestStore
     from projrun.tracking.rest.outbox import FINAL
-    from projrun.tracking.rest.rest_store import RestStore
 
     assert isinstance(store, RestStore)
     if not place.acquire():
@@ -173,10 +173,10 @@ def check_() -> None:
 
     from projrun.console import print_data, say
     from projrun.disk import home_from
-    from projrun.tracking.sqlite import sqlite_store
+    from projrun.tracking import sqlite
 
     home = home_from()
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         if swept := store.remove_abandoned_uploads():
             say(f"removed {swept} uploads that were broken off")
         faults = store.find_faults()

@@ -10,15 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from projrun.errors import UsageError
-from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, Metric
-from projrun.tracking.mlflow_import.stores import (
-    MlflowExperiment,
-    MlflowLoggedModel,
-    MlflowModelVersion,
-    MlflowRegisteredModel,
-    MlflowRun,
-)
-from projrun.tracking.models import STATUSES, ModelMetric
+from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, Experiment, Metric, Run
+from projrun.tracking.mlflow_import import MlflowLoggedModel, MlflowRegisteredModel, MlflowRun
+from projrun.tracking.models import STATUSES, LoggedModel, ModelMetric, ModelVersion, RegisteredModel
 
 LARGEST = 1.7976931348623157e308
 # For NaN the models' table has 0, and only the run's tells the difference.
@@ -37,9 +31,9 @@ def _read_logged_models(db: sqlite3.Connection) -> Iterator[MlflowLoggedModel]:
     for row in db.execute("SELECT * FROM logged_models ORDER BY creation_timestamp_ms, model_id"):
         model_id = row["model_id"]
         metrics = db.execute(METRICS, (model_id,))
-        yield MlflowLoggedModel(
+        model = LoggedModel(
             model_id=model_id,
-            experiment=experiments[row["experiment_id"]],
+            experiment_id=str(row["experiment_id"]),
             name=row["name"],
             model_type=row["model_type"] or "",
             source_run_id=row["source_run_id"] or "",
@@ -54,6 +48,7 @@ def _read_logged_models(db: sqlite3.Connection) -> Iterator[MlflowLoggedModel]:
             metrics=tuple(_model_metric(metric) for metric in metrics.fetchall()),
             artifact_uri=row["artifact_location"],
         )
+        yield MlflowLoggedModel(experiments[row["experiment_id"]], model)
 
 
 def _read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegisteredModel]:
@@ -64,7 +59,7 @@ def _read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegistered
     for row in db.execute("SELECT * FROM registered_models ORDER BY name"):
         name = row["name"]
         versions = db.execute("SELECT * FROM model_versions WHERE name = ? ORDER BY version", (name,))
-        yield MlflowRegisteredModel(
+        model = RegisteredModel(
             name=name,
             description=row["description"] or "",
             creation_time=row["creation_time"] or 0,
@@ -73,8 +68,8 @@ def _read_registered_models(db: sqlite3.Connection) -> Iterator[MlflowRegistered
             aliases=dict(db.execute(aliases, (name,)).fetchall())
             if "registered_model_aliases" in tables
             else {},
-            versions=tuple(_version(db, dict(version)) for version in versions.fetchall()),
         )
+        yield MlflowRegisteredModel(model, tuple(_version(db, dict(version)) for version in versions))
 
 
 def _tables(db: sqlite3.Connection) -> set[str]:
@@ -88,9 +83,10 @@ def _restore_number(value: float, is_nan: bool) -> float:
     return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
-def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> MlflowModelVersion:
+def _version(db: sqlite3.Connection, row: Mapping[str, Any]) -> ModelVersion:
     tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-    return MlflowModelVersion(
+    return ModelVersion(
+        name=row["name"],
         version=row["version"],
         stage=row["current_stage"] or "None",
         description=row["description"] or "",
@@ -166,9 +162,9 @@ def _read_runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRu
         run_id = run["run_uuid"]
         tags = _pairs(db, "SELECT key, value FROM tags WHERE run_uuid = ?", run_id)
         metrics = db.execute("SELECT * FROM metrics WHERE run_uuid = ?", (run_id,))
-        yield MlflowRun(
+        entity = Run(
             run_id=run_id,
-            experiment=experiments[run["experiment_id"]],
+            experiment_id=str(run["experiment_id"]),
             run_name=run.get("name") or tags.get(RUN_NAME_TAG, ""),
             user_id=run.get("user_id") or "",
             status=run["status"] or "FINISHED",
@@ -177,12 +173,12 @@ def _read_runs(db: sqlite3.Connection, *, has_inputs: bool) -> Iterator[MlflowRu
             lifecycle_stage=run["lifecycle_stage"] or "active",
             params=_pairs(db, "SELECT key, value FROM params WHERE run_uuid = ?", run_id),
             tags=tags,
-            metrics=tuple(map(_metric, metrics.fetchall())),
             inputs=tuple(_inputs(db, run_id)) if has_inputs else (),
             artifact_uri=run["artifact_uri"] or "",
             model_inputs=tuple(_links(db, "RUN_INPUT", run_id)) if has_inputs else (),
             model_outputs=_links(db, "RUN_OUTPUT", run_id) if has_inputs else {},
         )
+        yield MlflowRun(experiments[run["experiment_id"]], entity, tuple(map(_metric, metrics.fetchall())))
 
 
 def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
@@ -191,14 +187,15 @@ def _links(db: sqlite3.Connection, kind: str, run_id: str) -> dict[str, int]:
     return {row["destination_id"]: row["step"] for row in rows}
 
 
-def _experiments(db: sqlite3.Connection) -> dict[int, MlflowExperiment]:
+def _experiments(db: sqlite3.Connection) -> dict[int, Experiment]:
     return {row["experiment_id"]: _experiment(db, row) for row in db.execute("SELECT * FROM experiments")}
 
 
-def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> MlflowExperiment:
+def _experiment(db: sqlite3.Connection, row: sqlite3.Row) -> Experiment:
     experiment = dict(row)
     tags = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
-    return MlflowExperiment(
+    return Experiment(
+        experiment_id=str(experiment["experiment_id"]),
         name=experiment["name"],
         artifact_location=experiment["artifact_location"] or "",
         lifecycle_stage=experiment["lifecycle_stage"] or "active",

@@ -6,20 +6,29 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from projrun.console import warn
 from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError, UsageError
-from projrun.tracking.entities import RUN_NAME_TAG, DatasetInput, LifecycleStage, Metric, RunStatus
-from projrun.tracking.mlflow_import.stores import (
-    MlflowExperiment,
-    MlflowLoggedModel,
-    MlflowModelVersion,
-    MlflowRegisteredModel,
-    MlflowRun,
+from projrun.tracking.entities import (
+    RUN_NAME_TAG,
+    DatasetInput,
+    Experiment,
+    LifecycleStage,
+    Metric,
+    Run,
+    RunStatus,
 )
-from projrun.tracking.models import STATUSES, ModelMetric
+from projrun.tracking.mlflow_import import MlflowLoggedModel, MlflowRegisteredModel, MlflowRun
+from projrun.tracking.models import (
+    STATUSES,
+    LoggedModel,
+    ModelMetric,
+    ModelVersion,
+    RegisteredModel,
+    Stage,
+)
 
 META = "meta.yaml"
 
@@ -58,20 +67,20 @@ def _read_meta(directory: Path) -> dict[str, Any]:
 
 def _read_texts(directory: Path) -> Iterator[tuple[str, str]]:
     """Yield name and content of every file; a name may have slashes."""
-    for place, _, names in os.walk(directory):
+    for parent, _, names in os.walk(directory):
         for name in sorted(names):
-            path = Path(place) / name
+            path = Path(parent) / name
             if path.is_file() and not path.is_symlink():
                 text = path.read_bytes().decode("utf-8", "replace")
                 yield path.relative_to(directory).as_posix(), text
 
 
-def _logged(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowLoggedModel:
+def _logged_model(directory: Path, meta: dict[str, Any]) -> LoggedModel:
     model_id, status = str(meta["model_id"]), meta.get("status")
     is_known = isinstance(status, int) and 1 <= status <= len(STATUSES)
-    return MlflowLoggedModel(
+    return LoggedModel(
         model_id=model_id,
-        experiment=experiment,
+        experiment_id=_text(meta, "experiment_id"),
         name=_text(meta, "name"),
         model_type=_text(meta, "model_type"),
         source_run_id=_text(meta, "source_run_id"),
@@ -109,23 +118,29 @@ def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
 def _registered(directory: Path, meta: dict[str, Any]) -> MlflowRegisteredModel:
     versions = ((child, _read_meta(child)) for child in _directories(directory))
     aliases = dict(_read_texts(directory / "aliases"))
-    return MlflowRegisteredModel(
+    model = RegisteredModel(
         name=_text(meta, "name"),
         description=_text(meta, "description"),
         creation_time=int(meta.get("creation_timestamp") or 0),
         last_updated_time=int(meta.get("last_updated_timestamp") or 0),
         tags=dict(_read_texts(directory / "tags")),
         aliases={alias: int(number) for alias, number in aliases.items() if _is_number(number)},
-        versions=tuple(
-            _version(child, facts) for child, facts in versions if _is_number(_text(facts, "version"))
+    )
+    return MlflowRegisteredModel(
+        model,
+        tuple(
+            _version(model.name, child, facts)
+            for child, facts in versions
+            if _is_number(_text(facts, "version"))
         ),
     )
 
 
-def _version(directory: Path, meta: dict[str, Any]) -> MlflowModelVersion:
-    return MlflowModelVersion(
+def _version(name: str, directory: Path, meta: dict[str, Any]) -> ModelVersion:
+    return ModelVersion(
+        name=name,
         version=int(meta["version"]),
-        stage=_text(meta, "current_stage") or "None",
+        stage=cast(Stage, _text(meta, "current_stage") or "None"),
         description=_text(meta, "description"),
         source=_text(meta, "source"),
         location=_text(meta, "storage_location"),
@@ -150,42 +165,43 @@ def _is_number(text: str) -> bool:
 RUN_STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 
 
-def runs(place: Path) -> Iterator[MlflowRun]:
-    for directory, experiment in _experiments(place):
+def runs(path: Path) -> Iterator[MlflowRun]:
+    for directory, experiment in _experiments(path):
         for run in _directories(directory):
             meta = _read_meta(run)
             if "run_id" in meta or "run_uuid" in meta:
-                yield _run(run, meta, experiment)
+                yield MlflowRun(experiment, _run(run, meta), tuple(_metrics(run / "metrics")))
 
 
-def logged_models(place: Path) -> Iterator[MlflowLoggedModel]:
-    for directory, experiment in _experiments(place):
+def logged_models(path: Path) -> Iterator[MlflowLoggedModel]:
+    for directory, experiment in _experiments(path):
         for model in _directories(directory / "models"):
             meta = _read_meta(model)
             if "model_id" in meta:
-                yield _logged(model, meta, experiment)
+                yield MlflowLoggedModel(experiment, _logged_model(model, meta))
 
 
-def registered_models(place: Path) -> Iterator[MlflowRegisteredModel]:
-    for directory in _directories(place / "models"):
+def registered_models(path: Path) -> Iterator[MlflowRegisteredModel]:
+    for directory in _directories(path / "models"):
         meta = _read_meta(directory)
         if "name" in meta:
             yield _registered(directory, meta)
 
 
-def _experiments(place: Path) -> list[tuple[Path, MlflowExperiment]]:
-    directories = [*_directories(place), *_directories(place / ".trash")]
+def _experiments(path: Path) -> list[tuple[Path, Experiment]]:
+    directories = [*_directories(path), *_directories(path / ".trash")]
     metas = {directory: _read_meta(directory) for directory in directories}
     experiments = [
         (directory, _experiment(directory, meta)) for directory, meta in metas.items() if "name" in meta
     ]
     if not experiments:
-        raise UsageError(f"{place} has no experiments of mlflow in it", "name a directory such as mlruns")
+        raise UsageError(f"{path} has no experiments of mlflow in it", "name a directory such as mlruns")
     return experiments
 
 
-def _experiment(directory: Path, meta: dict[str, Any]) -> MlflowExperiment:
-    return MlflowExperiment(
+def _experiment(directory: Path, meta: dict[str, Any]) -> Experiment:
+    return Experiment(
+        experiment_id=_text(meta, "experiment_id"),
         name=str(meta["name"]),
         artifact_location=_text(meta, "artifact_location"),
         lifecycle_stage=_stage(meta),
@@ -195,12 +211,12 @@ def _experiment(directory: Path, meta: dict[str, Any]) -> MlflowExperiment:
     )
 
 
-def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) -> MlflowRun:
+def _run(directory: Path, meta: dict[str, Any]) -> Run:
     tags = dict(_read_texts(directory / "tags"))
     end_time = meta.get("end_time")
-    return MlflowRun(
+    return Run(
         run_id=str(meta.get("run_id") or meta["run_uuid"]),
-        experiment=experiment,
+        experiment_id=_text(meta, "experiment_id"),
         run_name=str(meta.get("run_name") or tags.get(RUN_NAME_TAG) or meta.get("name") or ""),
         user_id=_text(meta, "user_id"),
         status=_status(meta.get("status")),
@@ -209,7 +225,6 @@ def _run(directory: Path, meta: dict[str, Any], experiment: MlflowExperiment) ->
         lifecycle_stage=_stage(meta),
         params=dict(_read_texts(directory / "params")),
         tags=tags,
-        metrics=tuple(_metrics(directory / "metrics")),
         inputs=tuple(_inputs(directory)),
         artifact_uri=_artifact_uri(directory, _text(meta, "artifact_uri")),
         model_inputs=tuple(_links(directory / "inputs", "MODEL_INPUT")),

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,23 +20,8 @@ from projrun.disk.file_operations import temporary_beside
 from projrun.errors import TrackingError
 from projrun.net import without_credentials
 from projrun.tracking.artifacts import LOCATION_SCHEMES
-from projrun.tracking.entities import LOGGED_MODELS_TAG, RUN_NAME_TAG
+from projrun.tracking.entities import LOGGED_MODELS_TAG, RUN_NAME_TAG, Experiment, Metric, Run
 from projrun.tracking.limits import (
-    check_run_name,
-    check_text_length,
-    invalid_parameter,
-    normalize_params,
-    normalize_tags,
-    quote_short,
-)
-from projrun.tracking.mlflow_import.stores import (
-    MlflowExperiment,
-    MlflowLoggedModel,
-    MlflowModelVersion,
-    MlflowRegisteredModel,
-    MlflowRun,
-)
-from projrun.tracking.model_limits import (
     MAX_DESCRIPTION,
     MAX_MODEL_TYPE,
     MAX_RUN_LINK,
@@ -44,9 +29,23 @@ from projrun.tracking.model_limits import (
     check_logged_model_name,
     check_model_name,
     check_registry_tags,
+    check_run_name,
+    check_text_length,
+    invalid_parameter,
+    normalize_params,
+    normalize_tags,
+    quote_short,
+)
+from projrun.tracking.mlflow_import import MlflowLoggedModel, MlflowRegisteredModel, MlflowRun
+from projrun.tracking.models import (
+    PROMPT_SOURCE,
+    PROMPT_TAG,
+    VERSIONS_TAG,
+    LoggedModel,
+    ModelVersion,
+    RegisteredModel,
     parse_stage,
 )
-from projrun.tracking.models import PROMPT_SOURCE, PROMPT_TAG, VERSIONS_TAG
 from projrun.tracking.sqlite import experiment_rows, logged_models, model_sources, run_rows
 from projrun.tracking.sqlite.database import Database, put_pairs
 from projrun.tracking.sqlite.model_sources import MODEL_ID, VersionSource
@@ -87,28 +86,30 @@ class Importer:
         self._from = [path.resolve() for path in artifacts]
         self.result = Imported()
 
-    def add(self, run: MlflowRun) -> None:
+    def add(self, old: MlflowRun) -> None:
+        run = old.run
         if not re.fullmatch("[0-9a-f]{32}", run.run_id):  # it becomes the name of a directory
             raise invalid_parameter(f"{quote_short(run.run_id)} is not the id of a run")
         with self._db.writing() as db:
             row = db.execute("SELECT experiment_id FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
-            number = row[0] if row else self._experiment(db, run.experiment)
+            number = row[0] if row else self._experiment(db, old.experiment)
         self._bring_artifacts(run.run_id, run.artifact_uri, f"{number}/{run.run_id}", RUN_DEPTH)
         if row:
             self.result.known += 1
             return
         with self._db.writing() as db:
-            _insert_run(db, number, run)
+            _insert_run(db, number, run, old.metrics)
         self.result.runs += 1
 
-    def add_logged_model(self, model: MlflowLoggedModel) -> None:
+    def add_logged_model(self, old: MlflowLoggedModel) -> None:
+        model = old.model
         if not MODEL_ID.fullmatch(model.model_id):
             raise invalid_parameter(f"{quote_short(model.model_id)} is not the id of a logged model")
         with self._db.writing() as db:
             row = db.execute(
                 "SELECT experiment_id FROM logged_models WHERE model_id = ?", (model.model_id,)
             ).fetchone()
-            number = row[0] if row else self._experiment(db, model.experiment)
+            number = row[0] if row else self._experiment(db, old.experiment)
         self._bring_artifacts(
             model.model_id, model.artifact_uri, f"{number}/models/{model.model_id}", MODEL_DEPTH
         )
@@ -118,15 +119,15 @@ class Importer:
             _insert_logged_model(db, number, model)
         self.result.logged_models += 1
 
-    def add_registered_model(self, model: MlflowRegisteredModel) -> None:
+    def add_registered_model(self, old: MlflowRegisteredModel) -> None:
         """Add the model with all versions that are not there yet, or nothing of it."""
         with self._db.writing() as db:
-            added = _register(db, model, self._target.as_uri())
+            added = _register(db, old, self._target.as_uri())
         self.result.versions += added.versions
         self.result.others += added.others
         self.result.unfounded += added.unfounded
 
-    def _experiment(self, db: sqlite3.Connection, old: MlflowExperiment) -> int:
+    def _experiment(self, db: sqlite3.Connection, old: Experiment) -> int:
         """Return the number of the experiment of that name; create it if there is none."""
         row = db.execute("SELECT experiment_id FROM experiments WHERE name = ?", (old.name,)).fetchone()
         if row is not None:
@@ -141,9 +142,12 @@ class Importer:
         self.result.experiments += 1
         return number
 
-    def _bring_artifacts(self, owner: str, uri: str, place: str, depth: int) -> None:
-        """Copy the owner's artifacts unless they are there. depth: below the root of mlflow's artifacts."""
-        target = self._target / place
+    def _bring_artifacts(self, owner: str, uri: str, directory: str, depth: int) -> None:
+        """Copy the owner's artifacts to `directory` unless it is there.
+
+        depth: of the owner's directory below the root of mlflow's artifacts.
+        """
+        target = self._target / directory
         if target.exists() or _is_remote(uri) or not uri:
             return
         named, moved = self._candidates(uri, depth)
@@ -158,7 +162,7 @@ class Importer:
             self.result.elsewhere.append(owner)
 
     def _candidates(self, uri: str, depth: int) -> tuple[list[Path], list[Path]]:
-        """Return possible places of artifacts: as named, and below the roots of a moved store."""
+        """Return possible directories of artifacts: as named, and below the roots of a moved store."""
         parts = urlsplit(uri)
         path = unquote(parts.path)
         if parts.scheme == "mlflow-artifacts":
@@ -173,11 +177,11 @@ class Importer:
             root.joinpath(*below) for root in self._from if root.name == before[-1] and root.is_dir()
         ]
 
-    def _is_below(self, place: Path) -> bool:
-        return any(root in place.parents for root in self._from)
+    def _is_below(self, path: Path) -> bool:
+        return any(root in path.parents for root in self._from)
 
 
-def _insert_run(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
+def _insert_run(db: sqlite3.Connection, number: int, run: Run, metrics: Sequence[Metric]) -> None:
     name = check_run_name(run.run_name[:250] or random_name())
     cursor = db.execute(
         "INSERT OR IGNORE INTO runs"
@@ -190,8 +194,8 @@ def _insert_run(db: sqlite3.Connection, number: int, run: MlflowRun) -> None:
     row = int(cursor.lastrowid or 0)
     put_pairs(db, "tags", row, {**_tags(run.tags), RUN_NAME_TAG: name})
     put_pairs(db, "params", row, normalize_params(run.params))
-    for first in range(0, len(run.metrics), BATCH):
-        run_rows.log_batch(db, run.run_id, run.metrics[first : first + BATCH], {}, {})
+    for first in range(0, len(metrics), BATCH):
+        run_rows.log_batch(db, run.run_id, metrics[first : first + BATCH], {}, {})
     run_rows.log_inputs(db, run.run_id, run.inputs)
     links = [("input", model_id, 0) for model_id in run.model_inputs]
     links += [("output", model_id, step) for model_id, step in run.model_outputs.items()]
@@ -228,7 +232,7 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {**normalize_tags(tags), **json_tags}
 
 
-def _insert_logged_model(db: sqlite3.Connection, experiment: int, model: MlflowLoggedModel) -> None:
+def _insert_logged_model(db: sqlite3.Connection, experiment: int, model: LoggedModel) -> None:
     cursor = db.execute(
         "INSERT OR IGNORE INTO logged_models (model_id, experiment_id, name, model_type, source_run_id,"
         " status, creation_time, last_updated_time, lifecycle_stage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -253,11 +257,11 @@ def _insert_logged_model(db: sqlite3.Connection, experiment: int, model: MlflowL
         logged_models.put_metric(db, number, metric.run_id, metric)
 
 
-def _register(db: sqlite3.Connection, model: MlflowRegisteredModel, root_uri: str) -> Imported:
+def _register(db: sqlite3.Connection, old: MlflowRegisteredModel, root_uri: str) -> Imported:
     """A model that is there keeps its description, tags and aliases, and gets the versions that it lacks."""
-    name, added = check_model_name(model.name), Imported()
-    number = _model(db, name, model)
-    for version in model.versions:
+    name, added = check_model_name(old.model.name), Imported()
+    number = _model(db, name, old.model)
+    for version in old.versions:
         known = db.execute(
             "SELECT creation_time FROM model_versions WHERE model = ? AND version = ?",
             (number, version.version),
@@ -266,13 +270,13 @@ def _register(db: sqlite3.Connection, model: MlflowRegisteredModel, root_uri: st
             if not _insert_version(db, number, version, root_uri):
                 added.unfounded.append(f"{name}/{version.version}")
             added.versions += 1
-            _put_aliases(db, number, version.version, model.aliases)
+            _put_aliases(db, number, version.version, old.model.aliases)
         elif known != (version.creation_time,):
             added.others.append(f"{name}/{version.version}")
     return added
 
 
-def _model(db: sqlite3.Connection, name: str, model: MlflowRegisteredModel) -> int:
+def _model(db: sqlite3.Connection, name: str, model: RegisteredModel) -> int:
     row = db.execute("SELECT id FROM registered_models WHERE name = ?", (name,)).fetchone()
     if row is not None:
         return int(row[0])
@@ -291,7 +295,7 @@ def _model(db: sqlite3.Connection, name: str, model: MlflowRegisteredModel) -> i
     return number
 
 
-def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVersion, root_uri: str) -> bool:
+def _insert_version(db: sqlite3.Connection, number: int, version: ModelVersion, root_uri: str) -> bool:
     """Insert a version; return True if it names a source that clients may open."""
     origin = _origin(db, version, root_uri)
     cursor = db.execute(
@@ -319,10 +323,10 @@ def _insert_version(db: sqlite3.Connection, number: int, version: MlflowModelVer
     return bool(origin.location) or origin.source == PROMPT_SOURCE
 
 
-def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) -> VersionSource:
+def _origin(db: sqlite3.Connection, version: ModelVersion, root_uri: str) -> VersionSource:
     """Return the source that clients may open, perhaps without a location.
 
-    It names what came with the version (runs:/…, models:/m-…), never the place that the old store named:
+    It names what came with the version (runs:/…, models:/m-…), never the path that the old store named:
     what a stranger's database says is no reason to open a file.
     """
     if version.tags.get(PROMPT_TAG, "").lower() == "true":
@@ -336,16 +340,16 @@ def _origin(db: sqlite3.Connection, version: MlflowModelVersion, root_uri: str) 
     return VersionSource(source, "", version.run_id, "")
 
 
-def _sources(version: MlflowModelVersion) -> Iterator[str]:
+def _sources(version: ModelVersion) -> Iterator[str]:
     """Yield the version's possible sources here: its files came with its logged model or its run."""
-    places = [version.location, version.source]
+    uris = [version.location, version.source]
     model_ids = [version.model_id, version.source.removeprefix("models:/")]
-    model_ids += [match[1] for uri in places if (match := OF_LOGGED.search(uri))]
+    model_ids += [match[1] for uri in uris if (match := OF_LOGGED.search(uri))]
     yield from (f"models:/{model_id}" for model_id in model_ids if MODEL_ID.fullmatch(model_id))
-    for uri in places:
+    for uri in uris:
         if match := OF_RUN.search(uri):
             yield f"runs:/{match[1]}/{unquote(match[2])}"
-    yield from filter(None, places)
+    yield from filter(None, uris)
 
 
 def _put_aliases(db: sqlite3.Connection, number: int, version: int, aliases: Mapping[str, int]) -> None:

@@ -15,6 +15,11 @@ from projrun.tracking.entities import LifecycleStage, Metric
 from projrun.tracking.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,
+    MAX_MODEL_ID,
+    MAX_MODEL_LINKS,
+    MAX_MODEL_TYPE,
+    MAX_RUN_ID,
+    check_logged_model_name,
     check_text_length,
     invalid_parameter,
     normalize_params,
@@ -22,16 +27,15 @@ from projrun.tracking.limits import (
     not_found,
     quote_short,
 )
-from projrun.tracking.model_limits import (
-    MAX_LINKS,
-    MAX_MODEL_ID,
-    MAX_MODEL_TYPE,
-    MAX_RUN_ID,
-    check_logged_model_name,
+from projrun.tracking.models import (
+    Dataset,
+    LoggedModel,
+    LoggedModelStatus,
+    ModelMetric,
+    ModelOrder,
     parse_model_status,
 )
-from projrun.tracking.models import Dataset, LoggedModel, LoggedModelStatus, ModelMetric, ModelOrder
-from projrun.tracking.sqlite import experiment_rows, model_search, run_rows
+from projrun.tracking.sqlite import experiment_rows, run_rows, searches
 from projrun.tracking.sqlite.database import Database, encode_nan, put_pairs
 from projrun.tracking.sqlite.run_rows import random_name
 
@@ -121,7 +125,7 @@ class SqliteLoggedModels:
         page_token: str = "",
     ) -> tuple[list[LoggedModel], str]:
         with self._db.reading() as db:
-            rows, token = model_search.search_logged_models(
+            rows, token = searches.search_logged_models(
                 db, SELECT, experiment_ids, filter_string, datasets, order_by, max_results, page_token
             )
             return [_loaded(db, row, self._root_uri) for row in rows], token
@@ -141,9 +145,9 @@ class SqliteLoggedModels:
         return ArtifactDirectory(self._artifacts, f"{number[0]}/models/{model_id}")
 
     def _link(self, run_id: str, role: str, steps: Mapping[str, int]) -> None:
-        if len(steps) > MAX_LINKS:
+        if len(steps) > MAX_MODEL_LINKS:
             raise invalid_parameter(
-                f"{len(steps)} models exceed the limit of {MAX_LINKS}", "log them in parts"
+                f"{len(steps)} models exceed the limit of {MAX_MODEL_LINKS}", "log them in parts"
             )
         with self._db.writing() as db:
             run = run_rows.active_row_id(db, run_id)

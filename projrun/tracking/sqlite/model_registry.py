@@ -10,13 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 from projrun.errors import TrackingError
-from projrun.tracking.limits import quote_short
-from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
-from projrun.tracking.models import PROMPT_TAG, STAGES, VERSIONS_TAG, ModelVersion, RegisteredModel
-from projrun.tracking.sqlite import logged_models, model_search, model_sources, registered_model_rows
+from projrun.tracking.limits import check_alias, parse_version, quote_short
+from projrun.tracking.models import (
+    PROMPT_TAG,
+    STAGES,
+    VERSIONS_TAG,
+    ModelVersion,
+    RegisteredModel,
+    parse_stage,
+)
+from projrun.tracking.sqlite import logged_models, model_sources, registered_model_rows, searches
 from projrun.tracking.sqlite.database import Database, put_pairs
 from projrun.tracking.sqlite.logged_models import SqliteLoggedModels
-from projrun.tracking.sqlite.run_search import SearchPage
+from projrun.tracking.sqlite.searches import SearchPage
 
 
 class SqliteModels(NamedTuple):
@@ -70,7 +76,7 @@ class SqliteModelRegistry:
     ) -> tuple[list[RegisteredModel], str]:
         page = SearchPage(filter_string, order_by, max_results, page_token)
         with self._db.reading() as db:
-            return model_search.search_registered_models(db, page)
+            return searches.search_registered_models(db, page)
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         with self._db.writing() as db:
@@ -139,9 +145,7 @@ class SqliteModelRegistry:
         page_token: str = "",
     ) -> tuple[list[ModelVersion], str]:
         with self._db.reading() as db:
-            return model_search.search_versions(
-                db, SearchPage(filter_string, order_by, max_results, page_token)
-            )
+            return searches.search_versions(db, SearchPage(filter_string, order_by, max_results, page_token))
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         with self._db.writing() as db:

@@ -15,14 +15,15 @@ from projrun.errors import TrackingError
 from projrun.tracking.artifacts import split_artifact_path
 from projrun.tracking.limits import (
     MAX_ARTIFACT_LOCATION,
+    check_alias,
     check_text,
     check_text_length,
     invalid_parameter,
     not_found,
+    parse_version,
     quote_short,
 )
-from projrun.tracking.model_limits import check_alias, parse_stage, parse_version
-from projrun.tracking.models import PROMPT_SOURCE, STAGES, ModelVersion
+from projrun.tracking.models import PROMPT_SOURCE, STAGES, ModelVersion, parse_stage
 from projrun.tracking.sqlite import logged_models, registered_model_rows, run_rows
 
 MODEL_ID = re.compile(r"m-[0-9a-f]{32}")

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from projrun.errors import TrackingError
 from projrun.processes.usage import now_ms
-from projrun.tracking.limits import check_text_length, not_found, quote_short
-from projrun.tracking.model_limits import (
+from projrun.tracking.limits import (
     MAX_DESCRIPTION,
+    MAX_REGISTRY_TAG_KEY,
     MAX_RUN_LINK,
-    MAX_TAG_KEY,
     check_model_name,
     check_registry_tags,
-    parse_stage,
+    check_text_length,
+    not_found,
+    quote_short,
 )
-from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage
+from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage, parse_stage
 from projrun.tracking.sqlite.database import put_pairs
 
 SELECT_VERSION = (
@@ -137,7 +138,7 @@ def set_version_tag(db: sqlite3.Connection, name: str, version: int, key: str, v
 def delete_version_tag(db: sqlite3.Connection, name: str, version: int, key: str) -> None:
     # A missing one is no error, as in MLflow.
     number = _version_row(db, name, version)[0]
-    check_text_length("tag name", key, MAX_TAG_KEY)
+    check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
     db.execute("DELETE FROM model_version_tags WHERE version_id = ? AND key = ?", (number, key))
 
 
@@ -264,7 +265,7 @@ def set_model_tag(db: sqlite3.Connection, name: str, key: str, value: str) -> No
 def delete_model_tag(db: sqlite3.Connection, name: str, key: str) -> None:
     # A missing one is no error, as in MLflow.
     number = model_row_id(db, name)
-    check_text_length("tag name", key, MAX_TAG_KEY)
+    check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
     db.execute("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", (number, key))
 
 

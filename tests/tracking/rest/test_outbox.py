@@ -19,8 +19,8 @@ from projrun.record import OUTPUT_ARTIFACT, RECORD_ARTIFACT
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store, open_store
 from projrun.tracking.entities import Metric
+from projrun.tracking.rest import RestStore
 from projrun.tracking.rest.outbox import list_outboxes
-from projrun.tracking.rest.rest_store import RestStore
 from tests.conftest import MakeProject, Projrun
 from tests.support.flaky_proxy import Flaky, flaky_proxy
 

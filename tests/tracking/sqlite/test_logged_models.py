@@ -9,11 +9,11 @@ from sqlite3 import connect
 import pytest
 
 from projrun.disk import Home
+from projrun.tracking import sqlite
 from projrun.tracking.entities import Metric
 from projrun.tracking.models import Dataset, ModelOrder
-from projrun.tracking.sqlite import sqlite_store
+from projrun.tracking.sqlite import SqliteStore
 from projrun.tracking.sqlite.database import MIGRATIONS
-from projrun.tracking.sqlite.sqlite_store import SqliteStore
 from tests.tracking.test_contract import refused
 
 
@@ -189,7 +189,7 @@ def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr("projrun.tracking.sqlite.database.MIGRATIONS", MIGRATIONS[:1])
-        sqlite_store.open_store(home).close()
+        sqlite.open_store(home).close()
     with closing(connect(home.tracking_db)) as db:
         assert db.execute("SELECT name FROM migrations").fetchall() == [("0001_runs",)]
         db.execute(
@@ -197,6 +197,6 @@ def test_a_database_from_before_models_keeps_its_runs_and_gets_them(
             " VALUES ('r', 0, 'old', '', 'FINISHED', 1)"
         )
         db.commit()
-    with closing(sqlite_store.open_store(home)) as store:
+    with closing(sqlite.open_store(home)) as store:
         assert store.get_run("r").run_name == "old"
         assert store.models.logged.create("0") and store.models.registry.create_model("m")

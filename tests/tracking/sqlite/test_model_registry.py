@@ -9,7 +9,7 @@ import pytest
 
 from projrun.disk import Home
 from projrun.tracking.models import PROMPT_TAG
-from projrun.tracking.sqlite.sqlite_store import SqliteStore
+from projrun.tracking.sqlite import SqliteStore
 from tests.tracking.test_contract import refused
 
 

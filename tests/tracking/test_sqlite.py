@@ -220,8 +220,8 @@ def test_opening_the_store_imports_nothing_heavy(script: Script) -> None:
     heavy |= {
         "email",
         "urllib.request",
-        "projrun.tracking.rest.rest_store",
-        "projrun.tracking.sqlite.run_search",
+        "projrun.tracking.rest",
+        "projrun.tracking.sqlite.searches",
     }
     heavy |= {
         f"projrun.tracking.{name}" for name in ("models", "sqlite.logged_models", "sqlite.model_registry")
