@@ -45,7 +45,7 @@ MONOPOLIES = {
     "requests": {"environments/docker/images.py"},
     "fsspec": {"inputs/filesystem.py"},
     "tarfile": {"sources/", "disk/unpack.py"},
-    "zipfile": {"disk/unpack.py", "disk/zip_file.py"},
+    "zipfile": {"disk/unpack.py", "records/bundle_writer.py"},
     "numpy": {"compare/values.py"},
     "PIL": {"compare/values.py"},
     "starlette": {"server/app.py", "server/artifact_files.py"},

@@ -6,6 +6,10 @@ and the project finds no history there.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import stat
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,9 +19,9 @@ import msgspec
 from projrun import inputs
 from projrun.backends import reclaim_stored
 from projrun.console import warn
-from projrun.console.progress import format_size
-from projrun.disk import Home, zip_file
-from projrun.disk.file_operations import temporary_directory
+from projrun.console.progress import Progress, format_size
+from projrun.disk import Home
+from projrun.disk.file_operations import CHUNK, temporary_beside, temporary_directory
 from projrun.disk.file_tree import list_files
 from projrun.environments import manager_named
 from projrun.errors import ProjrunError, RecordError
@@ -107,20 +111,67 @@ _LICENSES = tuple(
 )
 
 
+# the archive, whose bytes depend on its content alone
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+# Suffixes of files that are compressed already
+_STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
+
+
 def _write(target: Path, files: Files) -> None:
+    """Write the archive in one step: the files by name, then their manifest."""
     for name in files:
         if any(0xD800 <= ord(char) < 0xE000 for char in name):
             raise RecordError(f"the name {name!a} is not UTF-8: a zip cannot hold it", "rename the file")
     try:
-        zip_file.write_zip(target, files, (MANIFEST, _manifest))
+        with temporary_beside(target) as temporary:
+            with Progress(target.name, "packing") as progress, zipfile.ZipFile(temporary, "x") as archive:
+                progress.total = sum(map(_size, files.values()))
+                packed = {name: _add(archive, name, files[name], progress) for name in sorted(files)}
+                manifest = msgspec.json.format(msgspec.json.encode(Manifest(files=packed)), indent=1)
+                _add(archive, MANIFEST, manifest + b"\n", progress)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
     except OSError as error:
         reason = error.strerror or error
         raise RecordError(f"{target} cannot be written: {reason}", "name another place") from None
 
 
-def _manifest(digests: Mapping[str, tuple[int, str]]) -> bytes:
-    files = {name: Packed(*packed) for name, packed in digests.items()}
-    return msgspec.json.format(msgspec.json.encode(Manifest(files=files)), indent=1) + b"\n"
+def _size(content: Path | bytes) -> int:
+    return len(content) if isinstance(content, bytes) else content.lstat().st_size
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes, progress: Progress) -> Packed:
+    """Add content, a file, or a symbolic link as such; return its size and digest."""
+    if isinstance(content, bytes):
+        return _add_bytes(archive, _member(name, stat.S_IFREG | 0o644), content)
+    if content.is_symlink():
+        # A link is a member that holds its target; the mode alone makes it a link.
+        return _add_bytes(archive, _member(name, stat.S_IFLNK | 0o777), os.fsencode(os.readlink(content)))
+    digest, size, status = hashlib.sha256(), 0, content.stat()
+    member = _member(name, stat.S_IFREG | (0o755 if status.st_mode & 0o100 else 0o644))
+    member.file_size = status.st_size
+    with content.open("rb") as source, archive.open(member, "w") as target:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            target.write(chunk)
+            size += len(chunk)
+            progress.add(len(chunk))
+    return Packed(size, digest.hexdigest())
+
+
+def _add_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, content: bytes) -> Packed:
+    archive.writestr(member, content)
+    return Packed(len(content), hashlib.sha256(content).hexdigest())
+
+
+def _member(name: str, mode: int) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name, _EPOCH)
+    member.create_system = 3  # Unix, so the upper half of external_attr is a mode
+    member.external_attr = mode << 16
+    member.compress_type = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
+    return member
 
 
 def _find_outputs(
