@@ -20,8 +20,7 @@ from projrun.environments.conda.conda_manager import (
     parse_variables,
 )
 from projrun.environments.conda.pypi_names import needs_conda
-from projrun.environments.docker.image_contents import ImageContents
-from projrun.environments.docker.images import Image
+from projrun.environments.docker.images import Image, ImageContents
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
 from projrun.record import Package

@@ -17,9 +17,8 @@ from projrun import engine, environments
 from projrun.console import say
 from projrun.disk.file_operations import cache_key
 from projrun.environments.conda import conda_manager, image_prefix
-from projrun.environments.docker import image_contents, images
-from projrun.environments.docker.image_contents import ImageContents, inspect_contents
-from projrun.environments.docker.images import Image
+from projrun.environments.docker import images
+from projrun.environments.docker.images import Image, ImageContents, inspect_contents
 from projrun.environments.interpreters import is_exact, parse_versions
 from projrun.environments.local_requirements import local_facts
 from projrun.environments.uv import uv_manager
@@ -94,16 +93,16 @@ def build(lock: Lock, dest: Path, log: Path) -> None:
 
     environment = build_environment(lock, cache_key(key(lock)), dest.parent, log)
     dest.mkdir()
-    image_contents.write_environment(dest, environment)
+    images.write_environment(dest, environment)
 
 
 def unhealthy(dest: Path) -> str | None:
-    image = image_contents.read_environment(dest).container.image
+    image = images.read_environment(dest).container.image
     return None if engine.has_image(image) else f"the image {image} is gone"
 
 
 def contents(dest: Path) -> tuple[Package, ...]:
-    return image_contents.read_environment(dest).packages
+    return images.read_environment(dest).packages
 
 
 def record(lock: Lock) -> Environment:
@@ -123,7 +122,7 @@ def from_record(environment: Environment, files: environments.LockFiles, descrip
 
 
 def launch(dest: Path) -> Launch:
-    environment = image_contents.read_environment(dest)
+    environment = images.read_environment(dest)
     return Launch(container=environment.container, variables=dict(environment.variables))
 
 

@@ -21,8 +21,13 @@ from projrun.engine import EngineError
 from projrun.environments import EnvironmentImage
 from projrun.environments.conda import image_prefix
 from projrun.environments.docker import dockerfile_template, images
-from projrun.environments.docker.image_contents import ImageEnvironment, inspect_contents
-from projrun.environments.docker.images import KEY_LABEL, STAGE_LABEL, Image
+from projrun.environments.docker.images import (
+    KEY_LABEL,
+    STAGE_LABEL,
+    Image,
+    ImageEnvironment,
+    inspect_contents,
+)
 from projrun.environments.package_files import list_local_files
 from projrun.errors import LaunchError, UnavailableError
 from projrun.plan import Container, Descriptor, Lock
