@@ -24,11 +24,12 @@ from projrun.project.environment.descriptor import (
     ENV_KEYS,
     find_named_file,
     is_descriptor_file,
+    parse_python,
     read_descriptor,
     read_docker_env,
+    refuse_conda_export,
 )
 from projrun.project.environment.lock_files import find_lock_file
-from projrun.project.environment.python_file import parse_python, refuse_conda_export
 from projrun.project.environment.requirements import Requirements
 from projrun.project.mlproject import (
     EntryPoint,
