@@ -73,9 +73,9 @@ class ProjectError(ProjrunError):
         self.file, self.line, self.column, self.rule = file, line, column, rule
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        position = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         text = super().__str__()
-        return f"{place}: {text}" if place else text
+        return f"{position}: {text}" if position else text
 
 
 class ParameterError(ProjrunError):

@@ -1,4 +1,4 @@
-"""The place of every setting that users make for pip, uv and virtualenv: when it counts, and for what.
+"""The scope of every setting that users make for pip, uv and virtualenv: when it counts, and for what.
 
 A lock is complete, so installing it takes nothing that chooses packages or moves them elsewhere. A setting
 that the table does not list is kept away like those of `never`.
@@ -12,23 +12,23 @@ from typing import Any, Literal
 
 import msgspec
 
-Place = Literal["resolve", "always", "access", "never"]
-PLACES: Mapping[Place, str] = {
+Scope = Literal["resolve", "always", "access", "never"]
+SCOPES: Mapping[Scope, str] = {
     "resolve": "counts when a lock is resolved, is part of the lock's key, and is kept away from installing",
     "always": "names the package indexes: counts always, and is part of the lock's key",
     "access": "reaches an index, or handles files and Pythons: counts always, and changes no result",
     "never": "would change what a complete lock installs or where: kept away from resolving and installing",
 }
-RESOLVING: tuple[Place, ...] = ("resolve", "always", "access")
-INSTALLING: tuple[Place, ...] = ("always", "access")
-KEPT_AWAY: tuple[Place, ...] = ("resolve", "never")
-IN_KEY: tuple[Place, ...] = ("resolve", "always")
+RESOLVING: tuple[Scope, ...] = ("resolve", "always", "access")
+INSTALLING: tuple[Scope, ...] = ("always", "access")
+KEPT_AWAY: tuple[Scope, ...] = ("resolve", "never")
+IN_KEY: tuple[Scope, ...] = ("resolve", "always")
 
 
 class Setting(msgspec.Struct, frozen=True):
     """One matter, as each tool names it."""
 
-    place: Place
+    scope: Scope
     about: str
     pip: str = ""  # long options of pip: `[section] name` in a pip.conf, and `PIP_NAME`
     variables: str = ""  # variables of uv and virtualenv, as patterns
@@ -198,30 +198,30 @@ SETTINGS = (
 )
 
 
-def options_of_pip(places: tuple[Place, ...]) -> set[str]:
-    """Return the long options of pip with one of these places."""
-    return {name for setting in SETTINGS if setting.place in places for name in setting.pip.split()}
+def options_of_pip(scopes: tuple[Scope, ...]) -> set[str]:
+    """Return the long options of pip with one of these scopes."""
+    return {name for setting in SETTINGS if setting.scope in scopes for name in setting.pip.split()}
 
 
 def variable_of_pip(option: str) -> str:
     return f"PIP_{option.upper().replace('-', '_')}"
 
 
-def names_of_variables(places: tuple[Place, ...]) -> list[str]:
-    """Return the variables of uv with one of these places, as far as the table names them in full."""
-    patterns = " ".join(setting.variables for setting in SETTINGS if setting.place in places).split()
+def names_of_variables(scopes: tuple[Scope, ...]) -> list[str]:
+    """Return the variables of uv with one of these scopes, as far as the table names them in full."""
+    patterns = " ".join(setting.variables for setting in SETTINGS if setting.scope in scopes).split()
     return sorted(name for name in patterns if name.startswith("UV_") and "*" not in name)
 
 
-def variables_of(environ: Mapping[str, str], places: tuple[Place, ...]) -> dict[str, str]:
-    """Return the variables of uv and virtualenv in `environ` that have one of these places."""
-    patterns = [(pattern, setting.place) for setting in SETTINGS for pattern in setting.variables.split()]
+def variables_of(environ: Mapping[str, str], scopes: tuple[Scope, ...]) -> dict[str, str]:
+    """Return the variables of uv and virtualenv in `environ` that have one of these scopes."""
+    patterns = [(pattern, setting.scope) for setting in SETTINGS for pattern in setting.variables.split()]
 
-    def place_of(name: str) -> Place:
-        fitting = [(len(pattern), place) for pattern, place in patterns if fnmatchcase(name, pattern)]
+    def scope_of(name: str) -> Scope:
+        fitting = [(len(pattern), scope) for pattern, scope in patterns if fnmatchcase(name, pattern)]
         return max(fitting)[1] if fitting else "never"  # the longest pattern is the most specific
 
-    return {name: value for name, value in environ.items() if _is_setting(name) and place_of(name) in places}
+    return {name: value for name, value in environ.items() if _is_setting(name) and scope_of(name) in scopes}
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -229,9 +229,9 @@ def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not _is_setting(name) and name[:4] != "PIP_"}
 
 
-def of_document(document: Mapping[str, Any], places: tuple[Place, ...]) -> dict[str, Any]:
-    """Return the settings of a uv.toml, or of `[tool.uv]`, that have one of these places."""
-    keys = {name for setting in SETTINGS if setting.place in places for name in setting.uv.split()}
+def of_document(document: Mapping[str, Any], scopes: tuple[Scope, ...]) -> dict[str, Any]:
+    """Return the settings of a uv.toml, or of `[tool.uv]`, that have one of these scopes."""
+    keys = {name for setting in SETTINGS if setting.scope in scopes for name in setting.uv.split()}
     settings = {key: value for key, value in document.items() if key in keys}
     pip = document.get("pip")
     if isinstance(pip, dict) and keys.intersection(pip):

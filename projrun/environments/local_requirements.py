@@ -93,7 +93,7 @@ def local_metadata(descriptor: Descriptor, directory: Path) -> dict[str, str]:
 
 
 def locate_local(lock: Lock, directory: Path, in_place: bool, notes: Path | None = None) -> Lock:
-    """Return `lock` with the places and the present digests of its local requirements. Raises BuildError.
+    """Return `lock` with the paths and the present digests of its local requirements. Raises BuildError.
 
     in_place: the project stays where it is; else nothing can be installed editable.
     notes: file for the digests, so that what has not changed is not read the next time.
@@ -118,7 +118,7 @@ def locate_local(lock: Lock, directory: Path, in_place: bool, notes: Path | None
 
 def local_facts(lock: Lock) -> list[list[object]]:
     """Return the facts of the local requirements that determine the environment."""
-    # An editable environment refers to the place of its sources; of others the content counts alone.
+    # An editable environment refers to the path of its sources; of others the content counts alone.
     return [
         [local.name, local.sha256, local.editable, local.place if local.editable else ""]
         for local in lock.local
@@ -154,48 +154,48 @@ def copy_local(lock: Lock, directory: Path) -> list[str]:
     return copies
 
 
-def _metadata_digest(place: Path) -> str:
-    if place.is_file():
-        return sha256_file(place)
-    files = sorted(file for pattern in _METADATA for file in place.glob(pattern))
+def _metadata_digest(path: Path) -> str:
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(file for pattern in _METADATA for file in path.glob(pattern))
     return cache_key({file.name: sha256_file(file) for file in files})
 
 
-def _digest(place: Path, digests: FileDigests) -> str:
-    if place.is_file():
-        return digests.of(place)
-    below = len(str(place)) + 1
-    return cache_key({str(file)[below:]: _content(file, digests) for file in _files(place)})
+def _digest(path: Path, digests: FileDigests) -> str:
+    if path.is_file():
+        return digests.of(path)
+    below = len(str(path)) + 1
+    return cache_key({str(file)[below:]: _content(file, digests) for file in _files(path)})
 
 
 def _content(file: Path, digests: FileDigests) -> str:
     return f"-> {os.readlink(file)}" if file.is_symlink() else digests.of(file)
 
 
-def _files(place: Path) -> list[Path]:
+def _files(tree: Path) -> list[Path]:
     """Return the unignored files of a source tree, or without Git all but leftovers of builds."""
-    if listed := _known_to_git(place):
+    if listed := _known_to_git(tree):
         return [file for file in dict.fromkeys(listed) if file.is_file() or file.is_symlink()]
     files: list[Path] = []
-    for parent, directories, names in os.walk(place):
+    for parent, directories, names in os.walk(tree):
         directories[:] = [d for d in directories if d not in _NOT_SOURCE and not d.endswith(".egg-info")]
         files += [Path(parent, name) for name in names if not name.endswith(".pyc")]
     return [file for file in files if file.is_file() or file.is_symlink()]
 
 
-def _known_to_git(place: Path) -> list[Path]:
+def _known_to_git(tree: Path) -> list[Path]:
     """Return Git's list; empty when Git does not know the tree or cannot read it."""
     from projrun.disk.file_operations import find_git_top
     from projrun.disk.repository_view import open_view
 
-    top = find_git_top(Path(os.path.realpath(place)))
+    top = find_git_top(Path(os.path.realpath(tree)))
     if top is None:
         return []
-    inside = os.path.relpath(os.path.realpath(place), top)
+    inside = os.path.relpath(os.path.realpath(tree), top)
     try:
         with open_view(top) as view:
             listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", inside)
             answer = view.ask("--literal-pathspecs", *listing, errors="surrogateescape")
     except SourceError:
         return []
-    return [place / os.path.relpath(name, inside) for name in answer.stdout.split("\0") if name]
+    return [tree / os.path.relpath(name, inside) for name in answer.stdout.split("\0") if name]

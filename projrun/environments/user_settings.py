@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from projrun.environments.installer_settings import RESOLVING, Place, options_of_pip
+from projrun.environments.installer_settings import RESOLVING, Scope, options_of_pip
 from projrun.errors import UsageError
 
 _UV_INDEXES = ("UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
@@ -56,18 +56,18 @@ class UserSettings(msgspec.Struct, frozen=True):
             if name.startswith("PIP_") and value
         }
 
-    def for_pip(self, places: tuple[Place, ...] = RESOLVING) -> dict[str, str]:
-        """Return long option of `pip install` -> value, of the options with these places."""
-        counting = options_of_pip(places)
+    def for_pip(self, scopes: tuple[Scope, ...] = RESOLVING) -> dict[str, str]:
+        """Return long option of `pip install` -> value, of the options with these scopes."""
+        counting = options_of_pip(scopes)
         settings = {**self.pip_files, **self.pip_variables}
         return {name: value for name, value in settings.items() if name in counting}
 
-    def for_uv(self, places: tuple[Place, ...] = RESOLVING) -> dict[str, str]:
-        """Return the variables that make uv do what pip would do, of the settings with these places.
+    def for_uv(self, scopes: tuple[Scope, ...] = RESOLVING) -> dict[str, str]:
+        """Return the variables that make uv do what pip would do, of the settings with these scopes.
 
         Nothing that is configured for uv itself is overridden.
         """
-        environ, settings = self.environ, self.for_pip(places)
+        environ, settings = self.environ, self.for_pip(scopes)
         variables = {uv: _words(settings[pip]) for pip, uv in _UV_VARIABLES.items() if settings.get(pip)}
         if settings.get("cert") and not environ.get("SSL_CERT_DIR"):
             variables["SSL_CERT_FILE"] = settings["cert"]

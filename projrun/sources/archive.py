@@ -24,14 +24,14 @@ _MACOS = "__MACOSX"  # Finder adds it to a zip
 
 def locate(uri: str) -> Location | None:
     # an existing file wins, even with a `#` in its name
-    place, _, subdirectory = (uri, "", "") if os.path.isfile(uri) else uri.partition("#")
-    is_url = re.match(r"(https?|file)://", place, re.IGNORECASE) is not None
-    path = place.partition("?")[0] if is_url else place
+    archive, _, subdirectory = (uri, "", "") if os.path.isfile(uri) else uri.partition("#")
+    is_url = re.match(r"(https?|file)://", archive, re.IGNORECASE) is not None
+    path = archive.partition("?")[0] if is_url else archive
     if not SUFFIX.search(path):
         return None
-    if not is_url and not os.path.isfile(place) and re.match(r"[^/]*:", place):
+    if not is_url and not os.path.isfile(archive) and re.match(r"[^/]*:", archive):
         return None  # another scheme, or HOST:PATH
-    return Location(place, subdirectory=subdirectory, uri=uri)
+    return Location(archive, subdirectory=subdirectory, uri=uri)
 
 
 def fetch(
@@ -44,13 +44,13 @@ def fetch(
     looking: bool = False,
 ) -> Checkout:
     """Unpack an archive. sha256: the digest that it must have, 64 hex digits; '' accepts any."""
-    place, subdirectory = location.place, location.subdirectory
-    shown = without_secrets(place)  # the name of the archive in messages
+    archive, subdirectory = location.base, location.subdirectory
+    shown = without_secrets(archive)  # the name of the archive in messages
     if version:
         raise SourceError(f"{shown} is an archive, which has no version '{version}'", "leave -v out")
-    with new_checkout_directory(home, SUFFIX.sub("", _file_name(place)) or "project") as root:
+    with new_checkout_directory(home, SUFFIX.sub("", _file_name(archive)) or "project") as root:
         try:
-            digest, top = _unpack(place, root, sha256, offline)
+            digest, top = _unpack(archive, root, sha256, offline)
         except SourceError as error:
             raise SourceError(one_line(f"{shown}: {error.message}"), error.hint) from None
         record = root / top.rpartition("/")[0] / BUNDLE_RECORD
@@ -97,23 +97,23 @@ def _replace_by_subdirectory(root: Path, top: str, name: str) -> Path:
     return root.parent / name
 
 
-def _file_name(place: str) -> str:
-    name = place.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
+def _file_name(archive: str) -> str:
+    name = archive.partition("?")[0].rstrip("/").rsplit("/", 1)[-1]
     return re.sub(r"[^\w.-]", "-", name).lstrip(".-") or "project"
 
 
-def _unpack(place: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
+def _unpack(archive: str, root: Path, sha256: str, offline: bool) -> tuple[str, str]:
     """Unpack the archive into `root`; return its digest and the directory of the project in it."""
     from projrun.disk.unpack import ArchiveLimits, unpack
 
     limits = ArchiveLimits.from_environment()
-    is_remote = is_web_url(place)
-    path = path_of(place) if place.lower().startswith("file://") else place
+    is_remote = is_web_url(archive)
+    path = path_of(archive) if archive.lower().startswith("file://") else archive
     file = root.parent / ".download" if is_remote else Path(path)
     if is_remote and offline:
         raise SourceError("it would have to be downloaded, and --offline forbids it", "give a local copy")
     if is_remote:
-        _download(place, file, limits.total or 0)
+        _download(archive, file, limits.total or 0)
     elif not file.is_file():
         raise SourceError("there is no such file", "check the path")
     digest = sha256_file(file)

@@ -32,12 +32,12 @@ def locate(uri: str) -> Location | None:
 def fetch(
     location: Location, version: str, home: Home, *, offline: bool = False, looking: bool = False
 ) -> Checkout:
-    start = Path(os.path.realpath(location.place))
+    start = Path(os.path.realpath(location.base))
     if version:
         from projrun.sources.git.repository import checkout_at
 
         return checkout_at(location, version, start, home, offline=offline)
-    directory = directory_within(start, location.subdirectory, f"'{location.place}'")
+    directory = directory_within(start, location.subdirectory, f"'{location.base}'")
     top = find_git_top(directory)
     subdirectory = directory.relative_to(top or start).as_posix()
     source = Source(kind="local", uri=location.uri, subdirectory="" if subdirectory == "." else subdirectory)

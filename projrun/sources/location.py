@@ -1,4 +1,4 @@
-"""The parts of a uri: a place and, behind a `#`, a directory in it.
+"""The parts of a uri: a directory, archive or repository and, behind a `#`, a directory in it.
 
 This module imports nothing of Git, which a run of a plain directory does not need.
 """
@@ -15,7 +15,7 @@ from projrun.errors import SourceError
 class Location(NamedTuple):
     """A uri, parsed by the kind of source that it belongs to, before anything is looked up."""
 
-    place: str  # the directory, archive or repository, with the credentials in it
+    base: str  # the directory, archive or repository, with the credentials in it
     version: str = ""  # the version that the uri itself names; empty when it names none
     subdirectory: str = ""
     # `BRANCH/dir` of a URL pasted from a browser: only the repository knows where the branch ends
@@ -25,7 +25,7 @@ class Location(NamedTuple):
 
 
 def split_off(uri: str) -> tuple[str, str]:
-    """Split a uri into place and subdirectory. An existing directory wins, even with a `#` in its name."""
+    """Split a uri into base and subdirectory. An existing directory wins, even with a `#` in its name."""
     end = len(uri)
     while end != -1:
         if os.path.isdir(uri[:end]):

@@ -17,7 +17,7 @@ from uv import find_uv_bin
 from projrun.documents import toml_file
 from projrun.environments.installer_settings import (
     INSTALLING,
-    PLACES,
+    SCOPES,
     SETTINGS,
     Setting,
     variable_of_pip,
@@ -31,7 +31,7 @@ from tests.support.repository import ROOT
 MANAGERS = ("uv", "virtualenv")
 COMMAND = "entry_points: {main: {command: \"python -c 'import alpha; print(alpha.V)'\"}}\n"
 CONSTRAINED = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "pip.conf", "uv.toml", "pyproject.toml")
-KEPT_AWAY = [one for one in SETTINGS if one.place in ("resolve", "never")]
+KEPT_AWAY = [one for one in SETTINGS if one.scope in ("resolve", "never")]
 DOCUMENT = ROOT / "docs" / "environments-build.md"
 
 
@@ -73,7 +73,7 @@ def ill_values(place: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-@pytest.mark.parametrize("setting", KEPT_AWAY, ids=lambda one: f"{one.place}: {one.about}")
+@pytest.mark.parametrize("setting", KEPT_AWAY, ids=lambda one: f"{one.scope}: {one.about}")
 def test_a_lock_is_installed_whatever_is_set(
     setting: Setting,
     manager: str,
@@ -267,11 +267,11 @@ def test_what_is_not_in_the_table_is_kept_away() -> None:
 
 def test_the_document_has_the_table() -> None:
     text = DOCUMENT.read_text()
-    for place, meaning in PLACES.items():
-        assert f"* `{place}`: {meaning}" in text.replace("\n  ", " ")
+    for scope, meaning in SCOPES.items():
+        assert f"* `{scope}`: {meaning}" in text.replace("\n  ", " ")
     for one in SETTINGS:
         cells = (" ".join(f"`{name}`" for name in getattr(one, kind).split()) for kind in _KINDS)
-        assert f"| {one.about} | `{one.place}` | {' | '.join(cells)} |" in text
+        assert f"| {one.about} | `{one.scope}` | {' | '.join(cells)} |" in text
 
 
 _KINDS = ("pip", "variables", "uv")

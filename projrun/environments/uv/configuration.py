@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from projrun.disk.file_operations import sha256_file, sha256_text, temporary_directory
-from projrun.environments.installer_settings import IN_KEY, RESOLVING, Place, of_document, variables_of
+from projrun.environments.installer_settings import IN_KEY, RESOLVING, Scope, of_document, variables_of
 from projrun.environments.user_settings import (
     UserSettings,
     UvFile,
@@ -28,11 +28,11 @@ _VARIABLES_OF_FILES = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE", "UV_BUILD_C
 
 @contextmanager
 def configuration(
-    user: UserSettings, directory: Path | None, users: tuple[Place, ...], projects: tuple[Place, ...]
+    user: UserSettings, directory: Path | None, users: tuple[Scope, ...], projects: tuple[Scope, ...]
 ) -> Iterator[dict[str, str]]:
-    """Yield the variables that make uv read the settings with these places, and no others.
+    """Yield the variables that make uv read the settings with these scopes, and no others.
 
-    directory: the project's. users, projects: the places that count of the user's and the project's files.
+    directory: the project's. users, projects: the scopes that count of the user's and the project's files.
     """
     from projrun.documents import toml_file
 
@@ -66,9 +66,9 @@ def configuration_for_resolving(user: UserSettings, directory: Path) -> Iterator
         yield {"UV_NO_CONFIG": "1"} if ignores_uv_files() else {}
 
 
-def user_document(user: UserSettings, places: tuple[Place, ...]) -> dict[str, Any]:
-    """Return the settings with these places of the user's and the machine's uv.toml."""
-    return _merge(*(of_document(_with_absolute_paths(file), places) for file in user.uv_files))
+def user_document(user: UserSettings, scopes: tuple[Scope, ...]) -> dict[str, Any]:
+    """Return the settings with these scopes of the user's and the machine's uv.toml."""
+    return _merge(*(of_document(_with_absolute_paths(file), scopes) for file in user.uv_files))
 
 
 def resolution_settings(directory: Path) -> dict[str, object]:

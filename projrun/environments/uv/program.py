@@ -13,7 +13,7 @@ from projrun.console import one_line
 from projrun.environments.installer_settings import (
     INSTALLING,
     RESOLVING,
-    Place,
+    Scope,
     variables_of,
     without_settings,
 )
@@ -136,9 +136,9 @@ def uv_binary() -> str:
 
 
 def variables_for(
-    access: Access | None, user: UserSettings, places: tuple[Place, ...] = INSTALLING
+    access: Access | None, user: UserSettings, scopes: tuple[Scope, ...] = INSTALLING
 ) -> dict[str, str]:
-    """Return the environment of uv: the user's settings with these places, and the project's indexes.
+    """Return the environment of uv: the user's settings with these scopes, and the project's indexes.
 
     uv never sees another environment, and never downloads an interpreter.
     """
@@ -147,7 +147,7 @@ def variables_for(
     if is_offline():
         ours["UV_OFFLINE"] = "1"
     theirs = merge_environ(
-        without_settings(os.environ), variables_of(os.environ, places), user.for_uv(places)
+        without_settings(os.environ), variables_of(os.environ, scopes), user.for_uv(scopes)
     )
     return merge_environ(theirs, never, variables_for_uv(access, theirs), ours)
 
@@ -160,9 +160,9 @@ def uv_environ(
     user = user or read_user_settings()
     directory = access.directory if access else None
     if purpose == "resolve" and directory:
-        places, configured = RESOLVING, configuration_for_resolving(user, directory)
+        scopes, configured = RESOLVING, configuration_for_resolving(user, directory)
     else:
-        places, of_project = INSTALLING, RESOLVING if purpose == "export" else INSTALLING
+        scopes, of_project = INSTALLING, RESOLVING if purpose == "export" else INSTALLING
         configured = configuration(user, directory, INSTALLING, of_project)
     with configured as files:
-        yield merge_environ(variables_for(access, user, places), files)
+        yield merge_environ(variables_for(access, user, scopes), files)

@@ -54,25 +54,25 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][0-9:.]+(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 def locate(uri: str) -> Location | None:
     """Claim everything that git could clone, and URLs that `fetch` must refuse. Raises SourceError."""
-    place, fragment = split_off(uri)
+    base, fragment = split_off(uri)
     is_shorthand = re.match(_SHORTHAND, uri) is not None
     is_url = is_shorthand or looks_like_url(uri)
-    if place.lower().endswith(".zip") or not (is_url or is_repository(place)):
+    if base.lower().endswith(".zip") or not (is_url or is_repository(base)):
         return None
     subdirectory = _directory_in_fragment(fragment)
     if is_shorthand:
-        location = _parse_shorthand(place, subdirectory)
-    elif place.lower().startswith("git+"):
-        location = _parse_pip_url(place, subdirectory)
+        location = _parse_shorthand(base, subdirectory)
+    elif base.lower().startswith("git+"):
+        location = _parse_pip_url(base, subdirectory)
     else:
-        location = _parse_page_url(place, subdirectory) or Location(place, subdirectory=subdirectory)
+        location = _parse_page_url(base, subdirectory) or Location(base, subdirectory=subdirectory)
     return location._replace(uri=uri)
 
 
 def fetch(
     location: Location, version: str, home: Home, *, offline: bool = False, looking: bool = False
 ) -> Checkout:
-    address = address_of(location.place)
+    address = address_of(location.base)
     repository = Repository(address, home, offline=offline)
     if location.page:
         uri_version, subdirectory = _split_page(location, repository)
@@ -108,25 +108,25 @@ def _directory_in_fragment(text: str) -> str:
     return fields.get("subdirectory", "") if fields.keys() <= {"subdirectory", "egg"} else text
 
 
-def _parse_shorthand(place: str, subdirectory: str) -> Location:
-    match = re.fullmatch(_SHORTHAND, place)
+def _parse_shorthand(text: str, subdirectory: str) -> Location:
+    match = re.fullmatch(_SHORTHAND, text)
     if not match or not re.fullmatch(_PATH, match["path"].removesuffix("/")):
         raise SourceError(
-            f"'{without_secrets(place)}' names no repository",
+            f"'{without_secrets(text)}' names no repository",
             "write gh:OWNER/REPOSITORY, with @VERSION and #DIRECTORY if need be",
         )
     path = match["path"].removesuffix("/").removesuffix(".git")
     return Location(f"https://{HOSTS[match[1]]}/{path}.git", match["version"] or "", subdirectory)
 
 
-def _parse_pip_url(place: str, subdirectory: str) -> Location:
+def _parse_pip_url(url: str, subdirectory: str) -> Location:
     """Parse a URL whose path `@VERSION` may follow; an `@` before the host belongs to the user."""
-    path_at = place.find("/", place.find("://") + 3)
-    mark = place.rfind("@")
-    exists = place.lower().startswith("git+file://") and os.path.exists(place.partition("://")[2])
+    path_at = url.find("/", url.find("://") + 3)
+    mark = url.rfind("@")
+    exists = url.lower().startswith("git+file://") and os.path.exists(url.partition("://")[2])
     if path_at == -1 or mark < path_at or exists:
-        return Location(place, subdirectory=subdirectory)
-    return Location(place[:mark], place[mark + 1 :], subdirectory)
+        return Location(url, subdirectory=subdirectory)
+    return Location(url[:mark], url[mark + 1 :], subdirectory)
 
 
 def _parse_page_url(url: str, subdirectory: str) -> Location | None:
@@ -139,17 +139,17 @@ def _parse_page_url(url: str, subdirectory: str) -> Location | None:
     from urllib.parse import unquote
 
     parts = page.groupdict()
-    place, is_file = parts["repository"], (parts.get("leaf") or "").lower() in ("blob", "raw")
+    repository, is_file = parts["repository"], (parts.get("leaf") or "").lower() in ("blob", "raw")
     subdirectory = "" if _LINES.fullmatch(subdirectory) else subdirectory
     if ref := parts.get("ref"):
-        return Location(place, version.format(unquote(ref)), subdirectory)
+        return Location(repository, version.format(unquote(ref)), subdirectory)
     path = unquote(parts["rest"])
     if subdirectory and (is_file or "/" in path):
         raise SourceError(
-            f"'{place}/…/{path}#{subdirectory}' names two directories",
+            f"'{repository}/…/{path}#{subdirectory}' names two directories",
             "leave out what follows '#', or give the repository's own URL with it",
         )
-    return Location(place, subdirectory=subdirectory, page=path, is_file=is_file)
+    return Location(repository, subdirectory=subdirectory, page=path, is_file=is_file)
 
 
 def _split_page(location: Location, repository: Repository) -> tuple[str, str]:
