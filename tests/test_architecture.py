@@ -39,7 +39,7 @@ MONOPOLIES = {
     "tomllib": {"documents/toml_file.py"},
     "tomli": {"documents/toml_file.py"},
     "virtualenv": set(),
-    "jinja2": {"compare/diff_reports.py", "environments/docker/dockerfile_template.py"},
+    "jinja2": {"compare/side_by_side.py", "environments/docker/dockerfile_template.py"},
     "git": {"sources/git/library.py"},
     "docker": {"environments/docker/images.py"},
     "requests": {"environments/docker/images.py"},

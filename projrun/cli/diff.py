@@ -24,8 +24,8 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from projrun.compare.diff_reports import FORMATS as REPORTS
-    from projrun.compare.diff_reports import text
+    from projrun.compare.side_by_side import FORMATS as REPORTS
+    from projrun.compare.side_by_side import text
     from projrun.console import print_data, say
     from projrun.disk import home_from
     from projrun.disk.file_operations import write_atomically

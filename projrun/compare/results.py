@@ -1,4 +1,4 @@
-"""The results of two runs, compared by the rules."""
+"""Compare the results of two runs by rules, and list the differences of what determines results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _THREADS = re.compile(r".*_NUM_(\w+_)?THREADS|.*_THREADS|NUMBA_NUM_THREADS")
 
 
 def list_differences(first: Record, second: Record) -> Iterator[Difference]:
-    """Yield the differences of what determines results, the most telling first."""
+    """Yield the differences of what determines results, the likeliest reason first."""
     yield from _of_sources(first.plan.source, second.plan.source)
     yield from _plain("command", first.plan.entry_point, second.plan.entry_point, "entry point")
     yield from _of_mappings("parameters", first.plan.parameters, second.plan.parameters)
@@ -65,7 +65,7 @@ def _of_environments(first: Environment | None, second: Environment | None) -> I
     yield from _plain("python", first.python, second.python)
     versions = [{package.name: package.version for package in side.packages} for side in (first, second)]
     yield from _of_mappings("lock", *versions)
-    if versions[0] == versions[1]:
+    if versions[0] == versions[1]:  # else the digests cannot but differ too
         yield from _plain("lock", first.lock_sha256[:16], second.lock_sha256[:16], "sha256")
 
 
@@ -87,10 +87,7 @@ EXACT = Rule()
 
 
 def compare(
-    first: Record,
-    second: Record,
-    rules: VerifyRules,
-    contents: tuple[Contents, Contents],
+    first: Record, second: Record, rules: VerifyRules, contents: tuple[Contents, Contents]
 ) -> Comparison:
     """Compare two runs. contents: find the outputs of either. rules: by name; all else is exact."""
     findings = (
@@ -112,18 +109,15 @@ def _of_outcomes(first: Outcome, second: Outcome) -> ComparedResult:
         kind="status",
         name="status",
         verdict="same" if same else "different",
-        first=_outcome(first),
-        second=_outcome(second),
+        first=_describe_outcome(first),
+        second=_describe_outcome(second),
         detail="" if same else second.reason or first.reason,
     )
 
 
-def _outcome(outcome: Outcome) -> str:
+def _describe_outcome(outcome: Outcome) -> str:
     code = "" if outcome.exit_code is None else f", exit code {outcome.exit_code}"
     return f"{outcome.status}{code}"
-
-
-# metrics
 
 
 def _of_metrics(
@@ -142,14 +136,14 @@ def _of_metrics(
         )
 
 
-def _of_metric(one: float | str | None, other: float | str | None, rule: Rule) -> Verdict:
+def _of_metric(first: float | str | None, second: float | str | None, rule: Rule) -> Verdict:
     if rule.how == "ignore":
         return "ignored"
-    if one is None or other is None:
-        return "extra" if one is None else "missing"
-    if one == other:
+    if first is None or second is None:
+        return "extra" if first is None else "missing"
+    if first == second:
         return "same"
-    return "within" if is_within(float(one), float(other), rule) else "different"
+    return "within" if is_within(float(first), float(second), rule) else "different"
 
 
 def format_rule(rule: Rule) -> str:
@@ -158,27 +152,24 @@ def format_rule(rule: Rule) -> str:
     return ", ".join(tolerances) or rule.how
 
 
-# outputs
-
-
 def _of_outputs(
     first: tuple[Output, ...],
     second: tuple[Output, ...],
     rules: Mapping[str, Rule],
     contents: tuple[Contents, Contents],
 ) -> Iterator[ComparedResult]:
-    ones, others = _by_name(first), _by_name(second)
-    for key in sorted({*ones, *others}):
+    old, new = _by_name(first), _by_name(second)
+    for key in sorted({*old, *new}):
         rule = rule_for(key[1], rules, EXACT)
-        left, right = ones.get(key), others.get(key)
+        left, right = old.get(key), new.get(key)
         verdict, detail = _of_output(left, right, rule, contents)
         yield ComparedResult(
             kind="output",
             name=key[1],
             verdict=verdict,
             rule=format_rule(rule),
-            first=_output(left),
-            second=_output(right),
+            first=_describe_output(left),
+            second=_describe_output(right),
             detail=detail,
         )
 
@@ -188,7 +179,7 @@ def _by_name(outputs: tuple[Output, ...]) -> dict[tuple[str, str], Output]:
     return {("artifact" if output.change == "logged" else "file", output.path): output for output in outputs}
 
 
-def _output(output: Output | None) -> str:
+def _describe_output(output: Output | None) -> str:
     if output is None:
         return ""
     if output.change == "deleted":
@@ -197,35 +188,36 @@ def _output(output: Output | None) -> str:
 
 
 def _of_output(
-    one: Output | None, other: Output | None, rule: Rule, contents: tuple[Contents, Contents]
+    first: Output | None, second: Output | None, rule: Rule, contents: tuple[Contents, Contents]
 ) -> tuple[Verdict, str]:
     if rule.how == "ignore":
         return "ignored", ""
-    if one is None or other is None:
-        return ("extra" if one is None else "missing"), ""
-    if one.link or other.link or "deleted" in (one.change, other.change):
-        same = (one.link, one.change == "deleted") == (other.link, other.change == "deleted")
+    if first is None or second is None:
+        return ("extra" if first is None else "missing"), ""
+    if first.link or second.link or "deleted" in (first.change, second.change):
+        same = (first.link, first.change == "deleted") == (second.link, second.change == "deleted")
         return ("same" if same else "different"), ""
-    if one.sha256 and one.sha256 == other.sha256:
+    if first.sha256 and first.sha256 == second.sha256:
         return "same", ""
-    return _of_contents(one, other, rule, contents)
+    return _of_contents(first, second, rule, contents)
 
 
 def _of_contents(
-    one: Output, other: Output, rule: Rule, contents: tuple[Contents, Contents]
+    first: Output, second: Output, rule: Rule, contents: tuple[Contents, Contents]
 ) -> tuple[Verdict, str]:
     """Compare two outputs whose digests differ or are missing."""
-    a, b = contents[0](one), contents[1](other)
+    a, b = contents[0](first), contents[1](second)
     if a is None or b is None:
         which = "first" if a is None else "second"
         return "different", f"what the {which} run wrote was not kept, so nothing more can be said"
     if sha256_file(a) == sha256_file(b):
         return "same", ""
     if rule.how == "exact":
-        return "different", next(compare_files(one.path, a, b, rule), (first_difference(a, b), False))[0]
-    nearby = ""
-    for detail, inside in compare_files(one.path, a, b, rule):
-        if not inside:
+        # The rule asks for equal bytes, but a difference of values tells people more than one of bytes
+        return "different", next(compare_files(first.path, a, b, rule), (first_difference(a, b), False))[0]
+    tolerated = ""
+    for detail, is_tolerated in compare_files(first.path, a, b, rule):
+        if not is_tolerated:
             return "different", detail
-        nearby = nearby or detail
-    return ("within", nearby) if nearby else ("same", "")
+        tolerated = tolerated or detail
+    return ("within", tolerated) if tolerated else ("same", "")

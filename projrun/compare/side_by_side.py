@@ -1,19 +1,24 @@
-"""Two runs side by side, whole: what went in, what came out, and where they ran."""
+"""Show two runs side by side, as text, JSON or a page of HTML: inputs, results and surroundings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from difflib import unified_diff
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from projrun.compare import ComparedResult, Comparison, Difference
+from projrun.console import json_text, one_line, style_state, style_text
 from projrun.disk.file_operations import sha256_file
 from projrun.disk.file_tree import list_files
-from projrun.history import History
+from projrun.history import History, describe_history
 from projrun.record import Environment, Record
 
 
@@ -40,7 +45,7 @@ class SourceDiff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that differs between two runs; empty in the run that lacks it."""
+    """A value that differs between two runs; it is empty in the run that lacks it."""
 
     name: str
     first: str = ""
@@ -73,7 +78,7 @@ class SideBySide(msgspec.Struct, frozen=True, kw_only=True):
 def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: Comparison) -> SideBySide:
     """Return the two runs side by side. comparison: their comparison by exact rules."""
     packages = {*_packages(first.environment), *_packages(second.environment)}
-    told = {("source", "commit"), ("source", "tree"), *(("lock", name) for name in packages)}
+    shown = {("source", "commit"), ("source", "tree"), *(("lock", name) for name in packages)}
     names = {*first.plan.parameters, *second.plan.parameters}
     return SideBySide(
         first=first.run_id,
@@ -85,14 +90,14 @@ def side_by_side(first: Record, second: Record, source: SourceDiff, comparison: 
         surroundings=tuple(
             difference
             for difference in comparison.differences
-            if (difference.determinant, difference.name) not in told
+            if (difference.determinant, difference.name) not in shown
             and not _is_parameter(difference, first, second, names)
         ),
     )
 
 
 def _is_parameter(difference: Difference, first: Record, second: Record, names: set[str]) -> bool:
-    """Return True for a seed or thread count that is shown as a parameter, not as a variable of that name."""
+    # Seeds and counts of threads are listed by name, whether they are parameters or environment variables
     name = difference.name
     values = tuple(record.plan.parameters.get(name, "not set") for record in (first, second))
     return name in names and values == (difference.first, difference.second)
@@ -120,19 +125,19 @@ MAX_TEXT = 1_000_000
 
 def compare_trees(first: Path, second: Path) -> Iterator[ChangedFile]:
     """Yield the files and links that differ, by name; Git's own are left out."""
-    ones, others = list_files(first), list_files(second)
-    for name in sorted({*ones, *others}):
-        left, right = ones.get(name), others.get(name)
-        if left is None or right is None or not _same(left, right):
-            yield _change(os.fsencode(name).decode(errors="backslashreplace"), left, right)
+    old, new = list_files(first), list_files(second)
+    for name in sorted({*old, *new}):
+        left, right = old.get(name), new.get(name)
+        if left is None or right is None or not _are_equal(left, right):
+            yield _changed_file(os.fsencode(name).decode(errors="backslashreplace"), left, right)
 
 
-def _same(one: Path, other: Path) -> bool:
-    if one.is_symlink() or other.is_symlink():
-        return _link(one) == _link(other)
-    if _mode(one) != _mode(other) or one.stat().st_size != other.stat().st_size:
+def _are_equal(left: Path, right: Path) -> bool:
+    if left.is_symlink() or right.is_symlink():
+        return _link(left) == _link(right)
+    if _mode(left) != _mode(right) or left.stat().st_size != right.stat().st_size:
         return False
-    return sha256_file(one) == sha256_file(other)
+    return sha256_file(left) == sha256_file(right)
 
 
 def _link(path: Path) -> str | None:
@@ -145,22 +150,22 @@ def _mode(path: Path | None) -> str:
     return "executable" if path.stat().st_mode & 0o100 else "not executable"
 
 
-def _change(name: str, one: Path | None, other: Path | None) -> ChangedFile:
+def _changed_file(name: str, left: Path | None, right: Path | None) -> ChangedFile:
     change: Literal["added", "removed", "changed"] = (
-        "added" if one is None else "removed" if other is None else "changed"
+        "added" if left is None else "removed" if right is None else "changed"
     )
-    a, b = _lines(one), _lines(other)
-    modes = _mode(one), _mode(other)
+    a, b = _read_lines(left), _read_lines(right)
+    modes = _mode(left), _mode(right)
     note = f"{modes[0]}, then {modes[1]}" if all(modes) and modes[0] != modes[1] else ""
     if a is None or b is None:
         return ChangedFile(path=name, change=change, note=note or "not text, or too large to be shown")
-    names = ("/dev/null" if one is None else f"a/{name}", "/dev/null" if other is None else f"b/{name}")
-    lines = (_ended(line) for line in unified_diff(a, b, *names))
+    names = ("/dev/null" if left is None else f"a/{name}", "/dev/null" if right is None else f"b/{name}")
+    lines = (_end_line(line) for line in unified_diff(a, b, *names))
     return ChangedFile(path=name, change=change, diff="".join(lines), note=note)
 
 
-def _lines(path: Path | None) -> list[str] | None:
-    """Return the lines of a file, None where it is not text."""
+def _read_lines(path: Path | None) -> list[str] | None:
+    """Return the lines of a file; None if it is not text or too large."""
     if path is None:
         return []
     if path.is_symlink():
@@ -171,11 +176,118 @@ def _lines(path: Path | None) -> list[str] | None:
     if b"\0" in content:
         return None
     try:
+        # Not splitlines, which also splits at a form feed and the like: git does not
         *lines, last = content.decode().split("\n")
     except UnicodeDecodeError:
         return None
     return [*(f"{line}\n" for line in lines), *([last] if last else [])]
 
 
-def _ended(line: str) -> str:
+def _end_line(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+# The longest part of a line of a file, in characters, that people are shown; JSON has the whole line.
+LONGEST = 300
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+# The colours of kinds of change, and of the lines of a unified diff by their first character.
+_COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "+": "green", "-": "red", "@": "dim"}
+
+# Takes a text and the key of its colour, and returns the text with the codes of a terminal.
+Paint = Callable[[str, str], str]
+
+
+def text(runs: SideBySide, *, on_screen: bool = False) -> str:
+    """Format for people. on_screen: stdout gets it, with colours if that is a terminal."""
+    return "\n".join(_lines(runs, _paint if on_screen else lambda text, _: text))
+
+
+def _paint(text: str, word: str) -> str:
+    return style_text(text, _COLOURS[word], sys.stdout) if word in _COLOURS else style_state(text, sys.stdout)
+
+
+def _lines(runs: SideBySide, paint: Paint) -> Iterator[str]:
+    yield f"first   run {runs.first[:8]}  {runs.source.first}"
+    yield f"second  run {runs.second[:8]}  {runs.source.second}"
+    if runs.same:
+        yield "\n" + paint("nothing differs", "added")
+        return
+    if runs.source.unknown:
+        yield f"\nsource: {one_line(runs.source.unknown)}"
+    if runs.source.history:
+        yield "\ncommits"
+        for line in describe_history(runs.source.history):
+            yield f"  {paint(line, line[:1])}"
+    if runs.source.files:
+        yield "\nsource"
+        for file in runs.source.files:
+            yield _format_file(file, paint)
+    for title, changes in (("packages", runs.lock), ("parameters", runs.parameters)):
+        if changes:
+            yield f"\n{title}"
+            yield from (f"  {paint(_format_value(value), value.change)}" for value in changes)
+    if runs.results:
+        yield "\nresults"
+        for result in runs.results:
+            detail = f" ({result.detail})" if result.detail else ""
+            if result.kind == "status":
+                values = f"{_paint_status(result.first, paint)}, then {_paint_status(result.second, paint)}"
+                yield f"  {one_line(result.name)}: {values}{one_line(detail)}"
+            else:
+                values = f"{result.first or 'none'}, then {result.second or 'none'}"
+                yield f"  {one_line(f'{result.kind} {result.name}: {values}{detail}')}"
+    if runs.surroundings:
+        yield "\nsurroundings"
+        for difference in runs.surroundings:
+            name = f" {difference.name}" if difference.name else ""
+            values = f"{difference.first}, then {difference.second}"
+            yield f"  {one_line(f'{difference.determinant}{name}: {values}')}"
+
+
+def _format_value(value: ChangedValue) -> str:
+    both = f"{value.first} -> {value.second}" if value.change == "changed" else value.first or value.second
+    return one_line(f"{_SIGNS[value.change]} {value.name} {both}")
+
+
+def _paint_status(text: str, paint: Paint) -> str:
+    status, comma, code = text.partition(",")
+    return f"{paint(status, status)}{comma}{code}"
+
+
+def _format_file(file: ChangedFile, paint: Paint) -> str:
+    note = f" ({file.note})" if file.note else ""
+    head = f"  {paint(file.change, file.change)} {one_line(file.path)}{note}"
+    lines = file.diff.rstrip("\n").split("\n") if file.diff else ()
+    return "\n".join([head, *(paint(printable_line(line), line[:1]) for line in lines)])
+
+
+def printable_line(line: str) -> str:
+    """Cut a line of a stranger's file, and replace the characters that a terminal would obey."""
+    printable = "".join(char if char.isprintable() or char == "\t" else "�" for char in line[:LONGEST])
+    return f"{printable}…" if len(line) > LONGEST else printable
+
+
+def json(runs: SideBySide) -> str:
+    return json_text({"same": runs.same, **msgspec.to_builtins(runs)})
+
+
+_LINES = {"+": "added", "-": "removed", "@": "place"}
+
+
+def html(runs: SideBySide) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["line_class"] = lambda line: _LINES.get(line[:1], "")
+    environment.filters["shown"] = printable_line
+    environment.filters["describe_history"] = describe_history
+    text = (files("projrun.compare") / "diff.html").read_text("utf-8")
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    # The page's own policy allows this one style sheet and no script, whatever a project's files hold
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    return environment.from_string(text).render(runs=runs, style_digest=digest)
+
+
+FORMATS: dict[str, Callable[[SideBySide], str]] = {"text": text, "json": json, "html": html}

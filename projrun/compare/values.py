@@ -1,4 +1,4 @@
-"""Files compared by value: numbers within a tolerance, all else equal, the layout ignored."""
+"""Compare files by value: numbers within a tolerance, all else equal, the layout ignored."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ _NONE = object()
 
 
 def compare_files(name: str, first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
-    """Yield all differences of two files called `name`, in order, by the type that its suffix tells."""
+    """Yield all differences of two files, in order. The suffix of `name` tells their type."""
     suffix = PurePosixPath(name).suffix.lower()
-    compare = _KINDS.get(suffix, _of_texts)
-    if PurePosixPath(name).name == "MLmodel":
-        compare = _of_mlmodels
+    is_mlmodel = PurePosixPath(name).name == "MLmodel"
+    compare = _of_mlmodels if is_mlmodel else _KINDS.get(suffix, _of_texts)
     try:
         yield from compare(first, second, rule)
     except (ValueError, OSError, EOFError) as error:
@@ -74,9 +73,6 @@ def _numbers(where: str, first: float, second: float, rule: Rule) -> Iterator[Va
         yield f"{where}: {first!r} and {second!r}", is_within(first, second, rule)
 
 
-# text
-
-
 def _of_texts(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
     """Compare line by line: numbers by value, the text between them exactly."""
     lines = zip_longest(_lines(first), _lines(second))
@@ -89,15 +85,15 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def _of_lines(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[ValueDifference]:
-    if one is None or other is None or _NUMBER.split(one) != _NUMBER.split(other):
-        yield f"{where}: {_shown(one)} and {_shown(other)}", False
+def _of_lines(where: str, left: str | None, right: str | None, rule: Rule) -> Iterator[ValueDifference]:
+    if left is None or right is None or _NUMBER.split(left) != _NUMBER.split(right):
+        yield f"{where}: {_format(left)} and {_format(right)}", False
         return
-    for a, b in zip(_NUMBER.findall(one), _NUMBER.findall(other)):
+    for a, b in zip(_NUMBER.findall(left), _NUMBER.findall(right)):
         yield from _numbers(where, float(a), float(b), rule)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return "nothing" if value is None else one_line(repr(value), 80)
 
 
@@ -107,9 +103,6 @@ def _of_mlmodels(first: Path, second: Path, rule: Rule) -> Iterator[ValueDiffere
     for number, (left, right) in enumerate(zip_longest(*texts), 1):
         if left != right:
             yield from _of_lines(f"line {number} without ids and times", left, right, rule)
-
-
-# data
 
 
 def _of_json(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
@@ -122,17 +115,17 @@ def _of_json_lines(first: Path, second: Path, rule: Rule) -> Iterator[ValueDiffe
     yield from _of_data("$", left, right, rule)
 
 
-def _of_data(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            yield from _of_data(f"{where}.{key}", one.get(key, _NONE), other.get(key, _NONE), rule)
-    elif isinstance(one, list) and isinstance(other, list):
-        for index, (a, b) in enumerate(zip_longest(one, other, fillvalue=_NONE)):
+def _of_data(where: str, left: Any, right: Any, rule: Rule) -> Iterator[ValueDifference]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in {**left, **right}:
+            yield from _of_data(f"{where}.{key}", left.get(key, _NONE), right.get(key, _NONE), rule)
+    elif isinstance(left, list) and isinstance(right, list):
+        for index, (a, b) in enumerate(zip_longest(left, right, fillvalue=_NONE)):
             yield from _of_data(f"{where}[{index}]", a, b, rule)
-    elif _is_number(one) and _is_number(other):
-        yield from _numbers(where, one, other, rule)
-    elif type(one) is not type(other) or one != other:
-        yield f"{where}: {_in_json(one)} and {_in_json(other)}", False
+    elif _is_number(left) and _is_number(right):
+        yield from _numbers(where, left, right, rule)
+    elif type(left) is not type(right) or left != right:  # True equals 1, but is another value in JSON
+        yield f"{where}: {_in_json(left)} and {_in_json(right)}", False
 
 
 def _in_json(value: object) -> str:
@@ -147,7 +140,7 @@ def _of_tables(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifferenc
     rows = (_rows(path) for path in (first, second))
     for number, (left, right) in enumerate(zip_longest(*rows), 1):
         if left is None or right is None:
-            yield f"row {number}: {_shown(left)} and {_shown(right)}", False
+            yield f"row {number}: {_format(left)} and {_format(right)}", False
             continue
         for column, (a, b) in enumerate(zip_longest(left, right), 1):
             yield from _of_cells(f"row {number}, column {column}", a, b, rule)
@@ -162,16 +155,13 @@ def _rows(path: Path) -> Iterator[list[str]]:
     yield from csv.reader(io.StringIO(text, newline=""), dialect)
 
 
-def _of_cells(where: str, one: str | None, other: str | None, rule: Rule) -> Iterator[ValueDifference]:
-    if one == other:
+def _of_cells(where: str, left: str | None, right: str | None, rule: Rule) -> Iterator[ValueDifference]:
+    if left == right:
         return
-    if one is not None and other is not None and all(map(_NUMBER.fullmatch, (one.strip(), other.strip()))):
-        yield from _numbers(where, float(one), float(other), rule)
+    if left and right and _NUMBER.fullmatch(left.strip()) and _NUMBER.fullmatch(right.strip()):
+        yield from _numbers(where, float(left), float(right), rule)
     else:
-        yield f"{where}: {_shown(one)} and {_shown(other)}", False
-
-
-# arrays and pictures, through the libraries that know them
+        yield f"{where}: {_format(left)} and {_format(right)}", False
 
 
 def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
@@ -188,25 +178,25 @@ def _of_arrays(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifferenc
                 yield from _of_elements(f"array '{name}' ", left[name], right[name], rule)
 
 
-def _of_elements(where: str, one: Any, other: Any, rule: Rule) -> Iterator[ValueDifference]:
+def _of_elements(where: str, left: Any, right: Any, rule: Rule) -> Iterator[ValueDifference]:
     numpy = _library("numpy")
-    if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
-        yield f"{where}{one.shape} {one.dtype} and {other.shape} {other.dtype}", False
+    if left.shape != right.shape or left.dtype.kind != right.dtype.kind:
+        yield f"{where}{left.shape} {left.dtype} and {right.shape} {right.dtype}", False
         return
-    unequal = one != other
-    if one.dtype.kind in "fc":
-        unequal &= ~(numpy.isnan(one) & numpy.isnan(other))
+    unequal = left != right
+    if left.dtype.kind in "fc":
+        unequal &= ~(numpy.isnan(left) & numpy.isnan(right))
     if not unequal.any():
         return
-    numeric = one.dtype.kind in "fciu"
     outside = unequal
-    if numeric:
-        outside = unequal & ~numpy.isclose(other, one, rtol=rule.rtol, atol=rule.atol, equal_nan=True)
+    if left.dtype.kind in "fciu":
+        # isclose takes the tolerance relative to its second argument: the first run's value
+        outside = unequal & ~numpy.isclose(right, left, rtol=rule.rtol, atol=rule.atol, equal_nan=True)
     shown = outside if outside.any() else unequal
-    index = tuple(int(axis) for axis in numpy.argwhere(shown)[0]) if one.ndim else ()
+    index = tuple(int(axis) for axis in numpy.argwhere(shown)[0]) if left.ndim else ()
     at = f"[{', '.join(map(str, index))}]" if index else "the value"
-    count = f" ({int(shown.sum())} of {one.size} differ)" if one.size > 1 else ""
-    yield f"{where}{at}: {one[index]!s} and {other[index]!s}{count}", not outside.any()
+    count = f" ({int(shown.sum())} of {left.size} differ)" if left.size > 1 else ""
+    yield f"{where}{at}: {left[index]!s} and {right[index]!s}{count}", not outside.any()
 
 
 def _of_pictures(first: Path, second: Path, rule: Rule) -> Iterator[ValueDifference]:
