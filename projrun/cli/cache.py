@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from projrun.cli.options import age_s, json_option, size
 from projrun.cli.verbs import VerbGroup
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from projrun.disk.cache_buckets import CacheEntry
+from projrun.console import json_text, print_data, say
+from projrun.console.progress import format_size
+from projrun.console.tables import format_table
+from projrun.disk import cache_buckets, home_from
+from projrun.disk.cache_buckets import CacheEntry
 
 _DEFAULT_AGE_S = 30 * 86400.0
 
@@ -30,18 +32,13 @@ def cache() -> None:
 @json_option("Print a JSON object; sizes in bytes, times in ms.")
 def info(as_json: bool) -> None:
     """Show what is in the cache, its size and when it was last used."""
-    from projrun.console import json_text, print_data
-    from projrun.disk import home_from
-    from projrun.disk.cache_buckets import entries
-
     home = home_from()
-    cached = entries(home)
+    entries = cache_buckets.entries(home)
     if as_json:
-        print_data(
-            json_text({"directory": str(home.cache), "size": _total(cached), "entries": _listed(cached)})
-        )
+        facts = {"directory": str(home.cache), "size": _total(entries), "entries": _as_dicts(entries)}
+        print_data(json_text(facts))
         return
-    print_data(f"{home.cache}\n{_table(cached)}" if cached else f"{home.cache}: nothing is in it")
+    print_data(f"{home.cache}\n{_table(entries)}" if entries else f"{home.cache}: nothing is in it")
 
 
 @cache.command()
@@ -64,18 +61,12 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 
     Nothing that a run is using is removed. With --max-size alone, age does not matter.
     """
-    from projrun.console import json_text, print_data, say
-    from projrun.console.progress import format_size
-    from projrun.disk import home_from
-    from projrun.disk.cache_buckets import prune as prune_cache
-
     if older_than is None and max_size is None:
         older_than = _DEFAULT_AGE_S
-    result = prune_cache(home_from(), older_than_s=older_than, max_size=max_size, dry_run=dry_run)
+    result = cache_buckets.prune(home_from(), older_than_s=older_than, max_size=max_size, dry_run=dry_run)
     if as_json:
-        print_data(
-            json_text({"removed": _listed(result.removed), "left": _listed(result.left), "dry_run": dry_run})
-        )
+        facts = {"removed": _as_dicts(result.removed), "left": _as_dicts(result.left), "dry_run": dry_run}
+        print_data(json_text(facts))
         return
     if result.removed:
         print_data(_table(result.removed))
@@ -86,11 +77,11 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     )
 
 
-def _total(cached: Sequence[CacheEntry]) -> int:
-    return sum(entry.size for entry in cached)
+def _total(entries: Sequence[CacheEntry]) -> int:
+    return sum(entry.size for entry in entries)
 
 
-def _listed(cached: Sequence[CacheEntry]) -> list[dict[str, Any]]:
+def _as_dicts(entries: Sequence[CacheEntry]) -> list[dict[str, Any]]:
     return [
         {
             "bucket": entry.bucket,
@@ -99,7 +90,7 @@ def _listed(cached: Sequence[CacheEntry]) -> list[dict[str, Any]]:
             "last_used": int(entry.used_at * 1000),
             "state": _state(entry),
         }
-        for entry in cached
+        for entry in entries
     ]
 
 
@@ -111,12 +102,7 @@ def _state(entry: CacheEntry) -> str:
     return "kept" if entry.marks else "unused"
 
 
-def _table(cached: Sequence[CacheEntry]) -> str:
-    import time
-
-    from projrun.console.progress import format_size
-    from projrun.console.tables import format_table
-
+def _table(entries: Sequence[CacheEntry]) -> str:
     rows = [
         (
             entry.bucket,
@@ -125,9 +111,9 @@ def _table(cached: Sequence[CacheEntry]) -> str:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at)),
             _state(entry),
         )
-        for entry in cached
+        for entry in entries
     ]
-    total = ("total", "", format_size(_total(cached)), "", "")
+    total = ("total", "", format_size(_total(entries)), "", "")
     return format_table(("BUCKET", "NAME", "SIZE", "LAST USED", "STATE"), [*rows, total])
 
 

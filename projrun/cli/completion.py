@@ -1,7 +1,7 @@
 """projrun completion, and the entry points and parameters that it offers for projects on this machine.
 
-The variable `_PROJRUN_COMPLETE`, which the scripts set, is click's protocol; `main` imports this file when it
-is set, so that the class below takes the place of click's own for bash.
+The scripts set the variable `_PROJRUN_COMPLETE`, as click's protocol wants it. Then `run_with_click` imports
+this file, so that the class below replaces click's own for bash.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from click.shell_completion import (
 )
 
 from projrun.cli.verbs import Verb
+from projrun.console import one_line, print_data
+from projrun.errors import ProjrunError
 
 if TYPE_CHECKING:
     from projrun.project.mlproject import Parameter, Project
@@ -60,23 +62,19 @@ def completion(shell: str) -> None:
     zsh:   echo 'eval "$(projrun completion zsh)"' >> ~/.zshrc
     fish:  projrun completion fish > ~/.config/fish/completions/projrun.fish
     """
-    from projrun.console import print_data
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    print_data(
-        kind(click.get_current_context().find_root().command, {}, "projrun", VARIABLE).source().strip()
-    )
+    script_class = get_completion_class(shell)
+    assert script_class is not None
+    cli = click.get_current_context().find_root().command
+    print_data(script_class(cli, {}, "projrun", VARIABLE).source().strip())
 
 
 @add_completion_class
 class _Bash(BashComplete):
-    """bash breaks words at `=`, so click's own would take `-P alpha=1` for three words."""
-
     source_template = _BASH
     typed = ""
 
     def get_completion_args(self) -> tuple[list[str], str]:
+        # click reads COMP_WORDS, in which bash has split `alpha=1` into three words
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)
         program = os.environ.get("COMP_PROGRAM", "")
@@ -87,10 +85,10 @@ class _Bash(BashComplete):
         return words[:-1], words[-1]
 
     def format_completion(self, item: CompletionItem) -> str:
-        """bash replaces only what stands behind the last `=` or `:`."""
+        # bash keeps the word up to its last `=` or `:`, and replaces the rest
         breaks = [char for char in os.environ.get("COMP_WORDBREAKS", "=:") if char in "=:"]
-        kept = max((self.typed.rfind(char) + 1 for char in breaks), default=0)
-        return f"{item.type},{item.value[kept:]}"
+        start = max((self.typed.rfind(char) + 1 for char in breaks), default=0)
+        return f"{item.type},{item.value[start:]}"
 
 
 def directories(incomplete: str) -> list[CompletionItem]:
@@ -112,8 +110,6 @@ def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem
 
 def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
     """Offer `NAME=` for parameters that are not given yet, and after it the possible values."""
-    from projrun.errors import ProjrunError
-
     project = _project(context)
     if project is None:
         return []
@@ -132,8 +128,6 @@ def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
 
 
 def _about(parameter: Parameter) -> str:
-    from projrun.console import one_line
-
     return one_line(f"{parameter.type} {parameter.description}", 80)
 
 
@@ -156,7 +150,6 @@ def _project(context: click.Context) -> Project | None:
     """Return the project at the URI typed so far, or here; None for a remote one: no network is used."""
     from pathlib import Path
 
-    from projrun.errors import ProjrunError
     from projrun.project import read_project
     from projrun.sources.location import directory_within, split_off
 

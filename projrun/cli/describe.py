@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from projrun.cli.options import json_option, offline_option, project_argument, version_option
 from projrun.cli.verbs import Verb
+from projrun.console import one_line, print_data, warn
+from projrun.console.tables import format_pairs
+from projrun.disk import home_from
 
 if TYPE_CHECKING:
     from projrun.plan import Checkout, Descriptor
@@ -26,10 +31,6 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
 
     The output names its source, its entry points with their parameters, and its environment.
     """
-    import json
-
-    from projrun.console import print_data, warn
-    from projrun.disk import home_from
     from projrun.project import read_project
     from projrun.project.validate import check_project
     from projrun.sources import fetched
@@ -43,8 +44,6 @@ def describe(uri: str, version: str, as_json: bool, offline: bool) -> None:
 
 
 def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) -> dict[str, Any]:
-    from msgspec import to_builtins
-
     from projrun.environments.requirement_access import without_access
 
     return {
@@ -61,15 +60,11 @@ def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) ->
 
 
 def _warning(finding: Finding) -> str:
-    from projrun.console import one_line
-
     return one_line(f"{finding.file}:{finding.line}:{finding.column}: {finding.message}; {finding.fix}")
 
 
 def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:
     """Return the facts of an entry point. `required` means that a run without a value is refused."""
-    from msgspec import to_builtins
-
     from projrun.project.parameters import describe_parameter, is_needed
 
     return {
@@ -99,8 +94,6 @@ _BECAUSE = {
 
 
 def _environment(descriptor: Descriptor) -> dict[str, Any]:
-    from msgspec import to_builtins
-
     from projrun.environments import manager_for
 
     manager = manager_for(descriptor)
@@ -108,15 +101,9 @@ def _environment(descriptor: Descriptor) -> dict[str, Any]:
     return {**to_builtins(descriptor), "manager": manager, "because": because, "problem": ""}
 
 
-# text
-
-
 def _text(facts: dict[str, Any]) -> str:
-    parts = [_head(facts)]
-    for entry_point in facts["entry_points"]:
-        parts.append(_entry_point_text(entry_point))
-    parts.append(_environment_text(facts["environment"]))
-    return "\n\n".join(parts)
+    entry_points = map(_entry_point_text, facts["entry_points"])
+    return "\n\n".join([_head(facts), *entry_points, _environment_text(facts["environment"])])
 
 
 _STATES = {
@@ -128,35 +115,28 @@ _STATES = {
 
 def _head(facts: dict[str, Any]) -> str:
     source = facts["source"]
-    commit = source["commit"][:12]
-    state = _STATES[source["dirty"]]
-    return _listed(
-        [
-            ("project", facts["name"]),
-            ("from", source["uri"]),
-            ("repository", source["repository"]),
-            ("commit", f"{commit}{state}" if commit else ""),
-            ("branch", source["branch"]),
-            ("directory", source["subdirectory"]),
-            ("file", facts["file"] or "none: run by convention"),
-        ]
-    )
+    rows = [
+        ("project", facts["name"]),
+        ("from", source["uri"]),
+        ("repository", source["repository"]),
+        ("commit", f"{source['commit'][:12]}{_STATES[source['dirty']]}" if source["commit"] else ""),
+        ("branch", source["branch"]),
+        ("directory", source["subdirectory"]),
+        ("file", facts["file"] or "none: run by convention"),
+    ]
+    return _format_rows(rows)
 
 
 def _entry_point_text(entry_point: dict[str, Any]) -> str:
-    from projrun.console import one_line
-
     command = one_line(entry_point["command"]) or entry_point["fault"]
     lines = [f"entry point {one_line(entry_point['name'])}", f"  {command}"]
     rows = [(one_line(p["name"]), p["summary"]) for p in entry_point["parameters"]]
     if rows:
-        lines.append(_listed(rows, "  "))
+        lines.append(_format_rows(rows, "  "))
     return "\n".join(lines)
 
 
 def _environment_text(environment: dict[str, Any]) -> str:
-    from projrun.console import one_line
-
     requirements = [*environment["dependencies"], *environment["conda_dependencies"]]
     rows = [
         ("manager", f"{environment['manager']}, because {environment['because']}"),
@@ -170,12 +150,9 @@ def _environment_text(environment: dict[str, Any]) -> str:
     ]
     if environment["kind"] == "docker_env":
         rows = [row for row in rows if row[0] not in ("python", "packages")]
-    return "environment\n" + _listed(rows, "  ")
+    return "environment\n" + _format_rows(rows, "  ")
 
 
-def _listed(rows: list[tuple[str, str]], indent: str = "") -> str:
+def _format_rows(rows: list[tuple[str, str]], indent: str = "") -> str:
     """Return the rows in two columns, without those that have no value."""
-    from projrun.console import one_line
-    from projrun.console.tables import format_pairs
-
     return format_pairs([(label, one_line(str(value))) for label, value in rows if value], indent)

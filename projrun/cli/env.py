@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 import click
+from msgspec import to_builtins
 
 from projrun.cli.options import age_s, json_option, project_argument, size_in_gb, strict_python_option
 from projrun.cli.verbs import VerbGroup
-
-if TYPE_CHECKING:
-    from projrun.environments.shelf import Shelved
+from projrun.console import json_text, print_data, warn
+from projrun.console.tables import format_table
+from projrun.disk import home_from
+from projrun.environments import shelf
+from projrun.environments.shelf import Shelved
+from projrun.errors import UsageError
+from projrun.request import Request
 
 
 @click.group(cls=VerbGroup)
@@ -28,12 +34,7 @@ def list_(as_json: bool) -> None:
 
     FREES is the space that removing it frees: files shared with uv's cache and the base image stay.
     """
-    from projrun.console import json_text, print_data
-    from projrun.console.tables import format_table
-    from projrun.disk import home_from
-    from projrun.environments.shelf import list_environments
-
-    facts = [_facts(environment) for environment in list_environments(home_from())]
+    facts = [_facts(environment) for environment in shelf.list_environments(home_from())]
     if as_json:
         print_data(json_text(facts))
         return
@@ -52,15 +53,12 @@ def list_(as_json: bool) -> None:
 @json_option("Print a JSON object.")
 def show(key: str, other: str, verify: bool, as_json: bool) -> int:
     """Show one environment, or how two differ."""
-    from projrun.console import json_text, print_data
-    from projrun.disk import home_from
     from projrun.environments.contents import altered
-    from projrun.environments.shelf import find
 
     home = home_from()
-    environment = find(home, key)
+    environment = shelf.find(home, key)
     if other:
-        difference = _difference(_details(environment), _details(find(home, other)))
+        difference = _difference(_details(environment), _details(shelf.find(home, other)))
         print_data(json_text(difference) if as_json else _difference_text(difference))
         return 0
     facts = _details(environment)
@@ -100,11 +98,9 @@ def path(**options: Any) -> None:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 def remove(keys: tuple[str, ...]) -> int:
     """Remove environments and their images. One that is in use stays, and the exit code is then 1."""
-    from projrun.disk import home_from
-    from projrun.environments.shelf import find
-
     home = home_from()
-    removed = [_remove(environment) for environment in [find(home, key) for key in keys]]
+    # All keys are looked up first: after a mistyped one nothing is removed
+    removed = [_remove(environment) for environment in [shelf.find(home, key) for key in keys]]
     return 0 if all(removed) else 1
 
 
@@ -122,15 +118,9 @@ def remove(keys: tuple[str, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run: bool) -> None:
     """Remove environments that are not needed, never one in use. Remains of killed builds always go."""
-    from projrun.console import print_data
-    from projrun.disk import home_from
-    from projrun.environments.shelf import list_environments
-
-    environments = list_environments(home_from())
+    environments = shelf.list_environments(home_from())
     for environment in _select_superfluous(environments, older_than, max_size, unused):
-        if environment.in_use:
-            _say_in_use(environment)
-        elif dry_run:
+        if dry_run and not environment.in_use:
             print_data(f"would remove {environment.manager}/{environment.key}")
         else:
             _remove(environment)
@@ -139,62 +129,43 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
 def _select_superfluous(
     environments: list[Shelved], older_than: float | None, max_size: int | None, unused: bool
 ) -> list[Shelved]:
-    import time
-
-    from projrun.environments.shelf import size
-
     before = time.time() - older_than if older_than is not None else 0.0
-    kept, superfluous = 0, []
-    for environment in environments:
-        size_on_disk = size(environment).own if max_size is not None else 0
-        too_much = max_size is not None and kept + size_on_disk > max_size
+    total_size, superfluous = 0, []
+    for environment in environments:  # the one used last comes first
+        size_on_disk = shelf.size(environment).own if max_size is not None else 0
+        too_much = max_size is not None and total_size + size_on_disk > max_size
         if not environment.whole or environment.last_use < before or too_much or unused:
             superfluous.append(environment)
         else:
-            kept += size_on_disk
+            total_size += size_on_disk
     return superfluous
 
 
 def _remove(environment: Shelved) -> bool:
-    from projrun.console import print_data
-    from projrun.disk import home_from
-    from projrun.environments.shelf import remove as remove_environment
-
-    if not remove_environment(environment, home_from()):
-        _say_in_use(environment)
+    """Remove an environment; return False if it is in use."""
+    if environment.in_use or not shelf.remove(environment, home_from()):
+        warn(f"{environment.manager}/{environment.key} is in use and stays")
         return False
     print_data(f"removed {environment.manager}/{environment.key}")
     return True
 
 
-def _say_in_use(environment: Shelved) -> None:
-    from projrun.console import warn
-
-    warn(f"{environment.manager}/{environment.key} is in use and stays")
-
-
 def _print_path(options: dict[str, Any]) -> None:
-    from projrun.console import print_data
-    from projrun.disk import home_from
-    from projrun.errors import UsageError
-    from projrun.request import Request
     from projrun.runner.environment_use import prepared
 
     home = home_from()
     with prepared(Request(**options), home) as (provided, _):
-        made = provided.environment
-        if not made.key:
+        environment = provided.environment
+        if not environment.key:
             raise UsageError(
-                f"the environment manager '{made.manager}' makes no environment",
+                f"the environment manager '{environment.manager}' makes no environment",
                 "name another with --env-manager",
             )
-        print_data(str(home.environments / made.manager / made.key))
+        print_data(str(home.environments / environment.manager / environment.key))
 
 
 def _facts(environment: Shelved) -> dict[str, Any]:
-    from projrun.environments.shelf import size
-
-    size_on_disk, ready = size(environment), environment.ready
+    size_on_disk, ready = shelf.size(environment), environment.ready
     return {
         "key": environment.key,
         "manager": environment.manager,
@@ -214,8 +185,6 @@ def _facts(environment: Shelved) -> dict[str, Any]:
 
 
 def _details(environment: Shelved) -> dict[str, Any]:
-    from msgspec import to_builtins
-
     ready = environment.ready
     interpreter = ready.environment.interpreter if ready else ""
     packages = to_builtins(ready.environment.packages) if ready else []
@@ -225,11 +194,9 @@ def _details(environment: Shelved) -> dict[str, Any]:
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
     if not facts["complete"]:
         return (facts["key"], facts["manager"], "", "", _mb(facts["size"]), "", "", "a build that was killed")
-    used = "now" if facts["in_use"] else _day(facts["last_use"])
-    size_on_disk = (_mb(facts["size"]), _mb(facts["frees"]))
     return (
         *(facts["key"], facts["manager"], facts["python"], str(facts["packages"])),
-        *(*size_on_disk, used, _origin(facts)),
+        *(_mb(facts["size"]), _mb(facts["frees"]), _last_use(facts), _origin(facts)),
     )
 
 
@@ -245,7 +212,7 @@ def _text(facts: dict[str, Any]) -> str:
         "manager": facts["manager"],
         "path": facts["path"],
         "state": "ready" if facts["complete"] else "a build that was killed",
-        "last use": "now" if facts["in_use"] else _day(facts["last_use"]),
+        "last use": _last_use(facts),
         "image": facts["image"] or "none",
         "size": f"{_mb(facts['size'])}, of which removing it frees {_mb(facts['frees'])}",
         "python": f"{facts['python']} ({facts['interpreter']})",
@@ -253,13 +220,12 @@ def _text(facts: dict[str, Any]) -> str:
         "lock": facts["lock_sha256"] or "none: it is empty",
     }
     lines = [f"{label.ljust(10)}  {value}" for label, value in rows.items()]
-    for package in facts["packages"]:
-        lines.append("  ".join(filter(None, ("package   ", _named(package)))))
+    lines += [f"package     {_describe(package)}" for package in facts["packages"]]
     lines += [f"altered     {name}" for name in facts.get("altered", [])]
     return "\n".join(lines)
 
 
-def _named(package: dict[str, str]) -> str:
+def _describe(package: dict[str, str]) -> str:
     source = f" from {package['source']}" if package.get("source") else ""
     return f"{package['name']} {package['version']}{source}"
 
@@ -269,15 +235,13 @@ def _difference(environment: dict[str, Any], other: dict[str, Any]) -> dict[str,
     facts = ("manager", "python", "interpreter", "lock_sha256")
     sides = [{name: side[name] for name in facts} for side in (environment, other)]
     for side, details in zip(sides, (environment, other)):
-        side.update((package["name"], _named(package)) for package in details["packages"])
+        side.update((package["name"], _describe(package)) for package in details["packages"])
     names = [*facts, *sorted({*sides[0], *sides[1]} - set(facts))]
     pairs = {name: [str(side.get(name, "")) for side in sides] for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _difference_text(difference: dict[str, list[str]]) -> str:
-    from projrun.console.tables import format_table
-
     if not difference:
         return "they do not differ"
     return format_table(("WHAT", "FIRST", "SECOND"), [(name, *map(str, p)) for name, p in difference.items()])
@@ -287,7 +251,6 @@ def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _day(milliseconds: int) -> str:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M")
+def _last_use(facts: dict[str, Any]) -> str:
+    moment = time.localtime(facts["last_use"] / 1000)
+    return "now" if facts["in_use"] else time.strftime("%Y-%m-%d %H:%M", moment)

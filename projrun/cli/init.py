@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import click
 
 from projrun.cli.options import complete_uri
 from projrun.cli.verbs import Verb
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from projrun.console import print_data, say, warn
+from projrun.disk.file_operations import temporary_beside
+from projrun.errors import ProjectError
 
 
 @click.command(cls=Verb)
@@ -27,10 +28,6 @@ def init(directory: str, name: str, dry_run: bool) -> None:
     Nothing is run or imported. The environment is the one that the directory describes. For a
     requirements.txt projrun also writes a python_env.yaml that points to it, so that mlflow finds it too.
     """
-    from pathlib import Path
-
-    from projrun.console import print_data, say, warn
-    from projrun.errors import ProjectError
     from projrun.project.propose import propose_mlproject
 
     root = Path(directory)
@@ -55,11 +52,6 @@ def init(directory: str, name: str, dry_run: bool) -> None:
 
 def _write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, whole or not at all."""
-    import os
-
-    from projrun.disk.file_operations import temporary_beside
-    from projrun.errors import ProjectError
-
     try:
         with temporary_beside(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

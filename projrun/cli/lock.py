@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from projrun.cli.options import offline_option, project_argument, version_option
 from projrun.cli.verbs import Verb
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from projrun.plan import Descriptor
-    from projrun.project.mlproject import Project
+from projrun.console import print_data, print_error, say
+from projrun.disk import home_from
+from projrun.disk.file_operations import temporary_directory, write_atomically
+from projrun.errors import UsageError
 
 
 @click.command(cls=Verb)
@@ -55,19 +54,16 @@ def lock(
     says otherwise. The lock of a fetched project goes to stdout, unless -o names a directory for it.
     A conda project gets a pixi.lock for this platform instead, and a pylock.conda.toml for its pip section.
     """
-    from projrun.console import print_error, say
-    from projrun.disk import home_from
-    from projrun.disk.file_operations import temporary_directory
     from projrun.environments import LockRequest, manager_for, manager_named
-    from projrun.errors import UsageError
-    from projrun.project import read_project
+    from projrun.project import environment_of, read_project
     from projrun.project.environment.lock_files import lock_name
     from projrun.sources import fetched
     from projrun.sources.git.repository import resolve_date
 
     with fetched(uri, version, home_from(), offline=offline) as checkout, temporary_directory() as temporary:
         directory = checkout.directory
-        descriptor = _descriptor(read_project(directory), entry_point)
+        project = read_project(directory)
+        descriptor, _ = environment_of(project, project.for_environment(entry_point))
         manager = manager_named(manager_for(descriptor))
         if (checkout.temporary or output) and manager.LOCKS_ONE_PLATFORM:
             raise UsageError(
@@ -96,11 +92,6 @@ def lock(
 
 def _write(files: Mapping[str, str], target: str) -> None:
     """Write the files to the directory `target`, or to stdout where it is `-`; remove those without text."""
-    from pathlib import Path
-
-    from projrun.console import print_data
-    from projrun.disk.file_operations import write_atomically
-
     for name, text in files.items():
         if target == "-":
             print_data(text.rstrip("\n"))
@@ -108,9 +99,3 @@ def _write(files: Mapping[str, str], target: str) -> None:
             write_atomically(Path(target, name), text)
         else:
             Path(target, name).unlink(missing_ok=True)
-
-
-def _descriptor(project: Project, entry_point: str) -> Descriptor:
-    from projrun.project import environment_of
-
-    return environment_of(project, project.for_environment(entry_point))[0]

@@ -1,18 +1,26 @@
-"""projrun validate"""
+"""projrun validate, and the formats of its findings"""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
 
 import click
+import msgspec
 
 from projrun.cli.options import offline_option, project_argument, version_option
 from projrun.cli.verbs import Verb
-
-if TYPE_CHECKING:
-    from projrun.plan import Checkout
-    from projrun.project.validate.findings import Finding
+from projrun.console import one_line, print_data, say, style_text
+from projrun.disk import home_from
+from projrun.plan import Checkout
+from projrun.project.validate.findings import MAX_FINDINGS, RULES, Finding
+from projrun.version import __version__
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -35,13 +43,11 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     Every finding names the place, the fault, the reason and the fix. The exit code is 1 if there are errors;
     warnings and notes leave it 0. The rules are in docs/validate.md.
     """
-    from projrun.console import print_data
-    from projrun.disk import home_from
     from projrun.project.validate import check_project
     from projrun.sources import fetched
 
     with fetched(uri, version, home_from(), offline=offline) as checkout:
-        findings = _named_for_the_user(check_project(checkout.directory), checkout)
+        findings = _with_display_names(check_project(checkout.directory), checkout)
     text = _FORMATS[form](findings)
     if text:
         print_data(text)
@@ -49,14 +55,8 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list[Finding]:
+def _with_display_names(findings: Sequence[Finding], checkout: Checkout) -> list[Finding]:
     """Return the findings with paths relative to the current directory, or to the top of a fetched tree."""
-    import os
-
-    import msgspec
-
-    from projrun.console import one_line
-
     top = checkout.root if checkout.temporary else os.path.realpath(".")
     prefix = os.path.relpath(checkout.directory, top)
     if prefix.startswith(".."):
@@ -73,11 +73,6 @@ def _named_for_the_user(findings: Sequence[Finding], checkout: Checkout) -> list
 
 
 def _sum_up(findings: Sequence[Finding]) -> None:
-    from collections import Counter
-
-    from projrun.console import say
-    from projrun.project.validate.findings import MAX_FINDINGS
-
     counts = Counter(finding.severity for finding in findings)
     parts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in sorted(counts.items())]
     say(", ".join(parts) or "nothing found")
@@ -86,11 +81,6 @@ def _sum_up(findings: Sequence[Finding]) -> None:
 
 
 def _text(findings: Sequence[Finding]) -> str:
-    import sys
-
-    from projrun.console import style_text
-    from projrun.project.validate.findings import RULES
-
     colours = {"error": "red", "warning": "yellow", "note": "dim"}
     lines = []
     for finding in findings:
@@ -105,37 +95,29 @@ def _text(findings: Sequence[Finding]) -> str:
 
 
 def _json(findings: Sequence[Finding]) -> str:
-    import json
-
-    import msgspec
-
-    from projrun.project.validate.findings import RULES
-
-    return json.dumps(
-        [
-            {**msgspec.to_builtins(finding), "explanation": RULES[finding.rule].explanation}
-            for finding in findings
-        ],
-        indent=2,
-    )
+    explained = [
+        {**msgspec.to_builtins(finding), "explanation": RULES[finding.rule].explanation}
+        for finding in findings
+    ]
+    return json.dumps(explained, indent=2)
 
 
 def _github(findings: Sequence[Finding]) -> str:
     commands = {"error": "error", "warning": "warning", "note": "notice"}
     return "\n".join(
-        f"::{commands[finding.severity]} file={_property(finding.file)},line={finding.line},"
-        f"col={finding.column},title={_property(finding.rule)}::{_escaped(_sentence(finding))}"
+        f"::{commands[finding.severity]} file={_escape_property(finding.file)},line={finding.line},"
+        f"col={finding.column},title={_escape_property(finding.rule)}::{_escape(_sentence(finding))}"
         for finding in findings
     )
 
 
-def _escaped(text: str) -> str:
-    """Escape as https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does."""
+def _escape(text: str) -> str:
+    # As https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts does
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(text: str) -> str:
-    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
+def _escape_property(text: str) -> str:
+    return _escape(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _sentence(finding: Finding) -> str:
@@ -143,47 +125,35 @@ def _sentence(finding: Finding) -> str:
 
 
 def _sarif(findings: Sequence[Finding]) -> str:
-    import json
-
-    from projrun.project.validate.findings import RULES
-    from projrun.version import __version__
-
-    rules = list(RULES)
-    driver = {
-        "name": "projrun",
-        "version": __version__,
-        "rules": [
-            {
-                "id": rule,
-                "shortDescription": {"text": RULES[rule].explanation},
-                "defaultConfiguration": {"level": RULES[rule].severity},
-            }
-            for rule in rules
-        ],
-    }
-    results = [_sarif_result(finding, rules.index(finding.rule)) for finding in findings]
+    names = list(RULES)
+    rules = [
+        {
+            "id": name,
+            "shortDescription": {"text": rule.explanation},
+            "defaultConfiguration": {"level": rule.severity},
+        }
+        for name, rule in RULES.items()
+    ]
+    driver = {"name": "projrun", "version": __version__, "rules": rules}
+    results = [_sarif_result(finding, names.index(finding.rule)) for finding in findings]
+    # Python counts columns in code points, SARIF by default in units of UTF-16
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def _sarif_result(finding: Finding, rule_index: int) -> dict[str, Any]:
-    from pathlib import PurePath
-    from urllib.parse import quote
-
+    # The name is bytes, which need not be UTF-8; a URI has them percent-encoded
     uri = quote(PurePath(finding.file).as_posix(), errors="surrogateescape")
+    location = {
+        "artifactLocation": {"uri": uri},
+        "region": {"startLine": finding.line, "startColumn": finding.column},
+    }
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule_index,
         "level": finding.severity,
         "message": {"text": _sentence(finding)},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": uri},
-                    "region": {"startLine": finding.line, "startColumn": finding.column},
-                }
-            }
-        ],
+        "locations": [{"physicalLocation": location}],
     }
 
 

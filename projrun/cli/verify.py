@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from projrun.cli.verbs import Verb
+from projrun.console import print_data
+from projrun.disk import Home, home_from
+from projrun.errors import RecordError
+from projrun.plan import Rule, VerifyRules
+from projrun.request import Request
 
 if TYPE_CHECKING:
     from projrun.compare import Comparison
     from projrun.compare.trials import Trials
-    from projrun.disk import Home
-    from projrun.plan import Rule, VerifyRules
     from projrun.records.stored_runs import StoredRun
 
-
 SUFFIXES = (".zip", ".json")
-
-_WORDS: dict[str, Literal["exact", "value", "ignore"]] = {
-    "exact": "exact",
-    "value": "value",
-    "ignore": "ignore",
-}
+RULES = {"exact": Rule(how="exact"), "value": Rule(how="value"), "ignore": Rule(how="ignore")}
 FORMATS = ("text", "json", "junit", "markdown", "github")
 
 
@@ -41,11 +40,7 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="FORMAT=FILE",
-    help="Also write a report to FILE.",
+    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write a report to FILE."
 )
 @click.option(
     "--baseline",
@@ -70,11 +65,7 @@ FORMATS = ("text", "json", "junit", "markdown", "github")
 @click.option("-v", "--version", default="", metavar="VERSION", help="With --baseline: as for `run`.")
 @click.option("--env-manager", default="", metavar="MANAGER", help="With --baseline: as for `run`.")
 @click.option(
-    "--times",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Repeat the run so many times.",
+    "--times", type=click.IntRange(1), default=1, show_default=True, help="Repeat the run so many times."
 )
 @click.option(
     "--vary",
@@ -112,12 +103,9 @@ def verify(
     With --vary, the report has one line for each change, and names those that changed the results. projrun
     names and leaves out what it cannot change on this machine.
     """
-    from projrun.console import print_data
-    from projrun.plan import VerifyRules
-
     files = [_parse_report(pair) for pair in reports]
     options = _RuleOptions(metrics, outputs, rtol, atol)
-    options.merge_with(VerifyRules())  # a wrong rule is refused before anything runs
+    options.merge_with(VerifyRules())  # to refuse a wrong rule before anything runs
     kinds = _kinds_to_vary(vary, times, baseline)
     with _stdout_on_stderr():
         if baseline:
@@ -141,7 +129,6 @@ def _compare_with_baseline(
     file: str, uri: str, project: dict[str, Any], options: _RuleOptions
 ) -> Comparison | Trials:
     from projrun.compare.results import compare
-    from projrun.disk import home_from
 
     with ExitStack() as stack:
         first, second = _run_against_baseline(file, uri, project, home_from(), stack)
@@ -155,7 +142,6 @@ def _run_against_baseline(
     """Return the baseline and the project's new run; both are the new run where it becomes the baseline."""
     from projrun.cli.run_request import parse_parameters
     from projrun.net import is_offline
-    from projrun.request import Request
     from projrun.runner.reproduction import make_baseline, run_against_baseline
 
     path = Path(file)
@@ -183,7 +169,6 @@ def _repeat_and_compare(
     run: str, project: dict[str, Any], options: _RuleOptions, kinds: tuple[str, ...], times: int
 ) -> Comparison | Trials:
     from projrun.compare.results import compare
-    from projrun.disk import home_from
     from projrun.records.stored_runs import find_stored_run
     from projrun.runner.reproduction import reproduce
     from projrun.runner.variations import run_trials
@@ -209,8 +194,6 @@ def _refuse_project_options(project: Mapping[str, Any]) -> None:
 
 
 def _write_reports(reports: Mapping[str, str]) -> None:
-    from projrun.errors import RecordError
-
     for file, text in reports.items():
         try:
             with open(file, "w", encoding="utf-8") as target:
@@ -232,25 +215,22 @@ def _format(result: Comparison | Trials, form: str, *, on_screen: bool = False) 
 
 @contextmanager
 def _stdout_on_stderr() -> Iterator[None]:
-    """Send to stderr what the command writes to stdout, which is for the report alone."""
-    import os
-    import sys
-
+    """Send to stderr what the run's command writes to stdout, which is for the report alone."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout_fd = os.dup(1)
     try:
-        os.dup2(2, 1)
+        os.dup2(2, 1)  # the file descriptor, not sys.stdout: the command inherits it
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout_fd, 1)
+        os.close(stdout_fd)
 
 
 def _parse_report(pair: str) -> tuple[str, str]:
     form, equals, file = pair.partition("=")
     if form not in FORMATS or not equals or not file:
-        known = ", ".join(FORMATS)
-        raise click.UsageError(f"--report {pair!r}: expected FORMAT=FILE; the formats are {known}.")
+        formats = ", ".join(FORMATS)
+        raise click.UsageError(f"--report {pair!r}: expected FORMAT=FILE; the formats are {formats}.")
     return form, file
 
 
@@ -262,8 +242,6 @@ class _RuleOptions(NamedTuple):
 
     def merge_with(self, own: VerifyRules) -> VerifyRules:
         """Return the rules of the command line, those of the project, and the tolerances for the rest."""
-        from projrun.plan import Rule, VerifyRules
-
         rest = {"**": Rule(how="value", rtol=self.rtol, atol=self.atol)} if self.rtol or self.atol else {}
         return VerifyRules(
             metrics={**_parse_rules("--metric", self.metrics), **own.metrics, **rest},
@@ -282,17 +260,13 @@ def _parse_rules(option: str, pairs: tuple[str, ...]) -> dict[str, Rule]:
 
 
 def _parse_rule(option: str, pair: str, text: str) -> Rule:
-    from projrun.plan import Rule
-
-    if text in _WORDS:
-        return Rule(how=_WORDS[text])
-    tolerances = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        try:
-            tolerances[{"rtol": "rtol", "atol": "atol"}[name]] = float(number)
-        except (KeyError, ValueError):
-            raise click.UsageError(
-                f"{option} {pair!r}: expected exact, value, ignore, or tolerances such as rtol=1e-6."
-            ) from None
-    return Rule(how="value", **tolerances)
+    if text in RULES:
+        return RULES[text]
+    parts = [part.partition("=") for part in text.split(",")]
+    with suppress(ValueError):
+        tolerances = {name: float(number) for name, _, number in parts}
+        if tolerances.keys() <= {"rtol", "atol"}:
+            return Rule(how="value", **tolerances)
+    raise click.UsageError(
+        f"{option} {pair!r}: expected exact, value, ignore, or tolerances such as rtol=1e-6."
+    )

@@ -6,18 +6,20 @@ import csv
 import io
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import PurePosixPath
 from typing import Any
 
 import click
 
+from projrun.backends import reclaim_stored
 from projrun.cli.options import csv_option, json_option
 from projrun.cli.verbs import VerbGroup
 from projrun.console import json_text, one_line, print_data
-from projrun.console.tables import format_table
-from projrun.errors import TrackingError
+from projrun.console.tables import format_pairs, format_table
+from projrun.disk import home_from
+from projrun.errors import TrackingError, UsageError
 from projrun.tracking import Store
 from projrun.tracking.entities import (
     ENTRY_POINT_TAG,
@@ -27,24 +29,16 @@ from projrun.tracking.entities import (
     SOURCE_NAME_TAG,
     Run,
 )
+from projrun.tracking.supervision import settled_store
 
-# Map each command to its module, where the function has this name and a trailing underscore
+# The module of each further command, in the order of the help. `NAME_` is the command in it: some names are
+# keywords or builtins
 MORE = {
-    "search": "projrun.cli.runs.search",
-    "compare": "projrun.cli.runs.search",
-    "tag": "projrun.cli.runs.control",
-    "delete": "projrun.cli.runs.control",
-    "restore": "projrun.cli.runs.control",
-    "artifacts": "projrun.cli.runs.files",
-    "export": "projrun.cli.runs.files",
-    "import": "projrun.cli.runs.upkeep",
-    "sync": "projrun.cli.runs.upkeep",
-    "check": "projrun.cli.runs.upkeep",
-    "logs": "projrun.cli.runs.control",
-    "wait": "projrun.cli.runs.control",
-    "stop": "projrun.cli.runs.control",
-    "source": "projrun.cli.runs.files",
-    "path": "projrun.cli.runs.files",
+    **dict.fromkeys(("tag", "delete", "restore"), "control"),
+    **dict.fromkeys(("artifacts", "export"), "files"),
+    **dict.fromkeys(("import", "sync", "check"), "upkeep"),
+    **dict.fromkeys(("logs", "wait", "stop"), "control"),
+    **dict.fromkeys(("source", "path"), "files"),
 }
 
 
@@ -55,7 +49,7 @@ class _Runs(VerbGroup):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in MORE:
             return super().get_command(context, name)
-        command: click.Command = getattr(import_module(MORE[name]), f"{name}_")
+        command: click.Command = getattr(import_module(f"projrun.cli.runs.{MORE[name]}"), f"{name}_")
         return command
 
 
@@ -70,12 +64,6 @@ def runs() -> None:
 @contextmanager
 def opened_store() -> Iterator[Store]:
     """Open the store of runs, and settle the runs of dead supervisors."""
-    from contextlib import closing
-
-    from projrun.backends import reclaim_stored
-    from projrun.disk import home_from
-    from projrun.tracking.supervision import settled_store
-
     with closing(settled_store(home_from(), reclaim_stored)) as store:
         yield store
 
@@ -97,8 +85,8 @@ def opened_run(run_id: str) -> Iterator[tuple[Store, Run]]:
 def list_(experiment_name: str, max_results: int, as_json: bool, as_csv: bool) -> None:
     """List runs, newest first."""
     with opened_store() as store:
-        matches, _ = store.search_runs(experiment_ids(store, experiment_name), max_results=max_results)
-        print_data(listing(store, matches, as_json=as_json, as_csv=as_csv))
+        matches, _ = store.search_runs(_experiment_ids(store, experiment_name), max_results=max_results)
+        print_data(_format_runs(store, matches, as_json=as_json, as_csv=as_csv))
 
 
 @runs.command()
@@ -111,12 +99,87 @@ def show(run_id: str, as_json: bool, as_csv: bool) -> None:
         if as_json:
             print_data(json_text({**as_dict(run), "record": record_of(store, run)}))
         elif as_csv:
-            print_data(listing(store, [run], as_json=False, as_csv=True))
+            print_data(_format_runs(store, [run], as_json=False, as_csv=True))
         else:
             print_data(_description(store, run))
 
 
-def experiment_ids(store: Store, name: str) -> list[str]:
+@runs.command("search")
+@click.argument("filter_string", metavar="FILTER", default="")
+@click.option("--experiment-name", default="", metavar="NAME", help="Only runs of this experiment.")
+@click.option(
+    "--order-by",
+    multiple=True,
+    metavar="NAME [ASC|DESC]",
+    help="For example 'metrics.loss ASC'; may be given again. Without it, newest first.",
+)
+@click.option("-n", "--max-results", default=100, show_default=True, help="How many.")
+@click.option("--deleted", is_flag=True, help="Search the deleted runs instead.")
+@json_option("Print a JSON array in MLflow's words.")
+@csv_option()
+def search(
+    filter_string: str,
+    experiment_name: str,
+    order_by: tuple[str, ...],
+    max_results: int,
+    deleted: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Find runs by MLflow's search language: `metrics.loss < 0.1 and params.depth = '3'`."""
+    with opened_store() as store:
+        matches, _ = store.search_runs(
+            _experiment_ids(store, experiment_name),
+            filter_string,
+            order_by,
+            max_results,
+            run_view_type="DELETED_ONLY" if deleted else "ACTIVE_ONLY",
+        )
+        print_data(_format_runs(store, matches, as_json=as_json, as_csv=as_csv))
+
+
+COMPARED = {"params": "parameter", "metrics": "metric", "tags": "tag"}
+
+
+@runs.command("compare")
+@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID RUN_ID…")
+@click.option("--all", "everything", is_flag=True, help="Show also what is the same in all of them.")
+@json_option("Print a JSON object.")
+@csv_option("Print CSV.")
+def compare(run_ids: tuple[str, ...], everything: bool, as_json: bool, as_csv: bool) -> None:
+    """Show where runs differ: parameters, metrics, tags, side by side."""
+    from projrun.records.stored_runs import find_run
+
+    if len(run_ids) < 2:
+        raise UsageError("one run cannot be compared", "give two or more")
+    with opened_store() as store:
+        facts = [as_dict(find_run(store, run_id)) for run_id in run_ids]
+    groups = {group: _compared_rows(facts, group, everything=everything) for group in COMPARED}
+    if as_json:
+        ids = [run["run_id"] for run in facts]
+        print_data(json_text({"run_ids": ids, **{group: dict(rows) for group, rows in groups.items()}}))
+        return
+    lines = [
+        (COMPARED[group], key, *("" if value is None else str(value) for value in values))
+        for group, rows in groups.items()
+        for key, values in rows
+    ]
+    names = [run["run_id"][:8] for run in facts]
+    if as_csv:
+        print_data(rows_as_csv([("", "NAME", *names), *lines]))
+    else:
+        print_data(format_table(("", "NAME", *names), [[one_line(cell) for cell in line] for line in lines]))
+
+
+def _compared_rows(
+    runs: Sequence[dict[str, Any]], group: str, *, everything: bool
+) -> list[tuple[str, list[Any]]]:
+    keys = sorted({key for run in runs for key in run[group]})
+    rows = [(key, [run[group].get(key) for run in runs]) for key in keys]
+    return [(key, values) for key, values in rows if everything or any(v != values[0] for v in values)]
+
+
+def _experiment_ids(store: Store, name: str) -> list[str]:
     if not name:
         return []
     experiment = store.get_experiment_by_name(name)
@@ -157,7 +220,7 @@ def record_of(store: Store, run: Run) -> Any:
         return None  # the run has not ended, or projrun did not make it
 
 
-def listing(store: Store, matches: list[Run], *, as_json: bool, as_csv: bool) -> str:
+def _format_runs(store: Store, matches: list[Run], *, as_json: bool, as_csv: bool) -> str:
     if as_json:
         return json_text([as_dict(run) for run in matches])
     if as_csv:
@@ -166,8 +229,6 @@ def listing(store: Store, matches: list[Run], *, as_json: bool, as_csv: bool) ->
 
 
 def _description(store: Store, run: Run) -> str:
-    from projrun.console.tables import format_pairs
-    from projrun.disk import home_from
     from projrun.history import describe_commit, describe_history
     from projrun.records.stored_runs import read_provenance
     from projrun.tracking.artifacts import walk_artifacts
@@ -302,7 +363,7 @@ GROUPS = ("metrics", "params", "tags")
 
 
 def _csv_of(runs: Sequence[dict[str, Any]]) -> str:
-    """Return the runs, in the shape of `runs list --json`, as CSV."""
+    """runs: in the shape that `as_dict` returns."""
     plain = [key for key in (runs[0] if runs else {"run_id": ""}) if key not in GROUPS]
     keys = {group: sorted({key for run in runs for key in run[group]}) for group in GROUPS}
     nested = [(group, key) for group in GROUPS for key in keys[group]]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import click
 
+from projrun.backends import reclaim_stored
 from projrun.cli.options import json_option
 from projrun.cli.runs import opened_run, opened_store
-
-if TYPE_CHECKING:
-    from projrun.tracking.entities import Run
+from projrun.console import is_terminal, print_data, say, style_state, writing_data
+from projrun.console.tables import Printable
+from projrun.disk import home_from
+from projrun.errors import TrackingError, UsageError
+from projrun.tracking.entities import EXIT_CODE_TAG, REASON_TAG, TERMINATED, Run
+from projrun.tracking.supervision import settle_lost_runs
 
 
 @click.command("logs")
@@ -28,17 +33,11 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
 
     On a terminal, control characters that could confuse it are shown as visible signs.
     """
-    from projrun.backends import reclaim_stored
-    from projrun.console import say
-    from projrun.disk import home_from
-    from projrun.errors import UsageError
     from projrun.tracking.output_log import follow_output, read_output, read_stream
-    from projrun.tracking.supervision import settle_lost_runs
 
     if follow and stream:
         raise UsageError("--follow and --stream exclude each other", "give one of them")
     home = home_from()
-
     with opened_run(run_id) as (store, run):
         if follow:
             chunks = follow_output(store, run.run_id, lambda: settle_lost_runs(home, store, reclaim_stored))
@@ -53,7 +52,6 @@ def logs_(run_id: str, follow: bool, stream: str | None, raw: bool) -> None:
 @json_option("Print the run as `runs show --json` does, in short.")
 def wait_(run_id: str, as_json: bool) -> int:
     """Wait until a run has ended, and exit with its exit code."""
-    from projrun.disk import home_from
     from projrun.runner import detached
 
     with opened_run(run_id) as (store, run):
@@ -69,7 +67,6 @@ def stop_(run_id: str, as_json: bool) -> None:
     projrun asks the command to end. It kills the command after the run's --stop-timeout, or when you press
     ^C.
     """
-    from projrun.disk import home_from
     from projrun.runner import detached
 
     with opened_run(run_id) as (store, run):
@@ -78,12 +75,6 @@ def stop_(run_id: str, as_json: bool) -> None:
 
 def _report(run: Run, as_json: bool) -> int:
     """Report how a run ended, and return its exit code; 125 if its command never started."""
-    import json
-    import sys
-
-    from projrun.console import print_data, say, style_state
-    from projrun.tracking.entities import EXIT_CODE_TAG, REASON_TAG
-
     text = run.tags.get(EXIT_CODE_TAG, "")
     code = int(text) if text else 0 if run.status == "FINISHED" else 125
     reason = run.tags.get(REASON_TAG, "")
@@ -98,11 +89,6 @@ def _report(run: Run, as_json: bool) -> int:
 
 def _print(chunks: Iterable[bytes], raw: bool) -> bool:
     """Print the chunks; return False if there were none."""
-    import sys
-
-    from projrun.console import is_terminal, writing_data
-    from projrun.console.tables import Printable
-
     printable = None if raw or not is_terminal(sys.stdout) else Printable()
     encoding = sys.stdout.encoding or "utf-8"
     has_output = False
@@ -128,8 +114,6 @@ def _print(chunks: Iterable[bytes], raw: bool) -> bool:
 )
 def tag_(run_id: str, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
     """Set and remove tags of a run."""
-    from projrun.errors import UsageError
-
     given = dict(tag.split("=", 1) for tag in tags if "=" in tag)
     if wrong := [tag for tag in tags if "=" not in tag]:
         raise UsageError(f"'{wrong[0]}' is no tag", "write KEY=VALUE, or --remove KEY")
@@ -146,10 +130,7 @@ def tag_(run_id: str, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
 @click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID…")
 def delete_(run_ids: tuple[str, ...]) -> None:
     """Mark runs as deleted. Nothing is removed: `runs restore` brings them back."""
-    from projrun.console import say
-    from projrun.errors import TrackingError
     from projrun.records.stored_runs import find_run
-    from projrun.tracking.entities import TERMINATED
 
     with opened_store() as store:
         runs = [find_run(store, run_id) for run_id in run_ids]
@@ -164,7 +145,6 @@ def delete_(run_ids: tuple[str, ...]) -> None:
 @click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID…")
 def restore_(run_ids: tuple[str, ...]) -> None:
     """Bring deleted runs back; `runs search --deleted` lists them."""
-    from projrun.console import say
     from projrun.records.stored_runs import find_run
 
     with opened_store() as store:

@@ -1,22 +1,26 @@
-"""projrun runs artifacts, export, source, path"""
+"""projrun runs artifacts, export, source, path: read and copy the files of a run."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from projrun.cli.options import csv_option, json_option
 from projrun.cli.runs import as_dict, opened_run, record_of, rows_as_csv
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from projrun.tracking import Store
-    from projrun.tracking.entities import Run
+from projrun.console import json_text, one_line, print_data, say
+from projrun.console.tables import format_table
+from projrun.disk import home_from
+from projrun.disk.file_operations import temporary_beside, write_atomically
+from projrun.errors import TrackingError, UsageError
+from projrun.processes import defer_signals
+from projrun.tracking import Store
+from projrun.tracking.artifacts import walk_artifacts
+from projrun.tracking.entities import DIRECTORY_TAG, Run
 
 
 @click.command("artifacts")
@@ -27,16 +31,12 @@ if TYPE_CHECKING:
 @csv_option("Print CSV of path and size.")
 def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool) -> None:
     """List or copy the artifacts of a run, all of them or those below PATH."""
-    from projrun.console import json_text, one_line, print_data
-    from projrun.console.tables import format_table
-    from projrun.errors import TrackingError
-
     with opened_run(run_id) as (store, run):
         artifacts = _list_artifacts(store, run, path.strip("/"))
         if path and not artifacts:
             raise TrackingError(f"run {run.run_id} has no artifact '{path}'", "leave the path out to see all")
         if target:
-            with _writing(Path(target), "name another directory with --download"):
+            with _reported(Path(target), "name another directory with --download"):
                 _copy_artifacts(store, run, [name for name, _ in artifacts], Path(target))
     if as_json:
         print_data(json_text([{"path": name, "file_size": size} for name, size in artifacts]))
@@ -48,14 +48,12 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
 
 def _list_artifacts(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
     """Return path and size of the file `path`, or of all files in the directory `path`."""
-    beside_it = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
-    files = [(info.path, info.file_size or 0) for info in beside_it if info.path == path and not info.is_dir]
+    entries = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
+    files = [(info.path, info.file_size or 0) for info in entries if info.path == path and not info.is_dir]
     return files or _walk(store, run, path)
 
 
 def _walk(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
-    from projrun.tracking.artifacts import walk_artifacts
-
     return [(info.path, info.file_size or 0) for info in walk_artifacts(store, run.run_id, directory)]
 
 
@@ -64,19 +62,12 @@ def _walk(store: Store, run: Run, directory: str = "") -> list[tuple[str, int]]:
 @click.argument("directory")
 def export_(run_id: str, directory: str) -> None:
     """Write a run to a new DIRECTORY: `run.json` with record and histories of metrics, and `artifacts/`."""
-    import os
-
-    from projrun.console import json_text, say
-    from projrun.disk.file_operations import temporary_beside, write_atomically
-    from projrun.errors import UsageError
+    from projrun.tracking.wire import dataset_json, metric_json
 
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{directory} is there already", "name a new directory")
-    from projrun.processes import defer_signals
-    from projrun.tracking.wire import dataset_json, metric_json
-
-    with opened_run(run_id) as (store, run), _writing(target, "name another directory"):
+    with opened_run(run_id) as (store, run), _reported(target, "name another directory"):
         content = {
             **as_dict(run),
             "experiment_name": store.get_experiment(run.experiment_id).name,
@@ -87,22 +78,17 @@ def export_(run_id: str, directory: str) -> None:
             "inputs": [dataset_json(dataset) for dataset in run.inputs],
             "record": record_of(store, run),
         }
-        with temporary_beside(target / "run.json") as whole:  # an interrupted export leaves nothing behind
-            (whole / "artifacts").mkdir(parents=True)
-            _copy_artifacts(store, run, [name for name, _ in _walk(store, run)], whole / "artifacts")
-            write_atomically(whole / "run.json", json_text(content) + "\n")
+        with temporary_beside(target / "run.json") as export:  # an interrupted export leaves nothing behind
+            (export / "artifacts").mkdir(parents=True)
+            _copy_artifacts(store, run, [name for name, _ in _walk(store, run)], export / "artifacts")
+            write_atomically(export / "run.json", json_text(content) + "\n")
             with defer_signals():
                 for name in ("artifacts", "run.json"):
-                    os.replace(whole / name, target / name)
+                    os.replace(export / name, target / name)
     say(f"wrote run {run.run_id} to {directory}")
 
 
 def _copy_artifacts(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
-    import os
-    import shutil
-
-    from projrun.disk.file_operations import temporary_beside
-
     for path in paths:
         destination = target / path
         with temporary_beside(destination) as temporary:
@@ -112,9 +98,7 @@ def _copy_artifacts(store: Store, run: Run, paths: Iterable[str], target: Path) 
 
 
 @contextmanager
-def _writing(target: Path, hint: str) -> Iterator[None]:
-    from projrun.errors import TrackingError
-
+def _reported(target: Path, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -133,10 +117,6 @@ def source_(run_id: str, output: str) -> None:
 
     projrun fetches what the run does not hold itself from the Git remote that the record names.
     """
-    from contextlib import ExitStack
-
-    from projrun.console import say
-    from projrun.disk import home_from
     from projrun.records.stored_runs import find_stored_run, restore_source
 
     target = Path(output).absolute()
@@ -150,11 +130,6 @@ def source_(run_id: str, output: str) -> None:
 
 def _copy_tree(root: Path, target: Path) -> int:
     """Copy the tree to `target`, all of it or nothing, and return the number of files."""
-    import os
-    import shutil
-
-    from projrun.disk.file_operations import temporary_beside
-
     with temporary_beside(target) as temporary:  # .git refers to objects in the cache, which may be removed
         shutil.copytree(root, temporary, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         os.replace(temporary, target)
@@ -165,12 +140,6 @@ def _copy_tree(root: Path, target: Path) -> int:
 @click.argument("run_id")
 def path_(run_id: str) -> None:
     """Print the directory of a run's project: a local one, or a checkout kept with `run --keep`."""
-    import os
-
-    from projrun.console import print_data
-    from projrun.errors import TrackingError
-    from projrun.tracking.entities import DIRECTORY_TAG
-
     with opened_run(run_id) as (_, run):
         directory = run.tags.get(DIRECTORY_TAG, "")
     if not directory:

@@ -1,21 +1,31 @@
-"""projrun runs import, sync, check"""
+"""projrun runs import, sync, check: bring runs to their store, and check it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+from projrun.backends import reclaim_stored
+from projrun.console import print_data, print_error, say, warn
+from projrun.disk import home_from
+from projrun.errors import TrackingError, UsageError
+from projrun.tracking import open_store, sqlite
+from projrun.tracking.supervision import settle_lost_runs
 
+if TYPE_CHECKING:
     from projrun.tracking.mlflow_import.importer import Imported
+    from projrun.tracking.rest import RestStore
     from projrun.tracking.rest.outbox import RunOutbox
 
 
 @click.command("import")
-@click.argument("place", metavar="DATABASE|DIRECTORY")
+@click.argument("source", metavar="DATABASE|DIRECTORY")
 @click.option(
     "--experiment-name",
     "names",
@@ -30,76 +40,65 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Also take artifacts from DIR, besides the store itself and mlruns and mlartifacts beside it.",
 )
-def import_(place: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
+def import_(source: str, names: tuple[str, ...], directories: tuple[str, ...]) -> None:
     """Import runs and models of mlflow into projrun's own store, from a SQLite file (mlflow.db) or a
     directory (mlruns).
 
     Runs, logged models and versions of registered models keep their ids; projrun skips those that it has
     already. The files of mlflow are not changed. With --experiment-name, registered models are left out.
     """
-    from contextlib import closing
-    from functools import partial
-    from pathlib import Path
-
-    from projrun.disk import home_from
-    from projrun.errors import UsageError
-    from projrun.tracking import sqlite
     from projrun.tracking.mlflow_import import open_mlflow_store
 
-    path = Path(place.removeprefix("sqlite:///").removeprefix("file://")).absolute()
+    path = Path(source.removeprefix("sqlite:///").removeprefix("file://")).absolute()
     roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
-    home = home_from()
     seen: set[str] = set()
-    with closing(sqlite.open_store(home)) as store:
+    with closing(sqlite.open_store(home_from())) as store:
         importer = store.importer([*roots, *(Path(directory).absolute() for directory in directories)])
         old = open_mlflow_store(path)
         for run in old.runs(path):
             seen.add(run.experiment.name)
             if not names or run.experiment.name in names:
-                _added(f"run {run.run.run_id}", partial(importer.add, run))
+                _try_to_add(f"run {run.run.run_id}", partial(importer.add, run))
         for logged in old.logged_models(path):
             seen.add(logged.experiment.name)
             if not names or logged.experiment.name in names:
-                _added(f"model {logged.model.model_id}", partial(importer.add_logged_model, logged))
+                _try_to_add(f"model {logged.model.model_id}", partial(importer.add_logged_model, logged))
         for registered in old.registered_models(path) if not names else ():
-            _added(f"model '{registered.model.name}'", partial(importer.add_registered_model, registered))
+            _try_to_add(
+                f"model '{registered.model.name}'", partial(importer.add_registered_model, registered)
+            )
     if unknown := sorted(set(names) - seen):
-        raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {place}", "look at its name")
-    _tell(importer.result, roots)
+        raise UsageError(f"there are no runs of an experiment '{unknown[0]}' in {source}", "look at its name")
+    _report_import(importer.result, roots)
 
 
-def _added(what: str, add: Callable[[], None]) -> None:
-    from projrun.console import warn
-    from projrun.errors import TrackingError
-
+def _try_to_add(name: str, add: Callable[[], None]) -> None:
     try:
         add()
     except TrackingError as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
-        warn(f"{what} is left out: {error}")
+        warn(f"{name} is left out: {error}")
 
 
-def _tell(done: Imported, roots: Sequence[Path]) -> None:
-    from projrun.console import say, warn
-
+def _report_import(done: Imported, roots: Sequence[Path]) -> None:
     if done.elsewhere:
         warn(
             f"{len(done.elsewhere)} runs or models have come without their artifacts, which are not below"
-            f" {' or '.join(str(root) for root in roots)}: {_some(done.elsewhere)};"
+            f" {' or '.join(str(root) for root in roots)}: {_first_names(done.elsewhere)};"
             " name their directory with --artifacts and delete nothing yet"
         )
     if done.others:
-        warn(f"versions that are other ones in projrun's store are left out: {_some(done.others)}")
+        warn(f"versions that are other ones in projrun's store are left out: {_first_names(done.others)}")
     if done.unfounded:
-        warn(f"versions have come whose files are not in projrun's store: {_some(done.unfounded)}")
+        warn(f"versions have come whose files are not in projrun's store: {_first_names(done.unfounded)}")
     say(
         f"imported {done.runs} runs and {done.experiments} experiments, {done.logged_models} logged models"
         f" and {done.versions} versions of registered ones; {done.known} runs were there already"
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -109,57 +108,46 @@ def sync_() -> None:
 
     The command may be repeated: nothing is delivered twice.
     """
-    import os
-    from contextlib import closing
-
-    from projrun.backends import reclaim_stored
-    from projrun.console import print_error, say
-    from projrun.disk import home_from
-    from projrun.errors import TrackingError
-    from projrun.tracking import open_store
     from projrun.tracking.rest import RestStore
     from projrun.tracking.rest.outbox import list_outboxes
-    from projrun.tracking.supervision import settle_lost_runs
 
     home = home_from()
-    places = list_outboxes(home.outbox)
-    if not places:
+    outboxes = list_outboxes(home.outbox)
+    if not outboxes:
         say("nothing waits for a server")
         return
     with closing(open_store(home, os.environ.get("MLFLOW_TRACKING_URI", ""))) as store:
         settle_lost_runs(home, store, reclaim_stored)
         failed = 0
-        for place in places:
-            if not isinstance(store, RestStore) or place.server != store.uri:
+        for outbox in outboxes:
+            if isinstance(store, RestStore) and outbox.server == store.uri:
+                failed += not _deliver(store, outbox)
+            else:
                 failed += 1
-                print_error(
-                    f"run {place.run_id} waits for {place.server}; set MLFLOW_TRACKING_URI to that server"
-                )
-                continue
-            failed += not _is_delivered(store, place)
+                hint = "set MLFLOW_TRACKING_URI to that server"
+                print_error(f"run {outbox.run_id} waits for {outbox.server}; {hint}")
     if failed:
-        raise TrackingError(f"{failed} of {len(places)} runs still wait in {home.outbox}", "try again later")
+        raise TrackingError(
+            f"{failed} of {len(outboxes)} runs still wait in {home.outbox}", "try again later"
+        )
 
 
-def _is_delivered(store: object, place: RunOutbox) -> bool:
-    from projrun.console import print_error, say
-    from projrun.errors import TrackingError
-    from projrun.tracking.rest import RestStore
+def _deliver(store: RestStore, outbox: RunOutbox) -> bool:
+    """Return False if updates stay in the outbox."""
     from projrun.tracking.rest.outbox import FINAL
 
-    assert isinstance(store, RestStore)
-    if not place.acquire():
-        say(f"run {place.run_id} is still being performed")
+    if not outbox.acquire():
+        say(f"run {outbox.run_id} is still being performed")
         return True
     try:
-        store.delivery.deliver(place)
+        store.delivery.deliver(outbox)
     except TrackingError as error:
-        place.release(keep=True)
-        hint = f"; remove {place.directory} to give it up" if error.error_code in FINAL else ""
-        print_error(f"run {place.run_id}: {error}{hint}")
+        outbox.release(keep=True)
+        hint = f"; remove {outbox.directory} to give it up" if error.error_code in FINAL else ""
+        print_error(f"run {outbox.run_id}: {error}{hint}")
         return False
-    place.release(keep=False)
-    say(f"delivered run {place.run_id} to {store.uri}")
+    outbox.release(keep=False)
+    say(f"delivered run {outbox.run_id} to {store.uri}")
     return True
 
 
@@ -169,12 +157,6 @@ def check_() -> None:
 
     Also removes the remains of uploads that were killed more than a day ago.
     """
-    from contextlib import closing
-
-    from projrun.console import print_data, say
-    from projrun.disk import home_from
-    from projrun.tracking import sqlite
-
     home = home_from()
     with closing(sqlite.open_store(home)) as store:
         if swept := store.remove_abandoned_uploads():
