@@ -1,4 +1,4 @@
-"""The Python face: `run` takes the arguments of `mlflow.projects.run`."""
+"""The Python API: `run` takes the arguments of `mlflow.projects.run`."""
 
 from __future__ import annotations
 
@@ -18,29 +18,26 @@ from projrun.tracking.entities import RunStatus
 
 
 class SubmittedRun:
-    """A run that was launched.
-
-    run_id: 32 hex digits, as in the store.
-    """
+    """A run that was started. run_id: 32 hex digits, as in the store."""
 
     def __init__(self, run_id: str, supervisor: DetachedProcess | None = None) -> None:
         self.run_id = run_id
         self._supervisor = supervisor
 
     def wait(self) -> bool:
-        """Block until the run has ended; True if it FINISHED."""
+        """Wait until the run has ended; return True if it FINISHED."""
         if self._supervisor is not None:
             self._supervisor.wait()
         return self.get_status() == "FINISHED"
 
     def get_status(self) -> RunStatus:
-        """SCHEDULED, RUNNING, FINISHED, FAILED or KILLED."""
+        """Return SCHEDULED, RUNNING, FINISHED, FAILED or KILLED."""
         if self._supervisor is not None:
-            self._supervisor.poll()  # so that an ended one does not stay as a zombie
+            self._supervisor.poll()  # so that one that has ended does not stay as a zombie
         return status_of(self.run_id, home_from())
 
     def cancel(self) -> None:
-        """End the run: it becomes KILLED. Returns when it has ended; nothing happens if it had before."""
+        """Stop the run, which is then KILLED, and wait for its end. A run that has ended stays as it is."""
         if self._supervisor is not None:
             stop_run(self.run_id, home_from())
             self._supervisor.wait()
@@ -91,38 +88,37 @@ def run(
             for one that is repeated.
         build_image: copy the project into an image of its own.
         docker_auth: username, password and registry, with which images are pulled.
-        experiment_name, experiment_id: experiment of the run, one of the two; a name is made if missing.
+        experiment_name, experiment_id: experiment of the run, one of the two; a missing name is created.
         backend: where to execute.
         backend_config: mapping, or path of a .json file.
-        storage_dir: where remote values of path parameters are downloaded to, to stay; None: to a
-            directory that goes when the run ends.
+        storage_dir: download remote values of path parameters to this directory and keep them; None: to a
+            directory that is removed when the run ends.
         synchronous: wait for the end. If False, a process of its own supervises the run.
         run_id: use this run instead of creating one.
         run_name: name of the run.
         env_manager: `local`, `uv`, …; None: what the project is written for.
-        variables: environment variables for the command; their values are kept out of all that projrun
-            writes.
-        mask_output: mask those values in what the command prints, too.
-        timeout_s: how long the command may take; None: for ever.
-        stop_timeout_s: how long it may take to end when it is stopped; then it is killed.
+        variables: environment variables for the command; projrun stores and prints none of their values.
+        mask_output: mask those values also in the output of the command.
+        timeout_s: seconds that the command may take; None: any number.
+        stop_timeout_s: seconds that a stopped command may take to end; then it is killed.
         locked: refuse to resolve the environment: there must be a lock.
         upgrade: resolve the environment anew.
-        as_of: date or commit: resolve as the package index stood then.
-        strict_python: refuse another patch of Python than the one that the project names.
+        as_of: date or commit: resolve with the packages of that time.
+        strict_python: refuse another patch version of Python than the one that the project names.
         docker_image: the image to run in, or to install the project's packages in.
         read_only_source: in a container, the command may not write to the project's tree.
         isolated: run a local directory from a checkout of exactly what is recorded of it.
-        require_clean: refuse a local directory that is not as its commit.
+        require_clean: refuse a local directory that differs from its commit.
         sha256: hex digest that an archive must have.
-        offline: ask no network; None: what PROJRUN_OFFLINE says.
-        keep: leave the run's own checkout when it has ended.
+        offline: use no network; None: as PROJRUN_OFFLINE says.
+        keep: keep the run's own checkout when the run has ended.
 
     Returns:
-        The run; it has ended if `synchronous`.
+        The run, which has ended if `synchronous`.
 
     Raises:
         ExecutionError: `synchronous` and the command failed.
-        ProjrunError: the run could not be started, or an argument asks for what is not there.
+        ProjrunError: the run could not be started.
     """
     request = Request(
         uri=str(uri),
@@ -158,10 +154,13 @@ def run(
         offline=is_offline() if offline is None else offline,
         keep=keep,
     )
-    return _run_here(request) if synchronous else _run_beside(request)
+    if synchronous:
+        return _run_to_the_end(request)
+    run_id, supervisor = start(request, home_from(), silent=False)
+    return SubmittedRun(run_id, supervisor)
 
 
-def _run_here(request: Request) -> SubmittedRun:
+def _run_to_the_end(request: Request) -> SubmittedRun:
     record = run_request(request, home_from())
     outcome = record.outcome
     if outcome.status != "FINISHED":
@@ -172,9 +171,3 @@ def _run_here(request: Request) -> SubmittedRun:
             exit_code=outcome.exit_code or 0,
         )
     return SubmittedRun(record.run_id)
-
-
-def _run_beside(request: Request) -> SubmittedRun:
-    """Have a `projrun run` of its own perform the run."""
-    run_id, supervisor = start(request, home_from(), silent=False)
-    return SubmittedRun(run_id, supervisor)

@@ -8,7 +8,7 @@ from projrun.console import one_line
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    id: str  # full commit id
+    id: str  # in full
     author: str
     date: str  # author's date, RFC 3339 with the author's offset from UTC
     subject: str
@@ -20,10 +20,10 @@ class Rename(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    # The newest commits that the second run has and the first has not, newest first
+    # The newest commits of the second run that the first run lacks, newest first
     added: tuple[Commit, ...] = ()
     added_count: int = 0
-    # The newest commits that the first run has and the second has not, newest first
+    # The newest commits of the first run that the second run lacks, newest first
     dropped: tuple[Commit, ...] = ()
     dropped_count: int = 0
     renames: tuple[Rename, ...] = ()  # files that have another name in the second commit, sorted

@@ -1,6 +1,7 @@
 """The plan: everything that determines a run, before anything runs. Frozen, JSON, versioned.
 
-Data flows downhill: source -> project -> environment -> backend -> record; these are the values handed down.
+Each step of a run hands the next one a value of a type in this module or in `record`. Docstrings of members
+become descriptions in the JSON Schema of the record (`schemas`); types that no record holds have comments.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import msgspec
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """When two metrics or two outputs count as the same."""
+    """The condition under which two metrics or two outputs count as the same."""
 
     how: Literal["exact", "value", "ignore"] = "exact"
     """`exact`: the same number, the same bytes. `value`: numbers within the tolerances, all else equal."""
     rtol: float = 0.0
-    """Relative to the older value."""
+    """The tolerance relative to the older value."""
     atol: float = 0.0
 
 
 class VerifyRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The MLproject's `verify:` section. The first pattern that matches a name counts; without one: exact."""
+    """The `verify:` section of MLproject. The first pattern that fits a name counts; the default is exact."""
 
     metrics: dict[str, Rule] = {}
     outputs: dict[str, Rule] = {}
@@ -36,55 +37,51 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["local", "git", "archive"]
     uri: str
-    """What the user typed, without credentials."""
+    """The uri that the user gave, without credentials."""
     repository: str = ""
     """URL of the Git remote, without credentials; empty when there is none."""
     version: str = ""
-    """What the user asked for with -v; empty means the default branch or the tree as it lies."""
+    """The version that the user gave with -v; empty for the default branch or the tree as it is."""
     commit: str = ""
     """Full commit id; empty outside Git or before the first commit."""
     branch: str = ""
-    """The branch that was checked out or asked for; empty when detached or a tag or commit."""
+    """The branch that was checked out or given as the version; empty for a tag or a detached HEAD."""
     subdirectory: str = ""
     """The project's directory below the root of the tree, with forward slashes; empty for the root."""
     dirty: bool | None = False
-    """The tree differs from the commit: changed, staged or untracked (unignored) files.
+    """True if the tree has changed, staged or untracked files that Git does not ignore.
 
-    None where that is not known without starting a program, as it may be when nothing is run.
+    None if this is not known, because only a program could tell and the plan was made without running any.
     """
     sha256: str = ""
-    """Of the archive that was unpacked; empty for what is none."""
+    """The digest of the archive that was unpacked; empty for other kinds of source."""
 
 
 class Worktree(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the user's working tree, from one git process. Names may hold surrogates."""
+    """The state of the user's working tree, from one git process."""
 
-    commit: str = ""
-    """Empty before the first commit."""
-    branch: str = ""
-    """Empty when detached."""
+    commit: str = ""  # empty before the first commit
+    branch: str = ""  # empty for a detached HEAD
+    # The entries of `git status --porcelain=v2 -z --untracked-files=all --no-renames`; names that are not
+    # UTF-8 have surrogates.
     changes: tuple[str, ...] = ()
-    """The entries of `git status --porcelain=v2 -z --untracked-files=all --no-renames`."""
+    # The URLs of remotes and the settings that make git convert files, by key in lower case, except for the
+    # names of remotes.
     settings: dict[str, str] = {}
-    """URLs of remotes, and what makes git convert files, by lower-case key (a remote's name as written)."""
 
 
 class Checkout(msgspec.Struct, frozen=True, kw_only=True):
     """The tree on disk that one fetch yields."""
 
     source: Source
-    root: Path
-    """Top of the tree."""
-    directory: Path
-    """The project's directory: root, or the subdirectory in it."""
-    temporary: bool = False
-    """It belongs to this run and goes when the run ends."""
-    notices: tuple[str, ...] = ()
-    """What the user must be told about this fetch, one line each."""
+    root: Path  # the top of the tree
+    directory: Path  # the project's: root, or the subdirectory in it
+    temporary: bool = False  # the tree belongs to this run and is removed when the run ends
+    notices: tuple[str, ...] = ()  # lines that the user must see
+    # The state of the tree; None for one that is not the user's or not in Git.
     worktree: Worktree | None = None
-    """Of a tree of the user's that is used in place and that git knows."""
+    # The top of the user's working tree, if a version was checked out from one.
     repository: Path | None = None
-    """Top of the user's working tree that a version was checked out from; None for all else."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,14 +90,14 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal[
         "python_env", "conda_env", "docker_env", "script", "pyproject", "requirements", "pylock", "none"
     ]
-    """What it is written in; `script`: in the entry point's own file (PEP 723)."""
+    """The format; `script` is a block in the entry point's own file (PEP 723)."""
     file: str = ""
     """The descriptor file relative to the project's directory; empty if there is none."""
     python: str = ""
-    """The Python asked for: `3.11`, `3.11.7`, or a PEP 440 set such as `>=3.10`; empty: not said."""
+    """The requested Python: `3.11`, `3.11.7`, or a PEP 440 set such as `>=3.10`; empty if there is none."""
     build_dependencies: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
-    """Requirement lines for pip, `-r` files already read into them."""
+    """Requirement lines for pip, with those of `-r` files in place."""
     constraints: tuple[str, ...] = ()
     """Requirement lines of the `-c` files."""
     conda_dependencies: tuple[str, ...] = ()
@@ -110,7 +107,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     """As written; literal credentials are left out, variables such as `${TOKEN}` are not expanded."""
     variables: dict[str, str] = {}
-    """To be set in the environment: `variables` of a conda file."""
+    """Environment variables to set: `variables` of a conda file."""
     conda_lock_file: str = ""
     """A conda lock in the project that takes the place of solving, relative to its directory; or empty."""
     conda_lock_sha256: str = ""
@@ -119,38 +116,38 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     lock_file: str = ""
     """The lock in the project that wins over resolving, relative to its directory: pylock.toml or uv.lock."""
     passed_over: tuple[str, ...] = ()
-    """Files that describe an environment too and do not count, in the order of precedence."""
+    """Files that also describe an environment but are not used, in the order of precedence."""
 
 
 class LocalRequirement(msgspec.Struct, frozen=True, kw_only=True):
-    """A requirement that lies on this machine: a source tree or a wheel."""
+    """A requirement that is a source tree or a wheel on this machine."""
 
     name: str
     path: str
-    """Relative to the project's directory, or absolute when the author wrote it so."""
+    """The path relative to the project's directory, or absolute if the author wrote it so."""
     editable: bool = False
-    """The environment refers to the tree in place."""
+    """True if the environment refers to the tree instead of holding a copy."""
     place: str = ""
-    """Absolute path; known when the lock is about to be used, never kept on the shelf."""
+    """The absolute path. It is set when the lock is used and not stored with the lock."""
     sha256: str = ""
-    """Of what is installed: the wheel or the tree's files; of an editable one, of its metadata files."""
+    """The digest of the wheel or of the tree's files; if editable, of its metadata files."""
 
 
 class Resolving(msgspec.Struct, frozen=True, kw_only=True):
     """The options for resolving a descriptor to a lock."""
 
     locked: bool = False
-    """Take a lock that is there, or fail."""
+    """Fail if there is no lock."""
     upgrade: bool = False
-    """Resolve though there is a lock on the shelf, and keep the new one."""
+    """Resolve even if a lock is stored, and store the new one."""
     as_of: str = ""
-    """Date or RFC 3339 time: as the index stood then."""
+    """The date or RFC 3339 time at which the index is looked at; empty for now."""
     strict_python: bool = False
-    """Where the descriptor names an exact patch, take no other."""
+    """Refuse another patch version of Python than the one that the descriptor names."""
 
 
 class Access:
-    """Credentials that installing needs and nothing may store: no Struct, so that JSON refuses it."""
+    """Credentials that installing needs and nothing may store. JSON refuses it, as it is no Struct."""
 
     __slots__ = ("directory", "options", "urls", "variables")
 
@@ -162,14 +159,11 @@ class Access:
         variables: tuple[str, ...] = (),
         directory: Path,
     ) -> None:
+        # Lines such as `--index-url URL` of the project's requirements, with the credentials in them
         self.options = options
-        """Lines such as `--index-url URL` of the project's requirements, credentials in them."""
-        self.urls = urls
-        """Every URL in them that holds credentials."""
-        self.variables = variables
-        """Names of the environment variables that their URLs name as `${NAME}`."""
-        self.directory = directory
-        """The project's, which paths in the lock are relative to."""
+        self.urls = urls  # every URL in the options that holds credentials
+        self.variables = variables  # names of the environment variables that the URLs refer to as `${NAME}`
+        self.directory = directory  # the project's: paths in the lock are relative to it
 
     def __repr__(self) -> str:
         return "Access(…)"
@@ -193,64 +187,54 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """A descriptor resolved to exact artifacts, in one shape for every environment manager."""
 
     manager: str
+    # Texts of lock formats by the name of the run's artifact. The member has no default, so that a lock that
+    # an older version stored in another shape is not mistaken for this one.
     files: dict[str, str]
-    """Texts of lock formats by the name of the artifact that a run keeps them in. Required, so that a lock
-    stored in the shape before, which has none, is not mistaken for this one."""
+    # Further values, as in JSON, that the manager needs to build the environment.
     facts: dict[str, Any] = {}
-    """All else that the manager itself needs to build the environment; JSON values."""
+    # Exact version of the interpreter, such as `3.11.7`; empty when there is none.
     python: str = ""
-    """Exact version of the interpreter, such as `3.11.7`; empty when there is none."""
+    # Absolute path of the interpreter to build from; empty when Python is itself a package.
     interpreter: str = ""
-    """Absolute path of the interpreter to build from; empty when Python is itself a package."""
+    # Installed last, without their dependencies, which are in the files.
     local: tuple[LocalRequirement, ...] = ()
-    """Installed after the others, without dependencies: those are among the others."""
+    # Lines that the user must see.
     notices: tuple[str, ...] = ()
-    """What the user must be told about this resolution, one line each."""
+    # A directory of wheels and sdists that are used before any index is asked; their hashes are checked too.
     packages: str = ""
-    """Directory of wheels and sdists to take before any index is asked; their hashes still count."""
+    # Set in memory when the environment is about to be built, never stored.
     access: Access | None = None
-    """In memory only, from when the environment is about to be built."""
 
     @property
     def pylock(self) -> str:
-        """PEP 751 text with hashes; empty when nothing is to be installed from an index or by URL."""
+        """The lock in the format of PEP 751; empty if nothing is installed from an index or by URL."""
         return self.files.get(PYLOCK_ARTIFACT, "")
 
     @property
     def conda(self) -> str:
-        """The conda packages, for one platform; empty when there are none."""
+        """The lock of the conda packages for one platform; empty if there are none."""
         return self.files.get(CONDA_LOCK_ARTIFACT, "")
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
-    """An image and the engine that has it: all that starting a container of it takes."""
+    """An image, and the facts about its engine that starting a container needs."""
 
-    image: str
-    """The image's id, which never means another image."""
-    name: str = ""
-    """How people call the image."""
-    shell: str = "bash"
-    """The shell that the image has: bash, or sh."""
-    rootless: bool = False
-    """The engine belongs to the caller: root inside a container is the caller outside."""
-    remapped: bool = False
-    """The engine gives containers users of their own, unless told otherwise."""
-    gateway: str = ""
-    """Address of this machine on the engine's default network; empty: it has none there."""
-    holds_project: bool = False
-    """The project's tree was copied into the image."""
+    image: str  # the id, which never means another image, unlike a name
+    name: str = ""  # for people
+    shell: str = "bash"  # the one that the image has: bash, or else sh
+    rootless: bool = False  # the engine belongs to the caller, who is root in its containers
+    remapped: bool = False  # the engine gives containers users of their own, unless told otherwise
+    gateway: str = ""  # this machine's address on the engine's default network; empty if it has none
+    holds_project: bool = False  # the project's tree was copied into the image
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """The data for starting a process inside an environment."""
 
-    variables: dict[str, str | None] = {}
-    """Set on top of the caller's variables; None removes one."""
-    path_entries: tuple[str, ...] = ()
-    """Directories to put in front of PATH."""
+    variables: dict[str, str | None] = {}  # set on top of the caller's; None removes one
+    path_entries: tuple[str, ...] = ()  # directories to put in front of PATH
     argv_prefix: tuple[str, ...] = ()
-    container: Container | None = None
-    """Start it in a container; None: on this machine."""
+    container: Container | None = None  # None to start the process on this machine
 
 
 class PlannedInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,9 +242,9 @@ class PlannedInput(msgspec.Struct, frozen=True, kw_only=True):
 
     parameter: str
     value: str
-    """As given, without credentials."""
+    """The value as given, without credentials."""
     path: str
-    """Absolute; of a remote value, where it is downloaded to."""
+    """The absolute path; for a remote value, that of its download."""
     remote: bool = False
 
 
@@ -272,16 +256,16 @@ class PlannedEnvironment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedContainer(msgspec.Struct, frozen=True, kw_only=True):
-    """The container's options from the author and the user, without its image."""
+    """The options of the container from the author and the user, without its image."""
 
     arguments: tuple[str, ...] = ()
-    """Arguments for `docker run`. Holds no values of environment variables."""
+    """Arguments for `docker run`, without values of environment variables."""
     volumes: tuple[str, ...] = ()
     """`SOURCE:TARGET[:OPTIONS]`, expanded; SOURCE is absolute or the name of a volume."""
     variables: dict[str, str] = {}
     """Environment variables that the project sets."""
     copied: tuple[str, ...] = ()
-    """Names of environment variables whose values the caller's environment or command line has."""
+    """Names of environment variables that get their values from the caller's environment or command line."""
     read_only_source: bool = False
     build_image: bool = False
     """The project's tree is copied into an image of its own."""
@@ -293,24 +277,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int = PLAN_VERSION
     source: Source
     project: str
-    """The project's name; the directory's name when the author gives none."""
+    """The project's name; the directory's name if the author gives none."""
     entry_point: str
     command: str
-    """The text that `bash -c` gets, every value in it quoted."""
+    """The text for `bash -c`, with every value quoted."""
     parameters: dict[str, str] = {}
-    """Every parameter's value as text: declared ones with defaults resolved, then undeclared ones."""
+    """The values of all parameters as text: first the declared ones, including defaults, then the others."""
     inputs: tuple[PlannedInput, ...] = ()
     environment: PlannedEnvironment
     container: PlannedContainer | None = None
-    """None: the run needs no container."""
+    """None for a run without a container."""
     backend: str = "local"
     backend_config: dict[str, Any] = {}
     programs: dict[str, str] = {}
-    """Programs that must be there and that an environment may lack, and how to get them."""
+    """Programs that the command needs and an environment may lack, each with the way to get it."""
     artifact_files: dict[str, str] = {}
-    """Artifacts that the command writes, by the environment variable that names it the file."""
+    """Artifacts that the command writes, by the environment variable with the path of the file."""
     variables: dict[str, str | None] = {}
-    """Environment variables that the caller gave for this run. Their values are masked: the real ones travel
-    in the launch, which no record holds."""
+    """Environment variables that the caller gave for this run. The values are masked: the real ones are in
+    the launch, which no record holds."""
     verify: VerifyRules = VerifyRules()
-    """What the author allows to differ when the run is verified."""
+    """The differences that the author allows when the run is verified."""

@@ -1,4 +1,4 @@
-"""The record: the plan, what the environment really was, and what happened. JSON, versioned."""
+"""The record: the plan, the environment as it was built, and the outcome. JSON, versioned."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from projrun.processes.usage import Usage
 RECORD_VERSION = 1
 RECORD_ARTIFACT = "projrun/record.json"
 ENVIRONMENT_LOG_ARTIFACT = "projrun/environment.log"
+# The directory of outputs in the tree whose content is kept, so that they can be compared by value
 KEPT_OUTPUTS = "projrun/outputs"
-"""Directory of the files of the tree whose content is kept, to be compared by value."""
 OUTPUT_ARTIFACT = "projrun/output.log"
 SOURCE_ARTIFACT = "projrun/source.tar.gz"
 OUTPUT_INDEX_ARTIFACT = "projrun/output.index"
@@ -28,7 +28,7 @@ class Package(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     version: str
     source: str = ""
-    """URL, with the commit of one in Git, of what did not come from an index; without credentials."""
+    """The URL, with the commit if it is in Git, of a package that is not from an index; no credentials."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,19 +36,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     manager: str
     key: str = ""
-    """Names the built environment among all that its manager built; empty for `local`."""
+    """The name of the environment among all of its manager; empty for `local`."""
     python: str = ""
-    """Exact version of the interpreter."""
+    """The exact version of the interpreter."""
     interpreter: str = ""
-    """Absolute path of the interpreter that it was made from: one below uv's directory is uv's."""
+    """The absolute path of the interpreter that the environment was made from."""
     packages: tuple[Package, ...] = ()
     lock_sha256: str = ""
     local: tuple[LocalRequirement, ...] = ()
-    """What was installed from the project's own tree; `place` is where that was then."""
+    """The packages that were installed from the project's tree; `place` is their path at that time."""
     image: str = ""
-    """Of a container: the image's digest (`name@sha256:…`) where a registry has it, else its id."""
+    """The digest (`name@sha256:…`) of the container's image if a registry has it, or else the image's id."""
     platform: str = ""
-    """Of an image that packages are installed in, as uv names platforms; empty otherwise."""
+    """The platform, as uv names it, of an image that packages are installed in; empty otherwise."""
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,23 +56,23 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
     parameter: str
     value: str
-    """As given, without credentials."""
+    """The value as given, without credentials."""
     path: str
-    """Absolute; of a remote value, where it was downloaded to."""
+    """The absolute path; for a remote value, that of its download."""
     size: int
-    """Bytes; of a directory, of all files in it."""
+    """The size in bytes; for a directory, of all files in it."""
     sha256: str = ""
-    """Of a file's content. Of a directory: of lines `SHA256 NAME`, one for every file in it, sorted by name
-    (relative, with forward slashes, as UTF-8). Empty for what has no content of its own, such as a device."""
+    """The digest of a file's content. For a directory, it is the digest of lines `SHA256 NAME`, one for each
+    file in it, sorted by name (relative, with forward slashes, as UTF-8). Empty for a device and the like."""
     files: int | None = None
-    """How many files a directory holds; None for a file."""
+    """The number of files in a directory; None for a file."""
 
 
 class Unkept(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the source that was too large to keep."""
 
     path: str
-    """Below the top of the tree; bytes that are not UTF-8 as `\\xNN`."""
+    """The path below the top of the tree; bytes that are not UTF-8 are written as `\\xNN`."""
     size: int
     sha256: str
 
@@ -80,20 +80,20 @@ class Unkept(msgspec.Struct, frozen=True, kw_only=True):
 class SourceClosure(msgspec.Struct, frozen=True, kw_only=True):
     """The means to restore the tree as it was at the start: a commit, the difference from it, or both.
 
-    The artifact is a tar.gz. `tree/…` are files as they were on disk, bytes and executable bit; `removed` are
-    names that the commit has and the tree had not, each ended by a zero byte; `status` is what git said.
+    The artifact is a tar.gz. `tree/…` has the files as they were on disk, with executable bits; `removed`
+    lists files of the commit that the tree lacked, each ended by a zero byte; `status` is the output of git.
     """
 
     remote: str = ""
-    """URL without credentials where the commit is; empty: the artifact alone holds the whole tree."""
+    """The URL that has the commit, without credentials; empty if the artifact holds the whole tree."""
     commit: str = ""
-    """Full id of the commit that the artifact is to be laid over; empty with `remote`."""
+    """The full id of the commit that the artifact is unpacked over; empty if `remote` is."""
     artifact: str = ""
-    """The run's artifact; empty: the commit is the tree."""
+    """The name of the run's artifact; empty if the commit is the tree."""
     sha256: str = ""
-    """Of the artifact."""
+    """The digest of the artifact."""
     files: int = 0
-    """How many files, links and empty directories the artifact holds."""
+    """The number of files, links and empty directories in the artifact."""
     removed: int = 0
     unkept: tuple[Unkept, ...] = ()
 
@@ -101,29 +101,29 @@ class SourceClosure(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["FINISHED", "FAILED", "KILLED"]
     exit_code: int | None = None
-    """The process's own exit code, 128 + n when signal n ended it; None when it never started."""
+    """The exit code of the process, or 128 + n if signal n ended it; None if it never started."""
     reason: str = ""
-    """Why it is not FINISHED, one line; empty when it is."""
+    """The reason why the status is not FINISHED, in one line; empty if it is."""
     start_time: int
-    """Milliseconds since the epoch, as MLflow has it."""
+    """The time in milliseconds since the epoch, as in MLflow."""
     end_time: int
     usage: Usage | None = None
-    """What the process took; None when it never started."""
+    """The time and the memory that the process took; None if it never started."""
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """A file that the run made: an artifact that it logged, or a file of its working tree."""
 
     path: str
-    """Relative to the run's artifacts or to the top of its tree, with forward slashes."""
+    """The path relative to the run's artifacts or to the top of its tree, with forward slashes."""
     change: Literal["logged", "made", "changed", "deleted"]
-    """`logged`: it is an artifact of the run. The others are said of a file in the working tree."""
+    """`logged` for an artifact of the run; the others are for files of the working tree."""
     size: int = 0
-    """Bytes."""
+    """The size in bytes."""
     sha256: str = ""
-    """Of the content; empty for a link, and where it was not taken: in a killed run, on a server."""
+    """The digest of the content; empty for a link, in a killed run, and for an artifact on a server."""
     link: str = ""
-    """Where a symbolic link points to."""
+    """The target of a symbolic link."""
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,25 +132,25 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     machine: str
     projrun: str
-    """Version of projrun that wrote the record."""
+    """The version of projrun that wrote the record."""
     release: str = ""
-    """Of the kernel."""
+    """The release of the kernel."""
     distribution: str = ""
     libc: str = ""
     cpu: str = ""
-    """Model of the first processor."""
+    """The model of the first processor."""
     simd: tuple[str, ...] = ()
-    """Its instruction sets that numeric libraries choose their kernels by, sorted."""
+    """The instruction sets of the processor by which numeric libraries choose their kernels, sorted."""
     cpus: int = 0
-    """How many processors the run might use."""
+    """The number of processors that the run was allowed to use."""
     memory: int = 0
-    """Bytes of the machine."""
+    """The memory of the machine in bytes."""
     gpus: tuple[str, ...] = ()
-    """Models."""
+    """The models of the GPUs."""
     gpu_driver: str = ""
     timezone: str = ""
     umask: str = ""
-    """Octal."""
+    """The umask in octal."""
     variables: dict[str, str] = {}
     """The environment variables that are known to change results; no other variable's value is recorded."""
 
@@ -160,24 +160,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     plan: Plan
     root: str = ""
-    """Absolute path of the top of the tree that the command ran in."""
+    """The absolute path of the top of the tree that the command ran in."""
     caller: str = ""
-    """Absolute path of the directory that relative values of path parameters started from."""
+    """The absolute path of the directory that relative values of path parameters started from."""
     closure: SourceClosure | None = None
-    """None when the tree could not be recorded."""
+    """None if the tree could not be recorded."""
     environment: Environment | None = None
-    """None when no environment came to be."""
+    """None if the environment was not built."""
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] | None = None
-    """Sorted by path, artifacts first. None when they were not looked for, because the run never started."""
+    """The outputs sorted by path, artifacts first; None if the command never started."""
     metrics: dict[str, float | str] = {}
-    """The last value of each; `NaN`, `Infinity` and `-Infinity` as text, which JSON lacks."""
+    """The last value of each metric; `NaN`, `Infinity` and `-Infinity`, which JSON lacks, are text."""
     platform: Platform
     outcome: Outcome
 
 
 def from_json(text: bytes) -> Record:
-    """A record of this version or an older one. Raises ProjrunError."""
+    """Decode a record of this version or an older one. Raises RecordError."""
     try:
         version = msgspec.json.decode(text, type=_Versioned).record_version
         if version > RECORD_VERSION:

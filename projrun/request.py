@@ -1,4 +1,4 @@
-"""The user's request, before anything is looked at."""
+"""The user's request for a run, before anything is fetched or checked."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     locked: bool = False
     upgrade: bool = False
     as_of: str = ""
-    strict_python: bool = False  # refuse another patch of Python than the one that the project names
+    strict_python: bool = False  # refuse another patch version of Python than the project's
     build_image: bool = False
     docker_auth: Mapping[str, str] = {}
-    # Environment variables for the command, with values that nobody else may see
+    # Environment variables for the command; nobody else may see their values
     variables: Mapping[str, str] = {}
-    mask_output: bool = True  # mask those values also in what the command prints
-    docker_image: str = ""  # what the image of the environment is made from
-    read_only_source: bool = False  # in a container: the project's tree cannot be written to
-    timeout_s: float | None = None  # how long the command may take
-    stop_timeout_s: float = 10.0  # how long the command may take to end after it was asked to
-    offline: bool = False  # ask no network: what was fetched or built before must do
-    keep: bool = False  # let the run's own checkout stay when the run has ended
+    mask_output: bool = True  # mask those values also in the output of the command
+    docker_image: str = ""  # the base image of the environment
+    read_only_source: bool = False  # mount the project's tree read-only in a container
+    timeout_s: float | None = None  # seconds that the command may take
+    stop_timeout_s: float = 10.0  # seconds that the command may take to end after it was stopped
+    offline: bool = False  # use no network, only what was fetched or built before
+    keep: bool = False  # keep the run's own checkout when the run has ended

@@ -91,10 +91,6 @@ class _Bash(BashComplete):
         return f"{item.type},{item.value[start:]}"
 
 
-def directories(incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(incomplete, type="dir")]
-
-
 def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem]:
     """Offer the declared entry points, or the scripts of a project that declares none."""
     project = _project(context)

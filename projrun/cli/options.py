@@ -21,9 +21,9 @@ strict_python_option = add_option(STRICT_PYTHON)
 
 
 def complete_uri(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import directories
+    from click.shell_completion import CompletionItem
 
-    return directories(incomplete)
+    return [CompletionItem(incomplete, type="dir")]
 
 
 project_argument = click.argument("uri", default=".", shell_complete=complete_uri)

@@ -21,8 +21,8 @@ from projrun.records.stored_runs import StoredRun, restore_source
 
 
 class Missing(NamedTuple):
-    what: str
-    help: str  # what the user can do
+    problem: str
+    hint: str
 
 
 def find_lock(stored_run: StoredRun, directory: Path, missing: list[Missing]) -> Lock | None:
@@ -33,8 +33,8 @@ def find_lock(stored_run: StoredRun, directory: Path, missing: list[Missing]) ->
     files = lock_files(stored_run, environment)
     if environment.lock_sha256 and lock_digest(files) != environment.lock_sha256:
         state = "not what was recorded" if any(files.values()) else "gone"
-        what = f"the lock of the environment is {state}"
-        missing.append(Missing(what, f"restore {' and '.join(files)} among the artifacts of the run"))
+        problem = f"the lock of the environment is {state}"
+        missing.append(Missing(problem, f"restore {' and '.join(files)} among the artifacts of the run"))
         return None
     try:
         descriptor = stored_run.record.plan.environment.descriptor
@@ -83,9 +83,9 @@ def find_inputs(stored_run: StoredRun, root: Path, missing: list[Missing]) -> di
         file = next((path for path in candidates if is_unchanged(planned, path, before)), None)
         if file is None:
             state = "not what it was" if any(path.exists() for path in candidates) else "gone"
-            what = f"the input '{planned.parameter}' ({planned.value}) is {state}"
+            problem = f"the input '{planned.parameter}' ({planned.value}) is {state}"
             digest = f" with sha256 {before.sha256[:16]}…" if before.sha256 else ""
-            missing.append(Missing(what, f"put {planned.path} back{digest}"))
+            missing.append(Missing(problem, f"put {planned.path} back{digest}"))
         else:
             paths[planned.parameter] = file
     return paths

@@ -83,7 +83,7 @@ def _plan_again(first: StoredRun, home: Home, stack: ExitStack, options: RepeatO
     paths = find_inputs(first, checkout.root, missing) if checkout else {}
     missing += list_unset_variables(record)
     for part in missing:
-        print_error(f"{part.what}; {part.help}")
+        print_error(f"{part.problem}; {part.hint}")
     if missing or checkout is None:
         raise RecordError(f"run {record.run_id} cannot be done again", "see above what would help")
     artifact = record.closure.artifact if record.closure else ""
