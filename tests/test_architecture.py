@@ -167,7 +167,7 @@ def test_the_table_of_kinds_is_the_files_in_the_folder(station: ModuleType, mark
 
 def test_every_kind_fulfils_its_contract() -> None:
     """The assignments are checked by mypy, which knows modules as implementations of a Protocol."""
-    from projrun.backends.local import local_backend
+    from projrun.backends import local as this_machine
     from projrun.environments import local, pixi, virtualenv
     from projrun.environments.conda import conda_manager
     from projrun.environments.docker import docker_manager
@@ -182,7 +182,7 @@ def test_every_kind_fulfils_its_contract() -> None:
         *(conda_manager, docker_manager, local, pixi, uv_manager, virtualenv)
     ]
     places: list[InputKind] = [web, run_artifact, filesystem]
-    here: list[Backend] = [local_backend]
+    here: list[Backend] = [this_machine]
     assert len(managers) == len(environments.KINDS)
     assert len(kinds) == len(sources.KINDS)
     assert len(places) == len(inputs.KINDS)

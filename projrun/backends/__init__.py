@@ -164,7 +164,7 @@ def read_config(text: str) -> dict[str, Any]:
 
 
 KINDS = {
-    "local": "projrun.backends.local.local_backend",
+    "local": "projrun.backends.local",
 }
 
 PLANNED = ("slurm", "ray", "kubernetes")  # known names whose engine is not part of this version

@@ -131,9 +131,9 @@ def _scratch(home: Home) -> Iterator[CacheEntry]:
     """Yield checkouts and downloads of runs: in use, kept, or lost."""
     for bucket in (home.checkouts, home.inputs):
         for path in _matching(bucket):
-            kept, lock = path.with_suffix(file_locks.KEPT), path.with_suffix(".lock")
-            if kept.exists():
-                yield CacheEntry(bucket.name, path, marks=(kept,), used_at=_modified_at(kept))
+            mark, lock = path.with_suffix(file_locks.KEPT), path.with_suffix(".lock")
+            if mark.exists():
+                yield CacheEntry(bucket.name, path, marks=(mark,), used_at=_modified_at(mark))
             else:
                 in_use = _is_locked((lock,))
                 yield CacheEntry(
@@ -196,9 +196,9 @@ def remove(entry: CacheEntry, home: Home, before: Callable[[], bool] = lambda: T
 def _borrowed(home: Home) -> set[Path]:
     """Return the repositories whose objects a kept checkout borrows."""
     borrowed: set[Path] = set()
-    for kept in _directories(home.checkouts):
-        if kept.with_suffix(file_locks.KEPT).exists():
-            for directory, names, _ in os.walk(kept):
+    for checkout in _directories(home.checkouts):
+        if checkout.with_suffix(file_locks.KEPT).exists():
+            for directory, names, _ in os.walk(checkout):
                 if ".git" in names:
                     borrowed.update(_alternates(Path(directory, ".git/objects/info/alternates")))
                     names.remove(".git")

@@ -17,8 +17,7 @@ from projrun.documents import MAX_BYTES, Document, Scalar, read_file
 from projrun.errors import ProjectError
 from projrun.version import __version__
 
-# A larger file is rare, and takes long to recall
-_MAX_REMEMBERED_BYTES = 50_000
+_MAX_REMEMBERED_BYTES = 50_000  # a larger file is rare, and takes long to recall
 
 
 def load_yaml(

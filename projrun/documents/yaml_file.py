@@ -11,8 +11,7 @@ from projrun.errors import ProjectError
 
 MAX_DEPTH = 40
 MAX_NODES = 20_000
-# A file of this size cannot be so deep that it exhausts the stack
-_HARMLESS_BYTES = 2_000
+_HARMLESS_BYTES = 2_000  # a file of this size cannot be so deep that it exhausts the stack
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -270,8 +270,8 @@ sleep 0.05
 did=$("$@" 2>/dev/null)
 [ -n "$did" ] || { sleep 1; "$@"; }
 """
-# Programs that may still run. Nobody waits for them, but polling keeps them from staying zombies.
-_executors: list[DetachedProcess] = []
+# PIDs of shells that may still run. Nobody waits for them, but polling keeps them from staying zombies.
+_shells: list[int] = []
 
 
 class ExitProgram:
@@ -284,11 +284,28 @@ class ExitProgram:
     def __init__(self, argv: Sequence[str]) -> None:
         own, null = _detached_environ(os.environ), subprocess.DEVNULL
         shell = command_outside_runs(["/bin/sh", "-c", _EXECUTE, "sh", *argv], own)
-        self._executor = start_process(shell, None, own, subprocess.PIPE, null, null, explained=False)
-        _executors[:] = [other for other in _executors if other.poll() is None]
-        _executors.append(self._executor)
+        read_end, self._write_end = os.pipe()
+        try:
+            process = start_process(shell, None, own, read_end, null, null, explained=False)
+        except BaseException:
+            os.close(self._write_end)
+            raise
+        finally:
+            os.close(read_end)
+        # It outlives us on purpose, of which Popen would warn when it is collected without an exit code.
+        process.returncode = 0
+        _shells[:] = [pid for pid in _shells if not _is_reaped(pid)]
+        _shells.append(process.pid)
 
     def start(self) -> None:
         """Run the program now, without waiting for it. May be called again."""
-        if self._executor.stdin is not None and not self._executor.stdin.closed:
-            self._executor.stdin.close()
+        if self._write_end >= 0:
+            os.close(self._write_end)
+            self._write_end = -1
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # somebody else reaped it
+        return True

@@ -32,8 +32,7 @@ _KINDS = {
     "list": "list",
 }
 TYPES = ("string", "float", "int", "bool", "path", "uri", "list")  # the types that messages name
-# In lower case only: `Path` is plain text for mlflow
-_EXACT = ("path", "uri")
+_EXACT = ("path", "uri")  # in lower case only: `Path` is plain text for mlflow
 
 
 def kind_of(parameter: Parameter) -> str:

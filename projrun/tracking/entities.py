@@ -23,10 +23,8 @@ CREATION_TAG = "projrun.creation"
 EXIT_CODE_TAG = "projrun.exit_code"
 REASON_TAG = "projrun.reason"
 SUPERVISOR_TAG = "projrun.supervisor"
-# The id of the run that this one does again.
-REPRODUCES_TAG = "projrun.reproduces"
-# The kinds of variation that this run has, compared with that one.
-VARIES_TAG = "projrun.varies"
+REPRODUCES_TAG = "projrun.reproduces"  # the id of the run that this one does again
+VARIES_TAG = "projrun.varies"  # the kinds of variation that this run has, compared with that one
 PROJECT_TAG = "projrun.project"
 COMMIT_TAG = "mlflow.source.git.commit"
 ENTRY_POINT_TAG = "mlflow.project.entryPoint"
@@ -47,8 +45,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
 
 class Metric(msgspec.Struct, frozen=True):
     key: str
-    # May be NaN or infinite.
-    value: float
+    value: float  # may be NaN or infinite
     timestamp: int
     step: int = 0
     # The logged model that it measures, if any, and the name and digest of the data set.
@@ -70,8 +67,7 @@ class DatasetInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    # 32 hex digits.
-    run_id: str
+    run_id: str  # 32 hex digits
     experiment_id: str
     run_name: str
     user_id: str
@@ -85,15 +81,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     # The last value of each metric: highest step, then highest timestamp, then highest value.
     metrics: dict[str, Metric] = {}
     inputs: tuple[DatasetInput, ...] = ()
-    # Ids of the logged models that the run read.
-    model_inputs: tuple[str, ...] = ()
-    # Ids of the logged models that the run made -> step.
-    model_outputs: dict[str, int] = {}
+    model_inputs: tuple[str, ...] = ()  # ids of the logged models that the run read
+    model_outputs: dict[str, int] = {}  # ids of the logged models that the run made -> step
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True):
-    # Relative to the root of the run's artifacts, with forward slashes.
-    path: str
+    path: str  # relative to the root of the run's artifacts, with forward slashes
     is_dir: bool
-    # Bytes; None for a directory.
-    file_size: int | None
+    file_size: int | None  # bytes; None for a directory

@@ -19,11 +19,9 @@ Value = str | int | float | tuple[str, ...] | None
 
 
 class Clause(NamedTuple):
-    # metric, parameter, tag, attribute or dataset.
-    entity: str
+    entity: str  # metric, parameter, tag, attribute or dataset
     key: str
-    # Upper case.
-    comparator: str
+    comparator: str  # upper case
     value: Value
 
 
@@ -42,12 +40,9 @@ class SearchTarget(NamedTuple):
     """The subject of a search: its columns, and the tables of its tags, parameters, …"""
 
     attributes: Mapping[str, Column]
-    # Entity -> table of keys and values.
-    tables: Mapping[str, str]
-    # The column of those tables with the id of the subject.
-    link: str
-    # The expression for that id in the SELECT of the subject.
-    owner: str
+    tables: Mapping[str, str]  # entity -> table of keys and values
+    link: str  # the column of those tables with the id of the subject
+    owner: str  # the expression for that id in the SELECT of the subject
 
 
 DATASET_KEYS = ("name", "digest", "context")

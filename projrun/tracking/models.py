@@ -18,10 +18,8 @@ STATUSES: tuple[LoggedModelStatus, ...] = ("PENDING", "READY", "FAILED")
 STAGES: tuple[Stage, ...] = ("None", "Staging", "Production", "Archived")
 ACTIVE_STAGES: tuple[Stage, ...] = ("Staging", "Production")
 PROMPT_TAG = "mlflow.prompt.is_prompt"
-# MLflow's clients name this as the source of a prompt, which has no files.
-PROMPT_SOURCE = "dummy-source"
-# On a logged model: the versions under which it is registered, as JSON.
-VERSIONS_TAG = "mlflow.modelVersions"
+PROMPT_SOURCE = "dummy-source"  # MLflow's clients name this as the source of a prompt, which has no files
+VERSIONS_TAG = "mlflow.modelVersions"  # on a logged model: the versions under which it is registered, as JSON
 
 
 def parse_stage(stage: str, *, active: bool = False) -> Stage:
@@ -58,13 +56,11 @@ class ModelMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoggedModel(msgspec.Struct, frozen=True, kw_only=True):
-    # m- and 32 hex digits.
-    model_id: str
+    model_id: str  # m- and 32 hex digits
     experiment_id: str
     name: str
     model_type: str
-    # '' when no run made it.
-    source_run_id: str
+    source_run_id: str  # '' when no run made it
     status: LoggedModelStatus
     artifact_uri: str
     creation_time: int
@@ -96,10 +92,8 @@ class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
     creation_time: int
     last_updated_time: int
     tags: dict[str, str] = {}
-    # Alias -> version.
-    aliases: dict[str, int] = {}
-    # The newest version of each stage.
-    latest_versions: tuple[ModelVersion, ...] = ()
+    aliases: dict[str, int] = {}  # alias -> version
+    latest_versions: tuple[ModelVersion, ...] = ()  # the newest version of each stage
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +101,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     stage: Stage
     description: str
-    # As the client registered it: runs:/…, models:/… or an artifact URI.
-    source: str
-    # The source resolved: models:/<model id>, runs:/… or an artifact URI.
-    location: str
+    source: str  # as the client registered it: runs:/…, models:/… or an artifact URI
+    location: str  # the source resolved: models:/<model id>, runs:/… or an artifact URI
     run_id: str
     run_link: str
     model_id: str
@@ -281,7 +273,7 @@ class ModelRegistry(Protocol):
     # Remove a tag. A missing one is no error, as in MLflow.
     def delete_version_tag(self, name: str, version: str, key: str) -> None: ...
 
-    # Return the place of the version's files: models:/<model id>, runs:/<run id>/<path> or an artifact URI.
+    # Return the URI of the version's files: models:/<model id>, runs:/<run id>/<path> or one of artifacts.
     def location(self, name: str, version: str) -> str: ...
 
     # Give an alias to a version, taking it from another version of the model that has it.

@@ -5,14 +5,23 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from projrun.backends import Handle, JobState, Phase, Prepared, accept_any, log_of, loopback, no_warm_up
-from projrun.backends.local import local_backend
+from projrun.backends import (
+    Handle,
+    JobState,
+    Phase,
+    Prepared,
+    accept_any,
+    local,
+    log_of,
+    loopback,
+    no_warm_up,
+)
 
 QUEUES = True
 check = accept_any
 warm_up = no_warm_up
 endpoint_address = loopback
-prepare = local_backend.prepare
+prepare = local.prepare
 logs = log_of
 
 _queued: dict[str, Prepared] = {}
@@ -33,8 +42,8 @@ def poll(handle: Handle) -> JobState:
     if prepared is not None:
         if not turn_of(prepared).exists():
             return JobState("queued")
-        local_backend.start(_queued.pop(handle.id))
-    return local_backend.poll(handle)
+        local.start(_queued.pop(handle.id))
+    return local.poll(handle)
 
 
 def wait(handle: Handle, phase: Phase, timeout_s: float | None = None) -> JobState:
@@ -49,9 +58,9 @@ def wait(handle: Handle, phase: Phase, timeout_s: float | None = None) -> JobSta
 def cancel(handle: Handle, signal: int) -> JobState:
     if _queued.pop(handle.id, None) is not None:
         return JobState("ended", 128 + signal)
-    return local_backend.cancel(handle, signal)
+    return local.cancel(handle, signal)
 
 
 def reclaim(handle: Handle) -> None:
     _queued.pop(handle.id, None)
-    local_backend.reclaim(handle)
+    local.reclaim(handle)

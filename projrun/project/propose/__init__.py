@@ -123,8 +123,7 @@ def _yaml(text: str, *, flow: bool = False) -> str:
 
 
 MAX_SCRIPTS = 50
-# The first of these directories that has programs is looked into
-_DIRECTORIES = ("", "scripts", "src")
+_DIRECTORIES = ("", "scripts", "src")  # the first of these directories that has programs is looked into
 _NOT_FOR_RUNS = re.compile(r"(test_.*|.*_test|conftest|setup|noxfile|tasks|fabfile|__init__)\.py")
 # Among several programs, the first of these names becomes the entry point `main`
 _MAIN = ("main", "train", "run", "__main__")

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-# The value of an expression that is no constant
-_UNKNOWN: Any = object()
+_UNKNOWN: Any = object()  # the value of an expression that is no constant
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 # Names of paths that the program probably writes
 _WRITTEN = re.compile(r"-*(out|save|dest|log|model|plot|report)", re.IGNORECASE)

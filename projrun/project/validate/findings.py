@@ -17,8 +17,7 @@ from projrun.project.parameters import show_value
 
 Severity = Literal["error", "warning", "note"]
 
-# Of one project: nobody reads more, and each costs a little time
-MAX_FINDINGS = 500
+MAX_FINDINGS = 500  # of one project: nobody reads more, and each costs a little time
 
 
 class LintRule(msgspec.Struct, frozen=True):

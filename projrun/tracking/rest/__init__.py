@@ -37,8 +37,9 @@ def open_store(uri: str, home: Home) -> RestStore:
 
 
 class RestStore:
-    """A run that `log_file` was called for is supervised by this process: its updates are kept in the outbox
-    while the server is away.
+    """The runs of a server. While it is away, the outbox keeps the updates of runs that we supervise.
+
+    `log_file` marks a run as supervised by this process.
     """
 
     artifact_root = ""
@@ -143,7 +144,9 @@ class RestStore:
     ) -> Run:
         message = RunUpdate(status=status, end_time=end_time, run_name=run_name or None)
         self.delivery.send(run_id, message)
-        return _as_told(run_id, message) if self.delivery.has_pending(run_id) else self.get_run(run_id)
+        return (
+            _unconfirmed_run(run_id, message) if self.delivery.has_pending(run_id) else self.get_run(run_id)
+        )
 
     def delete_run(self, run_id: str) -> None:
         self._client.post("runs/delete", {"run_id": run_id})
@@ -198,26 +201,16 @@ class RestStore:
     def get_metric_history(
         self, run_id: str, key: str, max_results: int | None = None, offset: int = 0
     ) -> list[Metric]:
-        metrics: list[Metric] = []
         query = {"run_id": run_id, "metric_key": key, "max_results": str(HISTORY_PAGE)}
-        while True:
-            answer = self._client.get("metrics/get-history", query)
-            metrics += responses.parse_metrics(answer.get("metrics"))
-            if not _token(answer):
-                break
-            query["page_token"] = _token(answer)
+        pages = self._pages("metrics/get-history", query)
+        metrics = [metric for page in pages for metric in responses.parse_metrics(page.get("metrics"))]
         metrics.sort(key=lambda metric: (metric.step, metric.timestamp))
         return metrics[offset : None if max_results is None else offset + max_results]
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[ArtifactInfo]:
-        infos: list[ArtifactInfo] = []
-        query = {"run_id": run_id, **({"path": path} if path else {})}
-        while True:
-            answer = self._client.get("artifacts/list", query)
-            infos += responses.parse_files(answer.get("files"), path)
-            if not _token(answer):
-                return sorted(infos, key=lambda info: info.path)
-            query["page_token"] = _token(answer)
+        pages = self._pages("artifacts/list", {"run_id": run_id, **({"path": path} if path else {})})
+        infos = (info for page in pages for info in responses.parse_files(page.get("files"), path))
+        return sorted(infos, key=lambda info: info.path)
 
     def open_artifact(self, run_id: str, path: str) -> AbstractContextManager[BinaryIO]:
         return self.delivery.artifacts(run_id).open_file(path)
@@ -243,6 +236,14 @@ class RestStore:
         self.delivery.close()
         self._client.close()
 
+    def _pages(self, endpoint: str, query: dict[str, str]) -> Iterator[Any]:
+        while True:
+            page = self._client.get(endpoint, query)
+            yield page
+            if not _token(page):
+                return
+            query["page_token"] = _token(page)
+
     def _all_experiment_ids(self) -> list[str]:
         ids: list[str] = []
         token = ""
@@ -253,8 +254,8 @@ class RestStore:
                 return ids
 
 
-def _as_told(run_id: str, message: RunUpdate) -> Run:
-    """Return a run with the facts that are known while its server is away."""
+def _unconfirmed_run(run_id: str, message: RunUpdate) -> Run:
+    """Return a run with what is known of it while its server is away."""
     return Run(
         run_id=run_id,
         experiment_id="",

@@ -20,7 +20,10 @@ from projrun.tracking.wire import encode_number, encode_pairs, metric_json
 
 
 class Delivery:
-    """A run that `local_file` was called for is supervised: what the server does not take is kept for it."""
+    """Sends updates of runs. Of a supervised run, for which `local_file` was called, none is lost.
+
+    What the server does not take now is kept in the run's outbox.
+    """
 
     def __init__(self, client: HttpClient, room: Path) -> None:
         self._client, self._room = client, room

@@ -113,10 +113,9 @@ def _tls() -> Any:
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULT_TIMEOUT_S = 120.0
 RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-# Seconds before each repetition. After the last one, what a supervised run says is kept in the outbox.
+# Seconds before each repetition. After the last one, updates of a supervised run go to its outbox.
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
-# The server says that it did nothing: any request may be sent again.
-BUSY = (429, 503)
+BUSY = (429, 503)  # the server says that it did nothing: any request may be sent again
 TRANSIENT = (*BUSY, 502, 504)
 CHUNK = 1 << 20
 
@@ -139,12 +138,10 @@ class FileUpload:
 
 class HttpRequest(NamedTuple):
     method: str
-    # Below the server's address: quoted, with a slash in front, with its query.
-    path: str
+    path: str  # below the server's address: quoted, with a slash in front, with its query
     body: bytes | FileUpload | None = None
     content_type: str = "application/json"
-    # True where two requests have the effect of one.
-    may_repeat: bool = True
+    may_repeat: bool = True  # True where two requests have the effect of one
 
 
 class NotSentError(Exception):

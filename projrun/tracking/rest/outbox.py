@@ -36,8 +36,7 @@ class RunUpdate(msgspec.Struct, frozen=True, omit_defaults=True):
     status: RunStatus | None = None
     end_time: int | None = None
     run_name: str | None = None
-    # The path of a file below `files`.
-    artifact: str = ""
+    artifact: str = ""  # the path of a file below `files`
 
 
 class RunOutbox:

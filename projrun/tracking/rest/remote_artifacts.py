@@ -17,10 +17,10 @@ PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 class ProxiedArtifacts:
-    """Files that the server hands on. place: the run's directory as the server's artifact route names it."""
+    """Artifacts that the server stores. directory: the run's, as the server's artifact route names it."""
 
-    def __init__(self, client: HttpClient, place: str) -> None:
-        self._client, self._place = client, place.strip("/")
+    def __init__(self, client: HttpClient, directory: str) -> None:
+        self._client, self._directory = client, directory.strip("/")
 
     @contextmanager
     def open_file(self, path: str) -> Iterator[BinaryIO]:
@@ -44,7 +44,7 @@ class ProxiedArtifacts:
 
     def _path(self, path: str) -> str:
         split_artifact_path(path)
-        return f"{PROXY}/{quote_path(f'{self._place}/{path}')}"
+        return f"{PROXY}/{quote_path(f'{self._directory}/{path}')}"
 
 
 RemoteArtifacts = ProxiedArtifacts | ArtifactDirectory

@@ -114,7 +114,7 @@ def translate_error(error: sqlite3.Error, path: Path) -> TrackingError:
             return TrackingError(f"{path}: {text}", hint, error_code=error_code)
     return TrackingError(
         f"{path}: {type(error).__name__}: {text}",
-        "see that its directory can be written to, or name another place with PROJRUN_HOME",
+        "see that its directory can be written to, or name another directory with PROJRUN_HOME",
     )
 
 
@@ -351,8 +351,8 @@ def _list_unowned(db: sqlite3.Connection, artifacts: Path) -> list[str]:
     return lines
 
 
-def _directories(place: Path) -> list[str]:
+def _directories(parent: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+        return sorted(entry.name for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []

@@ -55,7 +55,7 @@ def resolve_source(
 
 
 def resolve_location(db: sqlite3.Connection, version: ModelVersion, root_uri: str) -> str:
-    """Return the place of the version's files, checked again: the database may be older than the rules."""
+    """Return the URI of the version's files, checked again: the database may be older than the rules."""
     return resolve_source(db, version.location, version.run_id, version.model_id, root_uri).location
 
 

@@ -143,8 +143,7 @@ INSERT_METRIC = "INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_MANY = INSERT_METRIC + ", (?, ?, ?, ?, ?, ?)" * (ROWS_AT_ONCE - 1)
 STATUSES: tuple[RunStatus, ...] = ("SCHEDULED", "RUNNING", *TERMINATED)
 
-# run, key, step, timestamp, value, is_nan
-MetricRow = tuple[int, str, int, int, float, int]
+MetricRow = tuple[int, str, int, int, float, int]  # run, key, step, timestamp, value, is_nan
 
 
 def insert(

@@ -28,8 +28,7 @@ from projrun.tracking.limits import (
 from projrun.tracking.models import PROMPT_TAG, Dataset, ModelOrder, ModelVersion, RegisteredModel
 from projrun.tracking.sqlite import experiment_rows, registered_model_rows, run_rows
 
-# SQLite binds 32766 values at most.
-MAX_VALUES = 32_000
+MAX_VALUES = 32_000  # SQLite binds 32766 values at most
 
 Bound = list[object]
 
