@@ -19,8 +19,9 @@ Verbosity = Literal["quiet", "usual", "verbose"]
 
 _edit: Callable[[str], str] = str
 _verbosity: Verbosity = "usual"
-_since = time.monotonic()
+_since = time.monotonic()  # as near to the start of the process as an import can be
 
+# Codes of ECMA-48. The 16 basic colours, because themes of terminals adapt these to their background
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 # The style of each status and verdict
 STATE_STYLES = {
@@ -137,7 +138,7 @@ def _talk(text: str) -> None:
 
 def _write(stream: TextIO, text: str) -> None:
     """Write a line; a character that the encoding lacks is escaped. Raises OSError."""
-    encoding = stream.encoding or "utf-8"
+    encoding = stream.encoding or "utf-8"  # ASCII in the C locale, while names of files may hold anything
     with suppress(ValueError):  # closed by a caller of the Python API
         stream.write(_edit(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
         stream.flush()

@@ -48,6 +48,7 @@ def hide_in_output(value: str) -> Iterator[None]:
 
 def mask_text(text: str) -> str:
     """Return `text` with every hidden value replaced."""
+    # The longest first: one value may be part of another, of which the rest would stay.
     for value in sorted(_hidden, key=len, reverse=True):
         text = text.replace(value, MASK)
     return text
@@ -92,6 +93,7 @@ class StreamMask:
                 break  # a longer value may begin with this one
             parts += [data[position : match.start()], MASK.encode()]
             position = match.end()
+        # A value that begins earlier is whole by now, because none is longer.
         longest = len(self._values[0])
         first = max(position, len(data) - longest + 1)
         hold = next((at for at in range(first, len(data)) if self._may_go_on(data, at)), len(data))

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from projrun.console import is_quiet, is_terminal, one_line, style_text
 
-CHUNK = 1 << 20
-_INTERVAL_S = 0.1
+CHUNK = 1 << 20  # bytes between two looks at the clock
+_INTERVAL_S = 0.1  # a terminal over ssh would be flooded by a line for each chunk
 
 
 class Progress:
@@ -28,7 +28,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self._shows and self._shown_at:
-            self._write("\r\033[K")
+            self._write("\r\033[K")  # to the first column, and erase the line
 
     def copy(self, source: BinaryIO, target: BinaryIO) -> int:
         """Copy all of `source` in chunks; return the number of bytes."""

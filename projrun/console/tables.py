@@ -102,6 +102,7 @@ def cut_text(text: str, space: int) -> str:
 def _columns(char: str) -> int:
     if char.isascii():
         return 1
+    # Marks and format characters take no column of their own, wide characters two (UAX #11).
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
@@ -151,7 +152,7 @@ def _wrap_text(text: str, space: int) -> list[str]:
             line = word
         else:
             line = f"{line} {word}" if line else word
-        while text_width(line) > space:
+        while text_width(line) > space:  # a word that is wider than a line
             head = cut_text(line, space + 1)[:-1]
             lines.append(head)
             line = line[len(head) :]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from projrun.disk import SOURCES_STAY_S, Home, file_locks, file_operations
 from projrun.disk.file_locks import FileLock
+from projrun.disk.file_tree import list_directories
 
 # The number belongs to an environment that was built beside one in use
 _KEY = re.compile(r"[0-9a-f]{16,64}(?:-\d+)?")
@@ -88,8 +89,14 @@ def _repositories(home: Home) -> Iterator[CacheEntry]:
 
 def _sources(home: Home) -> Iterator[CacheEntry]:
     """Yield archives of trees. One is in use when a run has a hard link to it, or may soon make one."""
-    for path in _files(home.sources):
-        status = path.lstat()
+    try:
+        listing = list(os.scandir(home.sources))
+    except OSError:
+        return
+    for entry in listing:
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        path, status = Path(entry.path), entry.stat(follow_symlinks=False)
         is_young = time.time() - status.st_mtime < SOURCES_STAY_S
         in_use, is_whole = status.st_nlink > 1 or is_young, bool(_ARCHIVE.fullmatch(path.name))
         if is_whole or _PARTIAL_ARCHIVE.fullmatch(path.name):
@@ -105,7 +112,7 @@ def _yaml(home: Home) -> Iterator[CacheEntry]:
 
 def environment_entries(home: Home) -> Iterator[CacheEntry]:
     """Yield environments, and what killed builds of them left."""
-    for manager in _directories(home.environments):
+    for manager in list_directories(home.environments):
         for path in _matching(manager):
             lock = path.with_name(f"{path.name}.lock")
             in_use, half_built = _is_locked((lock,)), not (path / _READY).exists()
@@ -154,7 +161,7 @@ def _temporary(home: Home) -> Iterator[CacheEntry]:
 
 def _temporary_in(bucket: Path, home: Home) -> Iterator[CacheEntry]:
     """Yield directories that a killed process was making or removing."""
-    for path in _directories(bucket):
+    for path in list_directories(bucket):
         if match := _TEMPORARY.fullmatch(path.name):
             lock = bucket / f"{match[1]}.lock"
             in_use = _is_locked((lock,))
@@ -196,7 +203,7 @@ def remove(entry: CacheEntry, home: Home, before: Callable[[], bool] = lambda: T
 def _borrowed(home: Home) -> set[Path]:
     """Return the repositories whose objects a kept checkout borrows."""
     borrowed: set[Path] = set()
-    for checkout in _directories(home.checkouts):
+    for checkout in list_directories(home.checkouts):
         if checkout.with_suffix(file_locks.KEPT).exists():
             for directory, names, _ in os.walk(checkout):
                 if ".git" in names:
@@ -215,25 +222,9 @@ def _alternates(file: Path) -> Iterator[Path]:
 
 def _matching(bucket: Path, suffix: str = "") -> Iterator[Path]:
     """Yield the directories in `bucket` whose names are keys."""
-    for path in _directories(bucket):
+    for path in list_directories(bucket):
         if path.name.endswith(suffix) and _KEY.fullmatch(path.name.removesuffix(suffix)):
             yield path
-
-
-def _directories(bucket: Path) -> Iterable[Path]:
-    return (Path(entry.path) for entry in _scan(bucket) if entry.is_dir(follow_symlinks=False))
-
-
-def _files(bucket: Path) -> Iterable[Path]:
-    return (Path(entry.path) for entry in _scan(bucket) if entry.is_file(follow_symlinks=False))
-
-
-def _scan(bucket: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(bucket) as directory:
-            return list(directory)
-    except OSError:
-        return []
 
 
 def _is_locked(locks: Iterable[Path]) -> bool:

@@ -58,6 +58,15 @@ def walk_tree(
                 yield path, entry
 
 
+def list_directories(parent: Path) -> list[Path]:
+    """Return the directories in `parent` by name, without links to some; none where it cannot be read."""
+    try:
+        with os.scandir(parent) as listing:
+            return sorted(Path(entry.path) for entry in listing if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
 def list_files(root: Path) -> dict[str, Path]:
     """Return the files and links below `root` by their names below it, sorted; Git's own are left out."""
     entries = walk_tree(root, lambda path, _: path.rpartition("/")[2] == ".git", skip_unreadable=True)

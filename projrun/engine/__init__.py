@@ -151,9 +151,9 @@ def docker_argv(*arguments: str) -> list[str]:
     return [find_docker(), "--host", address(), *arguments]
 
 
-def run_docker(*arguments: str, stdin: bytes = b"") -> ProgramResult:
+def run_docker(*arguments: str) -> ProgramResult:
     """Run a docker command to its end."""
-    return run_program(docker_argv(*arguments), stdin=stdin)
+    return run_program(docker_argv(*arguments))
 
 
 def inspect_image(name: str) -> Any | None:

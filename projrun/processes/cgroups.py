@@ -202,12 +202,8 @@ def _kill_each(path: Path) -> None:
         with contextlib.suppress(OSError):
             for pid in map(int, (inner / "cgroup.procs").read_text().split()):
                 if pid:  # 0 stands for a process of another PID namespace, and would signal our own group
-                    _kill_one(pid)
-
-
-def _kill_one(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 def _walk_upwards(path: Path) -> Iterator[Path]:

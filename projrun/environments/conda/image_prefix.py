@@ -19,7 +19,6 @@ from projrun.environments.conda.conda_manager import (
     activation_error,
     parse_variables,
 )
-from projrun.environments.conda.pypi_names import needs_conda
 from projrun.environments.docker.images import Image, ImageContents
 from projrun.errors import BuildError
 from projrun.plan import Descriptor, Lock
@@ -31,11 +30,6 @@ DEFAULT_BASE = "debian:stable-slim"
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _SUBDIRS = {"x86_64": "linux-64"}
 _OLD_GLIBC = "2.28"  # assumed for an image that does not tell its version
-
-
-def uses_conda(descriptor: Descriptor) -> bool:
-    """Tell whether conda builds this environment, by the rule that holds outside of images too."""
-    return descriptor.kind == "conda_env" and needs_conda(descriptor)
 
 
 def lock_prefix(

@@ -133,7 +133,7 @@ DEFAULT_PYTHONS = ("3.11", "3.12", "3.10", "3.13", "3.9", "3.8")
 def lock(descriptor: Descriptor, directory: Path, log: Path, as_of: str = "") -> Lock:
     if descriptor.kind == "docker_env":
         return _lock_authors_image(descriptor.docker, directory, log)
-    by_conda = image_prefix.uses_conda(descriptor)
+    by_conda = conda_manager.suits(descriptor)  # by the rule that holds outside of images too
     default = image_prefix.DEFAULT_BASE if by_conda else choose_base(descriptor.python)
     base = images.find_or_pull(descriptor.docker.get("image") or default, log)
     lock_packages = image_prefix.lock_prefix if by_conda else _lock_by_uv

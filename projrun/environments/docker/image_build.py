@@ -19,7 +19,7 @@ from projrun.disk.file_locks import FileLock
 from projrun.disk.file_operations import sha256_text, temporary_directory
 from projrun.engine import EngineError
 from projrun.environments import EnvironmentImage
-from projrun.environments.conda import image_prefix
+from projrun.environments.conda import conda_manager, image_prefix
 from projrun.environments.docker import dockerfile_template, images
 from projrun.environments.docker.images import (
     KEY_LABEL,
@@ -214,7 +214,7 @@ def _image_labels(lock: Lock, key: str, shelf: Path) -> dict[str, str]:
 
 
 def check_portable(descriptor: Descriptor) -> None:
-    if image_prefix.uses_conda(descriptor):
+    if conda_manager.suits(descriptor):
         raise UnavailableError(
             f"{descriptor.file}: no Dockerfile can bring its conda packages along",
             "make the image here (`projrun env build --env-manager docker`) and push that",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from projrun.console import warn
+from projrun.disk.file_tree import list_directories
 from projrun.documents.yaml_cache import load_yaml
 from projrun.errors import ProjectError, UsageError
 from projrun.tracking.entities import (
@@ -41,15 +42,6 @@ def _artifact_uri(directory: Path, uri: str) -> str:
     """Return the artifacts below `directory` if there are any: the store may have been moved since."""
     own = directory / "artifacts"
     return str(own) if own.is_dir() or not uri else uri
-
-
-def _directories(directory: Path) -> list[Path]:
-    """List directories. Links are not followed: they may lead out of the store that the user named."""
-    try:
-        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-    except OSError:
-        return []
-    return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _read_meta(directory: Path) -> dict[str, Any]:
@@ -116,7 +108,7 @@ def _model_metrics(directory: Path, model_id: str) -> Iterator[ModelMetric]:
 
 
 def _registered(directory: Path, meta: dict[str, Any]) -> MlflowRegisteredModel:
-    versions = ((child, _read_meta(child)) for child in _directories(directory))
+    versions = ((child, _read_meta(child)) for child in list_directories(directory))
     aliases = dict(_read_texts(directory / "aliases"))
     model = RegisteredModel(
         name=_text(meta, "name"),
@@ -167,7 +159,7 @@ RUN_STATUSES: tuple[RunStatus, ...] = ("RUNNING", "SCHEDULED", "FINISHED", "FAIL
 
 def runs(path: Path) -> Iterator[MlflowRun]:
     for directory, experiment in _experiments(path):
-        for run in _directories(directory):
+        for run in list_directories(directory):
             meta = _read_meta(run)
             if "run_id" in meta or "run_uuid" in meta:
                 yield MlflowRun(experiment, _run(run, meta), tuple(_metrics(run / "metrics")))
@@ -175,21 +167,22 @@ def runs(path: Path) -> Iterator[MlflowRun]:
 
 def logged_models(path: Path) -> Iterator[MlflowLoggedModel]:
     for directory, experiment in _experiments(path):
-        for model in _directories(directory / "models"):
+        for model in list_directories(directory / "models"):
             meta = _read_meta(model)
             if "model_id" in meta:
                 yield MlflowLoggedModel(experiment, _logged_model(model, meta))
 
 
 def registered_models(path: Path) -> Iterator[MlflowRegisteredModel]:
-    for directory in _directories(path / "models"):
+    for directory in list_directories(path / "models"):
         meta = _read_meta(directory)
         if "name" in meta:
             yield _registered(directory, meta)
 
 
+# Links to directories are not followed: they may lead out of the store that the user named.
 def _experiments(path: Path) -> list[tuple[Path, Experiment]]:
-    directories = [*_directories(path), *_directories(path / ".trash")]
+    directories = [*list_directories(path), *list_directories(path / ".trash")]
     metas = {directory: _read_meta(directory) for directory in directories}
     experiments = [
         (directory, _experiment(directory, meta)) for directory, meta in metas.items() if "name" in meta
@@ -234,7 +227,7 @@ def _run(directory: Path, meta: dict[str, Any]) -> Run:
 
 def _links(directory: Path, kind: str) -> dict[str, int]:
     """Return the models that a run read or made, and at which step."""
-    metas = [_read_meta(link) for link in _directories(directory)]
+    metas = [_read_meta(link) for link in list_directories(directory)]
     return {
         str(meta["destination_id"]): int(meta.get("step") or 0)
         for meta in metas
@@ -261,7 +254,7 @@ def _metrics(directory: Path) -> Iterator[Metric]:
 
 
 def _inputs(run: Path) -> Iterator[DatasetInput]:
-    for directory in _directories(run / "inputs"):
+    for directory in list_directories(run / "inputs"):
         meta = _read_meta(directory)
         dataset = _read_meta(run.parent / "datasets" / str(meta.get("source_id", "")))
         if meta.get("source_type") == "DATASET" and dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -342,17 +341,12 @@ def find_faults(db: sqlite3.Connection, artifacts: Path) -> list[str]:
 
 
 def _list_unowned(db: sqlite3.Connection, artifacts: Path) -> list[str]:
+    from projrun.disk.file_tree import list_directories  # late: no run asks for faults
+
     known = {(str(number), run_id) for number, run_id in db.execute("SELECT experiment_id, run_id FROM runs")}
-    lines = []
-    for experiment in _directories(artifacts):
-        for run in _directories(artifacts / experiment):
-            if run != "models" and (experiment, run) not in known:
-                lines.append(f"{artifacts / experiment / run}: artifacts of no run")
-    return lines
-
-
-def _directories(parent: Path) -> list[str]:
-    try:
-        return sorted(entry.name for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return []
+    runs = (run for experiment in list_directories(artifacts) for run in list_directories(experiment))
+    return [
+        f"{run}: artifacts of no run"
+        for run in runs
+        if run.name != "models" and (run.parent.name, run.name) not in known
+    ]

@@ -1,24 +1,12 @@
-"""Registered models in the database. Each function works inside the caller's transaction."""
+"""Registered models and their versions, read from the database inside the caller's transaction."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from projrun.errors import TrackingError
-from projrun.processes.usage import now_ms
-from projrun.tracking.limits import (
-    MAX_DESCRIPTION,
-    MAX_REGISTRY_TAG_KEY,
-    MAX_RUN_LINK,
-    check_model_name,
-    check_registry_tags,
-    check_text_length,
-    not_found,
-    quote_short,
-)
-from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage, parse_stage
-from projrun.tracking.sqlite.database import put_pairs
+from projrun.tracking.limits import check_model_name, not_found, quote_short
+from projrun.tracking.models import STAGES, ModelVersion, RegisteredModel, Stage
 
 SELECT_VERSION = (
     "SELECT v.id, v.model, m.name, v.version, v.stage, v.description, v.source, v.location, v.run_id,"
@@ -29,38 +17,8 @@ SELECT_VERSION = (
 VersionRow = tuple[int, int, str, int, Stage, str, str, str, str, str, str, int, int]
 
 
-def insert_version(
-    db: sqlite3.Connection,
-    name: str,
-    *,
-    source: str,
-    location: str,
-    run_id: str,
-    model_id: str,
-    run_link: str,
-    description: str,
-    tags: Mapping[str, str],
-) -> int:
-    """Insert a version of the model `name`, and return its number."""
-    check_text_length("description", description, MAX_DESCRIPTION)
-    check_text_length("run link", run_link, MAX_RUN_LINK)
-    model, now = model_row_id(db, name), now_ms()
-    db.execute(
-        "UPDATE registered_models SET last_version = last_version + 1, last_updated_time = ? WHERE id = ?",
-        (now, model),
-    )
-    (version,) = db.execute("SELECT last_version FROM registered_models WHERE id = ?", (model,)).fetchone()
-    cursor = db.execute(
-        "INSERT INTO model_versions (model, version, stage, description, source, location, run_id, run_link,"
-        " model_id, creation_time, last_updated_time) VALUES (?, ?, 'None', ?, ?, ?, ?, ?, ?, ?, ?)",
-        (model, version, description, source, location, run_id, run_link, model_id, now, now),
-    )
-    put_pairs(db, "model_version_tags", int(cursor.lastrowid or 0), check_registry_tags(tags))
-    return int(version)
-
-
 def get_version(db: sqlite3.Connection, name: str, version: int) -> ModelVersion:
-    return load_versions(db, [_version_row(db, name, version)])[0]
+    return load_versions(db, [version_row(db, name, version)])[0]
 
 
 def find_by_alias(db: sqlite3.Connection, name: str, alias: str) -> ModelVersion | None:
@@ -97,56 +55,6 @@ def load_versions(db: sqlite3.Connection, rows: Sequence[VersionRow]) -> list[Mo
     return [_version(db, row) for row in rows]
 
 
-def describe_version(db: sqlite3.Connection, name: str, version: int, description: str) -> None:
-    number = _version_row(db, name, version)[0]
-    check_text_length("description", description, MAX_DESCRIPTION)
-    db.execute(
-        "UPDATE model_versions SET description = ?, last_updated_time = ? WHERE id = ?",
-        (description, now_ms(), number),
-    )
-
-
-def set_stage(db: sqlite3.Connection, name: str, version: int, stage: str, archive_others: bool) -> None:
-    """Put a version into a stage. archive_others: move those that are in it to Archived."""
-    target, now = parse_stage(stage, active=archive_others), now_ms()
-    number, model = _version_row(db, name, version)[:2]
-    if archive_others:
-        db.execute(
-            "UPDATE model_versions SET stage = 'Archived', last_updated_time = ?"
-            " WHERE model = ? AND stage = ? AND id != ?",
-            (now, model, target, number),
-        )
-    db.execute(
-        "UPDATE model_versions SET stage = ?, last_updated_time = ? WHERE id = ?", (target, now, number)
-    )
-    _touch(db, model, now)
-
-
-def delete_version(db: sqlite3.Connection, name: str, version: int) -> None:
-    number, model = _version_row(db, name, version)[:2]
-    db.execute("DELETE FROM model_aliases WHERE model = ? AND version = ?", (model, version))
-    db.execute("DELETE FROM model_version_tags WHERE version_id = ?", (number,))
-    db.execute("DELETE FROM model_versions WHERE id = ?", (number,))
-    _touch(db, model, now_ms())
-
-
-def set_version_tag(db: sqlite3.Connection, name: str, version: int, key: str, value: str) -> None:
-    number = _version_row(db, name, version)[0]
-    put_pairs(db, "model_version_tags", number, check_registry_tags({key: value}))
-
-
-def delete_version_tag(db: sqlite3.Connection, name: str, version: int, key: str) -> None:
-    # A missing one is no error, as in MLflow.
-    number = _version_row(db, name, version)[0]
-    check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
-    db.execute("DELETE FROM model_version_tags WHERE version_id = ? AND key = ?", (number, key))
-
-
-def set_alias(db: sqlite3.Connection, name: str, alias: str, version: int) -> None:
-    model = _version_row(db, name, version)[1]
-    db.execute("INSERT OR REPLACE INTO model_aliases VALUES (?, ?, ?)", (model, alias, version))
-
-
 def model_row_id(db: sqlite3.Connection, name: str) -> int:
     row = db.execute("SELECT id FROM registered_models WHERE name = ?", (check_model_name(name),)).fetchone()
     if row is None:
@@ -154,7 +62,7 @@ def model_row_id(db: sqlite3.Connection, name: str) -> int:
     return int(row[0])
 
 
-def _version_row(db: sqlite3.Connection, name: str, version: int) -> VersionRow:
+def version_row(db: sqlite3.Connection, name: str, version: int) -> VersionRow:
     model = model_row_id(db, name)
     row: VersionRow | None = db.execute(
         SELECT_VERSION + " WHERE v.model = ? AND v.version = ?", (model, version)
@@ -185,27 +93,11 @@ def _version(db: sqlite3.Connection, row: VersionRow) -> ModelVersion:
     )
 
 
-def _touch(db: sqlite3.Connection, model: int, now: int) -> None:
-    db.execute("UPDATE registered_models SET last_updated_time = ? WHERE id = ?", (now, model))
-
-
 SELECT_MODEL = (
     "SELECT m.id, m.name, m.description, m.creation_time, m.last_updated_time FROM registered_models m"
 )
 
 ModelRow = tuple[int, str, str, int, int]
-
-
-def insert_model(db: sqlite3.Connection, name: str, description: str, tags: Mapping[str, str]) -> None:
-    _check_free(db, check_model_name(name))
-    check_text_length("description", description, MAX_DESCRIPTION)
-    now = now_ms()
-    cursor = db.execute(
-        "INSERT INTO registered_models (name, description, creation_time, last_updated_time)"
-        " VALUES (?, ?, ?, ?)",
-        (name, description, now, now),
-    )
-    put_pairs(db, "registered_model_tags", int(cursor.lastrowid or 0), check_registry_tags(tags))
 
 
 def get_model(db: sqlite3.Connection, name: str) -> RegisteredModel:
@@ -226,58 +118,3 @@ def load_models(db: sqlite3.Connection, rows: Sequence[ModelRow]) -> list[Regist
         )
         for number, name, description, created, updated in rows
     ]
-
-
-def rename_model(db: sqlite3.Connection, name: str, new_name: str) -> None:
-    number, now = model_row_id(db, name), now_ms()
-    if check_model_name(new_name) != name:
-        _check_free(db, new_name)
-    db.execute(
-        "UPDATE registered_models SET name = ?, last_updated_time = ? WHERE id = ?", (new_name, now, number)
-    )
-    db.execute("UPDATE model_versions SET last_updated_time = ? WHERE model = ?", (now, number))
-
-
-def describe_model(db: sqlite3.Connection, name: str, description: str) -> None:
-    check_text_length("description", description, MAX_DESCRIPTION)
-    db.execute(
-        "UPDATE registered_models SET description = ?, last_updated_time = ? WHERE id = ?",
-        (description, now_ms(), model_row_id(db, name)),
-    )
-
-
-def delete_model(db: sqlite3.Connection, name: str) -> None:
-    number = model_row_id(db, name)
-    db.execute(
-        "DELETE FROM model_version_tags WHERE version_id IN (SELECT id FROM model_versions WHERE model = ?)",
-        (number,),
-    )
-    db.execute("DELETE FROM model_versions WHERE model = ?", (number,))
-    db.execute("DELETE FROM model_aliases WHERE model = ?", (number,))
-    db.execute("DELETE FROM registered_model_tags WHERE model = ?", (number,))
-    db.execute("DELETE FROM registered_models WHERE id = ?", (number,))
-
-
-def set_model_tag(db: sqlite3.Connection, name: str, key: str, value: str) -> None:
-    put_pairs(db, "registered_model_tags", model_row_id(db, name), check_registry_tags({key: value}))
-
-
-def delete_model_tag(db: sqlite3.Connection, name: str, key: str) -> None:
-    # A missing one is no error, as in MLflow.
-    number = model_row_id(db, name)
-    check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
-    db.execute("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", (number, key))
-
-
-def delete_alias(db: sqlite3.Connection, name: str, alias: str) -> None:
-    # A missing one is no error, as in MLflow.
-    db.execute("DELETE FROM model_aliases WHERE model = ? AND alias = ?", (model_row_id(db, name), alias))
-
-
-def _check_free(db: sqlite3.Connection, name: str) -> None:
-    if db.execute("SELECT 1 FROM registered_models WHERE name = ?", (name,)).fetchone():
-        raise TrackingError(
-            f"a registered model named {quote_short(name)} already exists",
-            "choose another name",
-            error_code="RESOURCE_ALREADY_EXISTS",
-        )
