@@ -12,7 +12,7 @@ ProjrunError                one line for the user, exit code 125 unless said oth
 ├── RecordError             a record or a bundle could not be read, or is of a newer version
 ├── ExecutionError          the run's command ran and failed (raised by the Python API alone)
 ├── TrackingError           the store of runs could not be read or written, or refused
-│   └── LostAnswerError     (`tracking.rest.client`) the server may have done what it was asked to, or not
+│   └── LostAnswerError     (`tracking.rest.http_client`) the server may have done what it was asked to
 ├── OutputError             the answer to a command could not be written to stdout
 ├── WebError                (`net.web_client`) a request failed; its caller turns it into an error of its own
 └── EngineError             (`engine`) the container engine could not be asked, or refused

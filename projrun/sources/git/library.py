@@ -5,9 +5,10 @@ the options and the environment of `disk.repository_view`. Left to itself it wou
 hook that projrun runs in, read the repository's own configuration, and leave processes behind after a
 time-out.
 
-Fetching stays with `git_command` and `remote` for the same reasons: `Remote.fetch` starts git by itself, its
-time-out kills the children that `ps` lists instead of the process group, it cannot take a variable out of the
-environment, and it cannot leave the terminal to a prompt of ssh, whose stderr `RemoteProgress` would read.
+Fetching stays with `git_command` and `repository_cache` for the same reasons: `Remote.fetch` starts git by
+itself, its time-out kills the children that `ps` lists instead of the process group, it cannot take a
+variable out of the environment, and it cannot leave the terminal to a prompt of ssh, whose stderr
+`RemoteProgress` would read.
 """
 
 from __future__ import annotations
