@@ -194,7 +194,6 @@ NO_VERBS = {
     "main",
     "run_options",
     "run_request",
-    "options",
     "verbs",
 }
 """Modules of the command line that are not a verb of their own."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.options import size
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, size
 
 
 @click.command(cls=Verb)

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from projrun.cli.options import age_s, json_option, size
-from projrun.cli.verbs import VerbGroup
+from projrun.cli.verbs import VerbGroup, age_s, json_option, size
 from projrun.console import json_text, print_data, say
 from projrun.console.progress import format_size
 from projrun.console.tables import format_table

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import to_builtins
 
-from projrun.cli.options import json_option, offline_option, project_argument, version_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, json_option, offline_option, project_argument, version_option
 from projrun.console import one_line, print_data, warn
 from projrun.console.tables import format_pairs
 from projrun.disk import home_from

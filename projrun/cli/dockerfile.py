@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from projrun.cli.options import project_argument, version_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, project_argument, version_option
 
 
 @click.command(cls=Verb)
@@ -32,18 +31,18 @@ def dockerfile(uri: str, version: str, entry_point: str, docker_image: str, outp
     from projrun.disk import home_from
     from projrun.disk.file_operations import write_atomically
     from projrun.request import Request
-    from projrun.runner.environment_use import standalone
+    from projrun.runner.environment_use import render_dockerfile
 
     request = Request(uri=uri, version=version, entry_point=entry_point, docker_image=docker_image)
-    made = standalone(request, home_from())
+    text, pylock = render_dockerfile(request, home_from())
     if output in ("", "-"):
-        print_data(made.dockerfile.removesuffix("\n"))
-        if made.pylock:
+        print_data(text.removesuffix("\n"))
+        if pylock:
             say("it needs pylock.toml beside it: -o DIR writes both")
         return
     directory = Path(output)
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "Dockerfile", made.dockerfile)
-    if made.pylock:
-        write_atomically(directory / "pylock.toml", made.pylock)
+    write_atomically(directory / "Dockerfile", text)
+    if pylock:
+        write_atomically(directory / "pylock.toml", pylock)
     say(f"written to {output}; build it with: docker build {output}")

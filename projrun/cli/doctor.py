@@ -13,8 +13,7 @@ from typing import Literal
 import click
 import msgspec
 
-from projrun.cli.options import json_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, json_option
 from projrun.console import json_text, one_line, print_data
 from projrun.disk import Home, home_from
 from projrun.errors import ProjrunError

@@ -8,8 +8,14 @@ from typing import Any
 import click
 from msgspec import to_builtins
 
-from projrun.cli.options import age_s, json_option, project_argument, size_in_gb, strict_python_option
-from projrun.cli.verbs import VerbGroup
+from projrun.cli.verbs import (
+    VerbGroup,
+    age_s,
+    json_option,
+    project_argument,
+    size_in_gb,
+    strict_python_option,
+)
 from projrun.console import json_text, print_data, warn
 from projrun.console.tables import format_table
 from projrun.disk import home_from

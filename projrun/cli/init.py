@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from projrun.cli.options import complete_uri
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, complete_uri
 from projrun.console import print_data, say, warn
 from projrun.disk.file_operations import temporary_beside
 from projrun.errors import ProjectError

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from projrun.cli.options import offline_option, project_argument, version_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, offline_option, project_argument, version_option
 from projrun.console import print_data, print_error, say
 from projrun.disk import home_from
 from projrun.disk.file_operations import temporary_directory, write_atomically

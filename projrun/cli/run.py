@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from projrun.cli.options import add_option, complete_uri
 from projrun.cli.run_options import GROUPS
-from projrun.cli.verbs import F, Verb, verbosity_options
+from projrun.cli.verbs import F, Verb, add_option, complete_uri, verbosity_options
 
 if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from projrun.cli.options import complete_uri, strict_python_option, version_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, complete_uri, strict_python_option, version_option
 
 
 @click.command(cls=Verb)

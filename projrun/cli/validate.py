@@ -14,8 +14,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from projrun.cli.options import offline_option, project_argument, version_option
-from projrun.cli.verbs import Verb
+from projrun.cli.verbs import Verb, offline_option, project_argument, version_option
 from projrun.console import one_line, print_data, say, style_text
 from projrun.disk import home_from
 from projrun.plan import Checkout

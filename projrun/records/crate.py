@@ -31,6 +31,7 @@ _PARAMETER_PROFILE = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEAS
 _WORKFLOW_PROFILE = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 _STATUS = {"FINISHED": "CompletedActionStatus"}
 
+# A member that is None is left out
 Entity = dict[str, Any]
 
 
@@ -57,7 +58,10 @@ def output_key(output: Output) -> str:
 
 def render_metadata(record: Record, contents: Contents) -> bytes:
     """Return the content of the file METADATA."""
-    graph = {entity["@id"]: entity for entity in _entities(record, contents)}
+    graph = {
+        entity["@id"]: {name: value for name, value in entity.items() if value is not None}
+        for entity in _entities(record, contents)
+    }
     text = {"@context": [CONTEXT, TERMS], "@graph": list(graph.values())}
     return json.dumps(text, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -76,14 +80,12 @@ def _entities(record: Record, contents: Contents) -> Iterator[Entity]:
     tree = [_tree(record)] if contents.has_tree else []
     license_file = [{"@id": quote(contents.license)}] if contents.license else []
     parts = [*tree, *license_file, *([software] if contents.workflow else []), *files]
+    specifications = ["https://w3id.org/ro/crate/1.1", *([_WORKFLOW[1][0]] if contents.workflow else [])]
     yield {
         "@id": METADATA,
         "@type": "CreativeWork",
         "about": {"@id": "./"},
-        "conformsTo": _one_or_more(
-            {"@id": "https://w3id.org/ro/crate/1.1"},
-            *([{"@id": _WORKFLOW[1][0]}] if contents.workflow else []),
-        ),
+        "conformsTo": _one_or_more({"@id": url} for url in specifications),
     }
     yield _root(record, contents, profiles, parts)
     for url, name, version in profiles:
@@ -119,7 +121,7 @@ def _root(
     record: Record, contents: Contents, profiles: Iterable[tuple[str, str, str]], parts: list[Entity]
 ) -> Entity:
     plan = record.plan
-    root: Entity = {
+    return {
         "@id": "./",
         "@type": "Dataset",
         "name": f"Run {record.run_id} of {plan.project}",
@@ -129,13 +131,11 @@ def _root(
         ),
         "datePublished": _time(record.outcome.end_time),
         "license": {"@id": quote(contents.license) or "#license"},
-        "conformsTo": _one_or_more(*({"@id": url} for url, _, _ in profiles)),
-        "hasPart": _one_or_more(*(_link(part) for part in parts)),
+        "conformsTo": _one_or_more({"@id": url} for url, _, _ in profiles),
+        "hasPart": _one_or_more(map(_link, parts)),
         "mentions": {"@id": f"#{record.run_id}"},
+        "mainEntity": {"@id": quote(contents.workflow)} if contents.workflow else None,
     }
-    if contents.workflow:
-        root["mainEntity"] = {"@id": quote(contents.workflow)}
-    return root
 
 
 def _license(file: str) -> Entity:
@@ -150,46 +150,39 @@ def _license(file: str) -> Entity:
 
 def _tree(record: Record) -> Entity:
     source = record.plan.source
-    entity: Entity = {
+    changes = " with uncommitted changes" if source.dirty else ""
+    return {
         "@id": f"{BUNDLE_TREE}/",
         "@type": "Dataset",
         "name": "Source",
         "description": "The files that the run started from, byte for byte.",
+        "version": f"{source.commit}{changes}" if source.commit else None,
+        "isBasedOn": source.repository or None,
     }
-    if source.commit:
-        entity["version"] = f"{source.commit}{' with uncommitted changes' if source.dirty else ''}"
-    if source.repository:
-        entity["isBasedOn"] = source.repository
-    return entity
-
-
-# what ran
 
 
 def _workflow(record: Record, contents: Contents) -> Entity:
-    parameters = _one_or_more(*({"@id": f"#parameter/{quote(name)}"} for name in record.plan.parameters))
-    workflow: Entity = {
+    parameters = [{"@id": f"#parameter/{quote(name)}"} for name in record.plan.parameters]
+    return {
         "@id": quote(contents.workflow),
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         "name": record.plan.project,
         "programmingLanguage": {"@id": "#mlproject"},
         "conformsTo": {"@id": _WORKFLOW_PROFILE},
+        "input": _one_or_more(parameters),
     }
-    return {**workflow, **({"input": parameters} if record.plan.parameters else {})}
 
 
 def _application(record: Record) -> Entity:
-    software: Entity = {
+    source = record.plan.source
+    return {
         "@id": "#project",
         "@type": "SoftwareApplication",
         "name": record.plan.project,
         "description": f"Entry point '{record.plan.entry_point}'",
+        "url": source.repository or None,
+        "softwareVersion": source.commit or source.sha256 or None,
     }
-    if record.plan.source.repository:
-        software["url"] = record.plan.source.repository
-    if version := record.plan.source.commit or record.plan.source.sha256:
-        software["softwareVersion"] = version
-    return software
 
 
 def _formal_parameters(record: Record, inputs: Mapping[str, Entity]) -> Iterator[Entity]:
@@ -208,7 +201,7 @@ def _formal_parameters(record: Record, inputs: Mapping[str, Entity]) -> Iterator
 
 def _action(record: Record, instrument: str, objects: list[Entity], results: list[Entity]) -> Entity:
     plan, outcome = record.plan, record.outcome
-    action: Entity = {
+    return {
         "@id": f"#{record.run_id}",
         "@type": "CreateAction",
         "name": f"Run of {plan.project}, entry point {plan.entry_point}",
@@ -218,16 +211,10 @@ def _action(record: Record, instrument: str, objects: list[Entity], results: lis
         "startTime": _time(outcome.start_time),
         "endTime": _time(outcome.end_time),
         "actionStatus": f"http://schema.org/{_STATUS.get(outcome.status, 'FailedActionStatus')}",
+        "error": outcome.reason or None,
+        "object": _one_or_more(map(_link, objects)),
+        "result": _one_or_more(map(_link, results)),
     }
-    if outcome.reason:
-        action["error"] = outcome.reason
-    for name, entities in (("object", objects), ("result", results)):
-        if entities:
-            action[name] = _one_or_more(*(_link(entity) for entity in entities))
-    return action
-
-
-# what it read and wrote
 
 
 def _values(record: Record, contents: Contents) -> Iterator[Entity]:
@@ -235,15 +222,9 @@ def _values(record: Record, contents: Contents) -> Iterator[Entity]:
     paths = {read.parameter for read in record.inputs}
     for name, value in record.plan.parameters.items():
         if name not in paths:
-            entity: Entity = {
-                "@id": f"#value/{quote(name)}",
-                "@type": "PropertyValue",
-                "name": name,
-                "value": value,
-            }
-            if contents.workflow:
-                entity["exampleOfWork"] = {"@id": f"#parameter/{quote(name)}"}
-            yield entity
+            example = {"@id": f"#parameter/{quote(name)}"} if contents.workflow else None
+            entity = {"@id": f"#value/{quote(name)}", "@type": "PropertyValue", "name": name, "value": value}
+            yield {**entity, "exampleOfWork": example}
 
 
 def _input(read: Input, name: str | None) -> Entity:
@@ -259,9 +240,11 @@ _ABSENT: Entity = {"description": "Not in this bundle: recorded by its size and 
 
 
 def _output(output: Output, name: str | None) -> Entity:
-    about: Entity = {"name": output.path, "contentSize": str(output.size)}
-    if output.sha256:
-        about["sha256"] = output.sha256
+    about: Entity = {
+        "name": output.path,
+        "contentSize": str(output.size),
+        "sha256": output.sha256 or None,
+    }
     if name is not None:
         return {"@id": quote(name), "@type": "File", **about}
     gone = {"description": "The run deleted it."} if output.change == "deleted" else _ABSENT
@@ -269,7 +252,7 @@ def _output(output: Output, name: str | None) -> Entity:
     return {"@id": f"#output/{quote(output_key(output))}", "@type": "CreativeWork", **about, **linked}
 
 
-_NAMES = {
+_NAMES: dict[str, tuple[str, str | None]] = {
     BUNDLE_RECORD: ("The record of the run", "application/json"),
     f"{ARTIFACTS}/{PYLOCK_ARTIFACT}": ("The packages of the environment, with hashes", "application/toml"),
     f"{ARTIFACTS}/{OUTPUT_ARTIFACT}": ("What the command wrote to the terminal", "text/plain"),
@@ -277,17 +260,19 @@ _NAMES = {
 
 
 def _other(name: str) -> Entity:
-    title, form = _NAMES.get(name, (name.rpartition("/")[2], ""))
-    return {"@id": quote(name), "@type": "File", "name": title, **({"encodingFormat": form} if form else {})}
+    title, form = _NAMES.get(name, (name.rpartition("/")[2], None))
+    return {"@id": quote(name), "@type": "File", "name": title, "encodingFormat": form}
 
 
 def _link(entity: Entity) -> Entity:
     return {"@id": entity["@id"]}
 
 
-def _one_or_more(*values: Any) -> Any:
-    """Return one value without a list: to JSON-LD it is the same, but validators refuse a list of one."""
-    return values[0] if len(values) == 1 else list(values)
+def _one_or_more(values: Iterable[Any]) -> Any:
+    """Return the values as a list, a single one without a list, and None for no values."""
+    # To JSON-LD a value and a list of it are the same, but validators refuse a list of one
+    several = list(values)
+    return several[0] if len(several) == 1 else several or None
 
 
 def _time(milliseconds: int) -> str:

@@ -1,4 +1,4 @@
-"""A project's environment without a run: to build it ahead, or to look around in it."""
+"""Use a project's environment without a run: build it, open a shell in it, or write its Dockerfile."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
-from projrun import sources
 from projrun.console import warn
 from projrun.disk import Home
 from projrun.disk.file_operations import temporary_directory
@@ -17,7 +15,6 @@ from projrun.environments import container_manager, images_of
 from projrun.environments.environment_store import Provided, provide
 from projrun.environments.lock_store import lock_once
 from projrun.errors import UnavailableError
-from projrun.plan import Checkout
 from projrun.processes import merge_environ
 from projrun.project import environment_of, read_project
 from projrun.request import Request
@@ -28,12 +25,9 @@ from projrun.sources import fetched
 
 @contextmanager
 def prepared(request: Request, home: Home) -> Iterator[tuple[Provided, Path]]:
-    """Provide the environment of the project's entry point, and the project's directory.
-
-    Both stay for as long as the block lasts. Nothing is recorded.
-    """
+    """Provide the environment of the entry point, and the project's directory, while the block runs."""
     with (
-        sources.fetched(request.uri, request.version, home, offline=request.offline) as checkout,
+        fetched(request.uri, request.version, home, offline=request.offline) as checkout,
         temporary_directory() as temporary,
     ):
         project = read_project(checkout.directory)
@@ -65,25 +59,20 @@ def shell(request: Request, command: tuple[str, ...], home: Home) -> int:
         return run_interactive([*launch.argv_prefix, *argv], cwd=directory, environ=environ)
 
 
-class Standalone(NamedTuple):
-    dockerfile: str
-    pylock: str  # goes beside it as `pylock.toml`; empty when nothing is to be installed
+def render_dockerfile(request: Request, home: Home) -> tuple[str, str]:
+    """Return the Dockerfile of the entry point's environment, and the pylock.toml that it needs beside it.
 
-
-def standalone(request: Request, home: Home) -> Standalone:
-    """The environment of the request's entry point, resolved and pinned. An engine looks at the image."""
-    with fetched(request.uri, request.version, home) as checkout, temporary_directory() as scratch:
-        return _of_checkout(request, checkout, home, scratch / "environment.log")
-
-
-def _of_checkout(request: Request, checkout: Checkout, home: Home, log: Path) -> Standalone:
-    project = read_project(checkout.directory)
-    descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
-    descriptor = with_base_image(descriptor, request)
+    The second is empty if nothing is to be installed.
+    """
     manager = container_manager()
     images = images_of(manager)
-    images.check_portable(descriptor)
-    home.mark_cache()
-    lock = lock_once(manager, descriptor, checkout.directory, home, log)
-    labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
-    return Standalone(images.render_dockerfile(lock, descriptor, labels, log), lock.pylock)
+    with fetched(request.uri, request.version, home) as checkout, temporary_directory() as temporary:
+        project = read_project(checkout.directory)
+        descriptor, _ = environment_of(project, project.for_environment(request.entry_point))
+        descriptor = with_base_image(descriptor, request)
+        images.check_portable(descriptor)
+        home.mark_cache()
+        log = temporary / "environment.log"
+        lock = lock_once(manager, descriptor, checkout.directory, home, log)
+        labels = {name: text for name, text in source_labels(checkout.source, project.name).items() if text}
+        return images.render_dockerfile(lock, descriptor, labels, log), lock.pylock

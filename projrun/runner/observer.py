@@ -1,4 +1,4 @@
-"""Observe a run around its execution, for its record: what it makes, and what the machine is."""
+"""Observe a run for its record: the files that it makes, and the machine that it has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from projrun.tracking import Store
 from projrun.tracking.artifacts import walk_artifacts
 from projrun.version import __version__
 
-# Larger trees are not looked through: it would take longer than people wait for a run to start
+# Larger trees are not searched: that would take longer than people wait for a run to start
 MAX_FILES = 100_000
 _SKIPPED = frozenset({".git", "__pycache__"})
 
@@ -33,8 +33,7 @@ Snapshot = Mapping[str, tuple[int, ...]]
 def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
     """Return every file and link below `root`, or None if there are more than MAX_FILES.
 
-    Left out are what Git and Python keep for themselves (.git, __pycache__), virtual environments, other file
-    systems' special files, and the directories `excluded`.
+    It leaves out .git, __pycache__, virtual environments, special files and the directories `excluded`.
     """
     files: dict[str, tuple[int, ...]] = {}
     top = os.path.realpath(root)
@@ -46,7 +45,7 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
     for path, entry in walk_tree(top, leave_out, with_environments=False, skip_unreadable=True):
         try:
             state = entry.stat(follow_symlinks=False)
-        except OSError:  # gone meanwhile
+        except OSError:  # removed meanwhile
             continue
         if stat.S_ISDIR(state.st_mode):
             continue
@@ -57,9 +56,9 @@ def snapshot(root: Path, excluded: Collection[Path] = ()) -> Snapshot | None:
 
 
 def outputs(root: Path, before: Snapshot, after: Snapshot, digests: bool = True) -> tuple[Output, ...]:
-    """Return the files that are new or changed in `after`, and those that are gone, sorted by path.
+    """Return the files that are new, changed or deleted in `after`, sorted by path.
 
-    digests: False leaves them out, for a run that is to end at once.
+    digests: False leaves them out, for a run that must end at once.
     """
     touched = [path for path, state in after.items() if before.get(path) != state]
     made: list[Output] = []
@@ -90,11 +89,11 @@ def _target(link: Path) -> str:
         return ""
 
 
-OWN = "projrun/"  # where projrun keeps its own artifacts of a run
+OWN = "projrun/"  # directory of the artifacts that projrun itself writes
 
 
 class Observer:
-    """Made when all is ready and the command is about to start."""
+    """Observes one run from just before its command starts."""
 
     def __init__(self, store: Store, run_id: str, checkout: Checkout, home: Home) -> None:
         self._store, self._run_id, self._root = store, run_id, checkout.root
@@ -104,7 +103,7 @@ class Observer:
             say(f"files that the run makes in its tree are not recorded: it has more than {MAX_FILES}")
 
     def outputs(self, ended: bool, rules: VerifyRules) -> tuple[Output, ...] | None:
-        """Return artifacts, then files. ended: False if the run was interrupted: nobody waits for digests."""
+        """Return artifacts, then files. ended: False leaves out digests, because the run was interrupted."""
         try:
             try:
                 return self._all_outputs(ended, rules)
@@ -127,22 +126,21 @@ class Observer:
             for info in walk_artifacts(self._store, self._run_id)
             if not info.path.startswith(OWN)
         )
-        files = (
-            {path: self._store.artifact_file(self._run_id, path) for path, _ in artifacts} if digests else {}
-        )
-        here = {path: file for path, file in files.items() if file}
+        files: dict[str, Path] = {}  # empty also for artifacts on a server, which are not downloaded for this
+        for path, _ in artifacts if digests else ():
+            if file := self._store.artifact_file(self._run_id, path):
+                files[path] = file
         total = sum(size for _, size in artifacts)
-        hashed = dict(zip(here, sha256_of_readable(list(here.values()), total, "taking digests of")))
+        hashed = dict(zip(files, sha256_of_readable(list(files.values()), total, "taking digests of")))
         return tuple(
             Output(path=path, change="logged", size=size, sha256=hashed.get(path, ""))
             for path, size in artifacts
         )
 
     def _files(self, digests: bool) -> tuple[Output, ...]:
-        after = None if self._before is None else snapshot(self._root, self._own)
-        return (
-            () if after is None or self._before is None else outputs(self._root, self._before, after, digests)
-        )
+        if self._before is None or (after := snapshot(self._root, self._own)) is None:
+            return ()
+        return outputs(self._root, self._before, after, digests)
 
     def metrics(self) -> dict[str, float | str]:
         try:
@@ -161,7 +159,7 @@ MAX_KEPT = 100_000_000
 
 
 def keep(store: Store, run_id: str, root: Path, outputs: Sequence[Output], rules: VerifyRules) -> None:
-    """Keep the files of the tree that the rules want compared by value; artifacts are kept anyway."""
+    """Keep the files of the tree that are to be compared by value; artifacts are kept in any case."""
     from projrun.disk.file_tree import rule_for
 
     for output in outputs:
@@ -183,7 +181,7 @@ def _parts(path: Path) -> Iterator[bytes]:
         yield from iter(partial(file.read, CHUNK), b"")
 
 
-# Variables whose values are recorded, and set again by reproduce: none of them is a place for a secret
+# Variables whose values are recorded, and set again by reproduce. None of them is likely to hold a secret
 NAMES = frozenset(
     (
         *("LANG", "LANGUAGE", "TZ", "SOURCE_DATE_EPOCH", "LD_PRELOAD", "LD_LIBRARY_PATH", "GLIBC_TUNABLES"),
@@ -206,7 +204,7 @@ SIMD_PREFIXES = ("avx512", "amx", "asimd")  # instruction sets that numeric libr
 
 
 def surroundings(environ: Mapping[str, str]) -> Platform:
-    """environ: the environment that the process gets."""
+    """Describe the machine and the session. environ: the environment of the process."""
     system = os.uname()
     cpu, simd = _processor()
     return Platform(
@@ -247,7 +245,7 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 
 def _gpus() -> tuple[str, ...]:
-    """Return the models of the NVIDIA GPUs, as their driver tells."""
+    # Only NVIDIA's driver names its devices below /proc; asking nvidia-smi would take a second
     files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return tuple(_line(_text(str(file)), "Model") for file in files)
 
@@ -270,7 +268,7 @@ def _libc() -> str:
 
 
 def _timezone() -> str:
-    """Return the system's, such as `Europe/Berlin`; '' where it is not told by a link."""
+    """Return the time zone of the system, such as `Europe/Berlin`; '' if /etc/localtime is no link to it."""
     try:
         return os.readlink("/etc/localtime").partition("zoneinfo/")[2]
     except OSError:

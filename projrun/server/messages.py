@@ -28,6 +28,7 @@ class RequestMessage(msgspec.Struct, kw_only=True):
 
 
 M = TypeVar("M", bound=RequestMessage)
+Name = TypeVar("Name", bound=str)
 
 
 class RunMessage(RequestMessage, kw_only=True):
@@ -367,23 +368,19 @@ def unique_params(pairs: Sequence[KeyValueItem] | None) -> Mapping[str, str]:
 
 
 def parse_status(value: str | int | None) -> RunStatus | None:
-    if value is None or value == "":
-        return None
-    if value in STATUSES:
-        return STATUSES[STATUSES.index(value)]
-    return STATUSES[_number("status", value, STATUSES) - 1]
+    return None if value is None or value == "" else _parse_enum("status", value, STATUSES)
 
 
 def parse_view_type(value: str | int | None) -> str:
-    if value is None or value == "":
-        return VIEW_TYPES[0]
-    return value if value in VIEW_TYPES else VIEW_TYPES[_number("view type", value, VIEW_TYPES) - 1]
+    return VIEW_TYPES[0] if value is None or value == "" else _parse_enum("view type", value, VIEW_TYPES)
 
 
-def _number(kind: str, value: str | int, names: Sequence[str]) -> int:
+def _parse_enum(kind: str, value: str | int, names: Sequence[Name]) -> Name:
+    """Return the name that `value` is or, as protobuf allows, that it numbers from 1."""
+    for number, name in enumerate(names, 1):
+        if value in (name, number, str(number)):
+            return name
     text = str(value)
-    if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= len(names):
-        return int(text)
     raise invalid_parameter(f"{quote_short(text)} is not a {kind}", f"use one of {', '.join(names)}")
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from projrun.backends import reclaim_stored
-from projrun.cli.options import csv_option, json_option
-from projrun.cli.verbs import VerbGroup
+from projrun.cli.verbs import VerbGroup, csv_option, json_option
 from projrun.console import json_text, one_line, print_data
 from projrun.console.tables import format_pairs, format_table
 from projrun.disk import home_from

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import click
 
 from projrun.backends import reclaim_stored
-from projrun.cli.options import json_option
 from projrun.cli.runs import opened_run, opened_store
+from projrun.cli.verbs import json_option
 from projrun.console import is_terminal, print_data, say, style_state, writing_data
 from projrun.console.tables import Printable
 from projrun.disk import home_from

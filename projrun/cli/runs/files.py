@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from projrun.cli.options import csv_option, json_option
 from projrun.cli.runs import as_dict, opened_run, record_of, rows_as_csv
+from projrun.cli.verbs import csv_option, json_option
 from projrun.console import json_text, one_line, print_data, say
 from projrun.console.tables import format_table
 from projrun.disk import home_from
