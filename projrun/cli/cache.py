@@ -117,5 +117,6 @@ def _table(entries: Sequence[CacheEntry]) -> str:
 
 
 def _name(entry: CacheEntry) -> str:
+    # An environment is named by its key, which does not tell its manager
     manager = f"{entry.path.parent.name}/" if entry.bucket == "envs-v1" else ""
     return f"{manager}{entry.path.name[:12]}"

@@ -118,6 +118,7 @@ def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
         parameter = declared.get(name)
         values = _values(parameter) if parameter else ()
         return _matching(((f"{name}={value}", "") for value in values), incomplete)
+    # Without a blank after `=`, so that the value can follow (the script sets nospace)
     given = {pair.partition("=")[0] for pair in context.params.get("param_list") or ()}
     offered = (parameter for parameter in declared.values() if parameter.name not in given)
     return _matching(((f"{parameter.name}=", _about(parameter)) for parameter in offered), incomplete)

@@ -39,7 +39,7 @@ def diff(first: str, second: str, form: str, output: str) -> int:
     if not output:
         print_data(text(comparison, on_screen=True) if form == "text" else REPORTS[form](comparison))
         return 0 if comparison.same else 1
-    report = REPORTS[form](comparison)
+    report = REPORTS[form](comparison)  # without the colours that stdout may have
     try:
         write_atomically(Path(output), f"{report}\n")
     except OSError as error:

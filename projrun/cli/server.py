@@ -46,20 +46,22 @@ def server(host: str, port: int, token: str, names: tuple[str, ...], cert: str, 
 
     if bool(cert) != bool(key):
         raise UsageError("--cert and --key belong together", "give both")
-    made_up = not token and not is_loopback(host)
-    token = os.urandom(24).hex() if made_up else token
-    where = ServerSettings(host=host, port=port, token=token, names=names, certificate=cert, key=key)
+    # Beyond loopback anyone on the network could read and delete runs
+    is_generated = not token and not is_loopback(host)
+    token = os.urandom(24).hex() if is_generated else token
+    settings = ServerSettings(host=host, port=port, token=token, names=names, certificate=cert, key=key)
 
     def ready(url: str) -> None:
         say(f"serving the runs of {home.data} on {url} (^C stops it)")
-        if made_up:
+        if is_generated:
             say(f"clients need MLFLOW_TRACKING_TOKEN={token}")
 
     home = home_from()
+    # Not the store of MLFLOW_TRACKING_URI, which may be this very server
     with closing(sqlite.open_store(home)) as store:
         store.remove_abandoned_uploads()
         settle_lost_runs(home, store, reclaim_stored)
         try:
-            serve(store, where, ready)
+            serve(store, settings, ready)
         except KeyboardInterrupt:
             say("stopped")

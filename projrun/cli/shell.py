@@ -11,6 +11,7 @@ from projrun.cli.verbs import Verb, complete_uri, strict_python_option, version_
 
 @click.command(cls=Verb)
 @click.argument("uri", shell_complete=complete_uri)
+# The options of COMMAND are its own: without UNPROCESSED, click would look for them among ours
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "-e",

@@ -48,7 +48,7 @@ def validate(uri: str, version: str, form: str, offline: bool) -> int:
     with fetched(uri, version, home_from(), offline=offline) as checkout:
         findings = _with_display_names(check_project(checkout.directory), checkout)
     text = _FORMATS[form](findings)
-    if text:
+    if text:  # the formats for people have no text without findings
         print_data(text)
     _sum_up(findings)
     return int(any(finding.severity == "error" for finding in findings))
@@ -84,6 +84,7 @@ def _text(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         severity = style_text(finding.severity, colours[finding.severity], sys.stdout)
+        # FILE:LINE:COLUMN is what editors and terminals make a link of
         lines.append(
             f"{finding.file}:{finding.line}:{finding.column}: {severity}: {finding.message}"
             f" [{finding.rule}]\n"

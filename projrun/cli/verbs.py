@@ -284,6 +284,7 @@ def _parse_size(value: str | None, unit: str) -> int | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|(B?))", value.strip().upper())
     if match is None:
         raise click.BadParameter(f"{value!r} is not a size such as 500MB or 5GB.")
+    # An explicit B means bytes, whatever the unit of a bare number is
     written = match[2] or ("" if match[4] else unit)
     power = _UNITS.index(written) + 1 if written else 0
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
@@ -295,7 +296,7 @@ def _write_page(name: str, formatter: click.HelpFormatter) -> None:
     if page is None:
         return
     with formatter.section("Examples"):
-        for example in page.examples:
+        for example in page.examples:  # not write_text, which would wrap them: they are to be copied
             formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
     with formatter.section("Exit codes"):
         formatter.write_dl(sorted((*COMMON, *page.exit_codes), key=_first_number))
@@ -347,6 +348,7 @@ def run_with_click(arguments: list[str]) -> int:
     if "_PROJRUN_COMPLETE" in os.environ:
         import_module("projrun.cli.completion")
         cli.main(arguments, prog_name="projrun")  # answers the shell, and exits
+    # Not cli.main(), which would catch errors and exit: `main.guarded` reports them, and gets the exit code
     try:
         with cli.make_context("projrun", list(arguments)) as context:
             code = cli.invoke(context)

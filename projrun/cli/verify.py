@@ -186,7 +186,7 @@ def _repeat_and_compare(
 
 def _refuse_project_options(project: Mapping[str, Any]) -> None:
     """Refuse options that belong to --baseline: a recorded run has its own values."""
-    names = {"entry_point": "-e", "param_list": "-P"}
+    names = {"entry_point": "-e", "param_list": "-P"}  # these are known by their short names
     for name, value in project.items():
         if value:
             option = names.get(name, f"--{name.replace('_', '-')}")
@@ -242,6 +242,7 @@ class _RuleOptions(NamedTuple):
 
     def merge_with(self, own: VerifyRules) -> VerifyRules:
         """Return the rules of the command line, those of the project, and the tolerances for the rest."""
+        # The first pattern that matches counts, so the user's come before the author's
         rest = {"**": Rule(how="value", rtol=self.rtol, atol=self.atol)} if self.rtol or self.atol else {}
         return VerifyRules(
             metrics={**_parse_rules("--metric", self.metrics), **own.metrics, **rest},

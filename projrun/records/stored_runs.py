@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -101,17 +101,9 @@ def _previous(store: Store, run: Run) -> Run | None:
     return runs[0] if runs else None
 
 
-class KeptArtifacts(Protocol):
-    """The artifacts that were kept with a run."""
-
-    def file(self, path: str) -> Path | None:
-        """Return an artifact as a file of this machine; None when there is none."""
-        ...
-
-
 class StoredRun(NamedTuple):
     record: Record
-    artifacts: KeptArtifacts
+    artifacts: InDirectory | InStore
     # The run in this machine's store; None for a run from elsewhere.
     run: Run | None = None
     # The unpacked bundle that the record was read from, if any.
@@ -199,6 +191,7 @@ class InDirectory:
         self._root = root.resolve()
 
     def file(self, path: str) -> Path | None:
+        """Return the artifact `path`; None if there is none."""
         file = self._root / path
         is_inside = self._root in Path(os.path.realpath(file)).parents
         return file if is_inside and file.is_file() else None
@@ -213,6 +206,7 @@ class InStore:
         self._files: dict[str, Path] = {}
 
     def file(self, path: str) -> Path | None:
+        """Return the artifact `path` as a file of this machine; None if there is none."""
         try:
             local = self._store.artifact_file(self._run_id, path)
             if local is not None:

@@ -245,7 +245,7 @@ def _processor() -> tuple[str, tuple[str, ...]]:
 
 
 def _gpus() -> tuple[str, ...]:
-    # Only NVIDIA's driver names its devices below /proc; asking nvidia-smi would take a second
+    # Read from the driver of NVIDIA itself: no program is started for it
     files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
     return tuple(_line(_text(str(file)), "Model") for file in files)
 

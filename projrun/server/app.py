@@ -11,6 +11,7 @@ import msgspec
 
 from projrun.errors import TrackingError
 from projrun.server import artifact_files, model_handlers
+from projrun.server.artifact_files import json_response, run_in_thread
 from projrun.server.handlers import HANDLERS, Handler
 from projrun.server.messages import decode_body, decode_query, error_answer
 from projrun.server.middleware import (
@@ -49,25 +50,15 @@ class DisconnectedError(Exception):
 # answered in the thread that reads the connections, on a store that does not wait for locks; while another
 # process is writing, the request is repeated in a thread that waits.
 class ShortPath:
-    """Answer requests for the fixed paths of `handlers`, below each of `prefixes`; pass others to `app`.
+    """Answer the requests whose handlers have a fixed path; pass all others to `app`."""
 
-    in_thread: calls a function in another thread, for work that may take long.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        store: Store,
-        handlers: Iterable[Handler],
-        prefixes: Iterable[str],
-        in_thread: Callable[..., Awaitable[Json]],
-    ) -> None:
-        self._app, self._store, self._in_thread = app, store, in_thread
+    def __init__(self, app: App, store: Store) -> None:
+        self._app, self._store = app, store
         self._impatient = store.impatient()
         self._handlers = {
             (method, f"{prefix}mlflow/{handler.path}"): handler
-            for prefix in prefixes
-            for handler in handlers
+            for prefix in PREFIXES
+            for handler in EVERY
             if "{" not in handler.path
             for method in handler.methods
         }
@@ -94,7 +85,7 @@ class ShortPath:
             except TrackingError as error:
                 if error.error_code != "TEMPORARILY_UNAVAILABLE":
                     raise
-        return await self._in_thread(handle_request, handler, self._store, method, query, body)
+        return await run_in_thread(handle_request, handler, self._store, method, query, body)
 
 
 def handle_request(
@@ -168,9 +159,8 @@ def create_app(
     pages = {"/health": lambda: "OK", "/version": lambda: f"projrun {__version__}"}
     if requests:
         pages["/metrics"] = requests.text
-    app: App = LateApp(partial(_framework, store))
-    app = ShortPath(app, store=store, handlers=EVERY, prefixes=PREFIXES, in_thread=_in_thread)
-    app = Guard(TextPages(app, pages), token=token, hosts=tuple(hosts))
+    app: App = ShortPath(LateApp(partial(_framework, store)), store)
+    app = Guard(TextPages(app, pages), token=token, hosts=hosts)
     # The counter is the outermost layer, so that it counts refused requests too
     return RequestCounter(app, requests) if requests else app
 
@@ -180,12 +170,6 @@ def _framework(store: Store) -> App:
 
     # 404: a path with a line break matches no route at all.
     return Starlette(routes=_routes(store), exception_handlers={404: _unrouted})
-
-
-async def _in_thread(work: Callable[..., Json], *arguments: object) -> Json:
-    from starlette.concurrency import run_in_threadpool
-
-    return await run_in_threadpool(work, *arguments)
 
 
 def _routes(store: Store) -> list[BaseRoute]:
@@ -215,18 +199,16 @@ def _answering(endpoint: RequestFunction) -> RequestFunction:
         except (ClientDisconnect, DisconnectedError):
             return Response()  # nobody reads it
         except Exception as error:
-            return artifact_files.json_response(*error_answer(error, f"{request.method} {request.url.path}"))
+            return json_response(*error_answer(error, f"{request.method} {request.url.path}"))
 
     return answer_errors
 
 
 async def _handle(store: Store, handler: Handler, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-
     body = await read_body(request.receive, handler.max_body)
     query = request.query_params.multi_items()
     work = partial(handle_request, handler, store, request.method, query, body, **request.path_params)
-    return artifact_files.json_response(200, await run_in_threadpool(work))
+    return json_response(200, await run_in_thread(work))
 
 
 async def _unknown(request: Request) -> Response:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from projrun.tracking.models import ArtifactFiles, LoggedModel, ModelStore
+
+T = TypeVar("T")
 
 SCHEME = "mlflow-artifacts:"
 CHUNK = 1 << 20
@@ -110,19 +112,16 @@ def require_models(store: Store) -> ModelStore:
 
 
 async def _list(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-
     def work() -> Json:
         files, path = resolve_artifact(store, request.query_params.get("path", ""))
         infos = files.list_entries(path.removesuffix("/"))
         # Unlike in artifacts/list, paths here are relative to the directory that is listed.
         return {"files": [{**file_json(info), "path": info.path.rpartition("/")[2]} for info in infos]}
 
-    return json_response(200, await run_in_threadpool(work))
+    return json_response(200, await run_in_thread(work))
 
 
 async def _download(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response, StreamingResponse
 
     def look() -> tuple[ArtifactFiles, str, int]:
@@ -130,7 +129,7 @@ async def _download(store: Store, request: Request) -> Response:
         with files.open_file(path) as file:
             return files, path, os.fstat(file.fileno()).st_size
 
-    files, path, size = await run_in_threadpool(look)
+    files, path, size = await run_in_thread(look)
     headers = {
         **ARTIFACT_HEADERS,
         "accept-ranges": "bytes",
@@ -167,20 +166,17 @@ def parse_range(header: str, size: int) -> range | None:
 
 async def _chunks(files: ArtifactFiles, path: str, part: range) -> AsyncIterator[bytes]:
     # Exactly these bytes are sent: a log that grows meanwhile must not exceed the announced length.
-    from starlette.concurrency import run_in_threadpool
-
     size = len(part)
     with ExitStack() as stack:
-        file = await run_in_threadpool(stack.enter_context, files.open_file(path))
-        await run_in_threadpool(file.seek, part.start)
-        while size > 0 and (chunk := await run_in_threadpool(file.read, min(CHUNK, size))):
+        file = await run_in_thread(stack.enter_context, files.open_file(path))
+        await run_in_thread(file.seek, part.start)
+        while size > 0 and (chunk := await run_in_thread(file.read, min(CHUNK, size))):
             size -= len(chunk)
             yield chunk
 
 
 async def _upload(store: Store, request: Request) -> Response:
     from anyio import from_thread
-    from starlette.concurrency import run_in_threadpool
 
     stream = request.stream()
 
@@ -196,19 +192,24 @@ async def _upload(store: Store, request: Request) -> Response:
         files, path = resolve_artifact(store, request.path_params["address"])
         files.write(path, parts())
 
-    await run_in_threadpool(work)
+    await run_in_thread(work)
     return json_response(200, {})
 
 
 async def _delete(store: Store, request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool
-
     def work() -> None:
         files, path = resolve_artifact(store, request.path_params["address"])
         files.delete(path)
 
-    await run_in_threadpool(work)
+    await run_in_thread(work)
     return json_response(200, {})
+
+
+async def run_in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Call a function that may wait for the disk or for locks, without delaying other requests."""
+    from starlette.concurrency import run_in_threadpool
+
+    return await run_in_threadpool(work, *arguments)
 
 
 def json_response(status: int, content: Json) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -82,9 +82,13 @@ def _load_tls(config: object) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise TrackingError(f"cannot listen on {host}: {error.strerror}", "choose another --host") from None
     problem: OSError | None = None
     # A name may have IPv6 and IPv4 addresses, of which this machine can use one alone
-    for family, address in _addresses(host, port):
+    for family, _, _, _, address in addresses:
         # With the protocol named, asyncio sets TCP_NODELAY on the connections; with 0 it does not.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
@@ -98,11 +102,3 @@ def _listen(host: str, port: int) -> socket.socket:
             problem = error
     reason = problem.strerror if problem else "it has no address"
     raise TrackingError(f"cannot listen on {host}:{port}: {reason}", "choose another with --host and --port")
-
-
-def _addresses(host: str, port: int) -> Sequence[tuple[int, tuple[str, int]]]:
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise TrackingError(f"cannot listen on {host}: {error.strerror}", "choose another --host") from None
-    return [(int(family), (str(address[0]), int(address[1]))) for family, _, _, _, address in addresses]

@@ -315,7 +315,7 @@ def _table_of(store: Store, runs: Sequence[Run]) -> str:
 def _projects(store: Store, runs: Sequence[Run]) -> dict[str, str]:
     """Return the project of each run by its id. A nested run has its parent's project."""
     known = {run.run_id: run for run in runs}
-    for _ in range(DEEPEST):
+    for _ in range(DEEPEST):  # one search for each level, however many runs are listed
         above = {_parent(run) for run in known.values() if PROJECT_TAG not in run.tags}
         if not (missing := above - known.keys() - {""}):
             break
@@ -336,6 +336,7 @@ def _project(run: Run, known: dict[str, Run]) -> str:
 
 def _parent(run: Run) -> str:
     parent = run.tags.get(PARENT_RUN_ID_TAG, "")
+    # Clients may set the tag to anything, and the id goes into the filter of a search
     return parent if parent.isalnum() else ""
 
 

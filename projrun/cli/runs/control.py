@@ -76,6 +76,7 @@ def stop_(run_id: str, as_json: bool) -> None:
 def _report(run: Run, as_json: bool) -> int:
     """Report how a run ended, and return its exit code; 125 if its command never started."""
     text = run.tags.get(EXIT_CODE_TAG, "")
+    # Runs of mlflow's clients have no exit code
     code = int(text) if text else 0 if run.status == "FINISHED" else 125
     reason = run.tags.get(REASON_TAG, "")
     if as_json:

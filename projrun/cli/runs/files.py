@@ -49,6 +49,7 @@ def artifacts_(run_id: str, path: str, target: str, as_json: bool, as_csv: bool)
 def _list_artifacts(store: Store, run: Run, path: str) -> list[tuple[str, int]]:
     """Return path and size of the file `path`, or of all files in the directory `path`."""
     entries = store.list_artifacts(run.run_id, path.rpartition("/")[0]) if path else []
+    # The API lists directories alone: a file is found among the entries of its directory
     files = [(info.path, info.file_size or 0) for info in entries if info.path == path and not info.is_dir]
     return files or _walk(store, run, path)
 
@@ -82,7 +83,7 @@ def export_(run_id: str, directory: str) -> None:
             (export / "artifacts").mkdir(parents=True)
             _copy_artifacts(store, run, [name for name, _ in _walk(store, run)], export / "artifacts")
             write_atomically(export / "run.json", json_text(content) + "\n")
-            with defer_signals():
+            with defer_signals():  # an interrupt between the two would leave one without the other
                 for name in ("artifacts", "run.json"):
                     os.replace(export / name, target / name)
     say(f"wrote run {run.run_id} to {directory}")
@@ -91,6 +92,7 @@ def export_(run_id: str, directory: str) -> None:
 def _copy_artifacts(store: Store, run: Run, paths: Iterable[str], target: Path) -> None:
     for path in paths:
         destination = target / path
+        # Renamed when it is whole: after an interrupted download no file is half there
         with temporary_beside(destination) as temporary:
             with store.open_artifact(run.run_id, path) as source, temporary.open("xb") as copy:
                 shutil.copyfileobj(source, copy)

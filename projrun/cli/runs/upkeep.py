@@ -49,7 +49,9 @@ def import_(source: str, names: tuple[str, ...], directories: tuple[str, ...]) -
     """
     from projrun.tracking.mlflow_import import open_mlflow_store
 
+    # mlflow names its stores so in MLFLOW_TRACKING_URI
     path = Path(source.removeprefix("sqlite:///").removeprefix("file://")).absolute()
+    # A database has its artifacts elsewhere: mlflow writes them to mlruns, its server to mlartifacts
     roots = [path] if path.is_dir() else [path.parent / "mlruns", path.parent / "mlartifacts"]
     seen: set[str] = set()
     with closing(sqlite.open_store(home_from())) as store:
@@ -63,6 +65,7 @@ def import_(source: str, names: tuple[str, ...], directories: tuple[str, ...]) -
             seen.add(logged.experiment.name)
             if not names or logged.experiment.name in names:
                 _try_to_add(f"model {logged.model.model_id}", partial(importer.add_logged_model, logged))
+        # Registered models belong to no experiment
         for registered in old.registered_models(path) if not names else ():
             _try_to_add(
                 f"model '{registered.model.name}'", partial(importer.add_registered_model, registered)
@@ -76,6 +79,7 @@ def _try_to_add(name: str, add: Callable[[], None]) -> None:
     try:
         add()
     except TrackingError as error:
+        # A name or value that projrun's store refuses must not stop the import of the others
         if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
         warn(f"{name} is left out: {error}")
@@ -143,6 +147,7 @@ def _deliver(store: RestStore, outbox: RunOutbox) -> bool:
         store.delivery.deliver(outbox)
     except TrackingError as error:
         outbox.release(keep=True)
+        # These errors come again however often it is tried
         hint = f"; remove {outbox.directory} to give it up" if error.error_code in FINAL else ""
         print_error(f"run {outbox.run_id}: {error}{hint}")
         return False
