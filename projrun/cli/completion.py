@@ -91,7 +91,9 @@ class _Bash(BashComplete):
         return f"{item.type},{item.value[start:]}"
 
 
-def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem]:
+def complete_entry_point(
+    context: click.Context, _option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Offer the declared entry points, or the scripts of a project that declares none."""
     project = _project(context)
     if project is None:
@@ -104,7 +106,9 @@ def entry_points(context: click.Context, incomplete: str) -> list[CompletionItem
     return _matching(((name, "") for name in names), incomplete)
 
 
-def parameters(context: click.Context, incomplete: str) -> list[CompletionItem]:
+def complete_parameter(
+    context: click.Context, _option: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     """Offer `NAME=` for parameters that are not given yet, and after it the possible values."""
     project = _project(context)
     if project is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from projrun.cli.completion import complete_entry_point, complete_parameter
 from projrun.cli.run_options import GROUPS
 from projrun.cli.verbs import F, Verb, add_option, complete_uri, verbosity_options
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from projrun.project.mlproject import EntryPoint
 
 _ARGUMENTS = "projrun.arguments"
+_COMPLETIONS = {"entry_point": complete_entry_point, "param_list": complete_parameter}
 _SUBJECTS = {option.name: group.subject for group in GROUPS for option in group.options}
 
 
@@ -20,7 +22,7 @@ def _add_run_options(function: F) -> F:
     """Add the options of all groups; the help shows them in the order of their declaration."""
     for group in reversed(GROUPS):
         for option in reversed(group.options):
-            function = add_option(option)(function)
+            function = add_option(option, shell_complete=_COMPLETIONS.get(option.name))(function)
     return function
 
 

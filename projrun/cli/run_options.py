@@ -47,24 +47,11 @@ def _time_s(context: click.Context, parameter: click.Parameter, value: str | Non
     return parse_time(value, "s")
 
 
-def _complete_entry_point(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import entry_points
-
-    return entry_points(context, incomplete)
-
-
-def _complete_parameter(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-    from projrun.cli.completion import parameters
-
-    return parameters(context, incomplete)
-
-
 ENTRY_POINT = Group(
     "What is run",
     Option(
         "-e",
         "--entry-point",
-        shell_complete=_complete_entry_point,
         default="main",
         show_default=True,
         metavar="NAME",
@@ -74,7 +61,6 @@ ENTRY_POINT = Group(
     Option(
         "-P",
         "--param-list",
-        shell_complete=_complete_parameter,
         multiple=True,
         metavar="NAME=VALUE",
         help="A parameter of the entry point; repeatable. One that it does not declare is appended to the "

@@ -232,8 +232,8 @@ def _set_verbosity(context: click.Context, parameter: click.Parameter, value: bo
     set_verbosity("quiet" if quiet else "verbose")
 
 
-def add_option(option: Option) -> Callable[[F], F]:
-    return click.option(*option.names, **option.settings)
+def add_option(option: Option, **more: Any) -> Callable[[F], F]:
+    return click.option(*option.names, **option.settings, **more)
 
 
 offline_option = add_option(OFFLINE)
