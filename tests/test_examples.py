@@ -53,13 +53,11 @@ Mlflow = Mapping[str, str]
 
 
 @pytest.fixture
-def clone(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clone(tmp_path: Path, shared_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Clone for a newcomer. The tests of this file share their environments, which keep their byte-code."""
     shutil.copytree(EXAMPLES, tmp_path / "clone" / "examples")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    base = tmp_path_factory.getbasetemp()
-    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    monkeypatch.setenv("PROJRUN_CACHE_DIR", str(together / "examples-cache"))
+    monkeypatch.setenv("PROJRUN_CACHE_DIR", str(shared_directory / "examples-cache"))
     return tmp_path / "clone"
 
 
@@ -72,7 +70,7 @@ def tracked(tmp_path: Path) -> Path:
 @pytest.fixture
 def mlflow(client_python: Client, tracked: Path) -> Iterator[Mlflow]:
     """The real mlflow, with what the examples import."""
-    python, port = client_python("", MLFLOW, "numpy", "docker"), free_port()
+    python, port = client_python("", *MLFLOW), free_port()
     command = [sys.executable, "-m", "projrun", "server", "--port", str(port)]
     with open(tracked.with_suffix(".log"), "wb") as log:
         environ = {**os.environ, "PROJRUN_HOME": str(tracked)}
@@ -254,9 +252,9 @@ def test_packages_of_conda_forge_are_there_without_conda(
 
 
 @pytest.fixture
-def base_with_client(base_image: str, client_python: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+def base_with_client(base_image: str, client_python: Client) -> str:
     """Build an image with packages that are here already, as pip would have filled it."""
-    packages = client_python("", MLFLOW, "numpy", "docker").parent.parent / "lib" / f"python{MINOR}"
+    packages = client_python("", *MLFLOW).parent.parent / "lib" / f"python{MINOR}"
     place = f"/usr/local/lib/python{MINOR}/site-packages"
     dockerfile = f"FROM {base_image}\nCOPY site-packages {place}\n"
     with hold_lock(packages / "image.lock"):

@@ -131,7 +131,7 @@ def test_the_real_mlflow_makes_the_same_of_it(
         {"entry": "predict", "values": {"name": "x y", "kind": "b"}},
     ]
     done = subprocess.run(
-        [client_python("", MLFLOW), REFERENCE],
+        [client_python("", *MLFLOW), REFERENCE],
         input=json.dumps([{"directory": str(training), "runs": runs}]),
         cwd=training,
         capture_output=True,

@@ -63,26 +63,24 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def base_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+def base_image(engine: None, shared_directory: Path) -> str:
     """An image like python:X.Y-slim."""
-    _make_once(BASE, tmp_path_factory, python=True)
+    _make_once(BASE, shared_directory, python=True)
     return BASE
 
 
 @pytest.fixture(scope="session")
-def shell_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+def shell_image(engine: None, shared_directory: Path) -> str:
     """An image with a shell and a few programs."""
-    _make_once(SHELL, tmp_path_factory, python=False)
+    _make_once(SHELL, shared_directory, python=False)
     return SHELL
 
 
-def _make_once(tag: str, tmp_path_factory: pytest.TempPathFactory, *, python: bool) -> None:
+def _make_once(tag: str, shared_directory: Path, *, python: bool) -> None:
     """For all processes of this session of tests."""
-    own = tmp_path_factory.getbasetemp()
-    together = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     name = tag.replace("/", "-").replace(":", "-")
-    with hold_lock(together / f"{name}.lock"):
-        mark = together / f"{name}.made"
+    with hold_lock(shared_directory / f"{name}.lock"):
+        mark = shared_directory / f"{name}.made"
         if not mark.exists():
             slim_image.make(tag, python=python)
             mark.touch()

@@ -37,7 +37,9 @@ CHANGES = ("ENV PATH=/usr/local/bin:/usr/bin:/bin", "ENV LANG=C.UTF-8", 'CMD ["p
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 NOT_PYTHONS = {"site-packages", "dist-packages", "EXTERNALLY-MANAGED"}
 """What a distribution puts beside the interpreter; the official images have none of it."""
-LEFT_OUT = {*NOT_PYTHONS, "test", "tests", "idlelib", "tkinter", "__pycache__"}
+LEFT_OUT = {*NOT_PYTHONS, "test", "tests", "idlelib", "tkinter"}
+# Bytecode comes along: else each new container compiles what its Python imports, for up to a second.
+IS_OPTIMIZED = re.compile(r"\.opt-[12]\.pyc$")
 
 
 def make(tag: str, *, python: bool = True) -> None:
@@ -108,7 +110,8 @@ def _libraries(binaries: list[str]) -> dict[str, str]:
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if LEFT_OUT & set(member.name.split("/")) or "/config-" in member.name:
+    name = member.name
+    if LEFT_OUT & set(name.split("/")) or "/config-" in name or IS_OPTIMIZED.search(name):
         return None
     member.uid = member.gid = 0
     member.uname = member.gname = "root"

@@ -12,7 +12,7 @@ import pytest
 
 from projrun.server.endpoint import Endpoint
 from projrun.tracking import Store
-from tests.support.mlflow_clients import FIRST_MLFLOW_FULL, OLD_MLFLOW, Client
+from tests.support.mlflow_clients import FIRST_MLFLOW_FULL, OLD_MODELS, Client
 
 
 def printed(python: Path, script: str, endpoint: Endpoint, directory: Path) -> Any:
@@ -105,7 +105,7 @@ def test_a_script_logs_registers_finds_and_loads_models(
 
 @pytest.mark.parametrize(
     "packages",
-    [OLD_MLFLOW, FIRST_MLFLOW_FULL],
+    [OLD_MODELS, FIRST_MLFLOW_FULL],
     ids=["2.22", "1.30"],
 )
 def test_clients_of_older_versions_keep_their_models_too(

@@ -10,12 +10,13 @@ import pytest
 
 from tests.conftest import MakeProject, Projrun
 from tests.support.mlflow_clients import (
+    FIRST_MLFLOW,
     FIRST_MLFLOW_FULL,
     MLFLOW_FULL,
     MODELS,
     OF_2022,
-    OLD_MLFLOW,
     OLD_MLFLOW_FULL,
+    OLD_MODELS,
     Client,
 )
 
@@ -24,11 +25,11 @@ CLIENTS = {
     "newest full": ("", MLFLOW_FULL),
     "newest skinny": ("", MODELS),
     "2.22 full": ("3.11", OLD_MLFLOW_FULL),
-    "2.22 skinny": ("3.11", OLD_MLFLOW),
+    "2.22 skinny": ("3.11", OLD_MODELS),
     "2.0 full": ("3.11", ("mlflow==2.0.*", *OF_2022)),
     "2.0 skinny": ("3.11", ("mlflow-skinny==2.0.*", *OF_2022)),
     "1.30 full": ("3.11", FIRST_MLFLOW_FULL),
-    "1.30 skinny": ("3.11", ("mlflow-skinny==1.30.*", *OF_2022)),
+    "1.30 skinny": ("3.11", FIRST_MLFLOW),
 }
 
 

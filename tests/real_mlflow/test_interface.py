@@ -28,7 +28,7 @@ OURS_ALONE = {"no_conda"}
 
 @pytest.fixture(scope="module")
 def mlflow_says(client_python: Client) -> tuple[dict[str, list[str]], list[str]]:
-    python = client_python("", MLFLOW)
+    python = client_python("", *MLFLOW)
     done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True)
     options, arguments = json.loads(done.stdout.splitlines()[-1])
     return options, arguments

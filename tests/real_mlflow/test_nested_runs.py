@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeProject, Projrun
-from tests.support.mlflow_clients import MLFLOW, OF_2022, Client
+from tests.support.mlflow_clients import FIRST_MLFLOW, MLFLOW, OLD_MLFLOW, Client
 
 VERSION = "{}.{}.{}".format(*sys.version_info[:3])
 CLIENTS = {
-    "newest": ("", (MLFLOW,)),
-    "2.22": ("3.11", ("mlflow-skinny==2.22.*", "virtualenv")),
-    "1.30": ("3.11", ("mlflow-skinny==1.30.*", "virtualenv", *OF_2022)),
+    "newest": ("", MLFLOW),
+    "2.22": ("3.11", OLD_MLFLOW),
+    "1.30": ("3.11", FIRST_MLFLOW),
 }
 INNER = "name: inner\n{}entry_points: {{main: {{command: 'python -c \"import sys\"'}}}}\n"
 NESTS = """

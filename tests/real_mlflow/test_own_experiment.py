@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeProject, Projrun
-from tests.support.mlflow_clients import MLFLOW, Client
+from tests.support.mlflow_clients import MLFLOW, OLD_MLFLOW, Client
 
 CLIENTS = {
-    "newest": ("", (MLFLOW,)),
-    "2.22": ("3.11", ("mlflow-skinny==2.22.*",)),
+    "newest": ("", MLFLOW),
+    "2.22": ("3.11", OLD_MLFLOW),
     "1.30": ("3.9", ("mlflow-skinny==1.30.*", "setuptools<81")),
 }
 NAMES = """
@@ -84,7 +84,7 @@ def made(make_project: MakeProject, client: Path) -> Path:
 
 @pytest.fixture
 def project(make_project: MakeProject, client_python: Client) -> Path:
-    return made(make_project, client_python("", MLFLOW))
+    return made(make_project, client_python("", *MLFLOW))
 
 
 def found(projrun: Projrun, *arguments: str) -> list[dict[str, Any]]:

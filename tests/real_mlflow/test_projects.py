@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from projrun.disk.file_locks import hold_lock
 from projrun.errors import ProjrunError
 from projrun.project import read_project
 from projrun.project.command import render_command
@@ -19,51 +20,54 @@ from tests.support.mlflow_clients import MLFLOW, Client
 from tests.support.repository import ROOT
 
 REFERENCE = Path(__file__).parent / "project_script.py"
-EXAMPLES = ROOT / "examples"
+EXAMPLES = sorted(file.parent for file in (ROOT / "examples").rglob("MLproject"))
 DOCUMENT = ROOT / "docs" / "mlproject.md"
 
 
 @pytest.fixture(scope="module")
-def mlflow_python(client_python: Client) -> Path:
-    """An interpreter of an environment with the real mlflow."""
-    return client_python("", MLFLOW)
+def corpus(shared_directory: Path) -> Path:
+    """Return a directory that has one for each case, and `caller`, from which they are run."""
+    return shared_directory / "corpus"
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for each case, and `caller`, from which they are run."""
-    root = tmp_path_factory.mktemp("corpus")
+def answers(client_python: Client, corpus: Path) -> dict[str, Any]:
+    """Return mlflow's reading of every case and example: one process of mlflow for all of this session."""
+    file = corpus.with_suffix(".json")
+    with hold_lock(corpus.with_suffix(".lock")):
+        if not file.exists():
+            write_corpus(corpus)
+            file.write_text(ask_mlflow(client_python("", *MLFLOW), corpus))
+    answers: dict[str, Any] = json.loads(file.read_text())
+    return answers
+
+
+def write_corpus(corpus: Path) -> None:
     for case in CASES:
         for name, content in case.files.items():
-            file = root / case.name / name
+            file = corpus / case.name / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content.encode())
-        (root / case.name).mkdir(exist_ok=True)
-    (root / "caller").mkdir()
+        (corpus / case.name).mkdir(exist_ok=True)
+    (corpus / "caller").mkdir(exist_ok=True)
     for name in ("data.csv", "da%74a.csv", "100%25.csv"):
-        (root / "caller" / name).touch()
-    return root
+        (corpus / "caller" / name).touch()
 
 
-@pytest.fixture(scope="module")
-def answers(mlflow_python: Path, places: Path) -> dict[str, Any]:
-    """mlflow's reading of every case, from one process."""
-    questions = [
-        {
-            "directory": str(places / case.name),
-            "runs": [{"entry": run.entry, "values": run.values} for run in case.runs],
-        }
+def ask_mlflow(python: Path, corpus: Path) -> str:
+    questions = {
+        str(corpus / case.name): [{"entry": run.entry, "values": run.values} for run in case.runs]
         for case in CASES
-    ]
+    } | {str(example): [] for example in EXAMPLES}
     done = subprocess.run(
-        [mlflow_python, REFERENCE],
-        input=json.dumps(questions),
-        cwd=places / "caller",
+        [python, REFERENCE],
+        input=json.dumps([{"directory": directory, "runs": runs} for directory, runs in questions.items()]),
+        cwd=corpus / "caller",
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return {case.name: answer for case, answer in zip(CASES, json.loads(done.stdout))}
+    return json.dumps(dict(zip(questions, json.loads(done.stdout), strict=True)))
 
 
 def described(project: Project, directory: Path) -> dict[str, Any]:
@@ -105,27 +109,21 @@ def check_difference(what: str, ours: object, theirs: object, difference: str) -
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_same_as_mlflow_or_a_documented_difference(case: Case, answers: dict[str, Any], places: Path) -> None:
-    answer = answers[case.name]
-    project = read(places / case.name)
-    ours = described(project, places / case.name) if project else None
+def test_same_as_mlflow_or_a_documented_difference(case: Case, answers: dict[str, Any], corpus: Path) -> None:
+    directory = corpus / case.name
+    answer = answers[str(directory)]
+    project = read(directory)
+    ours = described(project, directory) if project else None
     check_difference(case.name, ours, answer.get("project"), case.difference)
     for run, theirs in zip(case.runs, answer.get("runs", ())):
-        command = rendered(project, run, places / "caller") if project else None
+        command = rendered(project, run, corpus / "caller") if project else None
         check_difference(f"{case.name} {run.values}", command, theirs.get("command"), run.difference)
 
 
-@pytest.mark.parametrize(
-    "example", sorted(file.parent for file in EXAMPLES.rglob("MLproject")), ids=lambda path: path.name
-)
-def test_mlflow_reads_the_examples_too(example: Path, mlflow_python: Path, tmp_path: Path) -> None:
-    question = json.dumps([{"directory": str(example), "runs": []}])
-    done = subprocess.run(
-        [mlflow_python, REFERENCE], input=question, cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_mlflow_reads_the_examples_too(example: Path, answers: dict[str, Any]) -> None:
     project = read_project(example)
-    theirs = json.loads(done.stdout)[0]["project"]
-    assert theirs == {**described(project, example), "name": project.name}
+    assert answers[str(example)]["project"] == {**described(project, example), "name": project.name}
 
 
 def test_every_difference_is_a_row_of_the_documentation() -> None:

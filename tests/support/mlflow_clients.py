@@ -15,14 +15,18 @@ import pytest
 
 from projrun.disk.file_locks import hold_lock
 
-MLFLOW = "mlflow-skinny==3.17.*"
-MODELS = (MLFLOW, "scikit-learn", "pandas", "skops")
+# The tests ask for few different environments: each costs seconds of compiling what it imports first.
+MLFLOW = ("mlflow-skinny==3.17.*", "numpy", "docker")
+"""Without models, with what the examples import: `import mlflow` takes half the time without pandas."""
+MODELS = (MLFLOW[0], "scikit-learn", "pandas", "skops")
 MLFLOW_FULL = ("mlflow==3.17.*",)
 """With its server, scikit-learn, pandas and matplotlib."""
-OLD_MLFLOW = ("mlflow-skinny==2.22.*", "scikit-learn", "pandas")
+OLD_MLFLOW = ("mlflow-skinny==2.22.*", "virtualenv")
+OLD_MODELS = (OLD_MLFLOW[0], "scikit-learn", "pandas")
 OLD_MLFLOW_FULL = ("mlflow==2.22.*", "setuptools<81", "sqlalchemy<2.1")
 OF_2022 = ("scikit-learn<1.3", "pandas<2", "numpy<2", "matplotlib<3.10", "sqlalchemy<2", "setuptools<81")
 """The newest that mlflow 1.30 and 2.0 work with; all have wheels for Python 3.11."""
+FIRST_MLFLOW = ("mlflow-skinny==1.30.*", "virtualenv", *OF_2022)
 FIRST_MLFLOW_FULL = ("mlflow==1.30.*", *OF_2022)
 ENVIRON = dict(os.environ)
 """As it was before any test changed it: uv's cache is where it always is."""
@@ -31,23 +35,20 @@ Client = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def client_python(tmp_path_factory: pytest.TempPathFactory) -> Client:
+def client_python(shared_directory: Path) -> Client:
     """`client_python("3.11", "mlflow-skinny==2.22.*", …)`: the interpreter of an environment with these.
 
     Made once, however many test processes ask for it. No version of Python: the one of the tests.
     """
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
 
     def made(version: str, *packages: str) -> Path:
         base = interpreter(version)
-        place = root / f"client-{zlib.crc32(repr((version, packages)).encode())}"
+        place = shared_directory / f"client-{zlib.crc32(repr((version, packages)).encode())}"
         python = place / "bin" / "python"
         with hold_lock(place.with_suffix(".lock")):
             if not (place / "ready").exists():
                 install(base, place, packages)
-                borrow_bytecode(place, root)
+                borrow_bytecode(place, shared_directory)
                 (place / "ready").touch()
         return python
 
