@@ -60,7 +60,7 @@ def _make_record_schema() -> dict[str, Any]:
     # The records that this version writes have all members
     (made,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
     documented: dict[str, dict[str, str]] = {}
-    for module in (plan, record, plan):
+    for module in (plan, record):
         documented.update(_documented(module))
     for name, definition in definitions.items():
         definition["required"] = list(definition["properties"])

@@ -130,12 +130,7 @@ ENVIRONMENT = Group(
     ),
     Option("--locked", is_flag=True, help="Refuse to resolve requirements: there must be a lock."),
     Option("--upgrade", is_flag=True, help="Resolve again, even if an earlier run left a lock."),
-    Option(
-        "--as-of",
-        default="",
-        metavar="DATE|COMMIT",
-        help="Resolve with the packages of that time.",
-    ),
+    Option("--as-of", default="", metavar="DATE|COMMIT", help="Resolve with the packages of that time."),
     STRICT_PYTHON,
     Option("--no-conda", is_flag=True, help="Deprecated: the same as --env-manager local."),
 )
@@ -209,11 +204,7 @@ LIFE = Group(
         help="Read variables for the command from FILE, one NAME=VALUE per line, as with --env.",
     ),
     Option("--no-mask", is_flag=True, help="Do not mask the values of --env and --env-file in the output."),
-    Option(
-        "--detach",
-        is_flag=True,
-        help="Start the run in the background, print its id and return.",
-    ),
+    Option("--detach", is_flag=True, help="Start the run in the background, print its id and return."),
     Option("--dry-run", is_flag=True, help="Show what would be done and do nothing."),
     Option("--json", "as_json", is_flag=True, help="With --dry-run or --detach: print JSON."),
     Option("--supervision", default="", hidden=True),
@@ -223,10 +214,7 @@ LIFE = Group(
 TRACKING = Group(
     "Tracking",
     Option(
-        "--experiment-name",
-        default="",
-        metavar="NAME",
-        help="Experiment of the run; created if missing.",
+        "--experiment-name", default="", metavar="NAME", help="Experiment of the run; created if missing."
     ),
     Option("--experiment-id", default="", metavar="ID", help="Experiment of the run, by its id."),
     Option("--run-id", default="", metavar="ID", help="Use this run instead of creating a new one."),

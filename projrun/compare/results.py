@@ -80,7 +80,7 @@ def _of_platforms(first: Platform, second: Platform) -> Iterator[Difference]:
     yield from _plain("projrun", first.projrun, second.projrun, "version")
 
 
-# Finds the file with an output of a run; None where it is gone.
+# Returns the file with an output of a run; None if it no longer exists.
 Contents = Callable[[Output], Path | None]
 
 EXACT = Rule()

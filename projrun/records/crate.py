@@ -240,16 +240,13 @@ _ABSENT: Entity = {"description": "Not in this bundle: recorded by its size and 
 
 
 def _output(output: Output, name: str | None) -> Entity:
-    about: Entity = {
-        "name": output.path,
-        "contentSize": str(output.size),
-        "sha256": output.sha256 or None,
-    }
+    about: Entity = {"name": output.path, "contentSize": str(output.size), "sha256": output.sha256 or None}
     if name is not None:
         return {"@id": quote(name), "@type": "File", **about}
-    gone = {"description": "The run deleted it."} if output.change == "deleted" else _ABSENT
-    linked = {"description": f"A symbolic link to {output.link}"} if output.link else gone
-    return {"@id": f"#output/{quote(output_key(output))}", "@type": "CreativeWork", **about, **linked}
+    note = {"description": "The run deleted it."} if output.change == "deleted" else _ABSENT
+    if output.link:
+        note = {"description": f"A symbolic link to {output.link}"}
+    return {"@id": f"#output/{quote(output_key(output))}", "@type": "CreativeWork", **about, **note}
 
 
 _NAMES: dict[str, tuple[str, str | None]] = {

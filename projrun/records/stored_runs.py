@@ -58,7 +58,7 @@ def _not_shown(store: Store, prefix: str, condition: str, view: ViewType) -> Tra
 
 
 class Provenance(NamedTuple):
-    """The commit of a stored run, and what was committed since the run before it."""
+    """The commit of a stored run, and the commits since the run before it."""
 
     commit: Commit | None
     # The newest earlier run of the same project in the same experiment.
@@ -110,7 +110,7 @@ class StoredRun(NamedTuple):
     bundle: Path | None = None
 
     def content(self, output: Output) -> Path | None:
-        """Return the file with an output of the run, where it was written or kept; None where it is gone."""
+        """Return the file with an output of the run, the original or the kept one; None if both are gone."""
         if output.change == "logged":
             return self._kept(output.path, output)
         original = Path(self.record.root, output.path)

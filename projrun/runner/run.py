@@ -54,15 +54,7 @@ from projrun.server.endpoint import tracking_variables
 from projrun.sources.closure import Captured, link_artifact
 from projrun.tracking import Store
 from projrun.tracking.entities import ENVIRONMENT_KEY_TAG, HANDLE_TAG, Run, RunStatus
-from projrun.tracking.recorder import (
-    Recorder,
-    ended,
-    failed,
-    identify_request,
-    killed,
-    remember,
-    timed_out,
-)
+from projrun.tracking.recorder import Recorder, ended, failed, identify_request, killed, remember, timed_out
 from projrun.tracking.supervision import settled_store, supervising
 
 if TYPE_CHECKING:

@@ -31,13 +31,13 @@ FIXED = "with a fixed hash seed"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One way in which a run is not as the first was. `impossible`: why this machine cannot do it."""
+    """One change of a run; the members have the meaning that they have in `RepeatOptions`."""
 
     text: str = ""
     variables: Mapping[str, str | None] = {}
     prefix: tuple[str, ...] = ()
     elsewhere: bool = False
-    impossible: str = ""
+    impossible: str = ""  # the reason why this machine cannot make the change
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,8 +219,9 @@ def _directory(scene: Scene) -> Iterator[Change]:
 def _home(scene: Scene) -> Iterator[Change]:
     home = scene.scratch / "another home"
     home.mkdir()
-    kept = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"))
-    yield Change(text="an empty home directory", variables={**kept, "HOME": str(home)})
+    # These would still point into the real home directory
+    unset = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"))
+    yield Change(text="an empty home directory", variables={**unset, "HOME": str(home)})
 
 
 def _user(scene: Scene) -> Iterator[Change]:
@@ -266,7 +267,7 @@ KINDS: dict[str, Callable[[Scene], Iterator[Change]]] = {
     "umask": _umask,
     "network": _network,
 }
-# What the variables of a process say; all else is the image's
+# Changes of a process's variables; in a container, the image determines all else
 IN_CONTAINERS = {"hash-seed", "time-zone", "locale", "threads", "user"}
 
 
@@ -384,7 +385,7 @@ def _find_libfaketime() -> Path | None:
 
 
 def month_later(environ: Mapping[str, str]) -> str | None:
-    """Return the FAKETIME that is a month after the one of `environ`; None where that is no offset."""
+    """Return the FAKETIME that is a month after that of `environ`; None if that is no offset."""
     offset = re.fullmatch(r"([+-]\d+(?:\.\d+)?)([smhdy]?)", environ.get("FAKETIME") or "+0")
     return f"{float(offset[1]) * UNITS_S[offset[2]] + MONTH_S:+.0f}" if offset else None
 

@@ -1,7 +1,7 @@
-"""The run's own MLflow REST API on loopback.
+"""The MLflow REST API of one run, on loopback or, for a container, on the engine's bridge.
 
-Its socket is bound at once and the web server imported when the first client connects, so a project that logs
-nothing pays a millisecond. The endpoint of a run in a container listens on the engine's bridge instead.
+Its socket is bound at once, but the web server is imported when the first client connects: for a project that
+logs nothing, the endpoint costs a millisecond.
 """
 
 from __future__ import annotations
@@ -171,20 +171,19 @@ ENDPOINT = "PROJRUN_ENDPOINT"
 
 
 def without_endpoint(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` for a process that outlives the run that we are part of: it opens the store."""
-    given = environ.get("MLFLOW_TRACKING_URI")
-    of_a_run = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
-    if not given or given != environ.get(ENDPOINT):
+    """Return `environ` without the endpoint of the run that we belong to, for a process that outlives it."""
+    uri = environ.get("MLFLOW_TRACKING_URI")
+    if not uri or uri != environ.get(ENDPOINT):
         return dict(environ)
-    return {name: value for name, value in environ.items() if name not in of_a_run}
+    own = {ENDPOINT, "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
+    return {name: value for name, value in environ.items() if name not in own}
 
 
 @contextmanager
 def tracking_variables(
     store: Store, run: Run, reach: tuple[str, str] = ("", ""), *, pinned: bool = False
 ) -> Iterator[dict[str, str | None]]:
-    """Serve `run` while the block runs; yield the variables with which an unmodified mlflow client logs into
-    it.
+    """Serve the run while the block runs; yield the variables with which any mlflow client logs to it.
 
     reach: address and device at which a process in a container finds this machine.
     pinned: the user named the experiment of the run, so the client cannot change it.

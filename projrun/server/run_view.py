@@ -1,12 +1,12 @@
-"""The store as the mlflow clients inside one run see it, so that `set_experiment` and nested runs work there.
+"""The store as the mlflow clients of one run see it, so that `set_experiment` and nested runs work there.
 
-A script that calls `set_experiment("x")` and then `start_run()` fails under `mlflow run`, because its run is
+Under `mlflow run`, a script that calls `set_experiment("x")` and then `start_run()` fails, because its run is
 in another experiment ("active experiment ID does not match environment run ID"). The user means this run, in
-x. All that the client sends is a look-up of x, and then one of the run. So the run moves to the experiment
-that was looked up last, unless the user named one for projrun, or the look-up was for something else: a
-search in the experiment, or a new run. The client is answered with that experiment in any case, or it would
-refuse to log. Projects that clients run from the run become its children, and runs that they leave open end
-with it.
+x. The client sends only a look-up of x and then one of the run. So the run moves to the experiment that was
+looked up last, unless the user named an experiment for projrun, or the look-up had another purpose: a search
+in x, or a new run. The client is answered with x in any case, or it would refuse to log.
+
+Runs that clients create for projects become children of the run. Runs that clients leave open end with it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class RunView:
         return self._store.search_runs(experiment_ids, *args, **kwargs)
 
     def create_run(self, experiment_id: str, *, tags: Mapping[str, str] | None = None, **more: Any) -> Run:
-        """Create a run. A project that a client runs is a child of this run, told or not."""
+        """Create a run. One for a project becomes a child of this run, unless the client names a parent."""
         self._note_other_use(experiment_id)
         if tags and tags.get(SOURCE_TYPE_TAG) == "PROJECT":
             tags = {PARENT_RUN_ID_TAG: self._run_id, **tags}
