@@ -51,7 +51,6 @@ class Progress:
         return size
 
     def add(self, size: int) -> None:
-        """Count `size` more bytes."""
         self.done += size
         if self._shows and time.monotonic() - self._shown_at >= _INTERVAL_S:
             self._shown_at = time.monotonic()

@@ -53,7 +53,10 @@ def format_table(
         if number and states:
             styles[coloured] = STATE_STYLES.get(line[coloured], "")
         blanks = [" " * (size - text_width(cell)) for cell, size in zip(cells, widths)]
-        shown = [_style_cell(cell, style if on_screen else "") for cell, style in zip(cells, styles)]
+        shown = [
+            style_text(cell, style, sys.stdout) if cell and style and on_screen else cell
+            for cell, style in zip(cells, styles)
+        ]
         text.append(GAP.join(map("".join, zip(shown, blanks))).rstrip())
     return "\n".join(text)
 
@@ -67,7 +70,8 @@ def format_pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
     text = []
     for label, value in rows:
         first, *others = _wrap_text(value, space) if space >= 20 else [value]
-        text.append(f"{indent}{_pad(label, label_width)}{GAP}{first}".rstrip())
+        padding = " " * (label_width - text_width(label))
+        text.append(f"{indent}{label}{padding}{GAP}{first}".rstrip())
         text += [f"{blank}{other}" for other in others]
     return "\n".join(text)
 
@@ -106,14 +110,6 @@ def _columns(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _pad(text: str, size: int) -> str:
-    return text + " " * (size - text_width(text))
-
-
-def _style_cell(text: str, style: str) -> str:
-    return style_text(text, style, sys.stdout) if text and style else text
 
 
 def _is_crowded(header: Sequence[str], widths: Sequence[int], uncut: Sequence[str], space: int) -> bool:

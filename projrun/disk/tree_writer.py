@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 OPEN_DIRECTORIES = 64  # handles that are kept open: members of one directory mostly follow each other
@@ -33,9 +32,7 @@ class TreeWriter:
     def __enter__(self) -> TreeWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in (*self._handles.values(), self._root):
             os.close(handle)
 

@@ -152,7 +152,6 @@ def docker_argv(*arguments: str) -> list[str]:
 
 
 def run_docker(*arguments: str) -> ProgramResult:
-    """Run a docker command to its end."""
     return run_program(docker_argv(*arguments))
 
 

@@ -288,8 +288,6 @@ class ModelRegistry(Protocol):
 
 
 class ModelStore(Protocol):
-    """The models of a store."""
-
     @property
     def logged(self) -> LoggedModels: ...
 

@@ -62,7 +62,6 @@ def _read_from(store: Store, run_id: str, position: int) -> Iterator[bytes]:
 
 
 def _skip(log: BinaryIO, count: int) -> None:
-    """Skip the next `count` bytes."""
     if log.seekable():
         log.seek(count, os.SEEK_CUR)
         return

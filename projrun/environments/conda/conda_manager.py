@@ -395,7 +395,6 @@ def install_for_image(lock: Lock, prefix: Path, final: str, subdir: str, log: Pa
 
 
 def list_packages(lock: Lock, subdir: str, log: Path) -> tuple[CondaPackage, ...]:
-    """Return the conda packages of `lock`."""
     current = msgspec.structs.replace(read_settings(), subdir=subdir)
     return _describe_packages(lock, _channels(lock.facts["channels"], current, Path.cwd()), current, log)
 

@@ -290,15 +290,13 @@ def list_environment_images() -> list[Image]:
 
     An image that is made from one inherits its labels, so the name must be an environment's too.
     """
-    return [image for image in list_labelled(KEY_LABEL) if _own_name(image) in image.tags]
+    return [
+        image for image in list_labelled(KEY_LABEL) if f"{REPOSITORY}:{image.labels[KEY_LABEL]}" in image.tags
+    ]
 
 
 def list_labelled(label: str) -> list[Image]:
     return [_parse_image(facts) for facts in engine.list_images(label)]
-
-
-def _own_name(image: Image) -> str:
-    return f"{REPOSITORY}:{image.labels[KEY_LABEL]}"
 
 
 def remove(image_id: str) -> None:
@@ -409,8 +407,6 @@ _FILE = "image.json"
 
 
 class ImageEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """An environment that is an image."""
-
     engine: str
     container: Container
     packages: tuple[Package, ...]

@@ -258,12 +258,9 @@ def _read_project_lock(
     )
     if problem := staleness(document, descriptor):
         notices.append(f"{problem}; update it: projrun lock")
-    return with_paths(document, lambda path: seen_from_project(path, descriptor))
-
-
-def seen_from_project(path: str, descriptor: Descriptor) -> str:
-    """Return a path of a lock, which is relative to the lock, relative to the project's directory."""
-    return os.path.normpath(os.path.join(os.path.dirname(descriptor.lock_file), path))
+    # Paths in a lock are relative to it (PEP 751), and ours to the project's directory.
+    base = os.path.dirname(descriptor.lock_file)
+    return with_paths(document, lambda path: os.path.normpath(os.path.join(base, path)))
 
 
 def _export_uv_lock(descriptor: Descriptor, directory: Path, log: Path) -> dict[str, Any]:
@@ -318,7 +315,9 @@ def new_lock(request: LockRequest) -> ProjectLock:
         raise add_conda_hint(error, descriptor) from None
     keep_hashes(document, requirements)
     document, local = without_local(document, descriptor, directory)
-    document = with_paths(with_local(document, local), lambda file: _seen_from(path, directory / file))
+    document = with_paths(
+        with_local(document, local), lambda file: os.path.relpath(directory / file, path.parent)
+    )
     document["tool"] = {"projrun": {"descriptor": descriptor_digest(descriptor), "file": descriptor.file}}
     summary = f"{request.name} locks {len(document['packages'])} packages of {descriptor.file}"
     return ProjectLock(files={request.name: toml_file.dump(document)}, summary=summary)
@@ -336,7 +335,3 @@ def unfit(request: LockRequest) -> str:
 def _refuse_without_requirements(descriptor: Descriptor) -> None:
     if descriptor.kind in ("none", "pylock"):
         raise UsageError("the project has nothing to lock", "write a python_env.yaml with its dependencies")
-
-
-def _seen_from(lock: Path, file: Path) -> str:
-    return os.path.relpath(os.path.abspath(file), os.path.abspath(lock.parent))

@@ -57,8 +57,6 @@ class HereDocument(msgspec.Struct):
 
 
 class Scan(msgspec.Struct):
-    """The result of reading a command."""
-
     spots: list[Spot] = []
     heres: list[HereDocument] = []
     option_lines: list[str] = []  # lines that start a command of their own but begin with an option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from projrun.documents import Document
@@ -12,13 +11,6 @@ PIXI = "pixi.toml"
 PIXI_LOCK = "pixi.lock"
 
 DescriptorResult = tuple[Descriptor, tuple[str, ...]]  # a descriptor, and warnings
-
-
-def are_lists_of_strings(data: Mapping[Any, Any], *keys: str) -> bool:
-    """Return True if each of these keys is missing or holds a list of strings."""
-    # Asked before a shape is made, which takes long and which most files do not need
-    written = [data[key] for key in keys if data.get(key) is not None]
-    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in written)
 
 
 def require_mapping(document: Document) -> dict[Any, Any]:

@@ -10,13 +10,7 @@ from typing import Any, TypeGuard
 from projrun.documents import Document
 from projrun.documents.yaml_cache import load_yaml
 from projrun.plan import Descriptor
-from projrun.project.environment import (
-    PIXI,
-    PIXI_LOCK,
-    DescriptorResult,
-    are_lists_of_strings,
-    require_mapping,
-)
+from projrun.project.environment import PIXI, PIXI_LOCK, DescriptorResult, require_mapping
 
 ENV_KEYS = ("docker_env", "python_env", "conda_env")
 # Files that describe the environment if no key of the MLproject file names one, in this order
@@ -105,13 +99,13 @@ def _is_plain(value: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(value, dict) or not value.keys() <= set(_PLAIN):
         return False
     image = value.get("image")
-    return isinstance(image, str) and image != "" and are_lists_of_strings(value, *_PLAIN[1:])
+    return isinstance(image, str) and image != "" and _are_lists_of_strings(value, *_PLAIN[1:])
 
 
 def read_python_env(document: Document, directory: Path) -> DescriptorResult:
     data = require_mapping(document)
     refuse_conda_export(document, data)
-    if not (isinstance(data.get("python", ""), str) and are_lists_of_strings(data, *_PYTHON_ENV_KEYS[1:])):
+    if not (isinstance(data.get("python", ""), str) and _are_lists_of_strings(data, *_PYTHON_ENV_KEYS[1:])):
         # late: the shapes take long to make
         from projrun.project.shapes import PythonEnvShape, convert_to_shape
 
@@ -175,3 +169,10 @@ def _is_version(text: str) -> bool:
     from projrun.project.shapes import PYTHON_PATTERN
 
     return re.match(PYTHON_PATTERN, text) is not None
+
+
+def _are_lists_of_strings(data: dict[Any, Any], *keys: str) -> bool:
+    """Return True if each of these keys is missing or holds a list of strings."""
+    # Asked before a shape is made, which takes long and which most files do not need
+    written = [data[key] for key in keys if data.get(key) is not None]
+    return all(isinstance(value, list) and all(isinstance(item, str) for item in value) for value in written)

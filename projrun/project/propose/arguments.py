@@ -30,8 +30,6 @@ _TYPES = {
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
-    """One argument of a program."""
-
     name: str
     option: str = ""  # the option before the value, as `--alpha`; empty for a positional argument
     off_option: str = ""  # the option that turns a switch off, if it has one

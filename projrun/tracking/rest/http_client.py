@@ -217,7 +217,7 @@ class HttpClient:
                 if pause_s is None or not request.may_repeat:
                     raise self._broken(error, LostAnswerError) from None
             else:
-                if pause_s is None or not _is_worth_repeating(request, response.status):
+                if pause_s is None or response.status not in (TRANSIENT if request.may_repeat else BUSY):
                     return connection, response
                 response.close()
                 connection.close()
@@ -300,10 +300,6 @@ class HttpClient:
 
 def _is_distrust(error: BaseException | None) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
-
-
-def _is_worth_repeating(request: HttpRequest, status: int) -> bool:
-    return status in (TRANSIENT if request.may_repeat else BUSY)
 
 
 def _error_of(body: bytes) -> tuple[str, str]:

@@ -39,8 +39,6 @@ from projrun.tracking.sqlite.searches import SearchPage
 
 
 class SqliteModels(NamedTuple):
-    """The models of the embedded store."""
-
     logged: SqliteLoggedModels
     registry: SqliteModelRegistry
 
