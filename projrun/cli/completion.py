@@ -124,12 +124,12 @@ def complete_parameter(
         return _matching(((f"{name}={value}", "") for value in values), incomplete)
     # Without a blank after `=`, so that the value can follow (the script sets nospace)
     given = {pair.partition("=")[0] for pair in context.params.get("param_list") or ()}
-    offered = (parameter for parameter in declared.values() if parameter.name not in given)
-    return _matching(((f"{parameter.name}=", _about(parameter)) for parameter in offered), incomplete)
-
-
-def _about(parameter: Parameter) -> str:
-    return one_line(f"{parameter.type} {parameter.description}", 80)
+    offered = (
+        (f"{parameter.name}=", one_line(f"{parameter.type} {parameter.description}", 80))
+        for parameter in declared.values()
+        if parameter.name not in given
+    )
+    return _matching(offered, incomplete)
 
 
 def _values(parameter: Parameter) -> tuple[str, ...]:

@@ -53,13 +53,13 @@ def _facts(checkout: Checkout, project: Project, findings: Sequence[Finding]) ->
         "environment": _environment(without_access(project.descriptor)),
         "warnings": [
             *checkout.notices,
-            *(_warning(finding) for finding in findings if finding.severity != "note"),
+            *(
+                one_line(f"{finding.file}:{finding.line}:{finding.column}: {finding.message}; {finding.fix}")
+                for finding in findings
+                if finding.severity != "note"
+            ),
         ],
     }
-
-
-def _warning(finding: Finding) -> str:
-    return one_line(f"{finding.file}:{finding.line}:{finding.column}: {finding.message}; {finding.fix}")
 
 
 def _entry_point(entry_point: EntryPoint) -> dict[str, Any]:

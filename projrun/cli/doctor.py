@@ -70,7 +70,10 @@ def _check_uv(_home: Home) -> Check:
 def _check_pythons(_home: Home) -> Check:
     from projrun.environments.interpreters import installed
 
-    versions = sorted({python.version_text for python in installed()}, key=_as_numbers, reverse=True)
+    def as_numbers(version: str) -> list[int]:  # 3.9 comes before 3.10
+        return [int(part) for part in version.split(".") if part.isdigit()]
+
+    versions = sorted({python.version_text for python in installed()}, key=as_numbers, reverse=True)
     own = ".".join(str(part) for part in sys.version_info[:3])
     return Check("Pythons", "ok", ", ".join(versions or [own]))
 
@@ -181,7 +184,3 @@ def _check_program(name: str, command: list[str], hint: str, *, needed: bool) ->
     if not result.ok:
         return Check(name, "broken", one_line(result.stderr, 200), hint)
     return Check(name, "ok", one_line(result.stdout).removeprefix(f"{Path(command[0]).name} "))
-
-
-def _as_numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

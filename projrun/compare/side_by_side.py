@@ -160,8 +160,10 @@ def _changed_file(name: str, left: Path | None, right: Path | None) -> ChangedFi
     if a is None or b is None:
         return ChangedFile(path=name, change=change, note=note or "not text, or too large to be shown")
     names = ("/dev/null" if left is None else f"a/{name}", "/dev/null" if right is None else f"b/{name}")
-    lines = (_end_line(line) for line in unified_diff(a, b, *names))
-    return ChangedFile(path=name, change=change, diff="".join(lines), note=note)
+    lines = unified_diff(a, b, *names)
+    # As git does: difflib would join a last line without an end with the next one
+    ended = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    return ChangedFile(path=name, change=change, diff="".join(ended), note=note)
 
 
 def _read_lines(path: Path | None) -> list[str] | None:
@@ -181,10 +183,6 @@ def _read_lines(path: Path | None) -> list[str] | None:
     except UnicodeDecodeError:
         return None
     return [*(f"{line}\n" for line in lines), *([last] if last else [])]
-
-
-def _end_line(line: str) -> str:
-    return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
 # The longest part of a line of a file, in characters, that people are shown; JSON has the whole line.

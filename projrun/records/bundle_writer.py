@@ -36,7 +36,6 @@ from projrun.record import (
     OUTPUT_INDEX_ARTIFACT,
     SOURCE_ARTIFACT,
     Input,
-    Record,
     to_json,
 )
 from projrun.records.availability import is_unchanged, lock_files
@@ -74,7 +73,9 @@ def write_bundle(stored_run: StoredRun, target: Path, home: Home, options: Bundl
     files: Files = {BUNDLE_RECORD: to_json(record)}
     left_out: list[str] = []
     with ExitStack() as stack:
-        for name in (*_lock_artifacts(record), *OWN_ARTIFACTS) if options.source else ():
+        manager = manager_named(record.environment.manager) if record.environment else None
+        lock_artifacts = manager.LOCK_ARTIFACTS if manager else ()
+        for name in (*lock_artifacts, *OWN_ARTIFACTS) if options.source else ():
             if file := stored_run.artifacts.file(name):
                 files[f"{ARTIFACTS}/{name}"] = file
         others = [*files]
@@ -111,8 +112,7 @@ _LICENSES = tuple(
 )
 
 
-# the archive, whose bytes depend on its content alone
-
+# Not the time of a file: the bytes of a bundle depend on its content alone
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # Suffixes of files that are compressed already
 _STORED = (".whl", ".gz", ".zip", ".png", ".jpg", ".jpeg", ".xz", ".bz2", ".npz", ".parquet")
@@ -239,10 +239,6 @@ def _list_input_files(inputs: Mapping[str, tuple[str, Path]]) -> Iterator[tuple[
             yield from ((f"{name}/{inner}", file.resolve()) for inner, file in files if file.is_file())
         else:
             yield name, path.resolve()
-
-
-def _lock_artifacts(record: Record) -> tuple[str, ...]:
-    return manager_named(record.environment.manager).LOCK_ARTIFACTS if record.environment else ()
 
 
 def _find_packages(stored_run: StoredRun, stack: ExitStack) -> dict[str, Path]:

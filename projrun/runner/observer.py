@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -171,14 +171,11 @@ def keep(store: Store, run_id: str, root: Path, outputs: Sequence[Output], rules
             warn(f"{output.path} is too large to be kept: it can only be compared by its digest")
             continue
         try:
-            store.write_artifact(run_id, f"{KEPT_OUTPUTS}/{output.path}", _parts(root / output.path))
+            with (root / output.path).open("rb") as file:
+                parts = iter(partial(file.read, CHUNK), b"")
+                store.write_artifact(run_id, f"{KEPT_OUTPUTS}/{output.path}", parts)
         except (TrackingError, OSError) as error:
             warn(f"{output.path} is not kept: it can only be compared by its digest ({error})")
-
-
-def _parts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from iter(partial(file.read, CHUNK), b"")
 
 
 # Variables whose values are recorded, and set again by reproduce. None of them is likely to hold a secret
@@ -212,7 +209,7 @@ def surroundings(environ: Mapping[str, str]) -> Platform:
         machine=system.machine,
         projrun=__version__,
         release=system.release,
-        distribution=_distribution(),
+        distribution=_line(_text("/etc/os-release"), "PRETTY_NAME", sign="=").strip('"'),
         libc=_libc(),
         cpu=cpu,
         simd=simd,
@@ -254,10 +251,6 @@ def _gpu_driver() -> str:
     text = _text("/proc/driver/nvidia/version")
     version = re.search(r"Kernel Module\D*([\d.]+)", text) if text else None
     return version[1] if version else ""
-
-
-def _distribution() -> str:
-    return _line(_text("/etc/os-release"), "PRETTY_NAME", sign="=").strip('"')
 
 
 def _libc() -> str:

@@ -118,11 +118,10 @@ def format_preview(preview: Preview) -> str:
         ("environment", f"{environment.manager}: {state}"),
         *(("variable", name) for name in preview.variables),
         ("backend", plan.backend),
-        *(("download", _format_download(download)) for download in preview.downloads),
+        *(
+            ("download", file.what if file.bytes is None else f"{file.what}, {file.bytes} bytes")
+            for file in preview.downloads
+        ),
     ]
     body = format_pairs((name, one_line(value)) for name, value in rows)
     return mask_text(f"{body}\ncommand:\n{plan.command}")
-
-
-def _format_download(download: Download) -> str:
-    return download.what if download.bytes is None else f"{download.what}, {download.bytes} bytes"

@@ -302,7 +302,8 @@ def _table_of(store: Store, runs: Sequence[Run]) -> str:
             _local_time(run.start_time),
             _seconds(run),
             one_line(projects[run.run_id]),
-            one_line(_entry_point_or_file(run)),
+            # For a run that a client made, the name of the file that made it
+            one_line(run.tags.get(ENTRY_POINT_TAG) or PurePosixPath(run.tags.get(SOURCE_NAME_TAG, "")).name),
             one_line(run.run_name),
             _metrics(run),
         )[:columns]
@@ -338,11 +339,6 @@ def _parent(run: Run) -> str:
     parent = run.tags.get(PARENT_RUN_ID_TAG, "")
     # Clients may set the tag to anything, and the id goes into the filter of a search
     return parent if parent.isalnum() else ""
-
-
-def _entry_point_or_file(run: Run) -> str:
-    """Return the entry point; for a run that a client made, the name of the file that made it."""
-    return run.tags.get(ENTRY_POINT_TAG) or PurePosixPath(run.tags.get(SOURCE_NAME_TAG, "")).name
 
 
 def _metrics(run: Run) -> str:
