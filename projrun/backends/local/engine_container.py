@@ -22,7 +22,7 @@ from projrun import engine
 from projrun.backends import Job
 from projrun.backends.local.container_spec import CreateRequest
 from projrun.console import warn
-from projrun.engine.unix_http import CHUNK, TIMEOUT_S, EngineRequest
+from projrun.engine import CHUNK, TIMEOUT_S, EngineRequest
 from projrun.processes.streams import OutputCopy, OutputSource, Pump, watch_terminal_size
 
 PROMPT_S = 1.0  # time within which a container is usually created; one with large volumes takes longer

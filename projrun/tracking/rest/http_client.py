@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -311,7 +311,3 @@ def _error_of(body: bytes) -> tuple[str, str]:
     if not isinstance(content, dict) or not isinstance(content.get("error_code"), str):
         return "", ""
     return content["error_code"], str(content.get("message", ""))
-
-
-def quote_path(path: str) -> str:
-    return quote(path, safe="/")
