@@ -100,17 +100,16 @@ def _describe_unwritable(error: OSError) -> str:
     if error.errno == errno.EBADF and sys.stdout.fileno() in _replaced:
         return f"cannot write to stdout: {error.strerror}; do not close it"
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not is_full and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ""
+    is_refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     hint = "make room there" if is_full else "make it writable"
     for directory, variable in ((home.cache, "PROJRUN_CACHE_DIR"), (home.data, "PROJRUN_HOME")):
-        if path.is_relative_to(directory):
+        if (is_full or is_refused) and path.is_relative_to(directory):
             return f"cannot write {path}: {error.strerror}; {hint}, or set {variable} to another directory"
-    if not is_full:
-        return ""
-    # Writing to an open file raises an error without its name
-    disk = path if error.filename else f"the disk of stdout, {home.cache} or {home.data}"
-    return f"cannot write: {error.strerror}; make room on {disk}"
+    if is_full:
+        # An error of writing to a file that is already open does not name it
+        disk = path if error.filename else f"the disk of stdout, {home.cache} or {home.data}"
+        return f"cannot write: {error.strerror}; make room on {disk}"
+    return ""
 
 
 def _write_bug_report() -> Path:

@@ -73,18 +73,18 @@ def print_error(text: str) -> None:
 
 
 def print_data(text: str) -> None:
-    """Print a line to stdout. Raises OutputError when it cannot be written."""
-    with writing_data():
+    """Print a line to stdout; a reader that is gone is no error. Raises OutputError for other reasons."""
+    with suppress(BrokenPipeError), writing_data():
         _write(sys.stdout, text)
 
 
 @contextmanager
 def writing_data() -> Iterator[None]:
-    """Turn an error of writing to stdout into an OutputError; a reader that is gone is no error."""
+    """Turn an error of writing to stdout into an OutputError, except for a reader that is gone."""
     try:
         yield
     except BrokenPipeError:
-        pass
+        raise
     except OSError as error:
         raise OutputError(f"cannot write to stdout: {error.strerror}", "the output is not complete") from None
 

@@ -76,3 +76,15 @@ def test_an_error_that_cannot_be_written_keeps_its_exit_code(
     arguments: str, code: int, redirection: str, project: Path
 ) -> None:
     assert run_in_shell(arguments, redirection, project).returncode == code
+
+
+def test_logs_end_when_their_reader_is_gone(make_project: MakeProject, projrun: Projrun) -> None:
+    long = make_project("long", MLproject="entry_points: {main: {command: 'seq 1000000'}}\n")
+    assert projrun("run", long, "--env-manager", "local").returncode == 0
+    (run,) = json.loads(projrun("runs", "list", "--json").stdout)
+    command = [sys.executable, "-m", "projrun", "runs", "logs", "--raw", "--follow", run["run_id"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:
+        assert reading.stdout is not None and reading.stderr is not None
+        assert reading.stdout.readline() == b"1\n"
+        reading.stdout.close()
+        assert (reading.wait(), reading.stderr.read()) == (141, b"")
