@@ -377,10 +377,12 @@ def parse_view_type(value: str | int | None) -> str:
 
 def _parse_enum(kind: str, value: str | int, names: Sequence[Name]) -> Name:
     """Return the name that `value` is or, as protobuf allows, that it numbers from 1."""
-    for number, name in enumerate(names, 1):
-        if value in (name, number, str(number)):
-            return name
     text = str(value)
+    if text.isascii() and text.isdigit() and len(text) < 3 and 1 <= int(text) <= len(names):
+        return names[int(text) - 1]
+    for name in names:
+        if name == value:
+            return name
     raise invalid_parameter(f"{quote_short(text)} is not a {kind}", f"use one of {', '.join(names)}")
 
 

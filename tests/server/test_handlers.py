@@ -98,9 +98,18 @@ def test_a_run_has_mlflows_shape(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(1, "RUNNING"), (2, "SCHEDULED"), (3, "FINISHED"), (4, "FAILED"), (5, "KILLED")]
+    ("number", "status"),
+    [
+        (1, "RUNNING"),
+        (2, "SCHEDULED"),
+        (3, "FINISHED"),
+        (4, "FAILED"),
+        (5, "KILLED"),
+        ("3", "FINISHED"),
+        ("03", "FINISHED"),
+    ],
 )
-def test_a_status_may_come_as_a_number(ask: Ask, run_id: str, number: int, status: str) -> None:
+def test_a_status_may_come_as_a_number(ask: Ask, run_id: str, number: int | str, status: str) -> None:
     info = ask("POST", "runs/update", {"run_id": run_id, "status": number}).json["run_info"]
     assert info["status"] == status
 
