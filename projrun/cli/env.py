@@ -126,7 +126,9 @@ def prune(older_than: float | None, max_size: int | None, unused: bool, dry_run:
     """Remove environments that are not needed, never one in use. Remains of killed builds always go."""
     environments = shelf.list_environments(home_from())
     for environment in _select_superfluous(environments, older_than, max_size, unused):
-        if dry_run and not environment.in_use:
+        if environment.in_use:
+            _say_in_use(environment)
+        elif dry_run:
             print_data(f"would remove {environment.manager}/{environment.key}")
         else:
             _remove(environment)
@@ -149,11 +151,15 @@ def _select_superfluous(
 
 def _remove(environment: Shelved) -> bool:
     """Remove an environment; return False if it is in use."""
-    if environment.in_use or not shelf.remove(environment, home_from()):
-        warn(f"{environment.manager}/{environment.key} is in use and stays")
+    if not shelf.remove(environment, home_from()):
+        _say_in_use(environment)
         return False
     print_data(f"removed {environment.manager}/{environment.key}")
     return True
+
+
+def _say_in_use(environment: Shelved) -> None:
+    warn(f"{environment.manager}/{environment.key} is in use and stays")
 
 
 def _print_path(options: dict[str, Any]) -> None:

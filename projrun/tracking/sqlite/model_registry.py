@@ -127,6 +127,7 @@ class SqliteModelRegistry:
         with self._db.writing() as db:
             number = rows.model_row_id(db, name)
             check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
+            # A missing one is no error, as in MLflow
             db.execute("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", (number, key))
 
     def latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
@@ -219,6 +220,7 @@ class SqliteModelRegistry:
         with self._db.writing() as db:
             number = rows.version_row(db, name, parse_version(version))[0]
             check_text_length("tag name", key, MAX_REGISTRY_TAG_KEY)
+            # A missing one is no error, as in MLflow
             db.execute("DELETE FROM model_version_tags WHERE version_id = ? AND key = ?", (number, key))
 
     def location(self, name: str, version: str) -> str:
@@ -237,6 +239,7 @@ class SqliteModelRegistry:
         with self._db.writing() as db:
             check_alias(alias)
             model = rows.model_row_id(db, name)
+            # A missing one is no error, as in MLflow
             db.execute("DELETE FROM model_aliases WHERE model = ? AND alias = ?", (model, alias))
 
     def version_of_alias(self, name: str, alias: str) -> ModelVersion:
