@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import eventually
+
 SCRIPT = """
 import sys
 from projrun.processes.programs import ExitProgram
@@ -27,8 +29,6 @@ def test_an_exit_program_runs_once_and_python_warns_of_nothing(tmp_path: Path, a
         [sys.executable, "-X", "dev", "-c", script, *arguments], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    deadline = time.monotonic() + 20
-    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert eventually(lambda: file.exists() and file.read_text())
     time.sleep(0.2)
     assert file.read_text() == "ran\n"
